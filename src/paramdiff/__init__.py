@@ -1,0 +1,37 @@
+"""paramdiff: from trained checkpoints to new networks, and an honest report.
+
+The public names load when first used, so that ``import paramdiff`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "ParameterDiffusionPipeline": "paramdiff.pipeline",
+    "ParameterSpace": "paramdiff.parameters.space",
+    "ConvolutionalCodec": "paramdiff.codec.convolutional",
+    "LinearCodec": "paramdiff.codec.linear",
+    "ConvolutionalDenoiser": "paramdiff.diffusion.convolutional",
+    "MLPDenoiser": "paramdiff.diffusion.mlp",
+    "Zoo": "paramdiff.zoo.zoo",
+    "Recipe": "paramdiff.recipe",
+    "load_recipe": "paramdiff.recipe",
+    "run": "paramdiff.experiment",
+    "UserError": "paramdiff.errors",
+    # diffusers looks its base class up in the module that model_index.json names
+    "ModelMixin": "diffusers",
+}
+
+__all__ = [name for name in _PUBLIC if name != "ModelMixin"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'paramdiff' has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,129 @@
+"""Files and folders that appear whole or not at all.
+
+Everything is written aside under a name that starts with ``.partial-`` and then renamed, so that a
+run killed at any moment leaves either the finished artefact or none. Tensors are stored as
+safetensors with one metadata key that holds sorted JSON, which keeps the bytes reproducible.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from paramdiff.errors import UserError
+
+PARTIAL = ".partial-"
+METADATA_KEY = "paramdiff"
+
+
+@contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Give a path to write a file or a folder to; it takes its final name when the block succeeds.
+
+    Args:
+        path: the final path; a file there is replaced, a folder must not exist yet.
+
+    Yields:
+        The path to write to, in the same folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{PARTIAL}{path.name}")
+    remove(aside)
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        remove(aside)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; nothing happens where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as strict JSON (no NaN, no infinity), whole."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a file, found none") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: expected JSON, found something else ({error})") from None
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Any = None) -> None:
+    """Write named tensors as one safetensors file, whole.
+
+    Args:
+        path: the file.
+        tensors: name to tensor; shared and non-contiguous ones are copied.
+        metadata: any JSON value, kept beside the tensors.
+    """
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with written_aside(path) as aside:
+        save_file(plain, aside, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+        umask = os.umask(0)
+        os.umask(umask)
+        aside.chmod(0o666 & ~umask)  # safetensors creates files that only their owner can read
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read a safetensors file.
+
+    Raises:
+        UserError: the file is missing or malformed.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise UserError(f"{path}: expected a safetensors file, found none")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f"{path}: expected a safetensors file, found: {error}") from None
+
+
+def read_metadata(path: Path) -> Any:
+    """Read the JSON value that ``write_tensors`` kept beside the tensors; None where there is none."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return json.loads((file.metadata() or {}).get(METADATA_KEY, "null"))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, or of all files of a folder with their names, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        if file != path:
+            digest.update(str(file.relative_to(path)).encode())
+        with file.open("rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,183 @@
+"""The verbs. Heavy libraries load inside them, so that ``--help`` answers at once."""
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paramdiff.cli.console import console, errors, progress_bars, show_evaluation
+from paramdiff.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From trained checkpoints to new networks, and an honest report of what they are worth.",
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field: generation.spread=0.8"),
+]
+Reuse = Annotated[
+    Path | None, typer.Option("--from", metavar="RUN", help="Copy this run's matching stages.")
+]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
+]
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/quickstart"),
+    device: Device = "auto",
+    overrides: Overrides = None,
+    reuse: Reuse = None,
+) -> None:
+    """Generate networks for scikit-learn's digits: data, training and report in about a minute."""
+    _run("quickstart", out, device, overrides, reuse)
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    device: Device = "auto",
+    overrides: Overrides = None,
+    reuse: Reuse = None,
+) -> None:
+    """Run a recipe to its report; the same command completes an interrupted run."""
+    _run(recipe, out, device, overrides, reuse)
+
+
+@app.command()
+def check(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Resolve and validate a recipe; print it with its sizes and parameter counts; run nothing."""
+    from paramdiff.experiment.check import check_recipe
+    from paramdiff.recipe import load_recipe, to_yaml
+
+    resolved = load_recipe(recipe, overrides or [])
+    sizes = check_recipe(resolved)
+    console.print(to_yaml(resolved), markup=False, highlight=False, end="")
+    for label, value in sizes.items():
+        console.print(f"# {label}: {value}", markup=False, highlight=False)
+
+
+@app.command()
+def generate(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's folder, or owner/name on the Hub.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the checkpoints.")],
+    num: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first; the others count up.")] = 0,
+    spread: Annotated[
+        float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Generate networks from a saved pipeline, as complete checkpoints."""
+    from paramdiff.artefacts import sha256_of
+    from paramdiff.engine import resolve_device
+    from paramdiff.experiment.generated import write_generated
+    from paramdiff.pipeline import ParameterDiffusionPipeline
+
+    if out.exists():
+        raise UserError(f"--out {out}: expected a new folder, found an existing one")
+    loaded = ParameterDiffusionPipeline.from_pretrained(pipeline).to(resolve_device(device))
+    total = -(-num // min(loaded.config.batch_size, num)) * (steps or loaded.config.num_steps)
+    with progress_bars() as report:
+        done = iter(range(1, total + 1))
+        networks = loaded(
+            range(seed, seed + num),
+            num_steps=steps,
+            spread=spread,
+            progress=lambda: report("generating networks", next(done), total),
+        )
+        origin = Path(pipeline)
+        write_generated(out, networks, sha256_of(origin) if origin.is_dir() else pipeline)
+    console.print(f"{num} checkpoints in {out}", markup=False)
+
+
+@app.command()
+def evaluate(
+    originals: Annotated[Path, typer.Argument(help="A zoo, or a folder of checkpoints.")],
+    generated: Annotated[Path, typer.Argument(help="A folder of checkpoints to judge.")],
+    task: Annotated[str, typer.Option(help="A task's name, or module:function.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the report.")],
+    select: Annotated[
+        list[str] | None, typer.Option(help="Tensors to compare; all by default.")
+    ] = None,
+    num_held_out: Annotated[
+        int, typer.Option(min=0, help="Originals of the tail to hold out.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of baselines and intervals.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Judge checkpoints, whatever made them, beside everything the originals give for free."""
+    from paramdiff.experiment.folders import evaluate_folders
+
+    with progress_bars() as report:
+        evaluation = evaluate_folders(
+            originals,
+            generated,
+            task,
+            out,
+            patterns=tuple(select or ["*"]),
+            num_held_out=num_held_out,
+            seed=seed,
+            device=device,
+            report=report,
+        )
+    show_evaluation(evaluation)
+    console.print(f"Report: {out / 'report.html'}", markup=False)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="A folder with evaluation.json.")]) -> None:
+    """Draw a run's report again from its numbers."""
+    from paramdiff.report.page import write_report
+
+    console.print(f"Report: {write_report(run)}", markup=False)
+
+
+@app.command()
+def recipes() -> None:
+    """List the shipped recipes."""
+    from paramdiff.recipe import load_recipe, shipped_recipes
+
+    for name in shipped_recipes():
+        console.print(f"{name:<32} {load_recipe(name).description}", markup=False, highlight=False)
+
+
+def _run(
+    name: str, out: Path, device: str, overrides: list[str] | None, reuse: Path | None
+) -> None:
+    from paramdiff.experiment.run import run as run_recipe
+    from paramdiff.recipe import load_recipe
+
+    recipe = load_recipe(name, overrides or [])
+    with progress_bars() as stages:
+        evaluation = run_recipe(recipe, out, device=device, reuse=reuse, report=stages)
+    show_evaluation(evaluation)
+    console.print(f"Report: {out / 'report.html'}", markup=False)
+
+
+def main() -> None:
+    """Run the command line; mistakes of the user are one line on stderr and exit status 2."""
+    warnings.showwarning = _show_warning
+    try:
+        app(standalone_mode=True)
+    except (UserError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command goes on from here", markup=False)
+        sys.exit(130)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    if category is UserWarning:
+        errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Vector to latent and back: the paper's convolutional autoencoder, and a linear codec (PCA)."""

@@ -1,0 +1,55 @@
+"""What every codec is: ``encode`` and ``decode`` between normalised vectors and latents.
+
+A codec knows no task and no checkpoint; it sees normalised, padded vectors ``[B, length]``. It also
+carries the mean and standard deviation of the training latents, with which the diffusion's latents
+are standardised (the remedy that the authors give for failure to chance, their issue 20); both are
+the identity in the ``paper`` preset.
+"""
+
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from paramdiff.component import Component
+
+Statistics = Literal["sample", "batch", "running"]
+"""Which statistics a codec's normalisation layers use: each sample's own over its length, those of
+the batch, or the running averages of training."""
+
+
+class Codec(Component):
+    """A pair of maps between vectors ``[B, length]`` and latents ``[B, latent_dim]``."""
+
+    length: int
+    latent_dim: int
+
+    def _register_latent_moments(self, latent_dim: int) -> None:
+        self.register_buffer("latent_mean", torch.zeros(latent_dim))
+        self.register_buffer("latent_std", torch.ones(latent_dim))
+
+    @abstractmethod
+    def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
+        """Normalised vectors ``[B, length]`` to latents ``[B, latent_dim]``."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
+        """Latents ``[B, latent_dim]`` to normalised vectors ``[B, length]``."""
+
+    def fit_latent_moments(self, latents: Tensor) -> None:
+        """Remember the mean and standard deviation over checkpoints of latents ``[N, latent_dim]``.
+
+        A dimension in which all checkpoints agree keeps a standard deviation of 1.
+        """
+        std = latents.std(0) if len(latents) > 1 else torch.ones_like(self.latent_std)
+        self.latent_mean.copy_(latents.mean(0))
+        self.latent_std.copy_(torch.where(std > 1e-8, std, torch.ones_like(std)))
+
+    def standardise(self, latents: Tensor) -> Tensor:
+        """Latents ``[B, latent_dim]`` to what the denoiser learns."""
+        return (latents - self.latent_mean) / self.latent_std
+
+    def destandardise(self, latents: Tensor) -> Tensor:
+        """The inverse of ``standardise``."""
+        return latents * self.latent_std + self.latent_mean

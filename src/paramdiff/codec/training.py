@@ -1,0 +1,147 @@
+"""Fit a codec to a zoo's vectors (method.md 2.4)."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from paramdiff.codec.codec import Codec, Statistics
+from paramdiff.codec.convolutional import (
+    CHANNELS,
+    KERNEL_SIZE,
+    ConvolutionalCodec,
+    reconstruction_loss,
+)
+from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.engine import Optimisation, Progress, TrainingResult, train
+from paramdiff.settings import Settings
+
+
+class LinearCodecSettings(Settings):
+    """Principal components of the zoo."""
+
+    kind: Literal["linear"]
+    explained_variance: float = Field(
+        gt=0, le=1, description="share of the zoo's variance that the components keep"
+    )
+
+    @property
+    def statistics(self) -> Statistics:
+        """A linear codec has no normalisation layers; any choice is the same."""
+        return "running"
+
+
+class ConvolutionalCodecSettings(Settings):
+    """The paper's autoencoder and its training."""
+
+    kind: Literal["convolutional"]
+    latent_dim: int = Field(gt=0, description="size of the latent")
+    channels: tuple[int, ...] = Field(CHANNELS, description="encoder channels, mirrored to decode")
+    kernel_size: int = Field(KERNEL_SIZE, gt=0, description="of every convolution; odd")
+    target: Literal["clean", "noisy"] = Field(
+        description="reconstruct the clean vector (paper) or the noised input (authors' code)"
+    )
+    input_noise: float = Field(ge=0, description="standard deviation added to the vector (sigma_v)")
+    latent_noise: float = Field(ge=0, description="standard deviation added to the latent (sigma_z)")
+    kl_weight: float = Field(
+        0.0, ge=0, description="weight of the KL term; above 0 a real VAE with learned variance"
+    )
+    statistics: Statistics = Field(
+        description="normalisation statistics when decoding: each sample's own (in effect the "
+        "authors') or running averages"
+    )
+    training: Optimisation = Field(description="how the autoencoder is trained")
+
+
+CodecSettings = Annotated[
+    LinearCodecSettings | ConvolutionalCodecSettings, Field(discriminator="kind")
+]
+
+
+def train_codec(
+    vectors: Tensor,
+    settings: LinearCodecSettings | ConvolutionalCodecSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    state_file: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Codec, TrainingResult]:
+    """Fit the codec that the settings describe.
+
+    Args:
+        vectors: normalised vectors ``[N, length]``, possibly memory-mapped.
+        settings: the codec and its training.
+        seed: of the initial weights, the batches and the noise.
+        device: where to train.
+        state_file: see ``engine.train``.
+        progress: see ``engine.train``.
+
+    Returns:
+        The codec in evaluation mode on the CPU, and its losses (none for the linear codec).
+
+    Raises:
+        UserError: the latent is larger than the vector.
+    """
+    if isinstance(settings, LinearCodecSettings):
+        return fit_linear_codec(vectors, settings.explained_variance), TrainingResult([], 0.0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        codec = ConvolutionalCodec(
+            length=vectors.shape[1],
+            latent_dim=settings.latent_dim,
+            channels=settings.channels,
+            kernel_size=settings.kernel_size,
+        )
+    size = settings.training.batch_size
+
+    def batch_loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
+        batch = vectors[torch.randint(len(vectors), (size,), generator=generator)]
+        input_noise = torch.randn(batch.shape, generator=generator) * settings.input_noise
+        latent_noise = torch.randn(size, settings.latent_dim, generator=generator)
+        if not settings.kl_weight:
+            latent_noise = latent_noise * settings.latent_noise
+        return reconstruction_loss(
+            module,
+            batch.to(device),
+            input_noise.to(device),
+            latent_noise.to(device),
+            target=settings.target,
+            kl_weight=settings.kl_weight,
+        )
+
+    codec.train()
+    result = train(
+        codec,
+        batch_loss,
+        settings.training,
+        seed=seed,
+        device=device,
+        state_file=state_file,
+        progress=progress,
+    )
+    return codec, result
+
+
+@torch.no_grad()
+def encode_all(codec: Codec, vectors: Tensor, batch_size: int = 64) -> Tensor:
+    """Latents ``[N, latent_dim]`` of all vectors under running statistics."""
+    return torch.cat([codec.encode(block) for block in vectors.split(batch_size)])
+
+
+@torch.no_grad()
+def decode_all(
+    codec: Codec, latents: Tensor, statistics: Statistics, batch_size: int = 64
+) -> Tensor:
+    """Vectors ``[M, length]`` of all latents, in batches padded to one size.
+
+    The padding keeps a vector's bits independent of how many others are decoded with it.
+    """
+    parts = []
+    for block in latents.split(batch_size):
+        missing = batch_size - len(block)
+        padded = torch.cat([block, block[-1:].expand(missing, -1)])
+        parts.append(codec.decode(padded, statistics)[: len(block)])
+    return torch.cat(parts)

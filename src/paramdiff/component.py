@@ -1,0 +1,65 @@
+"""The base of everything a pipeline saves: a diffusers module that loads strictly.
+
+diffusers warns about missing or foreign tensors and loads on; a pipeline with a part missing would
+generate nonsense. A ``Component`` refuses instead, names the tensor, and stores a class path that
+does not change when a file of this package moves.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+
+from paramdiff.artefacts import read_json
+from paramdiff.errors import UserError
+
+
+class Component(ModelMixin, ConfigMixin):
+    """A saved part of a pipeline: ``config.json`` beside ``diffusion_pytorch_model.safetensors``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.__module__ = "paramdiff"  # what model_index.json stores; the package exposes the class
+
+    @classmethod
+    def from_pretrained(cls, folder: Any, **kwargs: Any) -> Any:
+        """Load a component and check that nothing is missing and nothing is foreign.
+
+        Args:
+            folder: a folder that ``save_pretrained`` wrote.
+            **kwargs: handed on to diffusers.
+
+        Returns:
+            The component, in evaluation mode.
+
+        Raises:
+            UserError: the folder holds another class, or tensors are missing, foreign or misshapen.
+        """
+        where = Path(folder) / kwargs.get("subfolder", "")
+        if where.is_dir():
+            stored = read_json(where / "config.json").get("_class_name")
+            if stored != cls.__name__:
+                raise UserError(f"{where}: expected a {cls.__name__}, found a {stored}")
+        wanted = kwargs.pop("output_loading_info", False)
+        kwargs.setdefault("use_safetensors", True)
+        try:
+            component, info = super().from_pretrained(folder, output_loading_info=True, **kwargs)
+        except UserError:
+            raise
+        except (ValueError, OSError, RuntimeError) as error:
+            raise UserError(f"{where}: cannot be loaded: {first_line(error)}") from None
+        for problem, names in info.items():
+            if names:
+                raise UserError(f"{where}: {problem.replace('_', ' ')}: {sorted(map(str, names))}")
+        return (component, info) if wanted else component
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's message."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def on_device_only(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
+    """The tensor on the device of ``moved`` but in its own precision."""
+    return tensor.to(moved.device)

@@ -1,0 +1,1 @@
+"""Latents to a trained denoiser, and noise to latents."""

@@ -1,0 +1,61 @@
+"""The paper's denoiser: a 1-D convolutional network with additive skips (method.md 2.5).
+
+The latent ``[B, D]`` is a sequence of length D with one channel; the timestep's embedding, also of
+length D, is added to the input of every convolution and broadcast over its channels.
+"""
+
+from collections.abc import Sequence
+
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+
+from paramdiff.component import Component
+from paramdiff.diffusion.embedding import TimestepEmbedding
+
+CHANNELS = (64, 128, 256, 512, 256, 128, 64)
+KERNEL_SIZE = 7
+
+
+class ConvolutionalDenoiser(Component):
+    """Predicts the noise in a latent.
+
+    Args:
+        latent_dim: ``D``.
+        channels: of all convolutions but the last, widening and then narrowing alike.
+        kernel_size: of every convolution; odd.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        latent_dim: int,
+        channels: Sequence[int] = CHANNELS,
+        kernel_size: int = KERNEL_SIZE,
+    ) -> None:
+        super().__init__()
+        self.embedding = TimestepEmbedding(latent_dim)
+        widths = [1, *channels]
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv1d(c_in, c_out, kernel_size, padding=kernel_size // 2),
+                nn.BatchNorm1d(c_out),
+                nn.ELU(),
+            )
+            for c_in, c_out in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.output = nn.Conv1d(channels[-1], 1, kernel_size, padding=kernel_size // 2)
+        self.num_skips = len(channels) // 2
+
+    def forward(self, latents: Tensor, timesteps: Tensor) -> Tensor:
+        """Noisy latents ``[B, D]`` and timesteps ``[B]`` to the predicted noise ``[B, D]``."""
+        time = self.embedding(timesteps)[:, None, :]
+        x = latents[:, None, :]
+        skips: list[Tensor] = []
+        first_with_skip = len(self.layers) - self.num_skips + 1
+        for index, layer in enumerate(self.layers):
+            if index >= first_with_skip:
+                x = x + skips.pop()
+            x = layer(x + time)
+            if index < self.num_skips:
+                skips.append(x)
+        return self.output(x + skips.pop() + time)[:, 0, :]

@@ -1,0 +1,127 @@
+"""Noise to latents: the reverse process, with one seed per sample.
+
+Each sample owns a generator, so its noise is the same whatever batch it is in. Convolutions and
+matrix products differ in the last bits between batch sizes; batches are therefore always padded to
+one size, which makes a sample's bits independent of its companions and its position.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from paramdiff.diffusion.schedule import Scheduler
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The recorded states of a reverse process (paper Figure 5b).
+
+    Attributes:
+        timesteps: ``[S]``; the first is pure noise, the last is 0 for the finished sample.
+        states: ``[S, B, ...]``.
+    """
+
+    timesteps: Tensor
+    states: Tensor
+
+
+def initial_noise(seeds: Sequence[int], latent_dim: int) -> tuple[Tensor, list[torch.Generator]]:
+    """Standard normal latents ``[B, D]``, one generator per seed, and the generators after them."""
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.randn(latent_dim, generator=g) for g in generators]), generators
+
+
+@torch.no_grad()
+def sample_latents(
+    denoiser: nn.Module,
+    scheduler: Scheduler,
+    seeds: Sequence[int],
+    *,
+    latent_dim: int,
+    num_steps: int,
+    batch_size: int,
+    device: torch.device,
+    record: Callable[[int, Tensor], None] | None = None,
+    progress: Callable[[], None] | None = None,
+) -> Tensor:
+    """Run the reverse process for every seed.
+
+    Args:
+        denoiser: in evaluation mode, on ``device``.
+        scheduler: a diffusers scheduler.
+        seeds: one per sample.
+        latent_dim: ``D``.
+        num_steps: denoiser evaluations per sample.
+        batch_size: samples per evaluation; the last batch is padded to it.
+        device: where to compute.
+        record: called with the timestep and the batch's states ``[B, D]``, before every step.
+        progress: called after every step of every batch.
+
+    Returns:
+        Latents ``[len(seeds), D]`` on the CPU.
+    """
+    batches = []
+    for start in range(0, len(seeds), batch_size):
+        wanted = list(seeds[start : start + batch_size])
+        filled = wanted + [wanted[-1]] * (batch_size - len(wanted))
+        x, generators = initial_noise(filled, latent_dim)
+        x = x.to(device)
+        scheduler.set_timesteps(num_steps, device=device)
+        for timestep in scheduler.timesteps:
+            if record is not None:
+                record(int(timestep), x[: len(wanted)])
+            eps = denoiser(x, timestep.expand(batch_size).to(device))
+            kwargs = {} if _is_deterministic(scheduler) else {"generator": generators}
+            x = scheduler.step(eps, timestep, x, return_dict=False, **kwargs)[0]
+            if progress is not None:
+                progress()
+        if record is not None:
+            record(0, x[: len(wanted)])
+        batches.append(x[: len(wanted)].cpu())
+    return torch.cat(batches)
+
+
+def record_trajectory(
+    denoiser: nn.Module,
+    scheduler: Scheduler,
+    seeds: Sequence[int],
+    *,
+    latent_dim: int,
+    num_steps: int,
+    every: int,
+    device: torch.device,
+) -> Trajectory:
+    """Sample and keep every so many states.
+
+    Args:
+        denoiser: in evaluation mode, on ``device``.
+        scheduler: a diffusers scheduler.
+        seeds: one per sample.
+        latent_dim: ``D``.
+        num_steps: denoiser evaluations per sample.
+        every: keep one state in so many; the first and the last are always kept.
+        device: where to compute.
+
+    Returns:
+        The states, pure noise first.
+    """
+    timesteps: list[int] = []
+    states: list[Tensor] = []
+    sample_latents(
+        denoiser,
+        scheduler,
+        seeds,
+        latent_dim=latent_dim,
+        num_steps=num_steps,
+        batch_size=max(2, len(seeds)),
+        device=device,
+        record=lambda t, x: (timesteps.append(t), states.append(x.cpu().clone()))[0],
+    )
+    kept = sorted({*range(0, len(states), every), len(states) - 1})
+    return Trajectory(torch.tensor([timesteps[i] for i in kept]), torch.stack([states[i] for i in kept]))
+
+
+def _is_deterministic(scheduler: Scheduler) -> bool:
+    return scheduler.config.get("algorithm_type") == "dpmsolver++"

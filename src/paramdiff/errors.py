@@ -1,0 +1,8 @@
+"""The one exception that speaks to the user: what was expected, what was found, where."""
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend, told in one line.
+
+    The command line prints it and exits with status 2; from Python it is an ordinary ``ValueError``.
+    """

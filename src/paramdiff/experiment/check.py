@@ -1,0 +1,60 @@
+"""What a recipe would make: sizes and parameter counts, without running anything."""
+
+from collections.abc import Iterable
+
+import torch
+
+from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.diffusion.training import build_denoiser
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.selection import select
+from paramdiff.parameters.space import padded
+from paramdiff.recipe import FolderSettings, Recipe
+from paramdiff.tasks.catalogue import build_task
+from paramdiff.tasks.task import seeded_network
+from paramdiff.zoo.files import list_checkpoints, read_checkpoint
+
+
+def check_recipe(recipe: Recipe) -> dict[str, str]:
+    """Build every part at its size, on no device.
+
+    Args:
+        recipe: what would be run.
+
+    Returns:
+        Label to value, for people.
+
+    Raises:
+        UserError: a pattern matches nothing, the latent is too large, or the task is unknown.
+    """
+    task = build_task(recipe.task)
+    if isinstance(recipe.collection, FolderSettings):
+        state_dict = read_checkpoint(list_checkpoints(recipe.collection.path)[0])
+    else:
+        state_dict = seeded_network(task, recipe.seed).state_dict()
+    layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))
+    length = padded(layout.num_parameters)
+    facts = {
+        "network parameters": f"{_size(state_dict.values()):,}",
+        "generated parameters": f"{layout.num_parameters:,} in {len(layout.slots)} tensors",
+        "vector length": f"{length:,}",
+    }
+    if recipe.codec.kind == "linear":
+        share = recipe.codec.explained_variance
+        facts["codec"] = f"principal components that keep {share:.1%} of the zoo's variance"
+        return facts
+    with torch.device("meta"):
+        codec = ConvolutionalCodec(
+            length=length,
+            latent_dim=recipe.codec.latent_dim,
+            channels=recipe.codec.channels,
+            kernel_size=recipe.codec.kernel_size,
+        )
+        denoiser = build_denoiser(recipe.diffusion, recipe.codec.latent_dim)
+    facts["codec parameters"] = f"{_size(codec.parameters()):,}"
+    facts["denoiser parameters"] = f"{_size(denoiser.parameters()):,}"
+    return facts
+
+
+def _size(tensors: Iterable[torch.Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())

@@ -1,0 +1,168 @@
+"""A run's folder: where each artefact lies, whose it is, and what can be taken over from another.
+
+    RUN/
+      recipe.yaml  zoo/  pipeline/  generated/  evaluation.json  arrays.safetensors  report.html
+      log.jsonl            losses, seconds and peak memory of each stage
+      .partial-state/      unfinished work; gone when the run is complete
+"""
+
+import json
+import resource
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from paramdiff.artefacts import PARTIAL, remove, write_text, written_aside
+from paramdiff.errors import UserError
+from paramdiff.evaluation.schema import Cost
+from paramdiff.recipe import Recipe, first_difference, to_yaml
+
+STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "zoo": ("zoo", ("seed", "task", "collection", "parameters.select")),
+    "parameter space": ("pipeline/parameter_space", ("parameters",)),
+    "codec": ("pipeline/codec", ("codec",)),
+    "denoiser": ("pipeline/denoiser", ("diffusion",)),
+    "generation": ("generated", ("generation",)),
+}
+"""Stage to its artefact and the fields that it depends on, beside those of the stages before it."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run."""
+
+    root: Path
+
+    def artefact(self, stage: str) -> Path:
+        """Where a stage's artefact lies."""
+        return self.root / STAGES[stage][0]
+
+    @property
+    def pipeline(self) -> Path:
+        """The diffusers folder."""
+        return self.root / "pipeline"
+
+    @property
+    def state(self) -> Path:
+        """Unfinished work."""
+        return self.root / f"{PARTIAL}state"
+
+    def claim(self, recipe: Recipe) -> None:
+        """Make the folder this recipe's, or check that it is.
+
+        Raises:
+            UserError: the folder holds another recipe's run, or something else.
+        """
+        path = self.root / "recipe.yaml"
+        if path.is_file():
+            difference = first_difference(_load(path), recipe.model_dump(mode="json"))
+            if difference:
+                raise UserError(f"{self.root}: this folder belongs to another recipe: {difference}")
+            return
+        if self.root.exists():
+            if not self.root.is_dir():
+                raise UserError(f"{self.root}: expected a folder, found a file")
+            found = [entry.name for entry in self.root.iterdir() if not entry.name.startswith(PARTIAL)]
+            if found:
+                raise UserError(
+                    f"{self.root}: expected an empty folder or a run of this recipe, found {found[0]!r}"
+                )
+        write_text(path, to_yaml(recipe))
+
+    def reuse(self, other: "RunFolder", recipe: Recipe) -> list[str]:
+        """Copy the stages of another run whose fields are all equal to this recipe's.
+
+        Args:
+            other: a run's folder.
+            recipe: this run's.
+
+        Returns:
+            The stages taken over, in order.
+
+        Raises:
+            UserError: the other folder is no run.
+        """
+        if not (other.root / "recipe.yaml").is_file():
+            raise UserError(f"{other.root}: expected a run's folder with recipe.yaml, found none")
+        theirs, ours = _load(other.root / "recipe.yaml"), recipe.model_dump(mode="json")
+        taken: list[str] = []
+        for stage, (artefact, fields) in STAGES.items():
+            equal = all(_get(theirs, field) == _get(ours, field) for field in fields)
+            if not equal or not (other.root / artefact).exists():
+                break
+            if not (self.root / artefact).exists():
+                for record in other.log():
+                    if record["stage"] == stage:
+                        self.record(**record)
+                with written_aside(self.root / artefact) as aside:
+                    shutil.copytree(other.root / artefact, aside)
+            taken.append(stage)
+        return taken
+
+    def log(self) -> list[dict[str, Any]]:
+        """The records of finished stages."""
+        path = self.root / "log.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def record(
+        self,
+        stage: str,
+        seconds: float,
+        losses: list[float] | None = None,
+        peak_memory_mb: float | None = None,
+    ) -> None:
+        """Write a stage's record, in place of an earlier one of the same stage."""
+        peak = peak_memory_mb if peak_memory_mb is not None else round(peak_memory(), 1)
+        new = {
+            "stage": stage,
+            "seconds": round(seconds, 3),
+            "peak_memory_mb": peak,
+            "losses": losses or [],
+        }
+        records = [record for record in self.log() if record["stage"] != stage]
+        lines = [json.dumps(record, allow_nan=False) for record in [*records, new]]
+        write_text(self.root / "log.jsonl", "\n".join(lines) + "\n")
+
+    def costs(self) -> dict[str, Cost]:
+        """Seconds and peak memory of every finished stage."""
+        return {
+            record["stage"]: Cost(seconds=record["seconds"], peak_memory_mb=record["peak_memory_mb"])
+            for record in self.log()
+        }
+
+    def losses(self, stage: str) -> list[float]:
+        """The training losses of a stage."""
+        return next((r["losses"] for r in self.log() if r["stage"] == stage), [])
+
+    def finish(self) -> None:
+        """Remove unfinished work."""
+        remove(self.state)
+
+
+def peak_memory() -> float:
+    """The most memory in MB that the process, or on CUDA the device, has held so far."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def _load(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        raise UserError(f"{path}: expected a resolved recipe, found no YAML") from None
+
+
+def _get(content: Any, path: str) -> Any:
+    for key in path.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
+

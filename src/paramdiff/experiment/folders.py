@@ -1,0 +1,85 @@
+"""Evaluate two folders of checkpoints, whatever made them."""
+
+import time
+from pathlib import Path
+
+from paramdiff.engine import resolve_device
+from paramdiff.errors import UserError
+from paramdiff.evaluation.evaluate import EvaluationSettings, Subject, evaluate
+from paramdiff.evaluation.schema import Cost, Evaluation
+from paramdiff.experiment.assess import build_score, network_facts, write_evaluation
+from paramdiff.experiment.folder import peak_memory
+from paramdiff.experiment.generated import read_generated
+from paramdiff.experiment.stages import Report
+from paramdiff.report.page import write_report
+from paramdiff.tasks.catalogue import TaskSettings, build_task
+from paramdiff.zoo.folder import import_folder
+from paramdiff.zoo.zoo import INDEX_FILE, Zoo
+
+
+def evaluate_folders(
+    originals: Path,
+    generated: Path,
+    task_name: str,
+    out: Path,
+    *,
+    patterns: tuple[str, ...],
+    num_held_out: int,
+    seed: int,
+    device: str,
+    report: Report,
+) -> Evaluation:
+    """Judge the checkpoints of one folder against those of another.
+
+    Args:
+        originals: a zoo, or a folder of checkpoints.
+        generated: a folder of checkpoints; tensors beyond the compared ones are ignored.
+        task_name: whose network the checkpoints belong to.
+        out: a new folder for ``evaluation.json``, its arrays and ``report.html``.
+        patterns: the tensors to compare, where ``originals`` is no zoo.
+        num_held_out: originals of the tail to hold out, where ``originals`` is no zoo.
+        seed: of baselines and intervals.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        report: told the stage's name, steps done and steps in all.
+
+    Returns:
+        The evaluation.
+
+    Raises:
+        UserError: a folder or file is missing, unreadable or does not fit.
+    """
+    started = time.monotonic()
+    if out.exists():
+        raise UserError(f"--out {out}: expected a new folder, found an existing one")
+    task = build_task(TaskSettings(name=task_name))
+    if (originals / INDEX_FILE).is_file():
+        zoo = Zoo.load(originals)
+        vectors = read_generated(generated, zoo.layout)
+    else:
+        zoo = _imported(originals, out, patterns, num_held_out)
+        vectors = read_generated(generated, zoo.layout)
+    subject = Subject(
+        layout=zoo.layout,
+        originals=zoo.originals,
+        held_out=zoo.held_out,
+        generated=vectors,
+        reconstructed=None,
+        hold_out=zoo.index.hold_out,
+        single_trajectory=zoo.is_single_trajectory,
+        title=f"{generated.name} against {originals.name}",
+        facts=network_facts(task, zoo.layout, zoo),
+    )
+    evaluation, arrays = evaluate(
+        subject,
+        build_score(task, zoo, resolve_device(device)),
+        task.validation.labels,
+        task.test.labels,
+        EvaluationSettings(seed=seed),
+        progress=lambda done, total: report("evaluating", done, total),
+    )
+    cost = Cost(
+        seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)
+    )
+    write_evaluation(out, evaluation.model_copy(update={"cost": {"evaluation": cost}}), arrays)
+    write_report(out)
+    return evaluation

@@ -1,0 +1,36 @@
+"""Generated networks on disk: one complete safetensors checkpoint each, with its seed."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from paramdiff.artefacts import write_tensors, written_aside
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.pipeline import GeneratedParameters
+from paramdiff.zoo.files import list_checkpoints, read_checkpoint
+
+
+def write_generated(folder: Path, generated: GeneratedParameters, pipeline_sha256: str) -> None:
+    """Write complete state dicts, each with its seed and the pipeline's hash in its metadata.
+
+    Args:
+        folder: where; must not exist yet.
+        generated: the networks.
+        pipeline_sha256: of the folder that generated them.
+    """
+    with written_aside(folder) as aside:
+        aside.mkdir()
+        for number, (seed, state_dict) in enumerate(zip(generated.seeds, generated, strict=True)):
+            metadata = {"seed": seed, "pipeline_sha256": pipeline_sha256}
+            write_tensors(aside / f"{number:04d}.safetensors", state_dict, metadata)
+
+
+def read_generated(folder: Path, layout: ParameterLayout) -> Tensor:
+    """The raw vectors ``[M, P]`` of all checkpoints in a folder, in the order of their names.
+
+    Raises:
+        UserError: a file cannot be read or does not fit the layout.
+    """
+    paths = list_checkpoints(folder)
+    return torch.stack([layout.flatten(read_checkpoint(path), str(path)) for path in paths])

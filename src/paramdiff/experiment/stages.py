@@ -1,0 +1,220 @@
+"""One function per stage, each from the artefacts before it to its own."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from paramdiff.artefacts import remove, sha256_of, written_aside
+from paramdiff.codec.codec import Codec
+from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.codec.linear import LinearCodec
+from paramdiff.codec.training import encode_all, train_codec
+from paramdiff.component import Component
+from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
+from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.diffusion.schedule import build_scheduler
+from paramdiff.diffusion.training import LatentBatch, train_denoiser
+from paramdiff.engine import seeded_generator
+from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.generated import read_generated, write_generated
+from paramdiff.parameters.space import ParameterSpace
+from paramdiff.pipeline import INDEX_FILE, ParameterDiffusionPipeline
+from paramdiff.recipe import FolderSettings, Recipe
+from paramdiff.tasks.task import Task
+from paramdiff.zoo.collect import collect
+from paramdiff.zoo.folder import import_folder
+from paramdiff.zoo.zoo import MEMORY_BUDGET, Zoo, empty_array
+
+Report = Callable[[str, int, int], None]
+"""Told a stage's name, steps done and steps in all."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every stage needs."""
+
+    recipe: Recipe
+    folder: RunFolder
+    device: torch.device
+    report: Report
+
+    def state(self, name: str) -> Path:
+        """A file or folder for a stage's unfinished work."""
+        self.folder.state.mkdir(parents=True, exist_ok=True)
+        return self.folder.state / name
+
+    def seed(self, purpose: str) -> int:
+        """A seed of its own for each purpose, from the recipe's."""
+        return seeded_generator(self.recipe.seed, purpose).initial_seed() % 2**31
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Record how long a stage without training took."""
+        started = time.monotonic()
+        yield
+        self.folder.record(stage, time.monotonic() - started)
+
+
+def make_zoo(context: Context, task: Task) -> Zoo:
+    """Collect the checkpoints, or import a folder of them."""
+    folder, recipe = context.folder.artefact("zoo"), context.recipe
+    if not folder.exists():
+        with context.timed("zoo"):
+            patterns, source = recipe.parameters.select, recipe.collection
+            if isinstance(source, FolderSettings):
+                import_folder(
+                    source.path,
+                    folder,
+                    patterns,
+                    base=source.base,
+                    num_held_out=source.num_held_out,
+                )
+            else:
+                collect(
+                    task,
+                    patterns,
+                    source,
+                    seed=recipe.seed,
+                    device=context.device,
+                    zoo_folder=folder,
+                    state_folder=context.state("zoo"),
+                    report=context.report,
+                )
+    return Zoo.load(folder)
+
+
+def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
+    """Fit the normalisation."""
+    folder = context.folder.artefact("parameter space")
+    if not folder.exists():
+        with context.timed("parameter space"):
+            mode = context.recipe.parameters.normalisation
+            space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode)
+            with written_aside(folder) as aside:
+                space.save_pretrained(aside)
+    return ParameterSpace.from_pretrained(folder)
+
+
+def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
+    """The originals' normalised vectors ``[N, length]``; memory-mapped where they are too large."""
+    num, length = len(zoo.originals), space.padded_length
+    if num * length * 4 <= MEMORY_BUDGET:
+        return space.normalise(zoo.originals)
+    scratch = context.state("normalised.npy")
+    array = empty_array(num, length, torch.float32, scratch, MEMORY_BUDGET)
+    for row in range(num):
+        array[row] = space.normalise(zoo.originals[row])
+    return array
+
+
+def make_codec(context: Context, vectors: Tensor) -> Codec:
+    """Train the codec and remember its latents' moments."""
+    folder = context.folder.artefact("codec")
+    if not folder.exists():
+        started = time.monotonic()
+        codec, result = train_codec(
+            vectors,
+            context.recipe.codec,
+            seed=context.seed("codec"),
+            device=context.device,
+            state_file=context.state("codec.pt"),
+            progress=lambda done, total: context.report("training the codec", done, total),
+        )
+        codec.fit_latent_moments(encode_all(codec, vectors))
+        seconds = result.seconds or time.monotonic() - started
+        context.folder.record("codec", seconds, result.losses)
+        with written_aside(folder) as aside:
+            codec.save_pretrained(aside)
+    kind = LinearCodec if context.recipe.codec.kind == "linear" else ConvolutionalCodec
+    return kind.from_pretrained(folder)
+
+
+def make_denoiser(context: Context, codec: Codec, vectors: Tensor) -> Component:
+    """Train the denoiser on the zoo's latents."""
+    folder, settings = context.folder.artefact("denoiser"), context.recipe.diffusion
+    if not folder.exists():
+        denoiser, result = train_denoiser(
+            _latent_batches(context, codec, vectors),
+            codec.latent_dim,
+            settings,
+            seed=context.seed("denoiser"),
+            device=context.device,
+            state_file=context.state("denoiser.pt"),
+            progress=lambda done, total: context.report("training the denoiser", done, total),
+        )
+        context.folder.record("denoiser", result.seconds, result.losses)
+        with written_aside(folder) as aside:
+            denoiser.save_pretrained(aside)
+        codec.to("cpu")
+    kind = MLPDenoiser if settings.denoiser.kind == "mlp" else ConvolutionalDenoiser
+    return kind.from_pretrained(folder)
+
+
+def _latent_batches(context: Context, codec: Codec, vectors: Tensor) -> LatentBatch:
+    """Batches of clean latents: encoded once, or each batch under its own statistics."""
+    settings = context.recipe.diffusion
+
+    def coordinates(latents: Tensor) -> Tensor:
+        return codec.standardise(latents) if settings.standardise else latents
+
+    if settings.latent_statistics == "running":
+        latents = coordinates(encode_all(codec, vectors))
+        return lambda size, generator: latents[_rows(len(latents), size, generator)]
+    codec.to(context.device)
+
+    @torch.no_grad()
+    def encode_batch(size: int, generator: torch.Generator) -> Tensor:
+        batch = vectors[_rows(len(vectors), size, generator)].to(context.device)
+        return coordinates(codec.encode(batch, "batch"))
+
+    return encode_batch
+
+
+def _rows(total: int, size: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(total, (size,), generator=generator)
+
+
+def make_pipeline(
+    context: Context, space: ParameterSpace, codec: Codec, denoiser: Component
+) -> ParameterDiffusionPipeline:
+    """Put the parts together; the folder becomes loadable as a pipeline."""
+    recipe, folder = context.recipe, context.folder.pipeline
+    pipeline = ParameterDiffusionPipeline(
+        space,
+        codec,
+        denoiser,
+        build_scheduler(recipe.diffusion.schedule, recipe.generation.solver),
+        statistics=recipe.codec.statistics,
+        standardise=recipe.diffusion.standardise,
+        num_steps=recipe.generation.num_steps,
+        spread=recipe.generation.spread,
+        batch_size=recipe.generation.batch_size,
+    )
+    if not (folder / INDEX_FILE).is_file():
+        remove(folder / "scheduler")
+        with written_aside(folder / "scheduler") as aside:
+            pipeline.scheduler.save_pretrained(aside)
+        with written_aside(folder / INDEX_FILE) as aside:
+            pipeline.to_json_file(aside)
+    return pipeline.to(context.device)
+
+
+def make_generated(context: Context, pipeline: ParameterDiffusionPipeline) -> Tensor:
+    """Generate the networks; returns their raw vectors ``[M, P]``."""
+    folder, settings = context.folder.artefact("generation"), context.recipe.generation
+    if not folder.exists():
+        with context.timed("generation"):
+            seeds = range(settings.seed, settings.seed + settings.num_samples)
+            batches = -(-settings.num_samples // settings.batch_size)
+            done = iter(range(1, batches * settings.num_steps + 1))
+            total = batches * settings.num_steps
+            generated = pipeline(
+                seeds, progress=lambda: context.report("generating networks", next(done), total)
+            )
+            write_generated(folder, generated, sha256_of(context.folder.pipeline))
+    return read_generated(folder, pipeline.parameter_space.layout)

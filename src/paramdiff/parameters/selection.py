@@ -1,0 +1,48 @@
+"""Which tensors of a state dict are generated: glob patterns, or regular expressions after ``re:``."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from paramdiff.errors import UserError
+
+REGULAR_EXPRESSION = "re:"
+
+
+def select(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """The names that match any pattern, in their own order.
+
+    Args:
+        names: tensor names of a state dict.
+        patterns: globs such as ``layer4.1.bn?.*`` against the whole name; a pattern that starts with
+            ``re:`` is a regular expression searched for anywhere in the name.
+
+    Returns:
+        The selected names.
+
+    Raises:
+        UserError: a pattern matches nothing or is not a regular expression.
+    """
+    names = list(names)
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matches = [name for name in names if _matches(name, pattern)]
+        if not matches:
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
+            raise UserError(
+                f"selection pattern {pattern!r} matches none of {len(names)} tensors; "
+                f"names like it: {', '.join(near)}"
+            )
+        chosen.update(matches)
+    return [name for name in names if name in chosen]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    if not pattern.startswith(REGULAR_EXPRESSION):
+        return fnmatchcase(name, pattern)
+    expression = pattern.removeprefix(REGULAR_EXPRESSION)
+    try:
+        return re.search(expression, name) is not None
+    except re.error as error:
+        raise UserError(f"selection pattern {pattern!r} is no regular expression: {error}") from None

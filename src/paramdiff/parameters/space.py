@@ -1,0 +1,165 @@
+"""The parameter space: a state dict to a normalised, padded vector, and back to a whole state dict.
+
+The first stage of the pipeline (method.md 2.2). What is not selected comes back bit for bit from
+the base checkpoint, which travels with the space.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from paramdiff.artefacts import read_tensors, write_tensors
+from paramdiff.component import Component, on_device_only
+from paramdiff.errors import UserError
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.normalisation import (
+    Normalisation,
+    NormalisationMode,
+    fit_normalisation,
+)
+from paramdiff.settings import Settings
+
+BASE_FILE = "base.safetensors"
+PADDING_MULTIPLE = 64
+
+
+class ParameterSettings(Settings):
+    """Which parameters are generated, and how they are normalised."""
+
+    select: tuple[str, ...] = Field(
+        min_length=1, description="globs of tensor names, or regular expressions after 're:'"
+    )
+    normalisation: NormalisationMode = Field(
+        "tensor", description="one location and scale per tensor (the paper) or per coordinate"
+    )
+
+
+class ParameterSpace(Component):
+    """Vectors of selected parameters, normalised and zero-padded to a multiple of 64.
+
+    Args:
+        slots: ``[name, shape, dtype]`` of every tensor in the vector, in order.
+    """
+
+    @register_to_config
+    def __init__(self, slots: Sequence[Sequence]) -> None:
+        super().__init__()
+        self.layout = ParameterLayout.from_json(slots)
+        size = self.layout.num_parameters
+        self.register_buffer("location", torch.zeros(size))
+        self.register_buffer("scale", torch.ones(size))
+        self.register_buffer("reference", torch.zeros(size))
+        self.base: dict[str, Tensor] = {}
+
+    @classmethod
+    def fit(
+        cls,
+        vectors: Tensor,
+        layout: ParameterLayout,
+        base: Mapping[str, Tensor],
+        mode: NormalisationMode = "tensor",
+    ) -> "ParameterSpace":
+        """Fit a space to a zoo.
+
+        Args:
+            vectors: raw parameter vectors ``[N, P]``.
+            layout: where each tensor lies.
+            base: the complete state dict that unselected tensors are copied from.
+            mode: per-tensor or per-coordinate normalisation.
+
+        Returns:
+            The space.
+        """
+        space = cls(slots=layout.to_json())
+        fitted = fit_normalisation(vectors, layout, mode)
+        space.location.copy_(fitted.location)
+        space.scale.copy_(fitted.scale)
+        space.reference.copy_(fitted.reference)
+        space.base = {name: tensor.detach().clone() for name, tensor in base.items()}
+        return space.eval()
+
+    @property
+    def num_parameters(self) -> int:
+        """``P``, the number of generated parameters."""
+        return self.layout.num_parameters
+
+    @property
+    def padded_length(self) -> int:
+        """``P`` rounded up to a multiple of 64: what the codec reads."""
+        return padded(self.num_parameters)
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The fitted constants."""
+        return Normalisation(self.location, self.scale, self.reference)
+
+    def normalise(self, vectors: Tensor) -> Tensor:
+        """Raw vectors ``[..., P]`` to normalised, zero-padded vectors ``[..., padded_length]``."""
+        values = self.normalisation.apply(vectors.to(self.location)).float()
+        return F.pad(values, (0, self.padded_length - self.num_parameters))
+
+    def denormalise(self, normalised: Tensor) -> Tensor:
+        """Normalised vectors ``[..., padded_length]`` to raw vectors ``[..., P]``."""
+        return self.normalisation.invert(normalised[..., : self.num_parameters])
+
+    def flatten(self, state_dict: Mapping[str, Tensor]) -> Tensor:
+        """The raw vector ``[P]`` of a state dict."""
+        return self.layout.flatten(state_dict)
+
+    def restore(self, vector: Tensor) -> dict[str, Tensor]:
+        """The complete state dict of a raw vector.
+
+        Args:
+            vector: ``[P]``.
+
+        Returns:
+            A state dict that ``load_state_dict(strict=True)`` accepts; tensors outside the layout
+            are copies of the base checkpoint's.
+        """
+        generated = self.layout.unflatten(vector.cpu())
+        return {name: generated.get(name, tensor).clone() for name, tensor in self.base.items()}
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """Save the space and its base checkpoint."""
+        super().save_pretrained(save_directory, **kwargs)
+        write_tensors(Path(save_directory) / BASE_FILE, self.base)
+
+    @classmethod
+    def from_pretrained(cls, folder: Any, **kwargs: Any) -> Any:
+        """Load the space and its base checkpoint.
+
+        Args:
+            folder: a folder that ``save_pretrained`` wrote.
+            **kwargs: handed on to diffusers.
+
+        Returns:
+            The space.
+
+        Raises:
+            UserError: a file is missing or foreign, or the base lacks a tensor of the layout.
+        """
+        loaded = super().from_pretrained(folder, **kwargs)
+        space = loaded[0] if isinstance(loaded, tuple) else loaded
+        where = Path(folder) / kwargs.get("subfolder", "") / BASE_FILE
+        space.base = read_tensors(where)
+        missing = [name for name in space.layout.names if name not in space.base]
+        if missing:
+            raise UserError(f"{where}: tensor {missing[0]!r} of the parameter space is missing")
+        return loaded
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ParameterSpace":
+        """Move between devices, but never to a lower precision: the constants must stay exact."""
+        for name, buffer in self.named_buffers():
+            setattr(self, name, on_device_only(buffer, fn(buffer)))
+        return self
+
+
+def padded(num_parameters: int) -> int:
+    """The next multiple of 64, which five halvings divide."""
+    return -(-num_parameters // PADDING_MULTIPLE) * PADDING_MULTIPLE

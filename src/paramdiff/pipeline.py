@@ -1,0 +1,260 @@
+"""The pipeline: parameter space, codec, denoiser and scheduler; seeds in, state dicts out.
+
+A diffusers pipeline: ``save_pretrained`` writes one folder per part and ``model_index.json``;
+``from_pretrained`` and ``push_to_hub`` are diffusers' own, made strict. Importing this file also
+imports every class that a saved folder may name, which diffusers requires.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from pydantic import Field
+from torch import Tensor
+
+from paramdiff.artefacts import read_json
+from paramdiff.codec.codec import Codec, Statistics
+from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.codec.linear import LinearCodec
+from paramdiff.codec.training import decode_all
+from paramdiff.component import Component, first_line
+from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
+from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.diffusion.sampling import Trajectory, record_trajectory, sample_latents
+from paramdiff.diffusion.schedule import Scheduler, SolverName
+from paramdiff.errors import UserError
+from paramdiff.parameters.space import ParameterSpace
+from paramdiff.settings import Settings
+
+PARTS: dict[str, tuple[type, ...]] = {
+    "parameter_space": (ParameterSpace,),
+    "codec": (ConvolutionalCodec, LinearCodec),
+    "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
+}
+INDEX_FILE = "model_index.json"
+_ALLOWED_FILES = {"config.json", "base.safetensors", "scheduler_config.json"}
+
+
+class GenerationSettings(Settings):
+    """How networks are generated."""
+
+    num_samples: int = Field(200, gt=0, description="networks to generate per generator seed")
+    seed: int = Field(0, ge=0, description="seed of the first sample; the others count up from it")
+    solver: SolverName = Field("ddpm", description="ancestral DDPM, DDIM or DPM-Solver++")
+    num_steps: int = Field(gt=0, description="denoiser evaluations per sample")
+    spread: float = Field(
+        1.0, ge=0, description="scales latents about the training latents' mean; below 1 contracts"
+    )
+    batch_size: int = Field(50, gt=0, description="samples per denoiser evaluation")
+
+
+class GeneratedParameters(Sequence):
+    """Generated networks: a sequence of complete state dicts, made when they are asked for.
+
+    Attributes:
+        vectors: raw parameter vectors ``[M, P]``.
+        seeds: one per network.
+    """
+
+    def __init__(self, vectors: Tensor, seeds: Sequence[int], space: ParameterSpace) -> None:
+        self.vectors = vectors
+        self.seeds = tuple(seeds)
+        self._space = space
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return GeneratedParameters(self.vectors[index], self.seeds[index], self._space)
+        return self._space.restore(self.vectors[index])
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return (self[index] for index in range(len(self)))
+
+
+class ParameterDiffusionPipeline(DiffusionPipeline):
+    """Turns seeds into network parameters (paper section 2; method.md 2.7).
+
+    Args:
+        parameter_space: state dict to vector and back.
+        codec: vector to latent and back.
+        denoiser: predicts the noise in a latent.
+        scheduler: a diffusers scheduler: the solver of the reverse process.
+        statistics: the codec's normalisation statistics when decoding.
+        standardise: whether the denoiser works on standardised latents.
+        num_steps: denoiser evaluations per sample, unless the call says otherwise.
+        spread: scale of the latents about their mean, unless the call says otherwise.
+        batch_size: samples per denoiser evaluation, unless the call says otherwise.
+    """
+
+    def __init__(
+        self,
+        parameter_space: ParameterSpace,
+        codec: Codec,
+        denoiser: Component,
+        scheduler: Scheduler,
+        statistics: Statistics = "running",
+        standardise: bool = True,
+        num_steps: int = 1000,
+        spread: float = 1.0,
+        batch_size: int = 50,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            parameter_space=parameter_space, codec=codec, denoiser=denoiser, scheduler=scheduler
+        )
+        self.register_to_config(
+            statistics=statistics,
+            standardise=standardise,
+            num_steps=num_steps,
+            spread=spread,
+            batch_size=batch_size,
+        )
+
+    def __call__(
+        self,
+        seeds: Iterable[int],
+        *,
+        num_steps: int | None = None,
+        spread: float | None = None,
+        batch_size: int | None = None,
+        progress: Callable[[], None] | None = None,
+    ) -> GeneratedParameters:
+        """Generate one network per seed.
+
+        A seed gives the same noise in any batch; its parameters are equal bit for bit at an equal
+        batch size and number of threads, and to about 1e-5 otherwise. Where there are more seeds
+        than ``batch_size``, the last batch is padded to it.
+
+        Args:
+            seeds: one per network.
+            num_steps: denoiser evaluations per sample.
+            spread: scale of the latents about the training latents' mean; 1 leaves them alone.
+            batch_size: samples per denoiser evaluation.
+            progress: called after every denoiser evaluation.
+
+        Returns:
+            A sequence of complete state dicts, with the raw vectors and the seeds.
+
+        Raises:
+            UserError: there is no seed, or the parameters are not finite.
+        """
+        seeds = [int(seed) for seed in seeds]
+        if not seeds:
+            raise UserError("seeds: expected at least one, found none")
+        latents = sample_latents(
+            self.denoiser.eval(),
+            self.scheduler,
+            seeds,
+            latent_dim=self.codec.latent_dim,
+            num_steps=num_steps or self.config.num_steps,
+            batch_size=min(batch_size or self.config.batch_size, len(seeds)),
+            device=self.device,
+            progress=progress,
+        )
+        vectors = self.decode(latents, self.config.spread if spread is None else spread)
+        bad = (~torch.isfinite(vectors).all(1)).nonzero().flatten().tolist()
+        if bad:
+            raise UserError(f"seed {seeds[bad[0]]}: the generated parameters are not finite")
+        return GeneratedParameters(vectors, seeds, self.parameter_space)
+
+    def decode(self, latents: Tensor, spread: float = 1.0) -> Tensor:
+        """What the denoiser produced to raw parameter vectors.
+
+        Args:
+            latents: ``[M, D]`` in the denoiser's coordinates.
+            spread: scale about the training latents' mean.
+
+        Returns:
+            Raw vectors ``[M, P]`` on the CPU.
+        """
+        codec, latents = self.codec.eval(), latents.to(self.device)
+        if self.config.standardise:
+            latents = codec.destandardise(latents)
+        if spread != 1.0:
+            latents = codec.latent_mean + spread * (latents - codec.latent_mean)
+        normalised = decode_all(codec, latents, self.config.statistics)
+        return self.parameter_space.denormalise(normalised).cpu()
+
+    def trajectory(self, seeds: Sequence[int], *, num_steps: int, every: int) -> Trajectory:
+        """Record the reverse process (paper Figure 5b).
+
+        Args:
+            seeds: one per sample.
+            num_steps: denoiser evaluations per sample.
+            every: keep one state in so many.
+
+        Returns:
+            Timesteps ``[S]`` and raw parameter vectors ``[S, M, P]``, pure noise first.
+        """
+        recorded = record_trajectory(
+            self.denoiser.eval(),
+            self.scheduler,
+            seeds,
+            latent_dim=self.codec.latent_dim,
+            num_steps=num_steps,
+            every=every,
+            device=self.device,
+        )
+        vectors = torch.stack([self.decode(state) for state in recorded.states])
+        return Trajectory(recorded.timesteps, vectors)
+
+    @classmethod
+    def from_pretrained(cls, folder: Any, **kwargs: Any) -> "ParameterDiffusionPipeline":
+        """Load a pipeline from a folder or, by ``owner/name``, from the Hugging Face Hub.
+
+        Args:
+            folder: what ``save_pretrained`` wrote.
+            **kwargs: handed on to diffusers.
+
+        Returns:
+            The pipeline, all parts in evaluation mode.
+
+        Raises:
+            UserError: the folder is missing, incomplete or holds something foreign.
+        """
+        path = Path(folder)
+        if path.is_dir():
+            _check_folder(path)
+            kwargs.setdefault("local_files_only", True)
+        elif path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", ".."):
+            raise UserError(f"{path}: expected a pipeline folder, found none")
+        kwargs.setdefault("use_safetensors", True)
+        try:
+            return super().from_pretrained(folder, **kwargs)
+        except UserError:
+            raise
+        except (ValueError, OSError, RuntimeError, AttributeError, TypeError) as error:
+            raise UserError(f"{path}: cannot be loaded as a pipeline: {first_line(error)}") from None
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse missing and foreign files and classes before anything is loaded."""
+    index = read_json(path / INDEX_FILE)
+    if not isinstance(index, dict) or index.get("_class_name") != "ParameterDiffusionPipeline":
+        raise UserError(f"{path / INDEX_FILE}: expected the index of a ParameterDiffusionPipeline")
+    expected = {*PARTS, "scheduler", INDEX_FILE, "README.md"}
+    _refuse_foreign(path, expected)
+    for part, classes in PARTS.items():
+        names = [kind.__name__ for kind in classes]
+        found = index.get(part)
+        if not isinstance(found, list) or found[0] != "paramdiff" or found[1] not in names:
+            raise UserError(f"{path / INDEX_FILE}: {part}: expected one of {names}, found {found}")
+        if not (path / part).is_dir():
+            raise UserError(f"{path / part}: expected a folder, found none")
+        weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
+        _refuse_foreign(path / part, _ALLOWED_FILES | weights)
+    if not (path / "scheduler" / "scheduler_config.json").is_file():
+        raise UserError(f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none")
+    _refuse_foreign(path / "scheduler", _ALLOWED_FILES)
+
+
+def _refuse_foreign(path: Path, expected: set[str]) -> None:
+    found = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    if found - expected:
+        raise UserError(
+            f"{path}: foreign file {sorted(found - expected)[0]!r}; expected only {sorted(expected)}"
+        )

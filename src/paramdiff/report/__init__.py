@@ -1,0 +1,1 @@
+"""``evaluation.json`` and ``arrays.safetensors`` to one self-contained HTML page."""

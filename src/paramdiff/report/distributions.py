@@ -1,0 +1,69 @@
+"""Accuracy histograms: originals, generated, and a Gaussian fit that spreads as widely."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from paramdiff.evaluation.schema import Evaluation
+from paramdiff.report import words
+from paramdiff.report.drawing import HALF, Arrays, Illustration, finite, illustrate, percent_axis
+from paramdiff.report.families import family_of, label_of
+
+NUM_BINS = 28
+
+
+def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
+    """Draw the accuracies of single networks; None without those of the generated.
+
+    Args:
+        evaluation: says which Gaussian fit is nearest in dispersion.
+        arrays: ``accuracy/GROUP`` ``[M]``.
+    """
+    names = ["original", "generated", *_nearest_gaussian(evaluation)]
+    samples = {
+        name: values
+        for name in names
+        if (values := finite(arrays.get(f"accuracy/{name}", ()))).size > 1
+    }
+    if "generated" not in samples:
+        return None
+    everything = np.concatenate(list(samples.values()))
+    # A few networks at chance must not press all others into one bin.
+    low, high = float(np.percentile(everything, 1)), float(everything.max())
+    step = 1 / max(evaluation.num_test, 1)  # bins of whole test examples have no empty teeth
+    width = step * max(1, round((high - low) / NUM_BINS / step))
+    edges = low - width / 2 + width * np.arange(int((high - low) / width) + 2)
+
+    def draw(figure: Figure) -> None:
+        all_axes = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (name, values) in zip(all_axes, samples.items(), strict=True):
+            colour = family_of(name).colour
+            share = np.full(values.size, 1 / values.size)
+            axes.hist(np.clip(values, edges[0], None), edges, weights=share, color=colour, alpha=0.75)
+            axes.axvline(float(values.mean()), color=colour, linewidth=1.4)
+            title = f"{label_of(name)}, mean {words.percent(float(values.mean()))}"
+            axes.set_title(title, color=colour, fontsize=8.5, loc="left", pad=3)
+            axes.set_yticks([])
+            axes.spines["left"].set_visible(False)
+        percent_axis(all_axes[-1], "x")
+        all_axes[-1].set_xlabel("test accuracy")
+
+    return illustrate(
+        draw,
+        "Histograms of test accuracy of " + ", ".join(label_of(name) for name in samples) + ".",
+        "Bars count single networks and the line is their mean; a generated group that is higher "
+        "but narrower than the originals has moved towards their average.",
+        (HALF[0], 3.7),
+    )
+
+
+def _nearest_gaussian(evaluation: Evaluation) -> list[str]:
+    generated = evaluation.groups.get("generated")
+    fits = {
+        name: group.dispersion
+        for name, group in evaluation.groups.items()
+        if name.partition("@")[0] == "gaussian" and group.dispersion is not None
+    }
+    if generated is None or generated.dispersion is None or not fits:
+        return []
+    target = generated.dispersion
+    return [min(fits, key=lambda name: abs(fits[name] - target))]

@@ -1,0 +1,79 @@
+"""Names of groups as a reader meets them: ``gaussian@0.5`` is "Gaussian fit, scale 0.5".
+
+A group's name is a family, or a family and a strength joined by ``@``. Colours are those of Okabe
+and Ito (2008), which stay apart for colour-blind readers; markers tell the families apart in print.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+INK = "#1b2430"
+GREY = "#6b7480"
+
+
+@dataclass(frozen=True)
+class Family:
+    """One way to make parameter sets, at any strength."""
+
+    label: str
+    with_strength: str
+    colour: str = GREY
+    marker: str = "o"
+
+
+FAMILIES = {
+    "original": Family("Originals", "Originals {}", INK),
+    "held_out": Family("Held-out checkpoints", "Held-out checkpoints {}", "#0072b2", "s"),
+    "generated": Family("Generated", "Generated {}", "#d55e00", "D"),
+    "reconstructed": Family("Originals through the codec", "Through the codec {}", GREY, "X"),
+    "average": Family("Average of originals", "Average of {} originals", "#009e73", "^"),
+    "greedy_soup": Family("Greedy soup", "Greedy soup {}", "#009e73", "P"),
+    "interpolation": Family("Interpolated originals", "Interpolated originals {}", "#009e73", "<"),
+    "gaussian": Family("Gaussian fit", "Gaussian fit, scale {}", "#a4527f", "o"),
+    "swag": Family("Low-rank SWAG", "Low-rank SWAG, scale {}", "#3a8fc0", "s"),
+    "kde": Family("Kernel density fit", "Kernel density fit {}", "#a4527f", "p"),
+    "noise": Family("Originals + noise", "Originals + noise {}", "#b87900", "v"),
+    "noise_absolute": Family("Originals + absolute noise", "Absolute noise {}", "#b87900", ">"),
+    "permuted": Family("Permuted originals", "Permuted originals {}", GREY, "d"),
+    "random": Family("Untrained networks", "Untrained networks {}", GREY, "x"),
+}
+"""In reading order: what is examined first, then what comes for free, then what is worthless."""
+
+SUBJECTS = ("original", "held_out", "generated", "reconstructed")
+
+
+def family_of(name: str) -> Family:
+    """The family of a group; one that is not listed is called by its own name."""
+    plain = name.partition("@")[0]
+    return FAMILIES.get(plain) or Family(plain.replace("_", " "), plain.replace("_", " ") + " {}")
+
+
+def strength_of(name: str) -> str:
+    """What follows the ``@`` of a group's name; empty where nothing does."""
+    return name.partition("@")[2]
+
+
+def label_of(name: str) -> str:
+    """A group's name in words."""
+    family, strength = family_of(name), strength_of(name)
+    return family.with_strength.replace("{}", strength) if strength else family.label
+
+
+def in_reading_order(names: Iterable[str]) -> list[str]:
+    """Names of groups by family, then by strength; unknown families come last."""
+    order = list(FAMILIES)
+
+    def key(name: str) -> tuple[int, str, float, str]:
+        family = name.partition("@")[0]
+        rank = order.index(family) if family in order else len(order)
+        return rank, family, _as_number(strength_of(name)), name
+
+    return sorted(names, key=key)
+
+
+def _as_number(strength: str) -> float:
+    """``all`` and other words follow every number; an absent strength comes first."""
+    try:
+        return float(strength) if strength else float("-inf")
+    except ValueError:
+        return float("inf")

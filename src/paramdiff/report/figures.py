@@ -1,0 +1,35 @@
+"""The figures of the page by name; a name without a figure leaves its section out."""
+
+from collections.abc import Callable
+
+from paramdiff.evaluation.schema import Evaluation
+from paramdiff.report.curves import codec_loss, cost, denoiser_loss, trajectory
+from paramdiff.report.distributions import accuracy_histograms
+from paramdiff.report.drawing import Arrays, Illustration
+from paramdiff.report.frontier import frontier
+from paramdiff.report.similarity import parameters, similarity_matrix
+
+FIGURES: dict[str, Callable[[Evaluation, Arrays], Illustration | None]] = {
+    "frontier": frontier,
+    "similarity": similarity_matrix,
+    "histograms": accuracy_histograms,
+    "parameters": parameters,
+    "trajectory": trajectory,
+    "codec_loss": codec_loss,
+    "denoiser_loss": denoiser_loss,
+    "cost": cost,
+}
+
+
+def draw_figures(evaluation: Evaluation, arrays: Arrays) -> dict[str, Illustration]:
+    """Draw every figure whose arrays are there.
+
+    Args:
+        evaluation: the numbers.
+        arrays: what the figures draw, named as in ``paramdiff.evaluation.schema.ARRAYS``.
+
+    Returns:
+        Name to figure, in the order of the page.
+    """
+    drawn = {name: draw(evaluation, arrays) for name, draw in FIGURES.items()}
+    return {name: figure for name, figure in drawn.items() if figure is not None}

@@ -1,0 +1,115 @@
+"""The last stage: ``evaluation.json`` and ``arrays.safetensors`` to ``report.html``.
+
+The page is a pure function of the two files, and whole in itself: style and figures are inside
+it, it runs no script and it fetches nothing.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from pydantic import ValidationError
+
+from paramdiff.artefacts import read_json, read_tensors, write_text
+from paramdiff.errors import UserError
+from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
+from paramdiff.report import words
+from paramdiff.report.families import SUBJECTS, family_of, in_reading_order, label_of
+from paramdiff.report.figures import draw_figures
+from paramdiff.report.intervals import marks
+from paramdiff.report.key_numbers import key_numbers
+
+REPORT_FILE = "report.html"
+TEMPLATE = "page.html.jinja"
+NOT_DRAWN = ("labels/", "truth")
+"""Arrays that no figure needs; they are the largest."""
+
+
+def write_report(folder: Path) -> Path:
+    """Draw the report of an evaluation.
+
+    Args:
+        folder: holds ``evaluation.json`` and ``arrays.safetensors``; the report is put beside them.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: one of the two files is missing or is not what it should be.
+    """
+    evaluation = read_evaluation(folder / EVALUATION_FILE)
+    arrays = {
+        name: tensor.double().numpy()
+        for name, tensor in read_tensors(folder / ARRAYS_FILE).items()
+        if not name.startswith(NOT_DRAWN)
+    }
+    path = folder / REPORT_FILE
+    write_text(path, render(evaluation, arrays))
+    return path
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read and check an ``evaluation.json``.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or a field of it is not as it should be.
+    """
+    try:
+        return Evaluation.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise UserError(f"{path}: {where}: {first['msg']}") from None
+
+
+def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
+    """Render the page.
+
+    Args:
+        evaluation: the numbers.
+        arrays: what the figures draw, named as in ``paramdiff.evaluation.schema.ARRAYS``.
+
+    Returns:
+        The page, as HTML.
+    """
+    environment = Environment(
+        loader=PackageLoader("paramdiff.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment.get_template(TEMPLATE).render(
+        evaluation=evaluation,
+        sections=_sections(evaluation),
+        marks=marks(evaluation),
+        key_numbers=key_numbers(evaluation),
+        figures=draw_figures(evaluation, arrays),
+    )
+
+
+def _sections(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
+    """The groups in reading order, under the headings of the table."""
+    names = in_reading_order(evaluation.groups)
+    headings = {
+        "What is examined": [name for name in names if name in SUBJECTS],
+        "What needs no generator": [name for name in names if name not in SUBJECTS],
+    }
+    return [(heading, members) for heading, members in headings.items() if members]
+
+
+FILTERS: dict[str, Any] = {
+    "percent": words.percent,
+    "interval": words.interval,
+    "points": words.points,
+    "points_interval": words.points_interval,
+    "number": words.number,
+    "spread": words.spread,
+    "outcome": words.outcome,
+    "label": label_of,
+    "colour": lambda name: family_of(name).colour,
+}

@@ -1,0 +1,1 @@
+"""Many parameter sets of one network: predictions, with every shared part computed once."""

@@ -1,0 +1,1 @@
+"""A name to data splits and a network."""

@@ -1,0 +1,182 @@
+"""Checkpoint files from strangers: listed in order and read without ever executing code.
+
+The entrance of the zoo. Only the tensors of a state dict come in; what a file cannot hide behind a
+pickle, a zip header or a stride is checked before memory is spent on it, and everything refused
+is told as one line. Legacy (non-zip) files carry no checksum, so a flipped bit in one is not seen.
+"""
+
+import io
+import pickle
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paramdiff.artefacts import read_tensors
+from paramdiff.errors import UserError
+
+CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+WRAPPERS = ("state_dict", "model", "model_state_dict", "module")
+PARALLEL_PREFIX = "module."
+ZIP_MAGIC = b"PK\x03\x04"
+INFLATING = (b"\nbytearray\n", b"_codecs\nencode\n")  # allowed by torch: bytes make gigabytes
+MAX_DEPTH = 4
+MAX_HEADER_BYTES = 8 << 20
+MAX_SHARING = 64
+MAX_MESSAGE = 300
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint files of a folder in natural order: ``step2`` comes before ``step10``.
+
+    Args:
+        folder: where to look; hidden files, subfolders and other suffixes are passed over.
+
+    Returns:
+        At least one path.
+
+    Raises:
+        UserError: the folder is missing or holds no checkpoint file.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: expected a folder of checkpoints, found none")
+    paths = [
+        path
+        for path in folder.iterdir()
+        if path.suffix in CHECKPOINT_SUFFIXES and path.name[0] != "." and path.is_file()
+    ]
+    if not paths:
+        suffixes = ", ".join(CHECKPOINT_SUFFIXES)
+        raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found none")
+    return sorted(paths, key=_natural_order)
+
+
+def _natural_order(path: Path) -> tuple[list[str | int], str]:
+    parts = re.split(r"(\d+)", path.name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Read one state dict without executing code.
+
+    A state dict that lies in a wrapper (``{"state_dict": ..., "epoch": 3}``) is taken out of it,
+    and the prefix ``module.`` of DataParallel goes where all names have it.
+
+    Args:
+        path: a safetensors file, by its suffix, or else whatever ``torch.save`` writes.
+
+    Returns:
+        Name to dense, contiguous tensor on the CPU; none shares memory with another.
+
+    Raises:
+        UserError: the file is missing, damaged, needs code to load, or holds anything else.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: expected a checkpoint file, found none")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what the file holds; told by the checks below
+            read = _read_safetensors if path.suffix == ".safetensors" else _read_torch
+            return _dense_tensors(_unwrapped(read(path)), path.stat().st_size)
+    except Exception as error:  # a malformed file makes the readers raise almost anything
+        told = _told(error).removeprefix(f"{path}: ")[:MAX_MESSAGE]
+        printable = "".join(c if c.isprintable() else "?" for c in told)
+        raise UserError(f"{path}: {printable}") from None
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and asked:
+        return (
+            "expected tensors by name, as torch.save(network.state_dict(), ...) writes them, "
+            f"found a pickle that asks for {asked[1]}"
+        )
+    kind = type(error).__name__
+    return f"expected a whole checkpoint file, found a damaged one or another format ({kind})"
+
+
+def _read_safetensors(path: Path) -> Any:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if size > MAX_HEADER_BYTES:
+        raise UserError(f"expected a header of {MAX_HEADER_BYTES} bytes or less, found {size}")
+    return read_tensors(path)
+
+
+def _read_torch(path: Path) -> Any:
+    content = path.read_bytes()
+    if content.startswith(ZIP_MAGIC):  # as torch decides it
+        content = _repacked(content)
+    for call in INFLATING:
+        if call in content:
+            name = ".".join(call.decode().split())
+            raise UserError(f"expected tensors by name, found a pickle that asks for {name}")
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _repacked(content: bytes) -> bytes:
+    # torch checks no CRC, inflates before it looks at sizes, and may take another central
+    # directory of a forged file than zipfile does: it is given only what was checked here.
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(packed, "w") as target:
+        entries = source.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise UserError("expected a zip of stored entries, found compressed ones")
+        if sum(entry.file_size for entry in entries) > len(content):
+            raise UserError("expected zip entries no larger than the file, found larger ones")
+        for entry in entries:
+            target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry))  # checks the CRC
+    return packed.getvalue()
+
+
+def _unwrapped(content: Any) -> dict[Any, Any]:
+    for _ in range(MAX_DEPTH):
+        if not isinstance(content, dict):
+            raise UserError(f"expected a state dict, found {type(content).__name__}")
+        wrappers = [key for key in WRAPPERS if key in content and isinstance(content[key], dict)]
+        if not wrappers:
+            return content
+        if len(wrappers) > 1:
+            raise UserError(f"expected one state dict, found several: {', '.join(wrappers)}")
+        content = content[wrappers[0]]
+    raise UserError(f"expected a state dict, found dicts nested {MAX_DEPTH} deep or deeper")
+
+
+def _dense_tensors(content: dict[Any, Any], file_size: int) -> dict[str, Tensor]:
+    if not content:
+        raise UserError("expected a state dict, found an empty one")
+    tensors: dict[str, Tensor] = {}
+    num_bytes = 0
+    for name in content:
+        if type(name) is not str:
+            raise UserError(f"expected names as keys, found a key of type {type(name).__name__}")
+        if not name.isprintable():
+            raise UserError(f"expected printable names, found {name!a}")
+        tensors[name] = _dense_tensor(name, content[name], file_size)
+        num_bytes += tensors[name].nbytes
+        if num_bytes > MAX_SHARING * file_size:
+            raise UserError(f"expected about {file_size} bytes, as the file, found {num_bytes}")
+    if all(name.startswith(PARALLEL_PREFIX) for name in tensors):
+        return {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _dense_tensor(name: str, value: Any, file_size: int) -> Tensor:
+    if type(value) not in (Tensor, torch.nn.Parameter):
+        raise UserError(f"expected a tensor under {name!a}, found {type(value).__name__}")
+    tensor = Tensor.detach(value)  # unbound, for a file may set attributes, methods among them
+    strided = tensor.layout == torch.strided and not tensor.is_nested
+    if not strided or tensor.is_quantized or tensor.device.type != "cpu":
+        found = f"{tensor.layout}, {tensor.dtype}, device {tensor.device}"
+        raise UserError(f"expected a dense tensor under {name!a}, found {found}")
+    stored = min(tensor.untyped_storage().nbytes(), file_size)
+    if tensor.nbytes > stored:
+        found = f"{tensor.nbytes} bytes that share {stored}"
+        raise UserError(f"expected memory of its own under {name!a}, found {found}")
+    return tensor.clone(memory_format=torch.contiguous_format)

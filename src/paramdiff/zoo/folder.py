@@ -1,0 +1,107 @@
+"""A folder of somebody's checkpoints to a zoo.
+
+Files are read without executing code (``files.py``). All must hold the same tensors in the same
+shapes; the first one completes whatever is not selected, unless a base checkpoint is given.
+"""
+
+import warnings
+from pathlib import Path
+
+from torch import Tensor
+
+from paramdiff.artefacts import sha256_of
+from paramdiff.errors import UserError
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.selection import select
+from paramdiff.zoo.files import list_checkpoints, read_checkpoint
+from paramdiff.zoo.zoo import HoldOutRule, write_zoo
+
+
+def import_folder(
+    source: Path,
+    zoo_folder: Path,
+    patterns: tuple[str, ...],
+    *,
+    base: Path | None = None,
+    num_held_out: int = 0,
+) -> None:
+    """Import the checkpoints of a folder, in the natural order of their names.
+
+    Args:
+        source: a folder of ``.safetensors``, ``.pt``, ``.pth``, ``.bin`` or ``.ckpt`` files. Its
+            sub-folders, where it has any and no files of its own, are separate runs.
+        zoo_folder: where the zoo is written.
+        patterns: which tensors to select.
+        base: a complete checkpoint for what is not selected; the first checkpoint by default.
+        num_held_out: how many checkpoints of the tail to hold out; with several runs the last run
+            is held out instead.
+
+    Raises:
+        UserError: a file cannot be read, differs in names or shapes, or holds values that are not
+            finite; or too few checkpoints remain.
+    """
+    runs = _runs(source)
+    paths = [(run, path) for run, files in enumerate(runs) for path in files]
+    first = read_checkpoint(paths[0][1])
+    layout = ParameterLayout.of(first, select(first, patterns))
+    vectors, entries = [], []
+    for number, (run, path) in enumerate(paths):
+        checkpoint = first if number == 0 else read_checkpoint(path)
+        _check_same(first, checkpoint, paths[0][1], path)
+        vectors.append(layout.flatten(checkpoint, str(path)))
+        entries.append(
+            {"step": number, "run": run, "held_out": False}
+            | {"source": str(path.relative_to(source)), "source_sha256": sha256_of(path)}
+        )
+    hold_out = _hold_out(entries, len(runs), num_held_out, source)
+    if sum(not entry["held_out"] for entry in entries) == 1:
+        warnings.warn(
+            f"{source}: a single checkpoint has no spread; nothing but a copy can be generated",
+            stacklevel=2,
+        )
+    complete = read_checkpoint(base) if base is not None else first
+    missing = [name for name in layout.names if name not in complete]
+    if missing:
+        raise UserError(f"{base}: tensor {missing[0]!r}, which is selected, is missing")
+    write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out)
+
+
+def _runs(source: Path) -> list[list[Path]]:
+    if not source.is_dir():
+        raise UserError(f"{source}: expected a folder of checkpoints, found none")
+    children = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
+    has_files = any(p.is_file() and not p.name.startswith(".") for p in source.iterdir())
+    return [list_checkpoints(p) for p in children] if children and not has_files else [
+        list_checkpoints(source)
+    ]
+
+
+def _check_same(
+    first: dict[str, Tensor], other: dict[str, Tensor], first_path: Path, path: Path
+) -> None:
+    for name in [*first, *other]:
+        if name not in other or name not in first:
+            holder, lacker = (first_path, path) if name in first else (path, first_path)
+            raise UserError(f"{lacker}: tensor {name!r} is missing, which {holder.name} has")
+        if first[name].shape != other[name].shape:
+            raise UserError(
+                f"{path}: tensor {name!r} has shape {list(other[name].shape)}, but "
+                f"{list(first[name].shape)} in {first_path.name}"
+            )
+
+
+def _hold_out(entries: list[dict], num_runs: int, num_held_out: int, source: Path) -> HoldOutRule:
+    if num_runs > 1:
+        for entry in entries:
+            entry["held_out"] = entry["run"] == num_runs - 1
+        return "run"
+    if num_held_out == 0:
+        return "none"
+    if num_held_out >= len(entries):
+        raise UserError(
+            f"collection.num_held_out: expected fewer than the {len(entries)} checkpoints of "
+            f"{source}, found {num_held_out}"
+        )
+    for entry in entries[-num_held_out:]:
+        entry["held_out"] = True
+    return "tail"

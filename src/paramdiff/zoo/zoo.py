@@ -1,0 +1,162 @@
+"""The zoo: N checkpoints as one array, with an index that says where each came from.
+
+    zoo/
+      index.json              layout, hold-out rule, and per checkpoint: file, step, seed, run, ...
+      base.safetensors        the complete state dict that unselected tensors come from
+      checkpoints/0000.safetensors ...  the selected tensors of each checkpoint
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from paramdiff.artefacts import (
+    PARTIAL,
+    read_json,
+    read_tensors,
+    sha256_of,
+    write_json,
+    write_tensors,
+    written_aside,
+)
+from paramdiff.errors import UserError
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.settings import Settings
+
+INDEX_FILE = "index.json"
+BASE_FILE = "base.safetensors"
+MEMORY_BUDGET = 2**30
+"""Bytes up to which the array of parameter vectors is held in memory; above, it is memory-mapped."""
+
+HoldOutRule = Literal["run", "tail", "none"]
+
+
+class CheckpointEntry(Settings):
+    """Where one checkpoint came from."""
+
+    file: str
+    sha256: str
+    step: int | None = None
+    seed: int | None = None
+    run: int = 0
+    held_out: bool = False
+    source: str | None = None
+    source_sha256: str | None = None
+
+
+class ZooIndex(Settings):
+    """The content of ``index.json``."""
+
+    schema_version: Literal[1] = 1
+    layout: list[tuple[str, list[int], str]]
+    hold_out: HoldOutRule
+    checkpoints: list[CheckpointEntry]
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Checkpoints of one network.
+
+    Attributes:
+        originals: raw vectors ``[N, P]`` of the checkpoints that are learned from.
+        held_out: raw vectors ``[H, P]`` of checkpoints that train nothing; ``H`` may be 0.
+        layout: where each tensor lies in a vector.
+        base: the complete state dict that unselected tensors come from.
+        index: provenance.
+    """
+
+    originals: Tensor
+    held_out: Tensor
+    layout: ParameterLayout
+    base: dict[str, Tensor]
+    index: ZooIndex
+
+    @classmethod
+    def load(cls, folder: Path, *, memory_budget: int = MEMORY_BUDGET) -> "Zoo":
+        """Read a zoo; every checkpoint is read once.
+
+        Args:
+            folder: what ``write_zoo`` wrote.
+            memory_budget: bytes up to which the vectors are held in memory.
+
+        Returns:
+            The zoo.
+
+        Raises:
+            UserError: a file is missing, malformed, changed, or does not fit the layout.
+        """
+        try:
+            index = ZooIndex.model_validate(read_json(folder / INDEX_FILE))
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            raise UserError(
+                f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}"
+            ) from None
+        layout = ParameterLayout.from_json(index.layout)
+        groups = []
+        for held_out in (False, True):
+            entries = [entry for entry in index.checkpoints if entry.held_out == held_out]
+            scratch = folder / f"{PARTIAL}{'held_out' if held_out else 'originals'}.npy"
+            array = empty_array(
+                len(entries), layout.num_parameters, layout.dtype, scratch, memory_budget
+            )
+            for row, entry in enumerate(entries):
+                path = folder / entry.file
+                tensors = read_tensors(path)
+                if sha256_of(path) != entry.sha256:
+                    raise UserError(f"{path}: the file has changed since the zoo was written")
+                array[row] = layout.flatten(tensors, str(path))
+            groups.append(array)
+        if len(groups[0]) == 0:
+            raise UserError(f"{folder}: expected at least one checkpoint, found an empty zoo")
+        return cls(groups[0], groups[1], layout, read_tensors(folder / BASE_FILE), index)
+
+    @property
+    def is_single_trajectory(self) -> bool:
+        """Whether all originals come from one run."""
+        return len({entry.run for entry in self.index.checkpoints if not entry.held_out}) == 1
+
+
+def write_zoo(
+    folder: Path,
+    vectors: Sequence[Tensor],
+    entries: Sequence[dict],
+    layout: ParameterLayout,
+    base: dict[str, Tensor],
+    hold_out: HoldOutRule,
+) -> None:
+    """Write a zoo, whole or not at all.
+
+    Args:
+        folder: where; must not exist yet.
+        vectors: raw vectors ``[P]``, one per checkpoint.
+        entries: the fields of ``CheckpointEntry`` but for the file and its hash.
+        layout: where each tensor lies in a vector.
+        base: the complete state dict.
+        hold_out: how held-out checkpoints were chosen.
+    """
+    with written_aside(folder) as aside:
+        written = []
+        for number, (vector, entry) in enumerate(zip(vectors, entries, strict=True)):
+            file = f"checkpoints/{number:04d}.safetensors"
+            write_tensors(aside / file, layout.unflatten(vector))
+            written.append(CheckpointEntry(file=file, sha256=sha256_of(aside / file), **entry))
+        write_tensors(aside / BASE_FILE, base)
+        index = ZooIndex(layout=layout.to_json(), hold_out=hold_out, checkpoints=written)
+        write_json(aside / INDEX_FILE, index.model_dump(mode="json"))
+
+
+def empty_array(
+    rows: int, columns: int, dtype: torch.dtype, scratch: Path, memory_budget: int
+) -> Tensor:
+    """An array ``[rows, columns]``, in memory where it fits the budget and memory-mapped otherwise."""
+    if rows * columns * dtype.itemsize <= memory_budget:
+        return torch.empty(rows, columns, dtype=dtype)
+    kind = np.float64 if dtype == torch.float64 else np.float32
+    return torch.from_numpy(np.lib.format.open_memmap(scratch, "w+", kind, (rows, columns)))
