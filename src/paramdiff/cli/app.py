@@ -61,9 +61,9 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
 
     resolved = load_recipe(recipe, overrides or [])
     sizes = check_recipe(resolved)
-    console.print(to_yaml(resolved), markup=False, highlight=False, end="")
+    typer.echo(to_yaml(resolved), nl=False)
     for label, value in sizes.items():
-        console.print(f"# {label}: {value}", markup=False, highlight=False)
+        typer.echo(f"# {label}: {value}")
 
 
 @app.command()

@@ -1,9 +1,9 @@
-"""Figures of what happened along the way: losses, the reverse process, and what the stages took."""
+"""Figures of what happened along the way: losses, the reverse process, what the stages took."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report import words
@@ -49,6 +49,7 @@ def _loss(arrays: Arrays, name: str, part: str) -> Illustration | None:
         axes.fill_between(middle, low, high, color=GREY, alpha=0.22, linewidth=0)
         axes.plot(middle, typical, color=ORIGINAL, linewidth=1.4)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_xlim(0, float(steps[-1]))
@@ -70,6 +71,9 @@ def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
     Args:
         evaluation: the originals' accuracy is drawn for reference.
         arrays: ``trajectory/timestep`` ``[S]`` and ``trajectory/accuracy`` ``[seeds, S]``.
+
+    Returns:
+        The figure; None where an array is absent.
     """
     if not {"trajectory/timestep", "trajectory/accuracy"} <= arrays.keys():
         return None

@@ -17,6 +17,9 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
     Args:
         evaluation: says which Gaussian fit is nearest in dispersion.
         arrays: ``accuracy/GROUP`` ``[M]``.
+
+    Returns:
+        The figure; None where an array is absent.
     """
     names = ["original", "generated", *_nearest_gaussian(evaluation)]
     samples = {
@@ -38,7 +41,9 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
         for axes, (name, values) in zip(all_axes, samples.items(), strict=True):
             colour = family_of(name).colour
             share = np.full(values.size, 1 / values.size)
-            axes.hist(np.clip(values, edges[0], None), edges, weights=share, color=colour, alpha=0.75)
+            axes.hist(
+                np.clip(values, edges[0], None), edges, weights=share, color=colour, alpha=0.75
+            )
             axes.axvline(float(values.mean()), color=colour, linewidth=1.4)
             title = f"{label_of(name)}, mean {words.percent(float(values.mean()))}"
             axes.set_title(title, color=colour, fontsize=8.5, loc="left", pad=3)

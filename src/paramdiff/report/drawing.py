@@ -76,9 +76,13 @@ def embed(draw: Callable[[Figure], None], size: Size) -> str:
     Args:
         draw: fills an empty figure.
         size: width and height in inches.
+
+    Returns:
+        The address: SVG in base64.
     """
-    with matplotlib.style.context(STYLE, after_reset=True), matplotlib.rc_context(
-        {"svg.hashsalt": "paramdiff"}
+    with (
+        matplotlib.style.context(STYLE, after_reset=True),
+        matplotlib.rc_context({"svg.hashsalt": "paramdiff"}),
     ):
         figure = Figure(figsize=size)
         draw(figure)
@@ -111,4 +115,3 @@ def quiet_grid(axes: Axes, which: str = "both") -> None:
     """Faint lines behind the data, and no tick marks beside them."""
     axes.grid(True, axis=which)
     axes.tick_params(length=0)
-

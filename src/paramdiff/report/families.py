@@ -1,7 +1,8 @@
 """Names of groups as a reader meets them: ``gaussian@0.5`` is "Gaussian fit, scale 0.5".
 
-A group's name is a family, or a family and a strength joined by ``@``. Colours are those of Okabe
-and Ito (2008), which stay apart for colour-blind readers; markers tell the families apart in print.
+A group's name is a family, or a family and a strength joined by ``@``. Colours follow those of
+Okabe and Ito (2008), which stay apart for colour-blind readers; markers tell the families apart
+in print.
 """
 
 from collections.abc import Iterable

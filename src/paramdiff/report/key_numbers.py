@@ -38,6 +38,9 @@ def equal_spread(evaluation: Evaluation) -> tuple[Comparison, bool] | None:
     Among alternatives whose dispersion is within 0.8 to 1.25 times that of the generated ones the
     most accurate is taken; where there is none, the one of nearest dispersion.
 
+    Args:
+        evaluation: the groups and their comparisons.
+
     Returns:
         The comparison, and whether the spread is indeed equal; None where nothing is comparable.
     """
@@ -74,8 +77,8 @@ def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
         f"{100 * generated.accuracy.mean:.2f}",
         "%",
         tuple(against),
-        "The interval is where the mean would lie in 95 of 100 repetitions with other test "
-        "examples and other networks.",
+        "Interval: with other test examples and other networks, the mean would lie about here "
+        "95 times in 100.",
     )
 
 

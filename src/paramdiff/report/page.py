@@ -31,7 +31,7 @@ def write_report(folder: Path) -> Path:
     """Draw the report of an evaluation.
 
     Args:
-        folder: holds ``evaluation.json`` and ``arrays.safetensors``; the report is put beside them.
+        folder: holds ``evaluation.json`` and ``arrays.safetensors``; the report joins them.
 
     Returns:
         The path of the report.
@@ -52,6 +52,12 @@ def write_report(folder: Path) -> Path:
 
 def read_evaluation(path: Path) -> Evaluation:
     """Read and check an ``evaluation.json``.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
 
     Raises:
         UserError: the file is missing, is not JSON, or a field of it is not as it should be.
@@ -96,19 +102,20 @@ def _sections(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     """The groups in reading order, under the headings of the table."""
     names = in_reading_order(evaluation.groups)
     headings = {
-        "What is examined": [name for name in names if name in SUBJECTS],
-        "What needs no generator": [name for name in names if name not in SUBJECTS],
+        "Examined": [name for name in names if name in SUBJECTS],
+        "For comparison, made without a generator": [
+            name for name in names if name not in SUBJECTS
+        ],
     }
     return [(heading, members) for heading, members in headings.items() if members]
 
 
 FILTERS: dict[str, Any] = {
     "percent": words.percent,
-    "interval": words.interval,
+    "hundredths": lambda fraction: words.number(100 * fraction),
     "points": words.points,
     "points_interval": words.points_interval,
     "number": words.number,
-    "spread": words.spread,
     "outcome": words.outcome,
     "label": label_of,
     "colour": lambda name: family_of(name).colour,

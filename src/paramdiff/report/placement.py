@@ -7,25 +7,33 @@ out is left out when no free place is near.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 
-DISTANCES = (7.0, 13.0, 22.0, 34.0)
+DISTANCES = (7.0, 13.0, 22.0, 34.0, 48.0)
 DIRECTIONS = (0, 180, 45, 315, 135, 225, 90, 270)
 
 
 @dataclass(frozen=True)
 class Label:
-    """A text that belongs to a point, in data coordinates."""
+    """A text that belongs to a point.
+
+    Args:
+        text: what to write.
+        point: where it belongs, in data coordinates.
+        rank: labels of lower rank are placed first.
+        is_required: whether it is written even where it overlaps.
+        style: options of matplotlib's texts.
+    """
 
     text: str
     point: tuple[float, float]
-    is_required: bool = False
+    rank: int
+    is_required: bool
     style: dict[str, Any] = field(default_factory=dict)
 
 
@@ -37,49 +45,70 @@ def place_labels(
     Args:
         figure: the figure, its layout final but for the labels.
         axes: where to write.
-        labels: the most important first.
+        labels: what to write.
         obstacles: points in data coordinates that no label should cover.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the labels must not move what they were placed beside
-    canvas = FigureCanvasAgg(figure)
+    renderer = FigureCanvasAgg(figure).get_renderer()
     taken = [_around(point) for point in axes.transData.transform(list(obstacles))]
     frame = axes.get_window_extent().extents
-    for label in labels:
+    for label in sorted(labels, key=lambda label: label.rank):
         note = axes.annotate(
             label.text, label.point, (0, 0), textcoords="offset points", **label.style
         )
-        best_cost, best_box = math.inf, np.zeros(4)
-        best_options: dict[str, Any] = {}
-        for distance in DISTANCES:
-            for direction in DIRECTIONS:
-                options = _options(distance, direction)
-                box = _box(note, options, canvas)
-                cost = _overlap(box, taken, frame) + 0.6 * distance
-                if cost < best_cost:
-                    best_cost, best_box, best_options = cost, box, options
-        if label.is_required or _overlap(best_box, taken, frame) < 1:
-            _move(note, best_options)
-            taken.append(best_box)
+        extent = note.get_window_extent(renderer)
+        point = axes.transData.transform(label.point)
+        places = [
+            _place(point, (extent.width, extent.height), distance, direction)
+            for distance in DISTANCES
+            for direction in DIRECTIONS
+        ]
+        best = min(places, key=lambda place: _overlap(place.box, taken, frame) + place.price)
+        if label.is_required or _overlap(best.box, taken, frame) < 1:
+            note.set_position(best.offset)
+            note.set(ha=best.ha, va=best.va)
+            taken.append(best.box)
+            if math.hypot(*best.offset) > DISTANCES[0] + 1:
+                _lead(axes, label, best.offset)
         else:
             note.remove()
 
 
-def _options(distance: float, direction: int) -> dict[str, Any]:
-    across, up = math.cos(math.radians(direction)), math.sin(math.radians(direction))
-    horizontal = "center" if abs(across) < 0.1 else "left" if across > 0 else "right"
-    vertical = "center" if abs(up) < 0.1 else "bottom" if up > 0 else "top"
-    return {"offset": (distance * across, distance * up), "ha": horizontal, "va": vertical}
+@dataclass(frozen=True)
+class _Place:
+    """Where a label could be: its offset from the point, its alignment there and its box."""
+
+    offset: tuple[float, float]
+    ha: Literal["left", "center", "right"]
+    va: Literal["bottom", "center", "top"]
+    box: np.ndarray
+    price: float
 
 
-def _move(note: Annotation, options: dict[str, Any]) -> None:
-    note.set_position(options["offset"])
-    note.set(ha=options["ha"], va=options["va"])
+def _place(
+    point: np.ndarray, size: tuple[float, float], distance: float, direction: int
+) -> _Place:
+    across = round(math.cos(math.radians(direction)), 6)
+    up = round(math.sin(math.radians(direction)), 6)
+    offset = (distance * across, distance * up)
+    shift = np.array([np.sign(across) - 1, np.sign(up) - 1]) / 2  # of the box's lower left corner
+    corner = point + offset + shift * size
+    return _Place(
+        offset,
+        "center" if across == 0 else "left" if across > 0 else "right",
+        "center" if up == 0 else "bottom" if up > 0 else "top",
+        np.concatenate([corner, corner + size]),
+        0.6 * distance,
+    )
 
 
-def _box(note: Annotation, options: dict[str, Any], canvas: FigureCanvasAgg) -> np.ndarray:
-    _move(note, options)
-    return np.asarray(note.get_window_extent(canvas.get_renderer()).extents)
+def _lead(axes: Axes, label: Label, offset: tuple[float, float]) -> None:
+    """A hair line from a far label to its point, so that none is taken for a neighbour's."""
+    colour = label.style.get("color")
+    hair = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
+    options = {"textcoords": "offset points", "arrowprops": hair, "zorder": 5.5}
+    axes.annotate("", label.point, (0.93 * offset[0], 0.93 * offset[1]), **options)
 
 
 def _around(point: np.ndarray, radius: float = 3.0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Figures of how alike networks are: the similarity matrix, and parameters beside their nearest."""
+"""Figures of how alike networks are: who errs together, and parameters beside their nearest."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,6 +16,9 @@ def similarity_matrix(evaluation: Evaluation, arrays: Arrays) -> Illustration | 
     Args:
         evaluation: not used; figures share one signature.
         arrays: ``similarity`` ``[R, R]`` and ``similarity_num_original`` ``[1]``.
+
+    Returns:
+        The figure; None where an array is absent.
     """
     if not {"similarity", "similarity_num_original"} <= arrays.keys():
         return None
@@ -70,6 +73,9 @@ def parameters(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
     Args:
         evaluation: not used; figures share one signature.
         arrays: ``parameters/generated`` and ``parameters/nearest`` ``[4, 64]``.
+
+    Returns:
+        The figure; None where an array is absent.
     """
     if not {"parameters/generated", "parameters/nearest"} <= arrays.keys():
         return None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from paramdiff.errors import UserError
-from paramdiff.scoring.cut import cut, first_line, named_tensors
+from paramdiff.scoring.cut import cut, named_tensors
 from paramdiff.scoring.stack import evaluator_of
 
 ParameterSet = Mapping[str, Tensor]
@@ -163,7 +163,7 @@ class Scorer:
         logits = self._evaluate(group, values)
         check_finite(logits, first)
         fits = logits.shape[-1] <= torch.iinfo(torch.int16).max
-        return logits.argmax(dim=-1).to("cpu", torch.int16 if fits else torch.int32)
+        return logits.max(dim=-1).indices.to("cpu", torch.int16 if fits else torch.int32)
 
     def _values(self, chunk: int) -> list[tuple]:
         """What crosses the cut for the examples of a chunk, by batches."""
@@ -188,7 +188,7 @@ class Scorer:
                     f"parameter set {index}: expected shape {tuple(like.shape)} for {name!r}, "
                     f"found {tuple(tensor.shape)}"
                 )
-            tensors[name] = tensor.detach().to(like)
+            tensors[name] = tensor.to(like)
         return tensors
 
 

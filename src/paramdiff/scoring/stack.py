@@ -1,6 +1,6 @@
 """Evaluate the part of a network after the cut: set by set, or many small sets in one operation.
 
-Where the part is a chain of linear layers and elementwise functions, the call of an operation costs
+Where the part is a chain of linear layers and elementwise functions, calling an operation costs
 more than its arithmetic. Sets are then stacked: activations lie features first, ``[S, F, E]``, so
 that a layer of ``S`` sets is one batched matrix product along the long axis of examples.
 """
@@ -14,7 +14,8 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from paramdiff.scoring.cut import used_by
+from paramdiff.scoring.cut import named_tensors, used_by
+from paramdiff.scoring.inplace import overwriting
 
 STACK_BYTES = 2**21  # activations of one group of sets; larger groups leave the processor's cache
 SMALLEST_GROUP = 4
@@ -66,12 +67,15 @@ class Stacked:
 
     def __init__(self, module: fx.GraphModule, names: Collection[str], group_size: int) -> None:
         self.module = module
-        self.names = tuple(used_by(module, dict.fromkeys(names)))
         self.group_size = group_size
+        own = named_tensors(module)
+        self.aliases = [(n, [a for a in own if own[a] is own[n]]) for n in names if n in own]
 
     def __call__(self, group: Sequence[Mapping[str, Tensor]], values: tuple) -> Tensor:
         """Logits ``[S, B, K]`` of a group of ``S`` sets."""
-        stacked = {name: torch.stack([tensors[name] for tensors in group]) for name in self.names}
+        stacked = {}
+        for name, aliases in self.aliases:  # tied tensors have several names
+            stacked |= dict.fromkeys(aliases, torch.stack([tensors[name] for tensors in group]))
         logits = StackedInterpreter(self.module, stacked).run(*(value.T for value in values))
         return logits.expand(len(group), *logits.shape[-2:]).transpose(1, 2)
 
@@ -90,7 +94,10 @@ class StackedInterpreter(fx.Interpreter):
             return layer(*args, **kwargs)
         product = torch.matmul(self.stacked.get(f"{target}.weight", layer.weight), args[0])
         bias = self.stacked.get(f"{target}.bias", layer.bias)
-        return product if bias is None else product.add_(bias.unsqueeze(-1))
+        if bias is None:
+            return product
+        bias = bias.unsqueeze(-1)
+        return product + bias if bias.dim() > product.dim() else product.add_(bias)
 
 
 def evaluator_of(
@@ -98,9 +105,9 @@ def evaluator_of(
 ) -> OneByOne | Stacked:
     """Choose how to evaluate the part of a network after the cut.
 
-    The rule: stacked, if the part consists of linear layers on ``[B, F]`` and elementwise functions
-    and the activations of at least four sets fit ``STACK_BYTES``; else one by one. On CPU, stacking
-    anything with convolutions in it was measured slower than calling it set by set.
+    The rule: stacked, if the part consists of linear layers on ``[B, F]`` and elementwise
+    functions, and the activations of at least four sets fit ``STACK_BYTES``; else one by one. On
+    CPU, stacking anything with convolutions in it was measured slower than one by one.
 
     Args:
         module: the part after the cut.
@@ -111,7 +118,10 @@ def evaluator_of(
     Returns:
         A callable from a group of sets and the crossing values to logits ``[S, B, K]``.
     """
-    if isinstance(module, fx.GraphModule) and is_chain(module, values):
+    if not isinstance(module, fx.GraphModule):
+        return OneByOne(module, names)
+    module = overwriting(module)
+    if is_chain(module, values):
         layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
         features = sum(layer.out_features for layer in layers)
         group_size = STACK_BYTES // max(1, 4 * features * batch_size)

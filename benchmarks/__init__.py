@@ -1,0 +1,1 @@
+"""Measurements of paramdiff, run by hand: ``python -m benchmarks.NAME``."""

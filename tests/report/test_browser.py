@@ -1,0 +1,58 @@
+"""A headless browser opens the page: silent, whole, and within its width."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paramdiff.report.page import write_report
+
+CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
+selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM.exists() and DRIVER.exists()), reason="Chromium is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = selenium.ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = selenium.ChromeService(str(DRIVER))
+    driver = selenium.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def report(evaluation, arrays, write_run) -> str:
+    return write_report(write_run(evaluation, arrays)).as_uri()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_page_in_a_browser(browser: Any, report: str, width: int):
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(report)
+    page = browser.execute_script
+    assert page("return innerWidth") == width
+    assert page("return document.documentElement.scrollWidth") <= width
+    assert page("return document.images.length") == 8
+    assert page("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert page("return [...document.images].every(i => i.alt.length > 20)")
+    fetched = page("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert [address for address in fetched if not address.startswith("data:")] == []
+    assert browser.get_log("browser") == []
+
+
+def test_first_screen_holds_verdict_and_key_numbers(browser: Any, report: str):
+    screen = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(report)
+    bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
+    for part in (".verdict", ".warnings", ".cards"):
+        assert browser.execute_script(bottom, part) <= 800
