@@ -4,9 +4,9 @@
     python -m benchmarks.fidelity --reference PATH --golden   the numbers that the tests record
 
 PATH is a checkout of github.com/NUS-HPC-AI-Lab/Neural-Network-Diffusion. Both sides get the same
-weights, inputs and noise, in float32 on the CPU. The largest absolute difference must stay below 1e-5,
-except for the chains (1e-4 of the largest value at their end) and the posterior variance (1e-3 of
-itself), where diffusers computes the same formulas in another order of operations.
+weights, inputs and noise, in float32 on the CPU. The largest absolute difference must stay within
+1e-5, except for the chains (1e-4 of the largest value at their end) and the posterior variance
+(1e-3 of itself), where diffusers computes the same formulas in another order of operations.
 """
 
 import argparse
@@ -39,8 +39,8 @@ from paramdiff.parameters.space import ParameterSpace
 
 FAMILIES = ((2048, 128), (768, 128), (10_880, 256))
 TOLERANCE = 1e-5
-# diffusers takes beta_t back from the quotient of two alphas_cumprod, which costs digits in float32:
-# up to 5e-4 of the posterior variance at T = 1000; the mean goes through the predicted x_0.
+# diffusers takes beta_t back from the quotient of two alphas_cumprod, which costs digits: up to
+# 5e-4 of the posterior variance at T = 1000. Its mean goes through the predicted x_0.
 CHAIN_TOLERANCE = 1e-4
 VARIANCE_TOLERANCE = 1e-3
 BATCH = 6

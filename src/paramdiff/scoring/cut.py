@@ -74,9 +74,10 @@ def cut(network: nn.Module, names: Collection[str], example: Tensor) -> Cut:
 def private_copy(network: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose activations do not overwrite their inputs."""
     private = copy.deepcopy(network).eval()
-    for module in private.modules():
-        if getattr(module, "inplace", False) is True:
-            module.inplace = False
+    activation: Any
+    for activation in private.modules():
+        if getattr(activation, "inplace", False) is True:
+            activation.inplace = False
     return private
 
 

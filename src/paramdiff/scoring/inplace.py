@@ -7,6 +7,7 @@ overwritten, so what crosses the cut stays as it is.
 
 import copy
 import operator
+from typing import Any
 
 from torch import fx, nn
 
@@ -39,7 +40,7 @@ def overwriting(module: fx.GraphModule) -> fx.GraphModule:
         elif node.op == "call_module" and hasattr(
             layer := result.get_submodule(node.target), "inplace"
         ):
-            own = copy.copy(layer)
+            own: Any = copy.copy(layer)
             own.inplace = True
             node.target = f"{node.target}{SUFFIX}"
             result.add_submodule(node.target, own)

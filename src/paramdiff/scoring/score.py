@@ -155,8 +155,9 @@ class Scorer:
         while group := list(itertools.islice(checked, self._evaluate.group_size)):
             rows.append(torch.cat([self._labels_of(group, b, num_done) for b in batches], dim=1))
             num_done += len(group)
-            for _ in group if progress else ():
-                progress()
+            if progress is not None:
+                for _ in group:
+                    progress()
         return torch.cat(rows)
 
     def _labels_of(self, group: list[dict[str, Tensor]], values: tuple, first: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from paramdiff.scoring.cut import named_tensors, used_by
+from paramdiff.scoring.cut import named_tensors
 from paramdiff.scoring.inplace import overwriting
 
 STACK_BYTES = 2**21  # activations of one group of sets; larger groups leave the processor's cache
@@ -53,7 +53,8 @@ class OneByOne:
 
     def __init__(self, module: nn.Module, names: Collection[str]) -> None:
         self.module = module
-        self.names = tuple(used_by(module, dict.fromkeys(names)))
+        own = named_tensors(module)
+        self.names = tuple(name for name in names if name in own)
 
     def __call__(self, group: Sequence[Mapping[str, Tensor]], values: tuple) -> Tensor:
         """Logits ``[1, B, K]`` of a group of one set."""
@@ -73,7 +74,7 @@ class Stacked:
 
     def __call__(self, group: Sequence[Mapping[str, Tensor]], values: tuple) -> Tensor:
         """Logits ``[S, B, K]`` of a group of ``S`` sets."""
-        stacked = {}
+        stacked: dict[str, Tensor] = {}
         for name, aliases in self.aliases:  # tied tensors have several names
             stacked |= dict.fromkeys(aliases, torch.stack([tensors[name] for tensors in group]))
         logits = StackedInterpreter(self.module, stacked).run(*(value.T for value in values))

@@ -63,6 +63,7 @@ class CollectionSettings(Settings):
     num_runs: int = Field(
         1, gt=0, description="fine-tuning runs from one trunk; above 1 the last is held out"
     )
+    skip_steps: int = Field(0, ge=0, description="updates of each run before its first checkpoint")
     save_every_steps: int = Field(1, gt=0, description="updates between two checkpoints")
 
 
@@ -111,8 +112,8 @@ def collect(
         network.load_state_dict(trunk)
         vectors += _fine_tune(network, task, layout, settings, run, seed, device, state_folder, report)
         entries += [
-            {"step": (i + 1) * settings.save_every_steps, "seed": seed, "run": run.number}
-            for i in range(run.num_checkpoints)
+            {"step": step, "seed": seed, "run": run.number}
+            for step in _saved_steps(settings, run)
         ]
     for number, entry in enumerate(entries):
         entry["held_out"] = number >= settings.num_checkpoints
@@ -130,6 +131,12 @@ def _plan(settings: CollectionSettings) -> tuple[HoldOutRule, list[_Run]]:
         _Run(number, kept // learning + (number < kept % learning)) for number in range(learning)
     ]
     return "run", [*runs, _Run(learning, held_out)]
+
+
+def _saved_steps(settings: CollectionSettings, run: _Run) -> range:
+    """The number of updates after which each checkpoint of a run is kept."""
+    first, every = settings.skip_steps + settings.save_every_steps, settings.save_every_steps
+    return range(first, first + run.num_checkpoints * every, every)
 
 
 def _pretrain(
@@ -197,7 +204,7 @@ def _fine_tune(
     tuning = settings.fine_tuning
     stream = f"{seed}/fine-tuning/{run.number}"
     optimisation = Optimisation(
-        num_steps=run.num_checkpoints * settings.save_every_steps,
+        num_steps=_saved_steps(settings, run)[-1],
         batch_size=tuning.batch_size,
         lr=tuning.lr,
         weight_decay=tuning.weight_decay,
@@ -209,9 +216,10 @@ def _fine_tune(
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in layout.names)
     kept: dict[str, list[Tensor]] = {"vectors": []}
+    saved = set(_saved_steps(settings, run))
 
     def keep(step: int, module: nn.Module) -> None:
-        if (step + 1) % settings.save_every_steps == 0:
+        if step + 1 in saved:
             kept["vectors"].append(layout.flatten(module.state_dict(), f"update {step}").cpu())
 
     network.train(tuning.mode == "train")

@@ -1,0 +1,87 @@
+"""The linear codec is principal component analysis."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from paramdiff.codec import linear
+from paramdiff.codec.linear import fit_linear_codec
+
+
+@pytest.fixture
+def vectors():
+    """Twelve vectors in 64 dimensions whose variance falls from direction to direction."""
+    generator = torch.Generator().manual_seed(0)
+    scales = 0.6 ** torch.arange(12.0)
+    directions = torch.randn(12, 64, generator=generator)
+    return 2 + torch.randn(12, 12, generator=generator) * scales @ directions
+
+
+def reconstruct(codec, vectors):
+    return codec.decode(codec.encode(vectors))
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_equals_sklearn(vectors, share):
+    codec = fit_linear_codec(vectors, share)
+    pca = PCA(share, svd_solver="full").fit(vectors.double().numpy())
+    assert codec.latent_dim == pca.n_components_
+    expected = pca.inverse_transform(pca.transform(vectors.numpy()))
+    np.testing.assert_allclose(reconstruct(codec, vectors).numpy(), expected, rtol=0, atol=1e-5)
+    coordinates = np.abs(codec.encode(vectors).numpy())
+    np.testing.assert_allclose(coordinates, np.abs(pca.transform(vectors.numpy())), atol=1e-5)
+
+
+def test_components_are_orthonormal_and_their_largest_entry_is_positive(vectors):
+    components = fit_linear_codec(vectors, 1.0).components
+    torch.testing.assert_close(components @ components.T, torch.eye(11), rtol=0, atol=1e-5)
+    largest = components.abs().argmax(1, keepdim=True)
+    assert components.gather(1, largest).gt(0).all()
+
+
+def test_all_of_the_variance_is_exact_at_one_component_less_than_checkpoints(vectors):
+    codec = fit_linear_codec(vectors, 1.0)
+    assert codec.latent_dim == 11
+    torch.testing.assert_close(reconstruct(codec, vectors), vectors, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_fewest_components_that_hold_the_share(vectors, share):
+    codec = fit_linear_codec(vectors, share)
+    variance = (vectors - vectors.mean(0)).square().sum()
+    lost = (reconstruct(codec, vectors) - vectors).square().sum() / variance
+    last = codec.encode(vectors)[:, -1].square().sum() / variance
+    assert lost <= 1 - share + 1e-6
+    assert lost + last > 1 - share
+
+
+@pytest.mark.parametrize("columns", [1, 7, 64])
+def test_reading_in_blocks_of_columns_changes_nothing(vectors, columns, monkeypatch):
+    whole = fit_linear_codec(vectors, 0.99)
+    monkeypatch.setattr(linear, "_BLOCK_COLUMNS", columns)
+    blocks = fit_linear_codec(vectors, 0.99)
+    torch.testing.assert_close(blocks.components, whole.components, rtol=0, atol=1e-6)
+    torch.testing.assert_close(blocks.mean, whole.mean, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_identical_checkpoints_come_back(num):
+    vectors = torch.linspace(-3, 3, 64).expand(num, 64)
+    codec = fit_linear_codec(vectors, 0.9)
+    assert codec.latent_dim == 1
+    assert torch.isfinite(codec.encode(vectors)).all()
+    torch.testing.assert_close(reconstruct(codec, vectors), vectors)
+
+
+def test_constant_coordinates_come_back(vectors):
+    vectors[:, 10:40] = 0.1
+    codec = fit_linear_codec(vectors, 1.0)
+    torch.testing.assert_close(reconstruct(codec, vectors), vectors, rtol=0, atol=1e-5)
+
+
+def test_two_checkpoints_need_one_component():
+    vectors = torch.randn(2, 64)
+    codec = fit_linear_codec(vectors, 1.0)
+    assert codec.latent_dim == 1
+    torch.testing.assert_close(reconstruct(codec, vectors), vectors, rtol=0, atol=1e-5)

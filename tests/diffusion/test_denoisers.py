@@ -1,0 +1,43 @@
+"""The denoisers' sizes, shapes and use of the timestep."""
+
+import pytest
+import torch
+
+from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
+from paramdiff.diffusion.mlp import MLPDenoiser
+
+COUNTS = {  # method.md 2.3: latent_dim to the denoiser's parameters
+    128: 2_462_977,
+    256: 2_545_153,
+    512: 2_807_809,
+    768: 3_201_537,
+    1024: 3_726_337,
+}
+
+
+@pytest.mark.parametrize("latent_dim", COUNTS)
+def test_parameter_count_is_the_papers(latent_dim):
+    with torch.device("meta"):
+        denoiser = ConvolutionalDenoiser(latent_dim=latent_dim)
+    assert sum(p.numel() for p in denoiser.parameters()) == COUNTS[latent_dim]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (ConvolutionalDenoiser, {"channels": (4, 6, 8, 6, 4)}),
+        (ConvolutionalDenoiser, {"channels": (4, 6, 4), "kernel_size": 3}),
+        (MLPDenoiser, {"width": 16, "depth": 2}),
+    ],
+    ids=["two skips", "one skip", "mlp"],
+)
+def test_shape_timestep_and_gradient(kind, options):
+    denoiser = kind(latent_dim=12, **options).eval()
+    latents = torch.randn(5, 12)
+    early = denoiser(latents, torch.zeros(5, dtype=torch.long))
+    late = denoiser(latents, torch.full((5,), 900))
+    assert early.shape == (5, 12)
+    assert not torch.allclose(early, late)
+    late.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in denoiser.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in denoiser.parameters())

@@ -1,0 +1,136 @@
+"""The denoiser's loss and training."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from paramdiff import engine
+from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.training import (
+    DiffusionSettings,
+    noise_prediction_loss,
+    train_denoiser,
+)
+
+CPU = torch.device("cpu")
+SCHEDULER = build_scheduler(ScheduleSettings())
+MLP = {"kind": "mlp", "width": 16, "depth": 1}
+CONVOLUTIONAL = {"kind": "convolutional", "channels": (4, 8, 4), "kernel_size": 3}
+
+
+class Stopped(Exception):
+    """Raised in the middle of a run."""
+
+
+class Answer(nn.Module):
+    """Returns what a function makes of the noisy latents and the timesteps."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, noisy, timesteps):
+        return self.answer(noisy, timesteps)
+
+
+def settings_with(num_steps=12, denoiser=MLP, ema_decay=0.0):
+    training = {"num_steps": num_steps, "batch_size": 16, "lr": 3e-3, "ema_decay": ema_decay}
+    return DiffusionSettings(denoiser=denoiser, standardise=False, training=training)
+
+
+def latent_batch(size, generator):
+    return torch.randn(size, 6, generator=generator) * 0.3 + 1
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(0)
+    latents, eps = torch.randn(2, 5, 6, generator=generator)
+    return latents, torch.tensor([0, 3, 500, 900, 999]), eps
+
+
+def assert_same_tensors(one, other):
+    assert one.keys() == other.keys()
+    assert [name for name in one if not one[name].equal(other[name])] == []
+
+
+def test_loss_of_a_perfect_prediction_is_zero(batch):
+    latents, timesteps, eps = batch
+    known = Answer(lambda noisy, t: eps)
+    assert noise_prediction_loss(known, SCHEDULER, latents, timesteps, eps) == 0
+
+
+def test_loss_of_the_inverted_forward_process_is_zero(batch):
+    latents, timesteps, eps = batch
+
+    def invert(noisy, t):
+        assert torch.equal(t, timesteps)
+        alpha_bar = SCHEDULER.alphas_cumprod[t][:, None]
+        return (noisy - alpha_bar.sqrt() * latents) / (1 - alpha_bar).sqrt()
+
+    loss = noise_prediction_loss(Answer(invert), SCHEDULER, latents, timesteps, eps)
+    assert loss < 1e-9
+
+
+def test_loss_equals_the_formula(batch):
+    latents, timesteps, eps = batch
+    alpha_bar = (1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)).cumprod(0)[timesteps]
+    noisy = alpha_bar.sqrt()[:, None] * latents + (1 - alpha_bar).sqrt()[:, None] * eps
+    expected = (noisy * 2 - eps).square().mean().float()
+    double = Answer(lambda x, t: 2 * x)
+    found = noise_prediction_loss(double, SCHEDULER, latents, timesteps, eps)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def test_loss_of_no_prediction_is_the_noises_variance(batch):
+    latents, timesteps, eps = batch
+    silent = Answer(lambda x, t: torch.zeros_like(x))
+    found = noise_prediction_loss(silent, SCHEDULER, latents, timesteps, eps)
+    torch.testing.assert_close(found, F.mse_loss(torch.zeros_like(eps), eps))
+
+
+@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "convolutional"])
+def test_loss_falls(denoiser):
+    trained, result = train_denoiser(
+        latent_batch, 6, settings_with(300, denoiser), seed=0, device=CPU
+    )
+    assert not trained.training
+    assert sum(result.losses[-50:]) < 0.8 * sum(result.losses[:20]) * 50 / 20
+
+
+@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "convolutional"])
+def test_same_seed_same_bits_and_the_global_stream_is_untouched(denoiser):
+    settings = settings_with(denoiser=denoiser)
+    stream = torch.get_rng_state()
+    one, first = train_denoiser(latent_batch, 6, settings, seed=1, device=CPU)
+    assert torch.equal(torch.get_rng_state(), stream)
+    torch.rand(3)
+    other, second = train_denoiser(latent_batch, 6, settings, seed=1, device=CPU)
+    assert first.losses == second.losses
+    assert_same_tensors(one.state_dict(), other.state_dict())
+    assert train_denoiser(latent_batch, 6, settings, seed=2, device=CPU)[1].losses != first.losses
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_resumed_run_equals_an_uninterrupted_one(ema_decay, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    settings = settings_with(denoiser=CONVOLUTIONAL, ema_decay=ema_decay)
+    whole, uninterrupted = train_denoiser(latent_batch, 6, settings, seed=0, device=CPU)
+    kept = {"seed": 0, "device": CPU, "state_file": tmp_path / "state.pt"}
+
+    def stop(done, total):
+        if done == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train_denoiser(latent_batch, 6, settings, progress=stop, **kept)
+    resumed, result = train_denoiser(latent_batch, 6, settings, **kept)
+    assert result.losses == uninterrupted.losses
+    assert_same_tensors(resumed.state_dict(), whole.state_dict())
+
+
+def test_averaged_weights_are_not_the_last():
+    last, _ = train_denoiser(latent_batch, 6, settings_with(), seed=0, device=CPU)
+    mean, _ = train_denoiser(latent_batch, 6, settings_with(ema_decay=0.99), seed=0, device=CPU)
+    assert not torch.equal(last.output.weight, mean.output.weight)
