@@ -238,7 +238,10 @@ class Reference:
         self.diffusion = self._import("model.diffusion")
 
     def dataset(self) -> ModuleType:
-        """Their ``dataset`` package.
+        """Import their ``dataset`` package.
+
+        Returns:
+            The package.
 
         Raises:
             UserError: it is absent or cannot be imported here.

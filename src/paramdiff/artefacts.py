@@ -62,6 +62,12 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
+    Args:
+        path: the file.
+
+    Returns:
+        The value.
+
     Raises:
         UserError: the file is missing or is not JSON.
     """
@@ -94,6 +100,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Any = None) 
 def read_tensors(path: Path) -> dict[str, Any]:
     """Read a safetensors file.
 
+    Args:
+        path: the file.
+
+    Returns:
+        Name to tensor.
+
     Raises:
         UserError: the file is missing or malformed.
     """
@@ -109,7 +121,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def read_metadata(path: Path) -> Any:
-    """Read the JSON value that ``write_tensors`` kept beside the tensors; None where there is none."""
+    """Read the JSON value that ``write_tensors`` kept beside the tensors; None where none is."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -117,7 +129,7 @@ def read_metadata(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, or of all files of a folder with their names, as hexadecimal digits."""
+    """The SHA-256 of a file, or of all files of a folder with their names, as hex digits."""
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     for file in files:

@@ -16,7 +16,7 @@ from paramdiff.errors import UserError
 
 
 class Component(ModelMixin, ConfigMixin):
-    """A saved part of a pipeline: ``config.json`` beside ``diffusion_pytorch_model.safetensors``."""
+    """A saved part of a pipeline: ``config.json`` and ``diffusion_pytorch_model.safetensors``."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -34,7 +34,7 @@ class Component(ModelMixin, ConfigMixin):
             The component, in evaluation mode.
 
         Raises:
-            UserError: the folder holds another class, or tensors are missing, foreign or misshapen.
+            UserError: another class is stored, or a tensor is missing, foreign or misshapen.
         """
         where = Path(folder) / kwargs.get("subfolder", "")
         if where.is_dir():

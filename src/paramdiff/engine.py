@@ -1,16 +1,16 @@
 """The training loop: a loss and a number of steps to a trained module, resumable to the bit.
 
 The only file that uses accelerate. There is no global random state: step ``i`` draws everything
-from its own generator, seeded by ``(seed, i)``, so that a run that was killed goes on exactly where
-it stood. State is one file, written aside and renamed, that loads with ``weights_only=True``
-(accelerate's own ``save_state`` is neither atomic nor free of pickled objects).
+from its own generator, seeded by ``(seed, i)``, so that a run that was killed goes on exactly
+where it stood. State is one file, written aside and renamed, that loads with
+``weights_only=True`` (accelerate's own ``save_state`` is neither atomic nor free of pickles).
 """
 
 import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,13 +42,18 @@ class Optimisation(Settings):
     lr: float = Field(gt=0, description="initial learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW) or L2 (Adam, SGD)")
     optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine ends at final_lr")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="cosine ends at final_lr"
+    )
     final_lr: float = Field(0.0, ge=0, description="learning rate at the end of a cosine schedule")
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16 runs the forward pass under autocast"
     )
     ema_decay: float = Field(
-        0.0, ge=0, lt=1, description="decay of the weights' moving average; 0 keeps the last weights"
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of the weights' moving average; 0 keeps the last weights",
     )
 
 
@@ -62,6 +67,12 @@ class TrainingResult:
 
 def resolve_device(name: str) -> torch.device:
     """The device that ``auto``, ``cpu``, ``cuda`` or ``mps`` stands for on this machine.
+
+    Args:
+        name: one of the four.
+
+    Returns:
+        The device; ``auto`` prefers CUDA, then MPS.
 
     Raises:
         UserError: the device is unknown or absent.
@@ -81,7 +92,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def seeded_generator(*parts: int | str) -> torch.Generator:
-    """A CPU generator whose seed is a hash of the parts, so that no two purposes share a stream."""
+    """A CPU generator seeded by a hash of the parts, so that no two purposes share a stream."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
@@ -119,62 +130,77 @@ def train(
     Raises:
         UserError: the loss became NaN or infinite.
     """
-    started = time.monotonic()
     num_updates = settings.num_steps + settings.extra_updates
     accelerator = Accelerator(cpu=device.type == "cpu")
     parameters = [p for p in module.parameters() if p.requires_grad]
-    optimiser = _build_optimiser(parameters, settings)
-    module, prepared = accelerator.prepare(module, optimiser)
+    module, optimiser = accelerator.prepare(module, _build_optimiser(parameters, settings))
     average = EMAModel(parameters, decay=settings.ema_decay) if settings.ema_decay else None
-    losses: list[float] = []
-    earlier = 0.0
-    recorded = {} if recorded is None else recorded
-
-    def state() -> dict[str, Any]:
-        return {
-            "module": module.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "average": average.state_dict() if average else None,
-            "losses": losses,
-            "seconds": earlier + time.monotonic() - started,
-            "recorded": recorded,
-        }
-
+    state = _State(module, optimiser, average, {} if recorded is None else recorded)
     if state_file is not None and state_file.is_file():
-        saved = torch.load(state_file, map_location="cpu", weights_only=True)
-        module.load_state_dict(saved["module"])
-        optimiser.load_state_dict(saved["optimiser"])
-        if average is not None:
-            average.load_state_dict(saved["average"])
-        losses, earlier = saved["losses"], saved["seconds"]
-        recorded.update(saved["recorded"])
-
+        state.load(state_file)
     last_save = time.monotonic()
-    for step in range(len(losses), num_updates):
+    for step in range(len(state.losses), num_updates):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, step)
         with torch.autocast(device.type, torch.bfloat16, settings.precision == "bfloat16"):
             loss = batch_loss(module, step, seeded_generator(seed, step))
-        prepared.zero_grad()
+        optimiser.zero_grad()
         accelerator.backward(loss)
-        prepared.step()
+        optimiser.step()
         if average is not None:
             average.step(parameters)
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise UserError(f"training diverged: the loss of update {step} is {losses[-1]}")
+        state.losses.append(loss.item())
+        if not math.isfinite(state.losses[-1]):
+            raise UserError(f"training diverged: the loss of update {step} is {state.losses[-1]}")
         if after_step is not None:
             after_step(step, module)
         if progress is not None:
             progress(step + 1, num_updates)
         if state_file is not None and time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
-            with written_aside(state_file) as aside:
-                torch.save(state(), aside)
+            state.save(state_file)
             last_save = time.monotonic()
     if average is not None:
         average.copy_to(parameters)
     module.eval().to("cpu")
-    return TrainingResult(losses, earlier + time.monotonic() - started)
+    return TrainingResult(state.losses, state.seconds)
+
+
+@dataclass
+class _State:
+    """What a killed run needs to go on."""
+
+    module: nn.Module
+    optimiser: Any
+    average: EMAModel | None
+    recorded: dict[str, Any]
+    losses: list[float] = field(default_factory=list)
+    earlier: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.monotonic() - self.started
+
+    def save(self, path: Path) -> None:
+        content = {
+            "module": self.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "recorded": self.recorded,
+        }
+        with written_aside(path) as aside:
+            torch.save(content, aside)
+
+    def load(self, path: Path) -> None:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(content["module"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        if self.average is not None:
+            self.average.load_state_dict(content["average"])
+        self.losses, self.earlier = content["losses"], content["seconds"]
+        self.recorded.update(content["recorded"])
 
 
 def learning_rate(settings: Optimisation, step: int) -> float:
@@ -187,7 +213,9 @@ def learning_rate(settings: Optimisation, step: int) -> float:
     )
 
 
-def _build_optimiser(parameters: list[nn.Parameter], settings: Optimisation) -> torch.optim.Optimizer:
+def _build_optimiser(
+    parameters: list[nn.Parameter], settings: Optimisation
+) -> torch.optim.Optimizer:
     lr, decay = settings.lr, settings.weight_decay
     if settings.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=decay)

@@ -4,5 +4,5 @@
 class UserError(ValueError):
     """A mistake that the user can mend, told in one line.
 
-    The command line prints it and exits with status 2; from Python it is an ordinary ``ValueError``.
+    The command line prints it and exits with status 2; in Python it is an ordinary ``ValueError``.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, SchedulerMixin
 from pydantic import Field
 from torch import Tensor
 
@@ -23,7 +23,7 @@ from paramdiff.component import Component, first_line
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.sampling import Trajectory, record_trajectory, sample_latents
-from paramdiff.diffusion.schedule import Scheduler, SolverName
+from paramdiff.diffusion.schedule import SolverName
 from paramdiff.errors import UserError
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.settings import Settings
@@ -53,9 +53,10 @@ class GenerationSettings(Settings):
 class GeneratedParameters(Sequence):
     """Generated networks: a sequence of complete state dicts, made when they are asked for.
 
-    Attributes:
+    Args:
         vectors: raw parameter vectors ``[M, P]``.
         seeds: one per network.
+        space: completes a vector to a state dict.
     """
 
     def __init__(self, vectors: Tensor, seeds: Sequence[int], space: ParameterSpace) -> None:
@@ -95,7 +96,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         parameter_space: ParameterSpace,
         codec: Codec,
         denoiser: Component,
-        scheduler: Scheduler,
+        scheduler: SchedulerMixin,
         statistics: Statistics = "running",
         standardise: bool = True,
         num_steps: int = 1000,
@@ -228,7 +229,9 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         except UserError:
             raise
         except (ValueError, OSError, RuntimeError, AttributeError, TypeError) as error:
-            raise UserError(f"{path}: cannot be loaded as a pipeline: {first_line(error)}") from None
+            raise UserError(
+                f"{path}: cannot be loaded as a pipeline: {first_line(error)}"
+            ) from None
 
 
 def _check_folder(path: Path) -> None:
@@ -248,7 +251,9 @@ def _check_folder(path: Path) -> None:
         weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
         _refuse_foreign(path / part, _ALLOWED_FILES | weights)
     if not (path / "scheduler" / "scheduler_config.json").is_file():
-        raise UserError(f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none")
+        raise UserError(
+            f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
+        )
     _refuse_foreign(path / "scheduler", _ALLOWED_FILES)
 
 
@@ -256,5 +261,6 @@ def _refuse_foreign(path: Path, expected: set[str]) -> None:
     found = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
     if found - expected:
         raise UserError(
-            f"{path}: foreign file {sorted(found - expected)[0]!r}; expected only {sorted(expected)}"
+            f"{path}: foreign file {sorted(found - expected)[0]!r}; "
+            f"expected only {sorted(expected)}"
         )

@@ -1,7 +1,7 @@
 """The run file: YAML to an immutable, fully resolved ``Recipe``.
 
 Values come from three layers, each over the one before: the preset that the recipe names, the
-recipe's own keys, and ``--set path=value``. What is written beside a result has every value filled.
+recipe's own keys, and ``--set path=value``. What is written beside a result has every value.
 """
 
 import difflib
@@ -54,7 +54,9 @@ class Recipe(Settings):
     codec: CodecSettings = Field(description="vector to latent and back")
     diffusion: DiffusionSettings = Field(description="denoiser and forward process")
     generation: GenerationSettings = Field(description="how networks are generated")
-    evaluation: EvaluationSettings = Field(EvaluationSettings(), description="how they are compared")
+    evaluation: EvaluationSettings = Field(
+        EvaluationSettings(), description="how they are compared"
+    )
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -89,6 +91,13 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def validate(content: dict, where: str) -> Recipe:
     """A recipe from a complete mapping; errors name the field.
+
+    Args:
+        content: keys and values, presets merged.
+        where: how to name the source in an error.
+
+    Returns:
+        The recipe.
 
     Raises:
         UserError: see ``load_recipe``.

@@ -114,6 +114,7 @@ def make_evaluation() -> dict[str, Any]:
         },
         "verdict": {
             "headline": "As good as a Gaussian fit of equal spread, and no better.",
+            "reference": "gaussian@0.5",
             "sentences": [
                 "The generated networks are 0.12 points more accurate than the originals (95% "
                 "interval +0.01 to +0.23), but they spread only 0.55 times as widely.",

@@ -180,6 +180,21 @@ def test_a_budget_below_one_example_still_scores():
     assert scorer.predict(random_sets(network, ["4.bias"])).shape == (5, len(IMAGES))
 
 
+def test_networks_that_want_contiguous_feature_maps():
+    class Viewing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Conv2d(1, 4, 3)
+            self.head = nn.Linear(144, 5)
+
+        def forward(self, x):
+            return self.head(self.body(x).view(x.shape[0], -1))
+
+    scorer = assert_equals_plain_loop(Viewing(), ["head.weight"], IMAGES, batch_size=4)
+    assert scorer.cut.reason is None
+    assert_equals_plain_loop(Viewing(), ["body.weight"], IMAGES, batch_size=4)
+
+
 def test_nothing_given_changes():
     network = small_cnn().train()
     base = copy.deepcopy(network.state_dict())

@@ -3,7 +3,7 @@
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -68,7 +68,9 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
 
 @app.command()
 def generate(
-    pipeline: Annotated[str, typer.Argument(help="A pipeline's folder, or owner/name on the Hub.")],
+    pipeline: Annotated[
+        str, typer.Argument(help="A pipeline's folder, or owner/name on the Hub.")
+    ],
     out: Annotated[Path, typer.Option(help="A new folder for the checkpoints.")],
     num: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of the first; the others count up.")] = 0,
@@ -178,6 +180,6 @@ def main() -> None:
         sys.exit(130)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if category is UserWarning:
         errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)

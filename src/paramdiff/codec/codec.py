@@ -1,9 +1,9 @@
 """What every codec is: ``encode`` and ``decode`` between normalised vectors and latents.
 
-A codec knows no task and no checkpoint; it sees normalised, padded vectors ``[B, length]``. It also
-carries the mean and standard deviation of the training latents, with which the diffusion's latents
-are standardised (the remedy that the authors give for failure to chance, their issue 20); both are
-the identity in the ``paper`` preset.
+A codec knows no task and no checkpoint; it sees normalised, padded vectors ``[B, length]``. It
+also carries the mean and standard deviation of the training latents. The ``default`` preset
+standardises the diffusion's latents with them (the authors' own remedy for generated networks at
+chance, their issue 20); every preset scales the spread of samples about that mean.
 """
 
 from abc import abstractmethod
@@ -38,7 +38,7 @@ class Codec(Component):
         """Latents ``[B, latent_dim]`` to normalised vectors ``[B, length]``."""
 
     def fit_latent_moments(self, latents: Tensor) -> None:
-        """Remember the mean and standard deviation over checkpoints of latents ``[N, latent_dim]``.
+        """Remember mean and standard deviation over checkpoints of latents ``[N, latent_dim]``.
 
         A dimension in which all checkpoints agree keeps a standard deviation of 1.
         """

@@ -4,7 +4,7 @@ Encoder: five stride-2 convolutions (kernel 7, BatchNorm, LeakyReLU), flattened,
 layers. Decoder: a linear layer, five stride-2 transposed convolutions (BatchNorm, ELU) and one
 convolution to a single channel. The authors never leave training mode, so that their decoder
 normalises a single sample with its own statistics; here that is the argument ``statistics``, and
-``sample`` equals it bit for bit at any batch size (instance normalisation).
+``sample`` is the same for a whole batch (instance normalisation; equal up to rounding).
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ KERNEL_SIZE = 7
 class SwitchedBatchNorm(nn.BatchNorm1d):
     """BatchNorm whose statistics are chosen by the call rather than by the module's mode."""
 
-    def forward(self, x: Tensor, statistics: Statistics = "running") -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, statistics: Statistics = "running") -> Tensor:
         """Normalise ``[B, C, L]``; running averages move only in training mode with ``batch``."""
         if statistics == "sample":
             return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
@@ -74,7 +74,8 @@ class ConvolutionalCodec(Codec):
         super().__init__()
         if latent_dim > length:
             raise UserError(
-                f"codec.latent_dim: expected at most the padded vector's {length}, found {latent_dim}"
+                f"codec.latent_dim: expected at most {length}, the padded vector's length, "
+                f"found {latent_dim}"
             )
         if length % 2 ** len(channels):
             raise UserError(
@@ -136,7 +137,7 @@ class ConvolutionalCodec(Codec):
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL of ``N(mean, exp(log_variance))`` to ``N(0, I)``: summed over dimensions, averaged over ``B``."""
+    """KL of ``N(mean, exp(log_variance))`` to ``N(0, I)``, summed over dimensions; batch mean."""
     return (-0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1)).mean()
 
 

@@ -1,11 +1,11 @@
 """Fit a codec to a zoo's vectors (method.md 2.4)."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from paramdiff.codec.codec import Codec, Statistics
 from paramdiff.codec.convolutional import (
@@ -43,8 +43,12 @@ class ConvolutionalCodecSettings(Settings):
     target: Literal["clean", "noisy"] = Field(
         description="reconstruct the clean vector (paper) or the noised input (authors' code)"
     )
-    input_noise: float = Field(ge=0, description="standard deviation added to the vector (sigma_v)")
-    latent_noise: float = Field(ge=0, description="standard deviation added to the latent (sigma_z)")
+    input_noise: float = Field(
+        ge=0, description="standard deviation added to the vector (sigma_v)"
+    )
+    latent_noise: float = Field(
+        ge=0, description="standard deviation added to the latent (sigma_z)"
+    )
     kl_weight: float = Field(
         0.0, ge=0, description="weight of the KL term; above 0 a real VAE with learned variance"
     )
@@ -97,7 +101,7 @@ def train_codec(
         )
     size = settings.training.batch_size
 
-    def batch_loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
+    def batch_loss(module: Any, step: int, generator: torch.Generator) -> Tensor:
         batch = vectors[torch.randint(len(vectors), (size,), generator=generator)]
         input_noise = torch.randn(batch.shape, generator=generator) * settings.input_noise
         latent_noise = torch.randn(size, settings.latent_dim, generator=generator)

@@ -5,6 +5,7 @@ length D, is added to the input of every convolution and broadcast over its chan
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
@@ -41,7 +42,7 @@ class ConvolutionalDenoiser(Component):
                 nn.BatchNorm1d(c_out),
                 nn.ELU(),
             )
-            for c_in, c_out in zip(widths[:-1], widths[1:], strict=True)
+            for c_in, c_out in pairwise(widths)
         )
         self.output = nn.Conv1d(channels[-1], 1, kernel_size, padding=kernel_size // 2)
         self.num_skips = len(channels) // 2

@@ -26,7 +26,8 @@ class MLPDenoiser(Component):
         self.embedding = TimestepEmbedding(width)
         self.input = nn.Linear(latent_dim, width)
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU()) for _ in range(depth)
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
+            for _ in range(depth)
         )
         self.output = nn.Linear(width, latent_dim)
 

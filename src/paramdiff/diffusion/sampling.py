@@ -2,16 +2,17 @@
 
 Each sample owns a generator, so its noise is the same whatever batch it is in. Convolutions and
 matrix products differ in the last bits between batch sizes; batches are therefore always padded to
-one size, which makes a sample's bits independent of its companions and its position.
+one size, which makes a sample's bits independent of its companions.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
-from paramdiff.diffusion.schedule import Scheduler
+from paramdiff.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Trajectory:
 
 
 def initial_noise(seeds: Sequence[int], latent_dim: int) -> tuple[Tensor, list[torch.Generator]]:
-    """Standard normal latents ``[B, D]``, one generator per seed, and the generators after them."""
+    """Standard normal latents ``[B, D]``, one generator per seed, and the advanced generators."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     return torch.stack([torch.randn(latent_dim, generator=g) for g in generators]), generators
 
@@ -36,7 +37,7 @@ def initial_noise(seeds: Sequence[int], latent_dim: int) -> tuple[Tensor, list[t
 @torch.no_grad()
 def sample_latents(
     denoiser: nn.Module,
-    scheduler: Scheduler,
+    scheduler: SchedulerMixin,
     seeds: Sequence[int],
     *,
     latent_dim: int,
@@ -61,7 +62,11 @@ def sample_latents(
 
     Returns:
         Latents ``[len(seeds), D]`` on the CPU.
+
+    Raises:
+        UserError: the solver cannot take this number of steps.
     """
+    check_num_steps(scheduler, num_steps)
     batches = []
     for start in range(0, len(seeds), batch_size):
         wanted = list(seeds[start : start + batch_size])
@@ -85,7 +90,7 @@ def sample_latents(
 
 def record_trajectory(
     denoiser: nn.Module,
-    scheduler: Scheduler,
+    scheduler: SchedulerMixin,
     seeds: Sequence[int],
     *,
     latent_dim: int,
@@ -109,6 +114,11 @@ def record_trajectory(
     """
     timesteps: list[int] = []
     states: list[Tensor] = []
+
+    def keep(timestep: int, x: Tensor) -> None:
+        timesteps.append(timestep)
+        states.append(x.cpu().clone())
+
     sample_latents(
         denoiser,
         scheduler,
@@ -117,11 +127,38 @@ def record_trajectory(
         num_steps=num_steps,
         batch_size=max(2, len(seeds)),
         device=device,
-        record=lambda t, x: (timesteps.append(t), states.append(x.cpu().clone()))[0],
+        record=keep,
     )
     kept = sorted({*range(0, len(states), every), len(states) - 1})
-    return Trajectory(torch.tensor([timesteps[i] for i in kept]), torch.stack([states[i] for i in kept]))
+    return Trajectory(
+        torch.tensor([timesteps[i] for i in kept]), torch.stack([states[i] for i in kept])
+    )
 
 
-def _is_deterministic(scheduler: Scheduler) -> bool:
+def check_num_steps(scheduler: SchedulerMixin, num_steps: int) -> None:
+    """Refuse step counts for which diffusers' timestep spacing is not what it should be.
+
+    DDPM and DDIM start too low or step unevenly where the count does not divide T; DPM-Solver++
+    repeats a timestep at T steps and returns NaN.
+
+    Args:
+        scheduler: a diffusers scheduler.
+        num_steps: wanted.
+
+    Raises:
+        UserError: the solver cannot take this number of steps.
+    """
+    total = scheduler.config.num_train_timesteps
+    if _is_deterministic(scheduler):
+        if num_steps >= total:
+            raise UserError(
+                f"generation.num_steps: dpm takes fewer than T = {total}, found {num_steps}"
+            )
+    elif num_steps < 1 or total % num_steps:
+        raise UserError(
+            f"generation.num_steps: expected a divisor of T = {total}, found {num_steps}"
+        )
+
+
+def _is_deterministic(scheduler: SchedulerMixin) -> bool:
     return scheduler.config.get("algorithm_type") == "dpmsolver++"

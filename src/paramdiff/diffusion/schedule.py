@@ -6,13 +6,17 @@ of steps can be chosen after training.
 
 from typing import Literal
 
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    SchedulerMixin,
+)
 from pydantic import Field
 
 from paramdiff.settings import Settings
 
 SolverName = Literal["ddpm", "ddim", "dpm"]
-Scheduler = DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler
 
 
 class ScheduleSettings(Settings):
@@ -23,7 +27,7 @@ class ScheduleSettings(Settings):
     beta_end: float = Field(2e-2, gt=0, lt=1, description="variance added at the last timestep")
 
 
-def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> Scheduler:
+def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> SchedulerMixin:
     """A diffusers scheduler.
 
     Args:
@@ -48,5 +52,8 @@ def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> 
             clip_sample=False, set_alpha_to_one=True, timestep_spacing="trailing", **common
         )
     return DPMSolverMultistepScheduler(
-        algorithm_type="dpmsolver++", timestep_spacing="linspace", final_sigmas_type="zero", **common
+        algorithm_type="dpmsolver++",
+        timestep_spacing="linspace",
+        final_sigmas_type="zero",
+        **common,
     )

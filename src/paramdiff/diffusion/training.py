@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
+from diffusers import SchedulerMixin
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from paramdiff.component import Component
 from paramdiff.diffusion.convolutional import CHANNELS, KERNEL_SIZE, ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
-from paramdiff.diffusion.schedule import Scheduler, ScheduleSettings, build_scheduler
+from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.engine import Optimisation, Progress, TrainingResult, train
 from paramdiff.settings import Settings
 
@@ -65,7 +66,7 @@ def build_denoiser(settings: DiffusionSettings, latent_dim: int) -> Component:
 
 
 def noise_prediction_loss(
-    denoiser: nn.Module, scheduler: Scheduler, latents: Tensor, timesteps: Tensor, eps: Tensor
+    denoiser: nn.Module, scheduler: SchedulerMixin, latents: Tensor, timesteps: Tensor, eps: Tensor
 ) -> Tensor:
     """Equation 6: mean squared error of the predicted noise.
 

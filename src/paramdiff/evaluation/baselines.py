@@ -43,8 +43,8 @@ class Baseline:
 def noise(level: float) -> Baseline:
     """Each original plus Gaussian noise of ``level`` times its own spread over each tensor.
 
-    The published noise baseline (method.md 4): originals are used in a shuffled order, each equally
-    often; every tensor's standard deviation over its elements is the unit.
+    The published noise baseline (method.md 4): originals are used in a shuffled order, each
+    equally often; every tensor's standard deviation over its elements is the unit.
     """
 
     def build(
@@ -63,7 +63,7 @@ def noise(level: float) -> Baseline:
 
 
 def gaussian(scale: float, name: str | None = None) -> Baseline:
-    """Independent normal draws per coordinate with the originals' mean and ``scale`` times their std.
+    """Independent normal draws per coordinate: the originals' mean, ``scale`` times their std.
 
     The control of Zeng et al. (arXiv 2506.07998), there at scale 1.
     """

@@ -170,7 +170,9 @@ def _reconstruction(measured: Measurements) -> Reconstruction | None:
     if "reconstructed" not in measured.scored:
         return None
     own = similarity_matrix(measured.wrong("reconstructed"), measured.wrong("original")).diagonal()
-    comparison = measured.accuracies("reconstructed").mean() - measured.accuracies("original").mean()
+    comparison = (
+        measured.accuracies("reconstructed").mean() - measured.accuracies("original").mean()
+    )
     return Reconstruction(
         similarity_with_source=float(own.mean()),
         dispersion=dispersion(

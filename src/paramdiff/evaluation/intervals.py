@@ -1,4 +1,4 @@
-"""Two-level percentile bootstrap: over test examples and over networks (Efron and Tibshirani 1993).
+"""Two-level percentile bootstrap over test examples and networks (Efron and Tibshirani 1993).
 
 Both are samples: other test examples and other networks of the same kind would give other numbers.
 Groups share their draws of examples, so that the difference between two groups is paired on them.

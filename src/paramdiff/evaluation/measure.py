@@ -61,7 +61,7 @@ class Measurements:
         return 1 - self.wrong(name).mean(1)
 
     def maximum_similarities(self, name: str, *, with_source: bool = False) -> Tensor | None:
-        """Maximum similarity ``[M]`` to the originals; None where no original is left to compare."""
+        """Maximum similarity ``[M]`` to the originals; None where no original is left."""
         source = None if with_source else self._excluded(name)
         values = maximum_similarity(self.wrong(name), self.wrong("original"), source)
         return values if torch.isfinite(values).all() else None
@@ -82,7 +82,9 @@ class Measurements:
             else None,
             pairwise_similarity=pairwise_similarity(self.wrong(name)),
             min_distance=Distance(
-                mean=float(distances.mean()), min=float(distances.min()), max=float(distances.max())
+                mean=float(distances.mean()),
+                min=float(distances.min()),
+                max=float(distances.max()),
             )
             if torch.isfinite(distances).all()
             else None,

@@ -20,8 +20,8 @@ ARRAYS = {
     "max_similarity/GROUP": "[M] highest IoU of wrong predictions to an original",
     "similarity": "[R, R] IoU among the first originals, then the first generated",
     "similarity_num_original": "[1] how many rows of `similarity` are originals",
-    "parameters/generated": "[4, 64] normalised values of four generated vectors at 64 coordinates",
-    "parameters/nearest": "[4, 64] the same coordinates of the original nearest to each",
+    "parameters/generated": "[4, 64] normalised values of four generated networks",
+    "parameters/nearest": "[4, 64] the same coordinates of each one's nearest original",
     "losses/codec": "[steps] training loss",
     "losses/denoiser": "[steps] training loss",
     "trajectory/timestep": "[S] diffusion timesteps, from noise (first) to 0 (last)",
@@ -68,7 +68,9 @@ class Group(Settings):
     max_similarity_with_source: Summary | None = Field(
         description="the published habit: a noised checkpoint's own source counts"
     )
-    pairwise_similarity: float | None = Field(description="mean IoU within the group; null for n=1")
+    pairwise_similarity: float | None = Field(
+        description="mean IoU within the group; null for n=1"
+    )
     min_distance: Distance | None
     dispersion: float | None = Field(description="spread relative to the originals'; null for n=1")
     data_used: Literal["none", "inputs", "labels"]
@@ -104,6 +106,11 @@ class Verdict(Settings):
     """What follows, in words."""
 
     headline: str
+    reference: str | None = Field(
+        None,
+        description="the free alternative that decided: the best that spreads as widely as the "
+        "generated networks and is as unlike the originals; null where there is none",
+    )
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -131,7 +138,7 @@ class Evaluation(Settings):
     single_trajectory: bool
     groups: dict[str, Group]
     comparisons: tuple[Comparison, ...]
-    best_of_n: dict[str, BestOfN]
+    best_of_n: dict[str, BestOfN] = Field(description="group name to its best of equally many")
     reconstruction: Reconstruction | None
     verdict: Verdict
     cost: dict[str, Cost]

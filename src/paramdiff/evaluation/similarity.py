@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def wrong_predictions(labels: Tensor, truth: Tensor) -> Tensor:
-    """Predicted labels ``[M, E]`` and true labels ``[E]`` to error indicators ``[M, E]``, 0 or 1."""
+    """Predicted labels ``[M, E]`` and true labels ``[E]`` to errors ``[M, E]``, 0 or 1."""
     return (labels != truth).float()
 
 

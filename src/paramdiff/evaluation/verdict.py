@@ -5,7 +5,10 @@ from paramdiff.evaluation.schema import Comparison, Group, Verdict
 LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
 SAME_DISPERSION = 0.05
 """Two groups are compared as equally spread when their dispersions differ by at most this."""
+SAME_SIMILARITY = 0.005
+"""An alternative may be this much more similar to the originals and still count as equally new."""
 
+MADE_WITH_TRAINING = ("original", "held_out", "generated", "reconstructed")
 NAMES = {
     "original": "the originals",
     "held_out": "the held-out checkpoints",
@@ -52,15 +55,14 @@ def judge(
     Returns:
         A headline, sentences and warnings.
     """
-    generated = groups["generated"]
     by_reference = {comparison.reference: comparison for comparison in comparisons}
-    equal = _of_equal_spread(generated, comparisons)
-    if equal is None:
+    decisive = _decisive(groups, comparisons)
+    if decisive is None:
         headline = f"The generated networks are {_clause(by_reference['original'])}."
     else:
         headline = (
-            f"At equal spread, the generated networks are {_clause(equal)}, "
-            "which needs no training."
+            f"The generated networks are {relation(decisive)} the best free alternative that "
+            f"spreads as widely: {in_words(decisive.reference)} ({_points(decisive)})."
         )
     sentences = [f"They are {_clause(by_reference['original'])}."]
     average = by_reference.get("average@all")
@@ -69,31 +71,42 @@ def judge(
     sentences += _novelty(groups)
     return Verdict(
         headline=headline,
+        reference=None if decisive is None else decisive.reference,
         sentences=tuple(sentences),
         warnings=tuple(_warnings(groups, hold_out, single_trajectory, num_test)),
     )
 
 
-def _of_equal_spread(generated: Group, comparisons: list[Comparison]) -> Comparison | None:
-    """The comparison to the best free group of equal dispersion."""
-    if generated.dispersion is None:
+def _decisive(groups: dict[str, Group], comparisons: list[Comparison]) -> Comparison | None:
+    """The comparison to the best free group of equal dispersion that is at least as new.
+
+    Without the second condition, copies of the originals with a whisper of noise would decide.
+    """
+    generated = groups["generated"]
+    if generated.dispersion is None or generated.max_similarity is None:
         return None
+    highest = generated.max_similarity.mean + SAME_SIMILARITY
     candidates = [
         comparison
         for comparison in comparisons
-        if comparison.reference not in ("original", "held_out", "reconstructed")
+        if comparison.reference not in MADE_WITH_TRAINING
         and comparison.reference_dispersion is not None
         and abs(comparison.reference_dispersion - generated.dispersion) <= SAME_DISPERSION
+        and (similarity := groups[comparison.reference].max_similarity) is not None
+        and similarity.mean <= highest
     ]
     return min(candidates, key=lambda comparison: comparison.difference, default=None)
 
 
 def _clause(comparison: Comparison) -> str:
+    return f"{relation(comparison)} {in_words(comparison.reference)} ({_points(comparison)})"
+
+
+def _points(comparison: Comparison) -> str:
     low, high = (100 * bound for bound in comparison.ci95)
     return (
-        f"{relation(comparison)} {in_words(comparison.reference)} "
-        f"({100 * comparison.difference:+.2f} points of accuracy, "
-        f"95% interval {low:+.2f} to {high:+.2f})"
+        f"{100 * comparison.difference:+.2f} points of accuracy, "
+        f"95% interval {low:+.2f} to {high:+.2f}"
     )
 
 
@@ -142,4 +155,3 @@ def _warnings(
             "similarities rest on few examples."
         )
     return warnings
-

@@ -77,7 +77,7 @@ def score_trajectory(
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, arrays: dict[str, Tensor]) -> None:
-    """Write the arrays, then the numbers: the evaluation is whole when ``evaluation.json`` exists."""
+    """Write the arrays, then the numbers: whole when ``evaluation.json`` exists."""
     write_tensors(folder / ARRAYS_FILE, arrays)
     write_json(folder / EVALUATION_FILE, evaluation.model_dump(mode="json", by_alias=True))
 
@@ -98,4 +98,3 @@ def network_facts(task: Task, layout: ParameterLayout, zoo: Zoo) -> dict[str, st
         "Generated parameters": f"{layout.num_parameters:,} of {total:,} ({shown})",
         "Checkpoints": f"{len(zoo.originals)}, and {len(zoo.held_out)} held out ({held_out})",
     }
-

@@ -1,9 +1,9 @@
 """A run's folder: where each artefact lies, whose it is, and what can be taken over from another.
 
-    RUN/
-      recipe.yaml  zoo/  pipeline/  generated/  evaluation.json  arrays.safetensors  report.html
-      log.jsonl            losses, seconds and peak memory of each stage
-      .partial-state/      unfinished work; gone when the run is complete
+RUN/
+  recipe.yaml  zoo/  pipeline/  generated/  evaluation.json  arrays.safetensors  report.html
+  log.jsonl            losses, seconds and peak memory of each stage
+  .partial-state/      unfinished work; gone when the run is complete
 """
 
 import json
@@ -29,7 +29,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "denoiser": ("pipeline/denoiser", ("diffusion",)),
     "generation": ("generated", ("generation",)),
 }
-"""Stage to its artefact and the fields that it depends on, beside those of the stages before it."""
+"""Stage to its artefact and the fields it depends on, beside those of the stages before it."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,9 @@ class RunFolder:
     def claim(self, recipe: Recipe) -> None:
         """Make the folder this recipe's, or check that it is.
 
+        Args:
+            recipe: the run's.
+
         Raises:
             UserError: the folder holds another recipe's run, or something else.
         """
@@ -62,15 +65,20 @@ class RunFolder:
         if path.is_file():
             difference = first_difference(_load(path), recipe.model_dump(mode="json"))
             if difference:
-                raise UserError(f"{self.root}: this folder belongs to another recipe: {difference}")
+                raise UserError(
+                    f"{self.root}: this folder belongs to another recipe: {difference}"
+                )
             return
         if self.root.exists():
             if not self.root.is_dir():
                 raise UserError(f"{self.root}: expected a folder, found a file")
-            found = [entry.name for entry in self.root.iterdir() if not entry.name.startswith(PARTIAL)]
+            found = [
+                entry.name for entry in self.root.iterdir() if not entry.name.startswith(PARTIAL)
+            ]
             if found:
                 raise UserError(
-                    f"{self.root}: expected an empty folder or a run of this recipe, found {found[0]!r}"
+                    f"{self.root}: expected an empty folder or a run of this recipe, "
+                    f"found {found[0]!r}"
                 )
         write_text(path, to_yaml(recipe))
 
@@ -133,7 +141,9 @@ class RunFolder:
     def costs(self) -> dict[str, Cost]:
         """Seconds and peak memory of every finished stage."""
         return {
-            record["stage"]: Cost(seconds=record["seconds"], peak_memory_mb=record["peak_memory_mb"])
+            record["stage"]: Cost(
+                seconds=record["seconds"], peak_memory_mb=record["peak_memory_mb"]
+            )
             for record in self.log()
         }
 
@@ -165,4 +175,3 @@ def _get(content: Any, path: str) -> Any:
     for key in path.split("."):
         content = content.get(key) if isinstance(content, dict) else None
     return content
-

@@ -52,12 +52,14 @@ def evaluate_folders(
     if out.exists():
         raise UserError(f"--out {out}: expected a new folder, found an existing one")
     task = build_task(TaskSettings(name=task_name))
-    if (originals / INDEX_FILE).is_file():
-        zoo = Zoo.load(originals)
-        vectors = read_generated(generated, zoo.layout)
-    else:
-        zoo = _imported(originals, out, patterns, num_held_out)
-        vectors = read_generated(generated, zoo.layout)
+    if not generated.is_dir():
+        raise UserError(f"{generated}: expected a folder of checkpoints, found none")
+    zoo_folder = originals
+    if not (originals / INDEX_FILE).is_file():
+        zoo_folder = out / "zoo"
+        import_folder(originals, zoo_folder, patterns, num_held_out=num_held_out)
+    zoo = Zoo.load(zoo_folder)
+    vectors = read_generated(generated, zoo.layout)
     subject = Subject(
         layout=zoo.layout,
         originals=zoo.originals,

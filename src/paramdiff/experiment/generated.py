@@ -29,6 +29,13 @@ def write_generated(folder: Path, generated: GeneratedParameters, pipeline_sha25
 def read_generated(folder: Path, layout: ParameterLayout) -> Tensor:
     """The raw vectors ``[M, P]`` of all checkpoints in a folder, in the order of their names.
 
+    Args:
+        folder: complete or partial checkpoints; tensors outside the layout are ignored.
+        layout: where each tensor lies in a vector.
+
+    Returns:
+        One row per checkpoint.
+
     Raises:
         UserError: a file cannot be read or does not fit the layout.
     """

@@ -101,7 +101,7 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
 
 
 def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
-    """The originals' normalised vectors ``[N, length]``; memory-mapped where they are too large."""
+    """The originals' normalised vectors ``[N, length]``; memory-mapped where too large."""
     num, length = len(zoo.originals), space.padded_length
     if num * length * 4 <= MEMORY_BUDGET:
         return space.normalise(zoo.originals)

@@ -116,7 +116,9 @@ class ParameterLayout:
                 )
             if not torch.isfinite(tensor).all():
                 bad = int((~torch.isfinite(tensor)).sum())
-                raise UserError(f"{where}: tensor {slot.name!r} holds {bad} NaN or infinite values")
+                raise UserError(
+                    f"{where}: tensor {slot.name!r} holds {bad} NaN or infinite values"
+                )
             parts.append(tensor.detach().reshape(-1).to(self.dtype))
         return torch.cat(parts)
 

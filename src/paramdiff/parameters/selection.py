@@ -1,4 +1,4 @@
-"""Which tensors of a state dict are generated: glob patterns, or regular expressions after ``re:``."""
+"""Which tensors of a state dict are generated: globs, or regular expressions after ``re:``."""
 
 import difflib
 import re
@@ -15,8 +15,8 @@ def select(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
 
     Args:
         names: tensor names of a state dict.
-        patterns: globs such as ``layer4.1.bn?.*`` against the whole name; a pattern that starts with
-            ``re:`` is a regular expression searched for anywhere in the name.
+        patterns: globs such as ``layer4.1.bn?.*`` against the whole name; a pattern that starts
+            with ``re:`` is a regular expression searched for anywhere in the name.
 
     Returns:
         The selected names.
@@ -45,4 +45,6 @@ def _matches(name: str, pattern: str) -> bool:
     try:
         return re.search(expression, name) is not None
     except re.error as error:
-        raise UserError(f"selection pattern {pattern!r} is no regular expression: {error}") from None
+        raise UserError(
+            f"selection pattern {pattern!r} is no regular expression: {error}"
+        ) from None

@@ -1,4 +1,4 @@
-"""The parameter space: a state dict to a normalised, padded vector, and back to a whole state dict.
+"""The parameter space: state dict to normalised, padded vector, and back to a whole state dict.
 
 The first stage of the pipeline (method.md 2.2). What is not selected comes back bit for bit from
 the base checkpoint, which travels with the space.

@@ -8,7 +8,7 @@ import base64
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.style
@@ -111,7 +111,7 @@ def percent_axis(axes: Axes, which: str) -> None:
     axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}%")
 
 
-def quiet_grid(axes: Axes, which: str = "both") -> None:
+def quiet_grid(axes: Axes, which: Literal["both", "x", "y"] = "both") -> None:
     """Faint lines behind the data, and no tick marks beside them."""
     axes.grid(True, axis=which)
     axes.tick_params(length=0)

@@ -7,6 +7,7 @@ alternatives of one family are joined in order of strength: they draw the fronti
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -194,7 +195,12 @@ def _mark(axes: Axes, spot: Spot, height: Height, has_cloud: bool) -> None:
     family, y = family_of(spot.name), height(spot.accuracy)
     is_subject = spot.name in CLOUDS
     if not (is_subject and has_cloud):  # a cloud shows the spread better than a cross
-        faint = {"color": family.colour, "linewidth": 0.8, "alpha": 0.35, "zorder": 1.8}
+        faint: dict[str, Any] = {
+            "color": family.colour,
+            "linewidth": 0.8,
+            "alpha": 0.35,
+            "zorder": 1.8,
+        }
         left, right = spot.similarity - spot.similarity_std, spot.similarity + spot.similarity_std
         axes.hlines(y, left, right, **faint)
         axes.vlines(spot.similarity, *spot.accuracy_range(height), **faint)

@@ -32,35 +32,33 @@ def key_numbers(evaluation: Evaluation) -> list[KeyNumber]:
     return [card for card in [*cards, _dispersion(evaluation)] if card is not None]
 
 
-def equal_spread(evaluation: Evaluation) -> tuple[Comparison, bool] | None:
-    """The comparison with the free alternative that spreads as widely as the generated networks.
-
-    Among alternatives whose dispersion is within 0.8 to 1.25 times that of the generated ones the
-    most accurate is taken; where there is none, the one of nearest dispersion.
+def decisive(evaluation: Evaluation) -> tuple[Comparison, bool] | None:
+    """The comparison with a free alternative that the first screen shows.
 
     Args:
         evaluation: the groups and their comparisons.
 
     Returns:
-        The comparison, and whether the spread is indeed equal; None where nothing is comparable.
+        The comparison that decided the verdict and True; where no alternative spreads equally, the
+        one of nearest dispersion and False; None where nothing is comparable.
     """
     generated = evaluation.groups.get("generated")
     if generated is None or not generated.dispersion:
         return None
-    free = [
-        (comparison.reference_dispersion / generated.dispersion, comparison)
+    free = {
+        comparison.reference: comparison
         for comparison in evaluation.comparisons
         if comparison.group == "generated"
         and comparison.reference not in SUBJECTS
         and comparison.reference_dispersion is not None
-    ]
-    low, high = words.EVEN_SPREAD
-    equal = [comparison for ratio, comparison in free if low <= ratio <= high]
-    if equal:  # the difference is generated minus reference: the smallest has the best reference
-        return min(equal, key=lambda comparison: comparison.difference), True
-    if free:
-        return min(free, key=lambda pair: abs(pair[0] - 1))[1], False
-    return None
+    }
+    if evaluation.verdict.reference in free:
+        return free[evaluation.verdict.reference], True
+    ratios = {
+        name: abs((comparison.reference_dispersion or 0) / generated.dispersion - 1)
+        for name, comparison in free.items()
+    }
+    return (free[min(ratios, key=lambda name: ratios[name])], False) if free else None
 
 
 def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
@@ -83,7 +81,7 @@ def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
 
 
 def _advantage(evaluation: Evaluation) -> KeyNumber | None:
-    found = equal_spread(evaluation)
+    found = decisive(evaluation)
     if found is None:
         return None
     comparison, is_equal = found

@@ -107,7 +107,7 @@ def _lead(axes: Axes, label: Label, offset: tuple[float, float]) -> None:
     """A hair line from a far label to its point, so that none is taken for a neighbour's."""
     colour = label.style.get("color")
     hair = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
-    options = {"textcoords": "offset points", "arrowprops": hair, "zorder": 5.5}
+    options: dict[str, Any] = {"textcoords": "offset points", "arrowprops": hair, "zorder": 5.5}
     axes.annotate("", label.point, (0.93 * offset[0], 0.93 * offset[1]), **options)
 
 
@@ -115,7 +115,7 @@ def _around(point: np.ndarray, radius: float = 3.0) -> np.ndarray:
     return np.concatenate([point - radius, point + radius])
 
 
-def _overlap(box: np.ndarray, taken: Sequence[np.ndarray], frame: np.ndarray) -> float:
+def _overlap(box: Any, taken: Sequence[np.ndarray], frame: np.ndarray) -> float:
     """Area shared with what is there, and ten times the area outside the axes."""
     boxes = np.stack([*taken, frame])
     width = np.minimum(boxes[:, 2], box[2]) - np.maximum(boxes[:, 0], box[0])

@@ -93,11 +93,7 @@ def named_tensors(network: nn.Module) -> dict[str, Tensor]:
 
 
 def chosen_tensors(network: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    """The tensors of these names.
-
-    Raises:
-        UserError: the network has no tensor of such a name.
-    """
+    """The tensors of these names; a ``UserError`` where the network has no such tensor."""
     tensors = named_tensors(network)
     for name in names:
         if name not in tensors:

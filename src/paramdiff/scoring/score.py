@@ -58,10 +58,8 @@ class Scorer:
             raise UserError("expected at least one example, found none")
         whole = loaded(network, base).to(device)
         self._device = torch.device(device)
-        self._layout = torch.contiguous_format
-        if inputs.dim() == 4:  # images: up to twice as fast, and equal to rounding
-            self._layout = torch.channels_last
-            whole = whole.to(memory_format=torch.channels_last)
+        self._layout = layout_of(whole, inputs[:NUM_CHECKED].to(device))
+        whole = whole.to(memory_format=self._layout)
         example = self._placed(inputs[:NUM_CHECKED])
         check_output(whole, example)
         self.is_deterministic = is_deterministic(whole, example)
@@ -86,14 +84,7 @@ class Scorer:
         Returns:
             Logits ``[E, K]``, as the network gives them, finite or not.
         """
-        with torch.inference_mode():
-            group = [self._checked(0, parameters)]
-            batches = [
-                self._evaluate(group, values)[0]
-                for chunk in range(self.num_chunks)
-                for values in self._values(chunk)
-            ]
-        return torch.cat(batches)
+        return self._logits(0, parameters)
 
     def probabilities(self, parameter_sets: Iterable[ParameterSet]) -> Iterator[Tensor]:
         """Class probabilities ``[E, K]`` of each parameter set in turn; none is kept.
@@ -110,7 +101,7 @@ class Scorer:
             UserError: a set gives logits that are not finite.
         """
         for index, parameters in enumerate(parameter_sets):
-            logits = self.logits(parameters)
+            logits = self._logits(index, parameters)
             check_finite(logits.unsqueeze(0), index)
             yield logits.softmax(dim=-1)
 
@@ -141,6 +132,16 @@ class Scorer:
                 self._labels(chunk, parameter_sets, progress) for chunk in range(self.num_chunks)
             ]
         return torch.cat(columns, dim=1)
+
+    def _logits(self, index: int, parameters: ParameterSet) -> Tensor:
+        with torch.inference_mode():
+            group = [self._checked(index, parameters)]
+            batches = [
+                self._evaluate(group, values)[0]
+                for chunk in range(self.num_chunks)
+                for values in self._values(chunk)
+            ]
+        return torch.cat(batches)  # outside: the result may take part in a gradient
 
     def _labels(
         self,
@@ -194,11 +195,7 @@ class Scorer:
 
 
 def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:
-    """A copy of a network with a complete state dict, in evaluation mode.
-
-    Raises:
-        UserError: the state dict is not the network's.
-    """
+    """A copy of a network with a state dict, in evaluation mode; ``UserError`` if they differ."""
     whole = copy.deepcopy(network).eval()
     try:
         whole.load_state_dict(dict(base), strict=True)
@@ -210,6 +207,24 @@ def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:
 def flat(error: Exception) -> str:
     """An exception's message in one line."""
     return " ".join(str(error).split())
+
+
+@torch.inference_mode()
+def layout_of(network: nn.Module, example: Tensor) -> torch.memory_format:
+    """Channels last for images: up to twice as fast, and equal to rounding.
+
+    Not every network can: ``x.view(len(x), -1)`` wants contiguous feature maps.
+    """
+    if example.dim() != 4:
+        return torch.contiguous_format
+    try:
+        with torch.random.fork_rng(devices=()):
+            network.to(memory_format=torch.channels_last)(
+                example.to(memory_format=torch.channels_last)
+            )
+    except RuntimeError:
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ NUM_TRAIN = 300
 
 
 class DigitsNetwork(nn.Module):
-    """Three convolutions with batch normalisation and a linear layer; 8x8 grey images to 10 classes."""
+    """Three convolutions with batch normalisation and a linear layer; 8x8 images to 10 classes."""
 
     def __init__(self) -> None:
         super().__init__()

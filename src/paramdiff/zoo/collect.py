@@ -43,7 +43,9 @@ class FineTuningSettings(Settings):
 
     batch_size: int = Field(128, gt=0, description="examples per update")
     lr: float = Field(gt=0, description="learning rate")
-    final_lr: float | None = Field(None, gt=0, description="cosine decay to this; none is constant")
+    final_lr: float | None = Field(
+        None, gt=0, description="cosine decay to this; none is constant"
+    )
     weight_decay: float = Field(5e-4, ge=0, description="decoupled (AdamW) or L2 (Adam, SGD)")
     optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
@@ -110,10 +112,11 @@ def collect(
     entries: list[dict] = []
     for run in runs:
         network.load_state_dict(trunk)
-        vectors += _fine_tune(network, task, layout, settings, run, seed, device, state_folder, report)
+        vectors += _fine_tune(
+            network, task, layout, settings, run, seed, device, state_folder, report
+        )
         entries += [
-            {"step": step, "seed": seed, "run": run.number}
-            for step in _saved_steps(settings, run)
+            {"step": step, "seed": seed, "run": run.number} for step in _saved_steps(settings, run)
         ]
     for number, entry in enumerate(entries):
         entry["held_out"] = number >= settings.num_checkpoints

@@ -71,9 +71,11 @@ def _runs(source: Path) -> list[list[Path]]:
         raise UserError(f"{source}: expected a folder of checkpoints, found none")
     children = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
     has_files = any(p.is_file() and not p.name.startswith(".") for p in source.iterdir())
-    return [list_checkpoints(p) for p in children] if children and not has_files else [
-        list_checkpoints(source)
-    ]
+    return (
+        [list_checkpoints(p) for p in children]
+        if children and not has_files
+        else [list_checkpoints(source)]
+    )
 
 
 def _check_same(
@@ -81,8 +83,8 @@ def _check_same(
 ) -> None:
     for name in [*first, *other]:
         if name not in other or name not in first:
-            holder, lacker = (first_path, path) if name in first else (path, first_path)
-            raise UserError(f"{lacker}: tensor {name!r} is missing, which {holder.name} has")
+            has_it, lacks_it = (first_path, path) if name in first else (path, first_path)
+            raise UserError(f"{lacks_it}: tensor {name!r} is missing, which {has_it.name} has")
         if first[name].shape != other[name].shape:
             raise UserError(
                 f"{path}: tensor {name!r} has shape {list(other[name].shape)}, but "

@@ -1,9 +1,9 @@
 """The zoo: N checkpoints as one array, with an index that says where each came from.
 
-    zoo/
-      index.json              layout, hold-out rule, and per checkpoint: file, step, seed, run, ...
-      base.safetensors        the complete state dict that unselected tensors come from
-      checkpoints/0000.safetensors ...  the selected tensors of each checkpoint
+zoo/
+  index.json              layout, hold-out rule, and per checkpoint: file, step, seed, run, ...
+  base.safetensors        the complete state dict that unselected tensors come from
+  checkpoints/0000.safetensors ...  the selected tensors of each checkpoint
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ from paramdiff.settings import Settings
 INDEX_FILE = "index.json"
 BASE_FILE = "base.safetensors"
 MEMORY_BUDGET = 2**30
-"""Bytes up to which the array of parameter vectors is held in memory; above, it is memory-mapped."""
+"""Bytes up to which an array of parameter vectors is held in memory; above, memory-mapped."""
 
 HoldOutRule = Literal["run", "tail", "none"]
 
@@ -155,7 +155,7 @@ def write_zoo(
 def empty_array(
     rows: int, columns: int, dtype: torch.dtype, scratch: Path, memory_budget: int
 ) -> Tensor:
-    """An array ``[rows, columns]``, in memory where it fits the budget and memory-mapped otherwise."""
+    """An array ``[rows, columns]``, in memory where it fits the budget, else memory-mapped."""
     if rows * columns * dtype.itemsize <= memory_budget:
         return torch.empty(rows, columns, dtype=dtype)
     kind = np.float64 if dtype == torch.float64 else np.float32

@@ -1,0 +1,165 @@
+"""Normalisation against the formulas of the paper's code, written out in numpy."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.normalisation import fit_normalisation
+
+STATE = {
+    "conv.weight": torch.zeros(3, 4),
+    "bn.weight": torch.zeros(5),
+    "bn.running_var": torch.zeros(5),
+    "bn.running_mean": torch.zeros(5),
+}
+LAYOUT = ParameterLayout.of(STATE, list(STATE))
+LOG = next(slot for slot in LAYOUT.slots if slot.name == "bn.running_var")
+MODES = ["tensor", "coordinate"]
+
+
+def zoo(num=6, seed=0):
+    """Tensors of very different sizes; variances spread over two orders of magnitude."""
+    generator = torch.Generator().manual_seed(seed)
+    vectors = torch.randn(num, LAYOUT.num_parameters, generator=generator)
+    for slot, (scale, shift) in zip(
+        LAYOUT.slots, [(0.05, 0.0), (0.3, 1.0), (1.0, 0.0), (10.0, -4.0)], strict=True
+    ):
+        vectors[:, slot.start : slot.stop] *= scale
+        vectors[:, slot.start : slot.stop] += shift
+    vectors[:, LOG.start : LOG.stop] = vectors[:, LOG.start : LOG.stop].exp()
+    return vectors
+
+
+def by_hand(vectors, slot, mode):
+    """Location, scale and m of one tensor, checkpoint by checkpoint in float64."""
+    rows = [row[slot.start : slot.stop].astype(np.float64) for row in vectors.numpy()]
+    m = 0.0
+    if slot is LOG:
+        own = [0.95 * row.mean() for row in rows]
+        rows = [np.log(row / own_m + 0.05) for row, own_m in zip(rows, own, strict=True)]
+        m = np.mean(own)
+    if mode == "tensor":
+        location = np.mean([row.mean() for row in rows])
+        scale = np.mean([row.std(ddof=1) for row in rows])
+        return np.full(len(rows[0]), location), np.full(len(rows[0]), scale), m
+    columns = np.stack(rows)
+    return columns.mean(0), columns.std(0, ddof=1), m
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_constants_are_the_papers(mode):
+    vectors = zoo()
+    found = fit_normalisation(vectors, LAYOUT, mode)
+    for slot in LAYOUT.slots:
+        location, scale, m = by_hand(vectors, slot, mode)
+        place = slice(slot.start, slot.stop)
+        np.testing.assert_allclose(found.location[place], location, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(found.scale[place], scale, rtol=1e-5)
+        np.testing.assert_allclose(found.reference[place], m, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_map_is_the_papers(mode):
+    vectors = zoo()
+    found = fit_normalisation(vectors, LAYOUT, mode).apply(vectors)
+    for slot in LAYOUT.slots:
+        location, scale, m = by_hand(vectors, slot, mode)
+        values = vectors[:, slot.start : slot.stop].double().numpy()
+        domain = np.log(values / m + 0.05) if slot is LOG else values
+        np.testing.assert_allclose(
+            found[:, slot.start : slot.stop], (domain - location) / scale, rtol=1e-4, atol=1e-4
+        )
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from(MODES))
+def test_invert_undoes_apply(seed, num, mode):
+    vectors = zoo(num, seed)
+    normalisation = fit_normalisation(vectors, LAYOUT, mode)
+    normalised = normalisation.apply(vectors)
+    assert torch.isfinite(normalised).all()
+    raw = normalisation.invert(normalised)
+    smallest = 0.001 * normalisation.reference  # zero but for variances, which are clipped
+    torch.testing.assert_close(raw, vectors.maximum(smallest.where(smallest > 0, vectors)),
+                               rtol=1e-4, atol=1e-5)  # fmt: skip
+
+
+def test_means_are_0_and_deviations_1_after_per_coordinate_normalisation():
+    vectors = zoo(8)
+    normalised = fit_normalisation(vectors, LAYOUT, "coordinate").apply(vectors)
+    plain = [slot for slot in LAYOUT.slots if slot is not LOG]
+    part = torch.cat([normalised[:, slot.start : slot.stop] for slot in plain], dim=1)
+    torch.testing.assert_close(part.mean(0), torch.zeros(part.shape[1]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(part.std(0), torch.ones(part.shape[1]), atol=1e-5, rtol=0)
+
+
+def test_a_checkpoints_tensor_has_mean_0_and_deviation_1_after_per_tensor_normalisation():
+    vectors = zoo(1)
+    normalised = fit_normalisation(vectors, LAYOUT, "tensor").apply(vectors)
+    for slot in LAYOUT.slots:
+        part = normalised[0, slot.start : slot.stop]
+        assert part.mean().abs() < 1e-5
+        assert (part.std() - 1).abs() < 1e-5
+
+
+def test_generated_variances_stay_positive():
+    normalisation = fit_normalisation(zoo(), LAYOUT, "tensor")
+    m = normalisation.reference[LOG.start]
+    low = torch.full((LAYOUT.num_parameters,), -1e4)
+    raw = normalisation.invert(low)
+    torch.testing.assert_close(raw[LOG.start : LOG.stop], (0.001 * m).expand(5))
+    assert (raw[: LOG.start] < 0).all()  # nothing else is clipped
+    assert torch.isfinite(normalisation.invert(-low)).all()
+
+
+def test_negative_variances_have_a_logarithm():
+    vectors = zoo()
+    normalisation = fit_normalisation(vectors, LAYOUT, "tensor")
+    vectors[:, LOG.start : LOG.stop] = -1.0
+    assert torch.isfinite(normalisation.apply(vectors)).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1234.567, 1e-30])
+def test_a_constant_tensor_is_only_shifted(mode, value):
+    vectors = zoo(4)
+    place = slice(LAYOUT.slots[1].start, LAYOUT.slots[1].stop)
+    vectors[:, place] = value
+    normalisation = fit_normalisation(vectors, LAYOUT, mode)
+    normalised = normalisation.apply(vectors)
+    assert normalisation.scale[place].eq(1).all()
+    assert normalised[:, place].eq(0).all()
+    assert normalisation.invert(normalised)[:, place].equal(vectors[:, place])
+    assert torch.isfinite(normalised).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_constant_variances_are_finite(mode, value):
+    vectors = zoo(4)
+    vectors[:, LOG.start : LOG.stop] = value
+    normalisation = fit_normalisation(vectors, LAYOUT, mode)
+    raw = normalisation.invert(normalisation.apply(vectors))
+    torch.testing.assert_close(raw, vectors, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_checkpoint(mode):
+    vectors = zoo(1)
+    normalisation = fit_normalisation(vectors, LAYOUT, mode)
+    if mode == "coordinate":
+        assert normalisation.scale.eq(1).all()
+    normalised = normalisation.apply(vectors)
+    assert torch.isfinite(normalised).all()
+    torch.testing.assert_close(normalisation.invert(normalised), vectors, rtol=1e-4, atol=1e-5)
+
+
+def test_the_checkpoints_are_not_changed():
+    vectors = zoo()
+    before = vectors.clone()
+    normalisation = fit_normalisation(vectors, LAYOUT, "tensor")
+    normalisation.invert(normalisation.apply(vectors))
+    assert vectors.equal(before)
