@@ -52,7 +52,7 @@ def place_labels(
     figure.set_layout_engine("none")  # the labels must not move what they were placed beside
     renderer = FigureCanvasAgg(figure).get_renderer()
     taken = [_around(point) for point in axes.transData.transform(list(obstacles))]
-    frame = axes.get_window_extent().extents
+    frame = np.asarray(axes.get_window_extent().extents)
     for label in sorted(labels, key=lambda label: label.rank):
         note = axes.annotate(
             label.text, label.point, (0, 0), textcoords="offset points", **label.style
@@ -115,7 +115,7 @@ def _around(point: np.ndarray, radius: float = 3.0) -> np.ndarray:
     return np.concatenate([point - radius, point + radius])
 
 
-def _overlap(box: Any, taken: Sequence[np.ndarray], frame: np.ndarray) -> float:
+def _overlap(box: np.ndarray, taken: Sequence[np.ndarray], frame: np.ndarray) -> float:
     """Area shared with what is there, and ten times the area outside the axes."""
     boxes = np.stack([*taken, frame])
     width = np.minimum(boxes[:, 2], box[2]) - np.maximum(boxes[:, 0], box[0])

@@ -1,0 +1,337 @@
+"""Collecting a zoo from a tiny task: what moves, what is kept, and going on after a kill."""
+
+import copy
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from paramdiff import engine
+from paramdiff.artefacts import read_tensors
+from paramdiff.errors import UserError
+from paramdiff.tasks.task import Split, Task
+from paramdiff.zoo.collect import CollectionSettings, collect, evaluate_accuracy
+from paramdiff.zoo.zoo import Zoo
+
+CPU = torch.device("cpu")
+STEPS_PER_EPOCH = 4  # 50 examples, 16 per update
+PATTERNS = ("1.*",)
+PRETRAINING = {"epochs": 3, "batch_size": 16, "lr": 0.05, "weight_decay": 0.0}
+FINE_TUNING = {"batch_size": 16, "lr": 0.01}
+
+
+class Killed(Exception):
+    """The process dies here."""
+
+
+def split(num, seed, noise=0.0):
+    """Three clusters in four dimensions; a share of the labels is drawn at random."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (num,), generator=generator)
+    inputs = torch.randn(num, 4, generator=generator) + 3 * nn.functional.one_hot(labels, 4)
+    is_noisy = torch.rand(num, generator=generator) < noise
+    labels = torch.where(is_noisy, torch.randint(3, (num,), generator=generator), labels)
+    return Split(inputs, labels)
+
+
+def build_network():
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
+
+
+def made_task(noise=0.0, built=None, **kwargs):
+    """A task; networks that it builds are also put into a list, to look into them later."""
+
+    def build():
+        network = build_network()
+        if built is not None:
+            built.append(network)
+        return network
+
+    return Task("clusters", split(50, 1, noise), split(40, 2), split(40, 3), build, **kwargs)
+
+
+def settings(**kwargs):
+    kwargs = {"num_checkpoints": 5, "num_held_out": 2, **kwargs}
+    return CollectionSettings(
+        pretraining={**PRETRAINING, **kwargs.pop("pretraining", {})},
+        fine_tuning={**FINE_TUNING, **kwargs.pop("fine_tuning", {})},
+        **kwargs,
+    )
+
+
+def collected(folder, task=None, patterns=PATTERNS, seed=0, report=None, **kwargs):
+    collect(
+        task or made_task(),
+        patterns,
+        settings(**kwargs),
+        seed=seed,
+        device=CPU,
+        zoo_folder=folder / "zoo",
+        state_folder=folder / "state",
+        report=report or (lambda work, done, total: None),
+    )
+    return Zoo.load(folder / "zoo")
+
+
+def bytes_of(folder):
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_only_what_is_selected_moves(tmp_path):
+    built = []
+    zoo = collected(tmp_path, made_task(built=built))
+    trunk = read_tensors(tmp_path / "state" / "trunk.safetensors")
+    assert zoo.base.keys() == trunk.keys() == build_network().state_dict().keys()
+    assert all(zoo.base[name].equal(trunk[name]) for name in trunk)
+    assert zoo.layout.names == ("1.weight", "1.bias", "1.running_mean", "1.running_var")
+    tuned = built[0].state_dict()  # the network after the last update
+    assert zoo.layout.flatten(tuned).equal(zoo.held_out[-1])
+    for name, _ in built[0].named_parameters():
+        assert tuned[name].equal(trunk[name]) == (name not in zoo.layout.names), name
+    rows = torch.cat([zoo.layout.flatten(trunk)[None], zoo.originals, zoo.held_out])
+    for slot in zoo.layout.slots:
+        steps = rows[1:, slot.start : slot.stop] - rows[:-1, slot.start : slot.stop]
+        assert steps.abs().amax(1).gt(0).all(), slot.name  # each checkpoint differs from the last
+
+
+def test_unselected_running_statistics_stay_the_trunks(tmp_path):
+    built = []
+    zoo = collected(tmp_path, made_task(built=built), patterns=("1.weight",))
+    trunk = read_tensors(tmp_path / "state" / "trunk.safetensors")
+    assert not built[0].state_dict()["1.running_mean"].equal(trunk["1.running_mean"])
+    assert zoo.base["1.running_mean"].equal(trunk["1.running_mean"])
+
+
+def test_the_first_update_is_the_optimisers(tmp_path):
+    """One SGD update without momentum's memory is minus lr times the gradient of the first batch."""
+    zoo = collected(
+        tmp_path,
+        patterns=("3.*",),
+        num_checkpoints=1,
+        num_held_out=0,
+        fine_tuning={"optimiser": "sgd", "weight_decay": 0.0, "mode": "eval", "batch_size": 50},
+    )
+    network = build_network().eval()
+    network.load_state_dict(zoo.base)
+    train = made_task().train
+    nn.functional.cross_entropy(network(train.inputs), train.labels).backward()
+    gradient = zoo.layout.flatten({"3.weight": network[3].weight.grad, "3.bias": network[3].bias.grad})
+    expected = zoo.layout.flatten(zoo.base) - FINE_TUNING["lr"] * gradient
+    torch.testing.assert_close(zoo.originals[0], expected, atol=1e-6, rtol=1e-5)
+
+
+def test_one_run_holds_out_its_tail(tmp_path):
+    zoo = collected(tmp_path)
+    assert zoo.index.hold_out == "tail"
+    assert [entry.held_out for entry in zoo.index.checkpoints] == [False] * 5 + [True] * 2
+    assert [entry.step for entry in zoo.index.checkpoints] == [1, 2, 3, 4, 5, 6, 7]
+    assert {entry.run for entry in zoo.index.checkpoints} == {0}
+    assert zoo.is_single_trajectory
+
+
+def test_nothing_held_out(tmp_path):
+    zoo = collected(tmp_path, num_held_out=0)
+    assert zoo.index.hold_out == "none"
+    assert (len(zoo.originals), len(zoo.held_out)) == (5, 0)
+
+
+@pytest.mark.parametrize("num_held_out", [1, 3])
+def test_several_runs_hold_out_the_last(tmp_path, num_held_out):
+    zoo = collected(tmp_path, num_runs=3, num_held_out=num_held_out)
+    entries = zoo.index.checkpoints
+    assert [(entry.run, entry.step) for entry in entries if not entry.held_out] == [
+        (0, 1), (0, 2), (0, 3), (1, 1), (1, 2),
+    ]  # fmt: skip
+    held_out = [(entry.run, entry.step) for entry in entries if entry.held_out]
+    assert held_out == [(2, 1), (2, 2), (2, 3)][:num_held_out]
+    assert (len(zoo.originals), len(zoo.held_out)) == (5, num_held_out)
+    assert zoo.index.hold_out == "run"
+    assert not zoo.is_single_trajectory
+    first = torch.stack([zoo.originals[0], zoo.originals[3], zoo.held_out[0]])
+    distance = (first - zoo.layout.flatten(zoo.base)).norm(dim=1)
+    assert torch.pdist(first).gt(0).all()  # other batches in each run
+    # all of them start from the trunk: one update away, not as far as another run's end
+    assert distance.max() < 2 * distance.min()
+
+
+@pytest.mark.xfail(strict=True, raises=IndexError, reason="a run without checkpoints has no steps")
+@pytest.mark.parametrize("kwargs", [{"num_held_out": 0}, {"num_checkpoints": 1}])
+def test_a_run_without_checkpoints_is_refused(tmp_path, kwargs):
+    with pytest.raises((UserError, ValidationError)):
+        collected(tmp_path, num_runs=3, **kwargs)
+
+
+def test_skipped_and_spaced_checkpoints(tmp_path):
+    dense = collected(tmp_path / "dense", num_checkpoints=11, num_held_out=0)
+    sparse = collected(
+        tmp_path / "sparse", num_checkpoints=2, num_held_out=1, skip_steps=2, save_every_steps=3
+    )
+    assert [entry.step for entry in sparse.index.checkpoints] == [5, 8, 11]
+    assert sparse.originals.equal(dense.originals[[4, 7]])
+    assert sparse.held_out.equal(dense.originals[[10]])
+
+
+def test_the_mode_decides_which_statistics_are_used(tmp_path):
+    zoos = {
+        mode: collected(tmp_path / mode, fine_tuning={"mode": mode}) for mode in ("train", "eval")
+    }
+    train, evaluation = zoos["train"], zoos["eval"]
+    assert train.base["0.weight"].equal(evaluation.base["0.weight"])  # the trunk is the same
+    for slot in train.layout.slots:
+        place = slice(slot.start, slot.stop)
+        assert not train.originals[:, place].equal(evaluation.originals[:, place])
+        if "running" in slot.name:  # does not move in evaluation mode
+            trunk = evaluation.base[slot.name].expand(5, -1)
+            assert evaluation.originals[:, place].equal(trunk)
+
+
+def test_a_seed_determines_everything(tmp_path):
+    for name in ("one", "same"):
+        collected(tmp_path / name)
+    assert bytes_of(tmp_path / "one" / "zoo") == bytes_of(tmp_path / "same" / "zoo")
+    one, other = Zoo.load(tmp_path / "one" / "zoo"), collected(tmp_path / "other", seed=1)
+    assert not one.base["0.weight"].equal(other.base["0.weight"])
+
+
+def test_torchs_global_generator_is_left_alone(tmp_path):
+    before = torch.get_rng_state()
+    collected(tmp_path)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_a_final_learning_rate_shortens_the_steps(tmp_path):
+    plain = {"optimiser": "adam", "weight_decay": 0.0}
+    constant = collected(tmp_path / "a", num_checkpoints=12, fine_tuning=plain)
+    decayed = collected(
+        tmp_path / "b", num_checkpoints=12, fine_tuning={**plain, "final_lr": 1e-4}
+    )
+    assert decayed.originals[0].equal(constant.originals[0])  # the first has the full rate
+    place = slice(0, 16)  # weights and biases
+    last = [(z.held_out[-1] - z.held_out[-2])[place].norm() for z in (constant, decayed)]
+    assert last[1] < 0.5 * last[0]
+
+
+def test_augmentation_changes_training_and_nothing_else(tmp_path):
+    def augment(inputs, generator):
+        return inputs + torch.randn(inputs.shape, generator=generator)
+
+    plain = collected(tmp_path / "plain")
+    augmented = collected(tmp_path / "augmented", made_task(augment=augment))
+    again = collected(tmp_path / "again", made_task(augment=augment))
+    assert not plain.originals.equal(augmented.originals)
+    assert again.originals.equal(augmented.originals)
+
+
+def test_the_trunk_is_the_best_validation_epoch(tmp_path):
+    built, snapshots = [], []
+
+    def report(work, done, total):
+        if work == "pre-training" and done % STEPS_PER_EPOCH == 0:
+            snapshots.append(copy.deepcopy(built[0]).eval())
+
+    task = made_task(noise=0.9, built=built)
+    hard = {"epochs": 12, "lr": 0.3}
+    zoo = collected(tmp_path, task, pretraining=hard, report=report)
+    assert len(snapshots) == 12
+    truth = task.validation.labels
+    with torch.no_grad():
+        correct = [(net(task.validation.inputs).argmax(1) == truth).sum() for net in snapshots]
+    counts = torch.stack(correct).tolist()
+    best = counts.index(max(counts))
+    assert counts[best] > counts[-1]  # else the test shows nothing
+    found = snapshots[best].state_dict()
+    assert all(zoo.base[name].equal(found[name]) for name in found)
+
+
+def test_accuracy_is_counted_in_evaluation_mode_and_leaves_the_mode():
+    network, data = build_network(), split(1201, 5)
+    for mode in (True, False):
+        network.train(mode)
+        before = copy.deepcopy(network.state_dict())
+        found = evaluate_accuracy(network, data, CPU)
+        assert network.training is mode
+        assert all(before[name].equal(tensor) for name, tensor in network.state_dict().items())
+    correct = (network.eval()(data.inputs).argmax(1) == data.labels).double().mean()
+    assert found == pytest.approx(float(correct), abs=1e-9)
+
+
+def test_refusals(tmp_path):
+    with pytest.raises(UserError, match=r"'7\.\*' matches none of 9 tensors"):
+        collected(tmp_path, patterns=("7.*",))
+    with pytest.raises(UserError, match="nothing to generate"):
+        collected(tmp_path, patterns=("1.num_batches_tracked",))
+    with pytest.raises(UserError, match="diverged"):
+        collected(tmp_path, fine_tuning={"lr": 1e30, "optimiser": "sgd"})
+    assert not (tmp_path / "zoo").exists()
+
+
+# ---- killed and started again
+
+
+def dies_at(moment):
+    """A report that raises at the ``moment``-th call of a kind of work."""
+    work_to_die_at, number = moment
+    calls = []
+
+    def report(work, done, total):
+        if work == work_to_die_at:
+            calls.append(done)
+            if len(calls) == number:
+                raise Killed
+
+    return report
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        [("pre-training", 1)],
+        [("pre-training", 4), ("pre-training", 1), ("pre-training", 5)],
+        [("collecting checkpoints", 1)],
+        [("collecting checkpoints", 3)],
+        [("collecting checkpoints", 5)],  # in the second run
+        [("pre-training", 7), ("collecting checkpoints", 2), ("collecting checkpoints", 4)],
+    ],
+)
+@pytest.mark.parametrize("is_saved_always", [True, False])
+def test_a_killed_collection_goes_on_to_the_same_zoo(
+    tmp_path, monkeypatch, moments, is_saved_always
+):
+    """Whether the state was saved after every update or never."""
+    whole = tmp_path / "whole"
+    kwargs = {"num_runs": 3, "save_every_steps": 1}
+    collected(whole, made_task(noise=0.5), **kwargs)
+    if is_saved_always:
+        monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    killed = tmp_path / "killed"
+    for moment in moments:
+        with pytest.raises(Killed):
+            collected(killed, made_task(noise=0.5), report=dies_at(moment), **kwargs)
+        assert not (killed / "zoo").exists()
+    collected(killed, made_task(noise=0.5), **kwargs)
+    assert bytes_of(killed / "zoo") == bytes_of(whole / "zoo")
+
+
+def test_work_that_was_saved_is_not_repeated(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    with pytest.raises(Killed):
+        collected(tmp_path, num_runs=2, report=dies_at(("pre-training", 5)))
+    seen = []
+
+    def report(work, done, total):
+        seen.append((work, done))
+        if seen.count((work, done)) == 1 and (work, done) == ("collecting checkpoints", 3):
+            raise Killed
+
+    with pytest.raises(Killed):
+        collected(tmp_path, num_runs=2, report=report)
+    total = PRETRAINING["epochs"] * STEPS_PER_EPOCH
+    assert [done for work, done in seen if work == "pre-training"] == list(range(5, total + 1))
+    del seen[:]
+    collected(tmp_path, num_runs=2, report=lambda work, done, total: seen.append((work, done)))
+    assert seen == [("collecting checkpoints", done) for done in (3, 4, 5, 1, 2)]

@@ -1,0 +1,193 @@
+"""Somebody's checkpoints to a zoo."""
+
+import pytest
+import torch
+from torch import nn
+
+from paramdiff.artefacts import sha256_of, write_tensors
+from paramdiff.errors import UserError
+from paramdiff.zoo.folder import import_folder
+from paramdiff.zoo.zoo import Zoo
+
+PATTERNS = ("1.*",)
+
+
+def state(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).state_dict() | {
+        "1.weight": torch.randn(4)
+    }
+
+
+def save(path, tensors):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".safetensors":
+        write_tensors(path, tensors)
+    else:
+        torch.save(tensors, path)
+
+
+def filled(folder, names):
+    states = [state(seed) for seed in range(len(names))]
+    for name, tensors in zip(names, states, strict=True):
+        save(folder / name, tensors)
+    return states
+
+
+def imported(tmp_path, **kwargs):
+    import_folder(tmp_path / "source", tmp_path / "zoo", PATTERNS, **kwargs)
+    return Zoo.load(tmp_path / "zoo")
+
+
+def refusal(tmp_path, patterns=PATTERNS, **kwargs):
+    with pytest.raises(UserError) as caught:
+        import_folder(tmp_path / "source", tmp_path / "zoo", patterns, **kwargs)
+    assert not (tmp_path / "zoo").exists()
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_files_of_both_kinds_in_natural_order(tmp_path):
+    names = ["step2.pt", "step10.safetensors", "step11.pth"]
+    states = filled(tmp_path / "source", names)
+    zoo = imported(tmp_path)
+    assert zoo.layout.names == ("1.weight", "1.bias", "1.running_mean", "1.running_var")
+    for row, tensors in zip(zoo.originals, states, strict=True):
+        assert zoo.layout.flatten(tensors).equal(row)
+    assert zoo.base.keys() == states[0].keys()
+    assert all(zoo.base[name].equal(tensor) for name, tensor in states[0].items())
+    assert [entry.source for entry in zoo.index.checkpoints] == names
+    hashes = [entry.source_sha256 for entry in zoo.index.checkpoints]
+    assert hashes == [sha256_of(tmp_path / "source" / name) for name in names]
+    assert zoo.index.hold_out == "none"
+    assert len(zoo.held_out) == 0
+    assert zoo.is_single_trajectory
+
+
+def test_a_base_completes_what_is_not_selected(tmp_path):
+    filled(tmp_path / "source", ["0.pt", "1.pt"])
+    base = state(77)
+    save(tmp_path / "base.safetensors", base)
+    zoo = imported(tmp_path, base=tmp_path / "base.safetensors")
+    assert all(zoo.base[name].equal(tensor) for name, tensor in base.items())
+    assert not zoo.originals[0].equal(zoo.layout.flatten(base))
+
+
+def test_a_base_without_what_is_selected_is_refused(tmp_path):
+    filled(tmp_path / "source", ["0.pt", "1.pt"])
+    base = state(77)
+    del base["1.bias"]
+    save(tmp_path / "base.pt", base)
+    message = refusal(tmp_path, base=tmp_path / "base.pt")
+    assert "base.pt" in message
+    assert "'1.bias'" in message
+
+
+@pytest.mark.parametrize("name", ["0.weight", "1.weight"])  # selected or not
+def test_other_names_say_which_file_and_tensor(tmp_path, name):
+    states = filled(tmp_path / "source", ["a.pt", "b.pt", "c.pt"])
+    del states[2][name]
+    save(tmp_path / "source" / "c.pt", states[2])
+    message = refusal(tmp_path)
+    assert f"c.pt: tensor '{name}' is missing, which a.pt has" in message
+    save(tmp_path / "source" / "c.pt", state(2) | {"extra": torch.ones(1)})
+    assert "a.pt: tensor 'extra' is missing, which c.pt has" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["0.weight", "1.weight"])
+def test_another_shape_says_which_file_and_tensor(tmp_path, name):
+    states = filled(tmp_path / "source", ["a.pt", "b.pt"])
+    shape = list(states[0][name].shape)
+    save(tmp_path / "source" / "b.pt", states[1] | {name: torch.ones(5, 5)})
+    message = refusal(tmp_path)
+    assert f"b.pt: tensor '{name}' has shape [5, 5], but {shape} in a.pt" in message
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_nan_says_where(tmp_path, number):
+    names = ["a.pt", "b.safetensors"]
+    states = filled(tmp_path / "source", names)
+    states[number]["1.bias"][2] = torch.nan
+    save(tmp_path / "source" / names[number], states[number])
+    message = refusal(tmp_path)
+    assert names[number] in message
+    assert "'1.bias'" in message
+    assert "1 NaN" in message
+
+
+def test_damaged_files_and_patterns_without_a_match_are_refused(tmp_path):
+    filled(tmp_path / "source", ["a.pt", "b.pt"])
+    assert "'nothing.*'" in refusal(tmp_path, ("nothing.*",))
+    (tmp_path / "source" / "b.pt").write_bytes(b"PK\x03\x04")
+    assert "b.pt" in refusal(tmp_path)
+
+
+def test_a_single_checkpoint_warns(tmp_path):
+    filled(tmp_path / "source", ["a.pt"])
+    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+        zoo = imported(tmp_path)
+    assert len(zoo.originals) == 1
+
+
+def test_a_single_checkpoint_beside_held_out_ones_warns(tmp_path):
+    filled(tmp_path / "source", ["a.pt", "b.pt"])
+    with pytest.warns(UserWarning, match="single checkpoint"):
+        zoo = imported(tmp_path, num_held_out=1)
+    assert (len(zoo.originals), len(zoo.held_out)) == (1, 1)
+
+
+def test_the_tail_is_held_out(tmp_path):
+    states = filled(tmp_path / "source", [f"{i}.pt" for i in (1, 2, 9, 10, 11)])
+    zoo = imported(tmp_path, num_held_out=2)
+    assert zoo.index.hold_out == "tail"
+    assert len(zoo.originals) == 3
+    for row, tensors in zip(zoo.held_out, states[3:], strict=True):
+        assert zoo.layout.flatten(tensors).equal(row)
+
+
+@pytest.mark.parametrize("num_held_out", [2, 3])
+def test_too_many_held_out(tmp_path, num_held_out):
+    filled(tmp_path / "source", ["a.pt", "b.pt"])
+    message = refusal(tmp_path, num_held_out=num_held_out)
+    assert "num_held_out" in message
+    assert "2 checkpoints" in message
+    assert f"found {num_held_out}" in message
+
+
+def test_sub_folders_are_runs_and_the_last_is_held_out(tmp_path):
+    names = ["run0/a.pt", "run0/b.pt", "run1/a.pt", "run2/a.pt", "run2/b.safetensors"]
+    states = filled(tmp_path / "source", names)
+    (tmp_path / "source" / ".cache").mkdir()
+    zoo = imported(tmp_path)
+    assert [entry.run for entry in zoo.index.checkpoints] == [0, 0, 1, 2, 2]
+    assert [entry.source for entry in zoo.index.checkpoints] == names
+    assert zoo.index.hold_out == "run"
+    assert not zoo.is_single_trajectory
+    assert zoo.originals.equal(torch.stack([zoo.layout.flatten(one) for one in states[:3]]))
+    assert zoo.held_out.equal(torch.stack([zoo.layout.flatten(one) for one in states[3:]]))
+
+
+@pytest.mark.xfail(strict=True, reason="sub-folders are sorted as text")
+def test_sub_folders_are_in_natural_order(tmp_path):
+    names = ["run2/a.pt", "run9/a.pt", "run10/a.pt"]
+    filled(tmp_path / "source", names)
+    assert [entry.source for entry in imported(tmp_path).index.checkpoints] == names
+
+
+def test_one_sub_folder_is_one_run_with_a_tail(tmp_path):
+    filled(tmp_path / "source", ["run/a.pt", "run/b.pt", "run/c.pt"])
+    zoo = imported(tmp_path, num_held_out=1)
+    assert zoo.index.hold_out == "tail"
+    assert (len(zoo.originals), len(zoo.held_out)) == (2, 1)
+
+
+def test_files_of_its_own_leave_sub_folders_out(tmp_path):
+    filled(tmp_path / "source", ["a.pt", "b.pt", "older/c.pt"])
+    assert len(imported(tmp_path).originals) == 2
+
+
+def test_missing_and_empty_folders_are_refused(tmp_path):
+    assert str(tmp_path / "source") in refusal(tmp_path)
+    (tmp_path / "source").mkdir()
+    assert ".safetensors" in refusal(tmp_path)
