@@ -1,11 +1,11 @@
-"""The two presets over several seeds, on the digits task, and the numbers that decide between them.
+"""The two presets over several seeds, on the digits task, and the numbers that judge them.
 
     python -m benchmarks.presets --out DIR
 
-For each training seed: the ``default`` preset; the ``paper`` preset on the same zoo (some 20 minutes
-each on two CPU cores; 50 networks by the published 1,000 DDPM steps); and the ``default`` preset with
-its spread lowered to the paper preset's dispersion. Interrupted, the same command goes on. The last
-line is one JSON object.
+For each training seed: the ``default`` preset; the ``paper`` preset on the same zoo (some 20
+minutes each on two CPU cores; 50 networks by the published 1,000 DDPM steps); and the ``default``
+preset with its spread lowered to the paper preset's dispersion. Interrupted, the same command goes
+on. The last line is one JSON object.
 """
 
 import argparse

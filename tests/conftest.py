@@ -1,7 +1,30 @@
 """What all tests share."""
 
+from pathlib import Path
+
 import pytest
 import torch
+
+TINY = [
+    "collection.pretraining.epochs=1",
+    "collection.skip_steps=0",
+    "collection.num_checkpoints=12",
+    "collection.num_held_out=4",
+    "diffusion.training.num_steps=20",
+    "generation.num_samples=6",
+    "generation.num_steps=10",
+    "evaluation.num_trajectories=1",
+]
+"""The quickstart at a size that a test can afford: about a second, and the report's drawing."""
+
+TINY_PAPER = [
+    *TINY,
+    "preset=paper",
+    "codec.channels=[4, 4, 4, 4, 4]",
+    "codec.latent_dim=16",
+    "codec.training.num_steps=8",
+    "diffusion.denoiser.channels=[4, 8, 4]",
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,3 +37,35 @@ def one_thread():
 def seeded():
     """What a test draws from the global stream is the same in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Overrides of the quickstart's recipe."""
+    return list(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_paper() -> list[str]:
+    """Overrides of the quickstart's recipe: the paper's preset with narrow networks."""
+    return list(TINY_PAPER)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory, tiny) -> Path:
+    """A finished run of the tiny recipe; to be read only."""
+    from paramdiff import load_recipe, run
+
+    folder = tmp_path_factory.mktemp("shared") / "run"
+    run(load_recipe("quickstart", tiny), folder, device="cpu")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_paper_run(tmp_path_factory, tiny_paper) -> Path:
+    """A finished run of the paper's preset at tiny size; to be read only."""
+    from paramdiff import load_recipe, run
+
+    folder = tmp_path_factory.mktemp("shared") / "paper"
+    run(load_recipe("quickstart", tiny_paper), folder, device="cpu")
+    return folder

@@ -221,7 +221,12 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         if path.is_dir():
             _check_folder(path)
             kwargs.setdefault("local_files_only", True)
-        elif path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", ".."):
+        elif (
+            path.exists()
+            or path.is_absolute()
+            or len(path.parts) != 2
+            or path.parts[0] in (".", "..")
+        ):
             raise UserError(f"{path}: expected a pipeline folder, found none")
         kwargs.setdefault("use_safetensors", True)
         try:
@@ -234,6 +239,11 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             ) from None
 
 
+def _is_hub_name(path: Path) -> bool:
+    """Whether a path reads ``owner/name``."""
+    return not path.is_absolute() and len(path.parts) == 2 and path.parts[0] not in (".", "..")
+
+
 def _check_folder(path: Path) -> None:
     """Refuse missing and foreign files and classes before anything is loaded."""
     index = read_json(path / INDEX_FILE)
@@ -244,7 +254,7 @@ def _check_folder(path: Path) -> None:
     for part, classes in PARTS.items():
         names = [kind.__name__ for kind in classes]
         found = index.get(part)
-        if not isinstance(found, list) or found[0] != "paramdiff" or found[1] not in names:
+        if found not in [["paramdiff", name] for name in names]:
             raise UserError(f"{path / INDEX_FILE}: {part}: expected one of {names}, found {found}")
         if not (path / part).is_dir():
             raise UserError(f"{path / part}: expected a folder, found none")

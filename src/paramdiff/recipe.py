@@ -74,18 +74,20 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             a value has the wrong type or is out of bounds.
     """
     content = _read(source)
+    changes: dict[str, Any] = {}
     for override in overrides:
         path, separator, value = override.partition("=")
         if not separator:
             raise UserError(f"--set: expected path=value, found {override!r}")
         try:
-            _assign(content, path.split("."), yaml.safe_load(value))
+            _assign(changes, path.split("."), yaml.safe_load(value))
         except yaml.YAMLError:
             raise UserError(f"--set {path}: expected a YAML value, found {value!r}") from None
-    preset = content.get("preset", "default")
+    preset = changes.get("preset", content.get("preset", "default"))
     layer = SHIPPED / "presets" / f"{preset}.yaml"
     if layer.is_file():
         content = _merge(yaml.safe_load(layer.read_text(encoding="utf-8")), content)
+    content = _merge(content, changes)
     return validate(content, str(source))
 
 

@@ -18,7 +18,7 @@ PATTERNS = ["0.weight", "1.*", "3.bias"]
 
 
 def network(seed=0):
-    """A convolution, a normalisation layer and a linear layer with statistics that are not fresh."""
+    """Three kinds of layers; the running statistics are not fresh."""
     torch.manual_seed(seed)
     net = nn.Sequential(
         nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2)

@@ -108,7 +108,7 @@ def test_unselected_running_statistics_stay_the_trunks(tmp_path):
 
 
 def test_the_first_update_is_the_optimisers(tmp_path):
-    """One SGD update without momentum's memory is minus lr times the gradient of the first batch."""
+    """Minus the learning rate times the gradient of the first batch."""
     zoo = collected(
         tmp_path,
         patterns=("3.*",),
@@ -120,7 +120,9 @@ def test_the_first_update_is_the_optimisers(tmp_path):
     network.load_state_dict(zoo.base)
     train = made_task().train
     nn.functional.cross_entropy(network(train.inputs), train.labels).backward()
-    gradient = zoo.layout.flatten({"3.weight": network[3].weight.grad, "3.bias": network[3].bias.grad})
+    gradient = zoo.layout.flatten(
+        {"3.weight": network[3].weight.grad, "3.bias": network[3].bias.grad}
+    )
     expected = zoo.layout.flatten(zoo.base) - FINE_TUNING["lr"] * gradient
     torch.testing.assert_close(zoo.originals[0], expected, atol=1e-6, rtol=1e-5)
 
@@ -265,8 +267,13 @@ def test_refusals(tmp_path):
         collected(tmp_path, patterns=("7.*",))
     with pytest.raises(UserError, match="nothing to generate"):
         collected(tmp_path, patterns=("1.num_batches_tracked",))
-    with pytest.raises(UserError, match="diverged"):
-        collected(tmp_path, fine_tuning={"lr": 1e30, "optimiser": "sgd"})
+    diverging = {"lr": 1e30, "optimiser": "sgd"}
+    with pytest.raises(UserError, match=r"diverged: the loss of update \d is (nan|inf)"):
+        collected(tmp_path / "a", pretraining=diverging)
+    with pytest.raises(UserError, match=r"update \d.* nan|'1\.weight' holds 8 NaN"):
+        collected(tmp_path / "b", fine_tuning=diverging)
+    assert not (tmp_path / "a" / "zoo").exists()
+    assert not (tmp_path / "b" / "zoo").exists()
     assert not (tmp_path / "zoo").exists()
 
 

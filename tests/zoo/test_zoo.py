@@ -137,7 +137,9 @@ def test_exchanged_checkpoints_are_detected(tmp_path):
     assert "0000.safetensors" in refusal(tmp_path / "zoo")
 
 
-@pytest.mark.parametrize("file", ["checkpoints/0004.safetensors", "base.safetensors", "index.json"])
+@pytest.mark.parametrize(
+    "file", ["checkpoints/0004.safetensors", "base.safetensors", "index.json"]
+)
 @pytest.mark.parametrize("damage", ["missing", "truncated"])
 def test_missing_and_truncated_files_are_named(tmp_path, file, damage):
     written(tmp_path / "zoo")

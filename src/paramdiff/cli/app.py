@@ -1,16 +1,33 @@
 """The verbs. Heavy libraries load inside them, so that ``--help`` answers at once."""
 
-import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from paramdiff.cli.console import console, errors, progress_bars, show_evaluation
 from paramdiff.errors import UserError
 
+
+class _Verbs(TyperGroup):
+    """The group of verbs; typer itself would end an interrupted one without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; mistakes of the user are one line on stderr and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except (UserError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+            errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            errors.print("interrupted; the same command goes on from here", markup=False)
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
+    cls=_Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -168,16 +185,9 @@ def _run(
 
 
 def main() -> None:
-    """Run the command line; mistakes of the user are one line on stderr and exit status 2."""
+    """Run the command line."""
     warnings.showwarning = _show_warning
-    try:
-        app(standalone_mode=True)
-    except (UserError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on from here", markup=False)
-        sys.exit(130)
+    app()
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

@@ -30,6 +30,19 @@ def in_words(name: str) -> str:
     return _FAMILIES.get(family, name).format(strength)
 
 
+def _family(name: str) -> str:
+    """A group's kind as a short phrase for the headline."""
+    return {"gaussian": "a fitted Gaussian", "noise": "noised checkpoints"}.get(
+        name.partition("@")[0], in_words(name)
+    )
+
+
+def _headline(comparison: Comparison, other: str) -> str:
+    words = relation(comparison)
+    ending = ", and no better" if words == "as good as" else ""
+    return f"{words.capitalize()} {other}{ending}."
+
+
 def relation(comparison: Comparison) -> str:
     """``better than``, ``worse than`` or ``as good as``, by whether the interval excludes 0."""
     low, high = comparison.ci95
@@ -58,13 +71,15 @@ def judge(
     by_reference = {comparison.reference: comparison for comparison in comparisons}
     decisive = _decisive(groups, comparisons)
     if decisive is None:
-        headline = f"The generated networks are {_clause(by_reference['original'])}."
+        headline = _headline(by_reference["original"], in_words("original"))
+        sentences = ["No free alternative spreads as widely and is as new."]
     else:
-        headline = (
-            f"The generated networks are {relation(decisive)} the best free alternative that "
-            f"spreads as widely: {in_words(decisive.reference)} ({_points(decisive)})."
-        )
-    sentences = [f"They are {_clause(by_reference['original'])}."]
+        headline = _headline(decisive, f"{_family(decisive.reference)} of equal spread")
+        sentences = [
+            f"The generated networks are {_clause(decisive)}, the best free alternative that "
+            "spreads as widely and is as new."
+        ]
+    sentences.append(f"They are {_clause(by_reference['original'])}.")
     average = by_reference.get("average@all")
     if average is not None:
         sentences.append(f"They are {_clause(average)}: one network, made for free.")

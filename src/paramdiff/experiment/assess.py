@@ -38,7 +38,7 @@ def reconstruct(
 
     Args:
         space: raw to normalised values.
-        codec: encoded under running statistics, or its sample's own where it decodes so.
+        codec: encodes under running statistics.
         vectors: the originals' normalised vectors ``[N, length]``.
         statistics: of the decoder's normalisation layers.
 

@@ -1,0 +1,259 @@
+"""Recipes resolve to every value, refuse what they do not know, and survive being written."""
+
+import copy
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from paramdiff.errors import UserError
+from paramdiff.recipe import SHIPPED, first_difference, load_recipe, shipped_recipes, to_yaml
+from paramdiff.tasks.catalogue import build_task
+
+SHIPPED_NAMES = sorted(
+    str(path.relative_to(SHIPPED)).removesuffix(".yaml")
+    for path in SHIPPED.rglob("*.yaml")
+    if path.parent.name != "presets"
+)
+
+
+def message_of(*overrides, source="quickstart"):
+    with pytest.raises(UserError) as caught:
+        load_recipe(source, overrides)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def written(folder, **changes):
+    content = yaml.safe_load((SHIPPED / "quickstart.yaml").read_text())
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(content | changes))
+    return path
+
+
+def test_the_walk_finds_every_file():
+    assert list(shipped_recipes()) == SHIPPED_NAMES
+    assert len(SHIPPED_NAMES) >= 1 and "quickstart" in SHIPPED_NAMES
+
+
+@pytest.mark.parametrize("name", SHIPPED_NAMES)
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_shipped_recipes_resolve_and_survive_yaml(tmp_path, name, preset):
+    recipe = load_recipe(name, [f"preset={preset}"])
+    build_task(recipe.task)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(to_yaml(recipe), encoding="utf-8")
+    again = load_recipe(path)
+    assert again == recipe
+    assert to_yaml(again) == to_yaml(recipe)
+    assert first_difference(yaml.safe_load(path.read_text()), recipe.model_dump(mode="json")) is None
+
+
+@pytest.mark.parametrize("name", SHIPPED_NAMES)
+def test_shipped_recipes_describe_themselves(name):
+    recipe = load_recipe(name)
+    assert recipe.description
+    assert recipe.name == name.rsplit("/", 1)[-1]
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "nearest"),
+    [
+        ("sead=1", "sead", "seed"),
+        ("generation.nmu_samples=1", "generation.nmu_samples", "num_samples"),
+        ("task.naem=digits", "task.naem", "name"),
+        ("codec.explained_varianc=0.9", "codec.explained_varianc", "explained_variance"),
+        ("diffusion.denoiser.widht=8", "diffusion.denoiser.widht", "width"),
+        ("diffusion.schedule.beta_strat=0.1", "diffusion.schedule.beta_strat", "beta_start"),
+        ("collection.num_checkpoint=8", "collection.num_checkpoint", "num_checkpoints"),
+        ("collection.pretraining.epoch=8", "collection.pretraining.epoch", "epochs"),
+        ("diffusion.training.num_step=8", "diffusion.training.num_step", "num_steps"),
+    ],
+)
+def test_unknown_keys_are_named_with_the_nearest_valid_one(override, path, nearest):
+    found = message_of(override)
+    assert found == f"quickstart: {path}: unknown key; the nearest valid one is {nearest!r}"
+
+
+def test_the_nearest_key_is_one_of_the_chosen_kind():
+    found = message_of("preset=paper", "codec.laten_dim=8")
+    assert found.startswith("quickstart: codec.laten_dim: ") and "'latent_dim'" in found
+    found = message_of("preset=paper", "diffusion.denoiser.kernel=8")
+    assert "diffusion.denoiser.kernel: " in found and "'kernel_size'" in found
+
+
+@pytest.mark.parametrize(
+    ("override", "path"),
+    [
+        ("generation.num_samples=many", "generation.num_samples"),
+        ("generation.num_samples=2.5", "generation.num_samples"),
+        ("diffusion.standardise=[1]", "diffusion.standardise"),
+        ("parameters.select=norm", "parameters.select"),
+        ("codec=linear", "codec"),
+        ("task=digits", "task"),
+        ("generation.num_samples=0", "generation.num_samples"),
+        ("generation.spread=-0.1", "generation.spread"),
+        ("generation.spread=.nan", "generation.spread"),
+        ("codec.explained_variance=1.01", "codec.explained_variance"),
+        ("diffusion.training.ema_decay=1", "diffusion.training.ema_decay"),
+        ("collection.num_held_out=-1", "collection.num_held_out"),
+        ("parameters.select=[]", "parameters.select"),
+        ("generation.solver=euler", "generation.solver"),
+        ("preset=fast", "preset"),
+        ("codec.kind=quadratic", "codec"),
+        ("collection.kind=download", "collection"),
+    ],
+)
+def test_wrong_values_name_the_field(override, path):
+    assert message_of(override).startswith(f"quickstart: {path}: ")
+
+
+def test_an_unknown_preset_names_the_known_ones():
+    found = message_of("preset=fast")
+    assert "'default'" in found and "'paper'" in found and "'fast'" in found
+
+
+@pytest.mark.parametrize("missing", ["task", "collection", "parameters"])
+def test_missing_sections_are_named(tmp_path, missing):
+    content = yaml.safe_load((SHIPPED / "quickstart.yaml").read_text())
+    del content[missing]
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content))
+    assert message_of(source=path) == f"{path}: {missing}: expected a value, found none"
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2", "", "just words"])
+def test_a_file_that_is_no_recipe_is_named(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    assert message_of(source=path).startswith(f"{path}: ")
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    assert "'quickstart'" in message_of(source="quikstart")
+
+
+def test_set_takes_yaml_values():
+    recipe = load_recipe(
+        "quickstart",
+        [
+            "generation.spread=0.8",
+            "diffusion.training.lr=5.0e-4",
+            "parameters.select=[norm3.*, 're:norm2']",
+            "diffusion.standardise=false",
+            "description=a = b",
+            "generation.solver=ddim",
+        ],
+    )
+    assert recipe.generation.spread == 0.8
+    assert recipe.diffusion.training.lr == 5e-4
+    assert recipe.parameters.select == ("norm3.*", "re:norm2")
+    assert recipe.diffusion.standardise is False
+    assert recipe.description == "a = b"
+    assert recipe.generation.solver == "ddim"
+
+
+def test_set_takes_whole_sections_and_the_last_one_wins():
+    section = "{num_samples: 3, num_steps: 10}"
+    recipe = load_recipe(
+        "quickstart", [f"generation={section}", "generation.seed=1", "generation.seed=2"]
+    )
+    assert (recipe.generation.num_samples, recipe.generation.seed) == (3, 2)
+
+
+@pytest.mark.parametrize("override", ["seed", "", "generation.num_samples", "seed=[", "seed.a=1"])
+def test_malformed_set_is_told(override):
+    assert override.split("=")[0].split(".")[0] in message_of(override, "seed=1", override)
+
+
+def test_a_switch_of_kind_replaces_the_section():
+    recipe = load_recipe(
+        "quickstart",
+        [
+            "collection={kind: folder, path: /checkpoints}",
+            "diffusion.denoiser={kind: convolutional}",
+        ],
+    )
+    assert recipe.collection.kind == "folder" and str(recipe.collection.path) == "/checkpoints"
+    assert recipe.collection.num_held_out == 0  # the recipe's 50 belonged to the other kind
+    assert recipe.diffusion.denoiser.model_dump() == {
+        "kind": "convolutional",
+        "channels": (64, 128, 256, 512, 256, 128, 64),
+        "kernel_size": 7,
+    }
+    assert recipe.diffusion.standardise is True  # beside the switched part all is the preset's
+
+
+def test_a_switch_of_kind_field_by_field_replaces_the_section():
+    recipe = load_recipe(
+        "quickstart", ["collection.path=/checkpoints", "collection.kind=folder"]
+    )
+    assert recipe.collection.model_dump(mode="json") == {
+        "kind": "folder", "path": "/checkpoints", "base": None, "num_held_out": 0
+    }
+    recipe = load_recipe(
+        "quickstart", ["preset=paper", "codec.kind=linear", "codec.explained_variance=0.9"]
+    )
+    assert recipe.codec.model_dump() == {"kind": "linear", "explained_variance": 0.9}
+    assert load_recipe("quickstart", ["codec.kind=linear"]) == load_recipe("quickstart")
+
+
+def test_values_lie_over_the_preset(tmp_path):
+    path = written(tmp_path, preset="paper", codec={"latent_dim": 64, "training": {"lr": 1e-3}})
+    recipe = load_recipe(path, ["codec.input_noise=0.5"])
+    assert recipe.codec.latent_dim == 64
+    assert recipe.codec.training.lr == 1e-3
+    assert recipe.codec.training.num_steps == 500
+    assert recipe.codec.input_noise == 0.5
+    assert recipe.codec.latent_noise == 0.1
+
+
+def test_a_recipe_cannot_change():
+    recipe = load_recipe("quickstart")
+    with pytest.raises(ValidationError):
+        recipe.seed = 1
+    with pytest.raises(ValidationError):
+        recipe.generation.spread = 0.5
+    assert (recipe.seed, recipe.generation.spread) == (0, 1.0)
+
+
+def test_the_paper_preset_is_the_authors_code():
+    """method.md 2.3 to 2.8, the row main/cifar100_resnet18, and the +1 update of its loops."""
+    recipe = load_recipe("quickstart", ["preset=paper"])
+    codec, diffusion = recipe.codec, recipe.diffusion
+    assert recipe.parameters.normalisation == "tensor"
+    assert codec.kind == "convolutional"
+    assert (codec.channels, codec.kernel_size) == ((64, 128, 256, 256, 32), 7)
+    assert codec.latent_dim == 128
+    assert (codec.input_noise, codec.latent_noise) == (0.001, 0.1)
+    assert (codec.target, codec.kl_weight, codec.statistics) == ("noisy", 0.0, "sample")
+    training = codec.training
+    assert (training.num_steps, training.extra_updates) == (500, 1)
+    assert (training.batch_size, training.lr) == (50, 2e-5)
+    assert diffusion.denoiser.kind == "convolutional"
+    assert diffusion.denoiser.channels == (64, 128, 256, 512, 256, 128, 64)
+    assert diffusion.denoiser.kernel_size == 7
+    assert (diffusion.latent_statistics, diffusion.standardise) == ("batch", False)
+    schedule = diffusion.schedule
+    assert (schedule.num_timesteps, schedule.beta_start, schedule.beta_end) == (1000, 1e-4, 2e-2)
+    training = diffusion.training
+    assert (training.num_steps, training.extra_updates) == (1000, 1)
+    assert (training.batch_size, training.lr) == (50, 1e-4)
+    for training in (codec.training, diffusion.training):
+        assert (training.optimiser, training.weight_decay) == ("adamw", 0.0)
+        assert (training.schedule, training.final_lr) == ("cosine", 0.0)
+        assert (training.precision, training.ema_decay) == ("bfloat16", 0.0)
+    generation = recipe.generation
+    assert (generation.solver, generation.num_steps, generation.spread) == ("ddpm", 1000, 1.0)
+
+
+def test_first_difference():
+    one = load_recipe("quickstart").model_dump(mode="json")
+    assert first_difference(one, copy.deepcopy(one)) is None
+    other = load_recipe(
+        "quickstart", ["generation.spread=0.5", "collection.fine_tuning.lr=0.1"]
+    ).model_dump(mode="json")
+    assert first_difference(one, other) == "collection.fine_tuning.lr: 0.05 there, 0.1 here"
+    assert first_difference({"a": 1}, {"a": 1, "b": 2}) == "b: None there, 2 here"
+    assert first_difference({"a": {"b": 1}}, {"a": 3}) == "a: {'b': 1} there, 3 here"
+    assert first_difference({"a": [1, 2]}, {"a": [1, 3]}) == "a: [1, 2] there, [1, 3] here"
