@@ -46,7 +46,9 @@ def test_shipped_recipes_resolve_and_survive_yaml(tmp_path, name, preset):
     again = load_recipe(path)
     assert again == recipe
     assert to_yaml(again) == to_yaml(recipe)
-    assert first_difference(yaml.safe_load(path.read_text()), recipe.model_dump(mode="json")) is None
+    assert (
+        first_difference(yaml.safe_load(path.read_text()), recipe.model_dump(mode="json")) is None
+    )
 
 
 @pytest.mark.parametrize("name", SHIPPED_NAMES)
@@ -185,11 +187,12 @@ def test_a_switch_of_kind_replaces_the_section():
 
 
 def test_a_switch_of_kind_field_by_field_replaces_the_section():
-    recipe = load_recipe(
-        "quickstart", ["collection.path=/checkpoints", "collection.kind=folder"]
-    )
+    recipe = load_recipe("quickstart", ["collection.path=/checkpoints", "collection.kind=folder"])
     assert recipe.collection.model_dump(mode="json") == {
-        "kind": "folder", "path": "/checkpoints", "base": None, "num_held_out": 0
+        "kind": "folder",
+        "path": "/checkpoints",
+        "base": None,
+        "num_held_out": 0,
     }
     recipe = load_recipe(
         "quickstart", ["preset=paper", "codec.kind=linear", "codec.explained_variance=0.9"]

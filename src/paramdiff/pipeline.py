@@ -5,12 +5,19 @@ A diffusers pipeline: ``save_pretrained`` writes one folder per part and ``model
 imports every class that a saved folder may name, which diffusers requires.
 """
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers import (
+    DDIMScheduler,
+    DDPMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    SchedulerMixin,
+)
 from pydantic import Field
 from torch import Tensor
 
@@ -32,6 +39,7 @@ PARTS: dict[str, tuple[type, ...]] = {
     "parameter_space": (ParameterSpace,),
     "codec": (ConvolutionalCodec, LinearCodec),
     "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
+    "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
 }
 INDEX_FILE = "model_index.json"
 _ALLOWED_FILES = {"config.json", "base.safetensors", "scheduler_config.json"}
@@ -151,7 +159,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             self.scheduler,
             seeds,
             latent_dim=self.codec.latent_dim,
-            num_steps=num_steps or self.config.num_steps,
+            num_steps=self.config.num_steps if num_steps is None else num_steps,
             batch_size=min(batch_size or self.config.batch_size, len(seeds)),
             device=self.device,
             progress=progress,
@@ -249,13 +257,17 @@ def _check_folder(path: Path) -> None:
     index = read_json(path / INDEX_FILE)
     if not isinstance(index, dict) or index.get("_class_name") != "ParameterDiffusionPipeline":
         raise UserError(f"{path / INDEX_FILE}: expected the index of a ParameterDiffusionPipeline")
-    expected = {*PARTS, "scheduler", INDEX_FILE, "README.md"}
-    _refuse_foreign(path, expected)
+    known = inspect.signature(ParameterDiffusionPipeline).parameters
+    foreign = [key for key in index if key not in known and not key.startswith("_")]
+    if foreign:
+        raise UserError(f"{path / INDEX_FILE}: foreign key {foreign[0]!r}")
+    _refuse_foreign(path, {*PARTS, INDEX_FILE, "README.md"})
     for part, classes in PARTS.items():
-        names = [kind.__name__ for kind in classes]
-        found = index.get(part)
-        if found not in [["paramdiff", name] for name in names]:
-            raise UserError(f"{path / INDEX_FILE}: {part}: expected one of {names}, found {found}")
+        stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes]
+        if index.get(part) not in stored:
+            raise UserError(
+                f"{path / INDEX_FILE}: {part}: expected one of {stored}, found {index.get(part)}"
+            )
         if not (path / part).is_dir():
             raise UserError(f"{path / part}: expected a folder, found none")
         weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
@@ -264,7 +276,6 @@ def _check_folder(path: Path) -> None:
         raise UserError(
             f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
         )
-    _refuse_foreign(path / "scheduler", _ALLOWED_FILES)
 
 
 def _refuse_foreign(path: Path, expected: set[str]) -> None:

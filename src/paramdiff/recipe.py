@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from paramdiff.codec.training import CodecSettings
+from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import EvaluationSettings
@@ -57,6 +58,12 @@ class Recipe(Settings):
     evaluation: EvaluationSettings = Field(
         EvaluationSettings(), description="how they are compared"
     )
+
+    @model_validator(mode="after")
+    def _solver_can_take_the_steps(self) -> "Recipe":
+        solver, num_steps = self.generation.solver, self.generation.num_steps
+        check_num_steps(solver, self.diffusion.schedule.num_timesteps, num_steps)
+        return self
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -189,6 +196,9 @@ def _explain(error: Any) -> str:
         return f"{path}: unknown key; the nearest valid one is {near[0]!r}"
     if error["type"] == "missing":
         return f"{path}: expected a value, found none"
+    if error["type"] == "value_error":
+        message = error["msg"].removeprefix("Value error, ")
+        return f"{path}.{message}" if path else message
     return f"{path}: {error['msg'].lower()}, found {error['input']!r}"
 
 

@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from paramdiff.evaluation.baselines import BASELINES, average_all, gaussian, noise
+from paramdiff.evaluation.baselines import (
+    BASELINES,
+    SWAG_RANK,
+    average,
+    average_all,
+    gaussian,
+    interpolation,
+    noise,
+    swag,
+)
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.parameters.layout import ParameterLayout
 
@@ -41,7 +50,7 @@ def identify(baseline):
 @pytest.mark.parametrize("baseline", BASELINES, ids=identify)
 @pytest.mark.parametrize("num", [1, 2, 6])
 def test_the_originals_are_never_changed(baseline, num):
-    vectors = originals(num)
+    vectors = originals(max(num, baseline.min_originals))
     before = vectors.clone()
     construction = built(baseline, vectors)
     assert vectors.equal(before)
@@ -52,7 +61,8 @@ def test_the_originals_are_never_changed(baseline, num):
 @pytest.mark.parametrize("baseline", BASELINES, ids=identify)
 def test_the_generator_determines_the_result(baseline):
     before = torch.get_rng_state()
-    one, same, other = (built(baseline, seed=seed) for seed in (3, 3, 4))
+    vectors = originals(max(6, baseline.min_originals + 1))
+    one, same, other = (built(baseline, vectors, seed=seed) for seed in (3, 3, 4))
     assert torch.get_rng_state().equal(before)
     assert one.vectors.equal(same.vectors)
     assert one.vectors.equal(other.vectors) == (baseline.name == "average@all")
@@ -62,7 +72,7 @@ def test_the_generator_determines_the_result(baseline):
 @pytest.mark.parametrize("num", [1, 6])
 @pytest.mark.parametrize("count", [1, 4, 13])
 def test_counts_and_shapes(baseline, num, count):
-    construction = built(baseline, originals(num), count)
+    construction = built(baseline, originals(max(num, baseline.min_originals)), count)
     expected = 1 if baseline.name == "average@all" else count
     assert construction.vectors.shape == (expected, SIZE)
     assert torch.isfinite(construction.vectors).all()
@@ -72,7 +82,7 @@ def test_counts_and_shapes(baseline, num, count):
 def test_names_are_unique_and_hold_the_published_levels():
     names = [baseline.name for baseline in BASELINES]
     assert len(set(names)) == len(names)
-    assert {"noise@0.001", "noise@0.05", "noise@0.15", "average@all", "gaussian@1"} <= set(names)
+    assert {"noise@0.001", "noise@0.05", "noise@0.15", "average@all", "gaussian@1.0"} <= set(names)
 
 
 def test_noise_0_is_the_identity():
@@ -175,5 +185,50 @@ def test_the_average_of_equal_checkpoints_is_that_checkpoint():
 
 def test_names_tell_the_strength():
     assert noise(0.05).name == "noise@0.05"
-    assert gaussian(1.0).name == "gaussian@1"
+    assert gaussian(1.0).name == "gaussian@1.0"
     assert gaussian(0.123456, "gaussian@0.12").name == "gaussian@0.12"
+
+
+def test_averages_of_equal_checkpoints_are_that_checkpoint():
+    vectors = originals(1).expand(8, -1)
+    for baseline in (average(2), average(8), interpolation()):
+        assert built(baseline, vectors).vectors.allclose(vectors[:1], rtol=1e-5)
+
+
+def test_an_average_of_all_members_is_the_average_of_all():
+    vectors = originals(6)
+    assert built(average(6), vectors).vectors.allclose(vectors.mean(0), rtol=1e-4, atol=1e-5)
+
+
+def test_an_average_draws_different_originals():
+    vectors = torch.eye(6, SIZE)  # a member shows in its own coordinate
+    shares = built(average(4), vectors, count=50).vectors[:, :6]
+    assert shares.gt(0).sum(1).eq(4).all()
+    assert shares.sum(1).allclose(torch.ones(50))
+    assert len(shares.unique(dim=0)) > 5
+
+
+def test_averages_of_k_spread_as_their_number_tells():
+    vectors = torch.randn(200, SIZE, generator=generator())
+    spread = dispersion(built(average(16), vectors, count=400).vectors, vectors)
+    assert spread == pytest.approx(((1 / 16) * (1 - 15 / 199)) ** 0.5, rel=0.05)
+
+
+def test_interpolations_lie_between_two_originals():
+    vectors = torch.eye(6, SIZE)
+    shares = built(interpolation(), vectors, count=50).vectors[:, :6]
+    assert shares.gt(0).sum(1).eq(2).all()
+    assert shares.sum(1).allclose(torch.ones(50))
+
+
+def test_swag_has_half_the_diagonal_and_half_the_low_rank_covariance():
+    vectors = torch.randn(40, 3, generator=generator(5)) @ torch.diag(torch.tensor([1.0, 2, 3]))
+    layout = ParameterLayout.of({"a": torch.zeros(3)}, ["a"])
+    drawn = swag(0.7).build(vectors, layout, 200_000, generator()).vectors.double()
+    count = torch.arange(1, 41)[:, None]
+    deviations = (vectors - vectors.cumsum(0) / count)[-SWAG_RANK:].double()
+    low_rank = deviations.T @ deviations / (SWAG_RANK - 1)
+    diagonal = torch.diag(vectors.double().var(0, correction=0))
+    expected = 0.7**2 * (diagonal + low_rank) / 2
+    assert drawn.T.cov().allclose(expected, atol=0.02 * float(expected.max()))
+    assert drawn.mean(0).allclose(vectors.mean(0).double(), atol=0.03)

@@ -191,7 +191,10 @@ def test_broken_networks_are_worse_than_everything():
 def test_groups_and_comparisons():
     evaluation, _ = evaluated(good(20, 3), reconstructed=good(30, 1))
     groups = {"original", "generated", "held_out", "reconstructed"}
-    assert groups | {baseline.name for baseline in BASELINES} <= set(evaluation.groups)
+    possible = {baseline.name for baseline in BASELINES if baseline.min_originals <= 30}
+    assert groups | possible <= set(evaluation.groups)
+    assert "average@64" not in evaluation.groups
+    assert evaluation.facts["Left out"] == "average@64 (needs 64 checkpoints)"
     assert [one.group for one in evaluation.comparisons] == ["generated"] * (
         len(evaluation.groups) - 1
     )

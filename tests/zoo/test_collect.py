@@ -161,7 +161,6 @@ def test_several_runs_hold_out_the_last(tmp_path, num_held_out):
     assert distance.max() < 2 * distance.min()
 
 
-@pytest.mark.xfail(strict=True, raises=IndexError, reason="a run without checkpoints has no steps")
 @pytest.mark.parametrize("kwargs", [{"num_held_out": 0}, {"num_checkpoints": 1}])
 def test_a_run_without_checkpoints_is_refused(tmp_path, kwargs):
     with pytest.raises((UserError, ValidationError)):

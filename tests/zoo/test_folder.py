@@ -168,7 +168,6 @@ def test_sub_folders_are_runs_and_the_last_is_held_out(tmp_path):
     assert zoo.held_out.equal(torch.stack([zoo.layout.flatten(one) for one in states[3:]]))
 
 
-@pytest.mark.xfail(strict=True, reason="sub-folders are sorted as text")
 def test_sub_folders_are_in_natural_order(tmp_path):
     names = ["run2/a.pt", "run9/a.pt", "run10/a.pt"]
     filled(tmp_path / "source", names)

@@ -75,9 +75,10 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Resolve and validate a recipe; print it with its sizes and parameter counts; run nothing."""
     from paramdiff.experiment.check import check_recipe
     from paramdiff.recipe import load_recipe, to_yaml
+    from paramdiff.tasks.catalogue import build_task
 
     resolved = load_recipe(recipe, overrides or [])
-    sizes = check_recipe(resolved)
+    sizes = check_recipe(resolved, build_task(resolved.task))
     typer.echo(to_yaml(resolved), nl=False)
     for label, value in sizes.items():
         typer.echo(f"# {label}: {value}")
@@ -98,6 +99,8 @@ def generate(
     device: Device = "auto",
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
+    from diffusers.utils import logging
+
     from paramdiff.artefacts import sha256_of
     from paramdiff.engine import resolve_device
     from paramdiff.experiment.generated import write_generated
@@ -105,6 +108,8 @@ def generate(
 
     if out.exists():
         raise UserError(f"--out {out}: expected a new folder, found an existing one")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     loaded = ParameterDiffusionPipeline.from_pretrained(pipeline).to(resolve_device(device))
     total = -(-num // min(loaded.config.batch_size, num)) * (steps or loaded.config.num_steps)
     with progress_bars() as report:

@@ -12,7 +12,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
-from paramdiff.errors import UserError
+from paramdiff.diffusion.schedule import SolverName, check_num_steps
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def sample_latents(
     Raises:
         UserError: the solver cannot take this number of steps.
     """
-    check_num_steps(scheduler, num_steps)
+    solver: SolverName = "dpm" if _is_deterministic(scheduler) else "ddpm"
+    check_num_steps(solver, scheduler.config.num_train_timesteps, num_steps)
     batches = []
     for start in range(0, len(seeds), batch_size):
         wanted = list(seeds[start : start + batch_size])
@@ -133,31 +134,6 @@ def record_trajectory(
     return Trajectory(
         torch.tensor([timesteps[i] for i in kept]), torch.stack([states[i] for i in kept])
     )
-
-
-def check_num_steps(scheduler: SchedulerMixin, num_steps: int) -> None:
-    """Refuse step counts for which diffusers' timestep spacing is not what it should be.
-
-    DDPM and DDIM start too low or step unevenly where the count does not divide T; DPM-Solver++
-    repeats a timestep at T steps and returns NaN.
-
-    Args:
-        scheduler: a diffusers scheduler.
-        num_steps: wanted.
-
-    Raises:
-        UserError: the solver cannot take this number of steps.
-    """
-    total = scheduler.config.num_train_timesteps
-    if _is_deterministic(scheduler):
-        if num_steps >= total:
-            raise UserError(
-                f"generation.num_steps: dpm takes fewer than T = {total}, found {num_steps}"
-            )
-    elif num_steps < 1 or total % num_steps:
-        raise UserError(
-            f"generation.num_steps: expected a divisor of T = {total}, found {num_steps}"
-        )
 
 
 def _is_deterministic(scheduler: SchedulerMixin) -> bool:

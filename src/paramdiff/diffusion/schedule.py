@@ -14,6 +14,7 @@ from diffusers import (
 )
 from pydantic import Field
 
+from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
 SolverName = Literal["ddpm", "ddim", "dpm"]
@@ -57,3 +58,27 @@ def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> 
         final_sigmas_type="zero",
         **common,
     )
+
+
+def check_num_steps(solver: SolverName, num_timesteps: int, num_steps: int) -> None:
+    """Refuse step counts for which diffusers' timestep spacing is not what it should be.
+
+    DDPM and DDIM start too low or step unevenly where the count does not divide T; DPM-Solver++
+    repeats a timestep at T steps and returns NaN.
+
+    Args:
+        solver: see ``build_scheduler``.
+        num_timesteps: T.
+        num_steps: denoiser evaluations per sample.
+
+    Raises:
+        UserError: the solver cannot take this number of steps.
+    """
+    if solver == "dpm" and not 1 <= num_steps < num_timesteps:
+        raise UserError(
+            f"generation.num_steps: dpm takes fewer than T = {num_timesteps}, found {num_steps}"
+        )
+    if solver != "dpm" and (num_steps < 1 or num_timesteps % num_steps):
+        raise UserError(
+            f"generation.num_steps: expected a divisor of T = {num_timesteps}, found {num_steps}"
+        )

@@ -14,6 +14,9 @@ from torch import Tensor
 from paramdiff.parameters.layout import ParameterLayout
 
 
+SWAG_RANK = 20
+
+
 @dataclass(frozen=True)
 class Construction:
     """New vectors.
@@ -34,10 +37,12 @@ class Baseline:
     Attributes:
         name: as in ``evaluation.json``.
         build: originals, layout, number of vectors and generator to a construction.
+        min_originals: with fewer the construction is left out.
     """
 
     name: str
     build: Callable[[Tensor, ParameterLayout, int, torch.Generator], Construction]
+    min_originals: int = 1
 
 
 def noise(level: float) -> Baseline:
@@ -59,7 +64,7 @@ def noise(level: float) -> Baseline:
             part += level * part.std(1, keepdim=True) * draw
         return Construction(vectors, source)
 
-    return Baseline(f"noise@{level:g}", build)
+    return Baseline(f"noise@{level}", build)
 
 
 def gaussian(scale: float, name: str | None = None) -> Baseline:
@@ -78,7 +83,7 @@ def gaussian(scale: float, name: str | None = None) -> Baseline:
         draw = torch.randn(count, originals.shape[1], generator=generator)
         return Construction(mean + scale * std * draw)
 
-    return Baseline(name or f"gaussian@{scale:g}", build)
+    return Baseline(name or f"gaussian@{scale}", build)
 
 
 def average_all() -> Baseline:
@@ -92,15 +97,72 @@ def average_all() -> Baseline:
     return Baseline("average@all", build)
 
 
+def average(members: int) -> Baseline:
+    """Means of ``members`` different originals, drawn anew for each (Zeng et al. use 16)."""
+
+    def build(
+        originals: Tensor, layout: ParameterLayout, count: int, generator: torch.Generator
+    ) -> Construction:
+        draws = [torch.randperm(len(originals), generator=generator) for _ in range(count)]
+        chosen = torch.stack(draws)[:, :members]
+        return Construction(torch.stack([originals[rows].mean(0) for rows in chosen]))
+
+    return Baseline(f"average@{members}", build, min_originals=members)
+
+
+def interpolation() -> Baseline:
+    """Points drawn uniformly on the lines between pairs of different originals."""
+
+    def build(
+        originals: Tensor, layout: ParameterLayout, count: int, generator: torch.Generator
+    ) -> Construction:
+        draws = [torch.randperm(len(originals), generator=generator)[:2] for _ in range(count)]
+        one, other = torch.stack(draws).T
+        share = torch.rand(count, 1, generator=generator)
+        return Construction(originals[one] + share * (originals[other] - originals[one]))
+
+    return Baseline("interpolation", build, min_originals=2)
+
+
+def swag(scale: float) -> Baseline:
+    """SWAG (Maddox et al. 2019, equation 1): half diagonal, half low-rank covariance.
+
+    The low-rank half is spanned by the deviations of the last 20 originals from the running mean.
+    ``scale`` multiplies standard deviations, as for ``gaussian``.
+    """
+
+    def build(
+        originals: Tensor, layout: ParameterLayout, count: int, generator: torch.Generator
+    ) -> Construction:
+        mean, std = originals.mean(0), originals.std(0, correction=0)
+        numbers = torch.arange(1, len(originals) + 1)[:, None]
+        running = originals.double().cumsum(0) / numbers
+        deviations = (originals - running)[-SWAG_RANK:].float()
+        diagonal = std * torch.randn(count, len(mean), generator=generator)
+        weights = torch.randn(count, len(deviations), generator=generator)
+        low_rank = weights @ deviations / (len(deviations) - 1) ** 0.5
+        return Construction(mean + scale * (diagonal + low_rank) / 2**0.5)
+
+    return Baseline(f"swag@{scale}", build, min_originals=2)
+
+
 BASELINES: Sequence[Baseline] = [
     noise(0.001),
     noise(0.05),
     noise(0.15),
+    average(2),
+    average(4),
+    average(8),
+    average(16),
+    average(64),
     average_all(),
+    interpolation(),
     gaussian(0.25),
     gaussian(0.5),
     gaussian(0.75),
     gaussian(1.0),
     gaussian(1.25),
     gaussian(1.5),
+    swag(0.5),
+    swag(1.0),
 ]

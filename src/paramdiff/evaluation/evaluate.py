@@ -117,7 +117,7 @@ def evaluate(
     count = min(len(subject.generated), len(subject.originals))
     evaluation = Evaluation(
         title=subject.title,
-        facts=subject.facts,
+        facts=subject.facts | _left_out(len(subject.originals)),
         num_test=len(test_truth),
         num_validation=num_validation,
         hold_out=subject.hold_out,
@@ -155,15 +155,27 @@ def _constructions(
     baselines = list(BASELINES)
     spread = dispersion(generated, originals)
     if spread is not None:  # the fair opponent: a Gaussian that spreads exactly as widely
-        matched = gaussian(spread, f"gaussian@{round(spread, 2):g}")
+        matched = gaussian(spread, f"gaussian@{round(spread, 2)}")
         if matched.name not in {baseline.name for baseline in baselines}:
             baselines.append(matched)
     for baseline in baselines:
+        if len(originals) < baseline.min_originals:
+            continue
         generator = seeded_generator(seed, baseline.name)
         groups[baseline.name] = baseline.build(
             originals, subject.layout, len(generated), generator
         )
     return groups
+
+
+def _left_out(num_originals: int) -> dict[str, str]:
+    """The baselines for which the zoo is too small, as a fact for the report."""
+    names = [
+        f"{baseline.name} (needs {baseline.min_originals} checkpoints)"
+        for baseline in BASELINES
+        if baseline.min_originals > num_originals
+    ]
+    return {"Left out": ", ".join(names)} if names else {}
 
 
 def _reconstruction(measured: Measurements) -> Reconstruction | None:

@@ -15,9 +15,12 @@ NAMES = {
     "generated": "the generated networks",
     "reconstructed": "the codec's reconstructions",
     "average@all": "the average of all checkpoints",
+    "interpolation": "interpolations between pairs of checkpoints",
 }
 _FAMILIES = {
     "gaussian": "a per-coordinate Gaussian at {} times the checkpoints' spread",
+    "average": "averages of {} checkpoints",
+    "swag": "SWAG samples at scale {}",
     "noise": "checkpoints with added noise of {} times each tensor's spread",
 }
 
@@ -32,9 +35,11 @@ def in_words(name: str) -> str:
 
 def _family(name: str) -> str:
     """A group's kind as a short phrase for the headline."""
-    return {"gaussian": "a fitted Gaussian", "noise": "noised checkpoints"}.get(
-        name.partition("@")[0], in_words(name)
-    )
+    return {
+        "gaussian": "a fitted Gaussian",
+        "noise": "noised checkpoints",
+        "swag": "SWAG samples",
+    }.get(name.partition("@")[0], in_words(name))
 
 
 def _headline(comparison: Comparison, other: str) -> str:

@@ -10,24 +10,23 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.parameters.space import padded
 from paramdiff.recipe import FolderSettings, Recipe
-from paramdiff.tasks.catalogue import build_task
-from paramdiff.tasks.task import seeded_network
+from paramdiff.tasks.task import Task, seeded_network
 from paramdiff.zoo.files import list_checkpoints, read_checkpoint
 
 
-def check_recipe(recipe: Recipe) -> dict[str, str]:
+def check_recipe(recipe: Recipe, task: Task) -> dict[str, str]:
     """Build every part at its size, on no device.
 
     Args:
         recipe: what would be run.
+        task: the recipe's.
 
     Returns:
         Label to value, for people.
 
     Raises:
-        UserError: a pattern matches nothing, the latent is too large, or the task is unknown.
+        UserError: a pattern matches nothing, the latent is too large.
     """
-    task = build_task(recipe.task)
     if isinstance(recipe.collection, FolderSettings):
         state_dict = read_checkpoint(list_checkpoints(recipe.collection.path)[0])
     else:

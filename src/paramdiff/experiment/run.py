@@ -19,6 +19,7 @@ from paramdiff.experiment.assess import (
     score_trajectory,
     write_evaluation,
 )
+from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.stages import (
     Context,
@@ -67,6 +68,8 @@ def run(
     task = build_task(recipe.task)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
+    if not folder.artefact("zoo").exists():
+        check_recipe(recipe, task)  # what cannot work is refused before anything is written
     folder.claim(recipe)
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -67,6 +67,16 @@ class CollectionSettings(Settings):
     )
     skip_steps: int = Field(0, ge=0, description="updates of each run before its first checkpoint")
     save_every_steps: int = Field(1, gt=0, description="updates between two checkpoints")
+
+    @model_validator(mode="after")
+    def _every_run_keeps_checkpoints(self) -> "CollectionSettings":
+        learning = self.num_runs - 1
+        if learning and (self.num_held_out == 0 or self.num_checkpoints < learning):
+            raise ValueError(
+                f"num_runs: {self.num_runs} runs need num_held_out of at least 1 for the last and "
+                f"num_checkpoints of at least {learning} for the others"
+            )
+        return self
 
 
 @dataclass(frozen=True)

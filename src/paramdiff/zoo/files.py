@@ -52,10 +52,11 @@ def list_checkpoints(folder: Path) -> list[Path]:
     if not paths:
         suffixes = ", ".join(CHECKPOINT_SUFFIXES)
         raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found none")
-    return sorted(paths, key=_natural_order)
+    return sorted(paths, key=natural_order)
 
 
-def _natural_order(path: Path) -> tuple[list[str | int], str]:
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """A sorting key by which ``step2`` comes before ``step10``."""
     parts = re.split(r"(\d+)", path.name)
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
 

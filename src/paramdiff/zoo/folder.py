@@ -13,7 +13,7 @@ from paramdiff.artefacts import sha256_of
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
-from paramdiff.zoo.files import list_checkpoints, read_checkpoint
+from paramdiff.zoo.files import list_checkpoints, natural_order, read_checkpoint
 from paramdiff.zoo.zoo import HoldOutRule, write_zoo
 
 
@@ -69,7 +69,8 @@ def import_folder(
 def _runs(source: Path) -> list[list[Path]]:
     if not source.is_dir():
         raise UserError(f"{source}: expected a folder of checkpoints, found none")
-    children = sorted(p for p in source.iterdir() if p.is_dir() and not p.name.startswith("."))
+    folders = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    children = sorted(folders, key=natural_order)
     has_files = any(p.is_file() and not p.name.startswith(".") for p in source.iterdir())
     return (
         [list_checkpoints(p) for p in children]
