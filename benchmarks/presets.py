@@ -3,7 +3,7 @@
     python -m benchmarks.presets --out DIR
 
 For each training seed: the ``default`` preset; the ``paper`` preset on the same zoo (some 20
-minutes each on two CPU cores; 50 networks by the published 1,000 DDPM steps); and the ``default``
+minutes each on two CPU cores; 40 networks by the published 1,000 DDPM steps); and the ``default``
 preset with its spread lowered to the paper preset's dispersion. Interrupted, the same command goes
 on. The last line is one JSON object.
 """
@@ -20,7 +20,7 @@ from paramdiff.evaluation.schema import Comparison, Evaluation
 from paramdiff.experiment.run import run
 from paramdiff.recipe import load_recipe
 
-PAPER = ["preset=paper", "generation.num_samples=50", "evaluation.num_trajectories=0"]
+PAPER = ["preset=paper", "generation.num_samples=40", "evaluation.num_trajectories=0"]
 
 
 def main() -> None:

@@ -18,11 +18,13 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     SchedulerMixin,
 )
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
 from pydantic import Field
 from torch import Tensor
 
 from paramdiff.artefacts import read_json
-from paramdiff.codec.codec import Codec, Statistics
+from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.linear import LinearCodec
 from paramdiff.codec.training import decode_all
@@ -105,7 +107,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         codec: Codec,
         denoiser: Component,
         scheduler: SchedulerMixin,
-        statistics: Statistics = "running",
+        statistics: str = "running",
         standardise: bool = True,
         num_steps: int = 1000,
         spread: float = 1.0,
@@ -217,7 +219,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
 
         Args:
             folder: what ``save_pretrained`` wrote.
-            **kwargs: handed on to diffusers.
+            **kwargs: ``revision`` and ``token`` for the Hub; the rest is handed on to diffusers.
 
         Returns:
             The pipeline, all parts in evaluation mode.
@@ -226,25 +228,32 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             UserError: the folder is missing, incomplete or holds something foreign.
         """
         path = Path(folder)
-        if path.is_dir():
-            _check_folder(path)
-            kwargs.setdefault("local_files_only", True)
-        elif (
-            path.exists()
-            or path.is_absolute()
-            or len(path.parts) != 2
-            or path.parts[0] in (".", "..")
-        ):
+        if not path.exists() and _is_hub_name(path):
+            # the whole repository: diffusers' own selection leaves the base checkpoint out
+            wanted = {key: kwargs.pop(key) for key in ("revision", "token") if key in kwargs}
+            path = _downloaded(str(folder), **wanted)
+        if not path.is_dir():
             raise UserError(f"{path}: expected a pipeline folder, found none")
-        kwargs.setdefault("use_safetensors", True)
+        _check_folder(path)
+        kwargs = {"local_files_only": True, "use_safetensors": True, **kwargs}
         try:
-            return super().from_pretrained(folder, **kwargs)
+            return super().from_pretrained(path, **kwargs)
         except UserError:
             raise
         except (ValueError, OSError, RuntimeError, AttributeError, TypeError) as error:
             raise UserError(
                 f"{path}: cannot be loaded as a pipeline: {first_line(error)}"
             ) from None
+
+
+def _downloaded(name: str, **wanted: Any) -> Path:
+    """The local copy of a Hub repository."""
+    try:
+        return Path(snapshot_download(name, **wanted))
+    except (ValueError, OSError, HfHubHTTPError) as error:
+        raise UserError(
+            f"{name}: no folder of this name, and the Hub gave none: {first_line(error)}"
+        ) from None
 
 
 def _is_hub_name(path: Path) -> bool:

@@ -7,9 +7,8 @@ recipe's own keys, and ``--set path=value``. What is written beside a result has
 import difflib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -24,6 +23,9 @@ from paramdiff.pipeline import GenerationSettings
 from paramdiff.settings import Settings
 from paramdiff.tasks.catalogue import TaskSettings
 from paramdiff.zoo.collect import CollectionSettings
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable  # Python 3.11
 
 SHIPPED = files("paramdiff") / "recipes"
 
@@ -122,7 +124,7 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def shipped_recipes() -> dict[str, Traversable]:
+def shipped_recipes() -> "dict[str, Traversable]":
     """The shipped recipes by name; sub-folders are part of the name."""
     return dict(sorted(_walk(SHIPPED, "")))
 
@@ -138,7 +140,7 @@ def first_difference(one: Any, other: Any, path: str = "") -> str | None:
     return None if one == other else f"{path}: {one!r} there, {other!r} here"
 
 
-def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]:
+def _walk(folder: "Traversable", prefix: str) -> "Iterator[tuple[str, Traversable]]":
     for entry in folder.iterdir():
         if entry.is_dir() and entry.name != "presets":
             yield from _walk(entry, f"{prefix}{entry.name}/")

@@ -181,7 +181,7 @@ def test_a_foreign_folder_or_file_is_refused(tmp_path, tiny):
     ("override", "taken"),
     [
         ("generation.num_samples=5", ["zoo", "parameter space", "codec", "denoiser"]),
-        ("codec.explained_variance=0.5", ["zoo", "parameter space"]),
+        ("codec.explained_variance=1.0", ["zoo", "parameter space"]),
     ],
 )
 def test_another_runs_matching_stages_are_taken_over(tiny_run, tiny, tmp_path, override, taken):
@@ -240,6 +240,20 @@ def test_a_folder_of_checkpoints_is_a_zoo(tiny_run, tiny, tmp_path):
     old = read_tensors(tiny_run / "arrays.safetensors")["labels/generated"][:4]
     new = read_tensors(tmp_path / "run" / "arrays.safetensors")["labels/original"]
     assert (old == new).float().mean() > 0.998
+
+
+def test_sub_folders_are_runs_and_the_last_one_is_held_out(tiny_run, tiny, tmp_path):
+    for number, path in enumerate(sorted((tiny_run / "generated").iterdir())):
+        (tmp_path / "checkpoints" / f"run{number // 2}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "checkpoints" / f"run{number // 2}")
+    overrides = [
+        *(override for override in tiny if not override.startswith("collection")),
+        "collection.kind=folder",
+        f"collection.path={tmp_path / 'checkpoints'}",
+    ]
+    evaluation = run(load_recipe("quickstart", overrides), tmp_path / "run", device="cpu")
+    assert evaluation.groups["original"].n == 4 and evaluation.groups["held_out"].n == 2
+    assert (evaluation.hold_out, evaluation.single_trajectory) == ("run", False)
 
 
 def test_bad_input_writes_nothing(tiny, tmp_path):

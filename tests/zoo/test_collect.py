@@ -112,7 +112,7 @@ def test_the_first_update_is_the_optimisers(tmp_path):
     zoo = collected(
         tmp_path,
         patterns=("3.*",),
-        num_checkpoints=1,
+        num_checkpoints=2,
         num_held_out=0,
         fine_tuning={"optimiser": "sgd", "weight_decay": 0.0, "mode": "eval", "batch_size": 50},
     )
@@ -140,6 +140,12 @@ def test_nothing_held_out(tmp_path):
     zoo = collected(tmp_path, num_held_out=0)
     assert zoo.index.hold_out == "none"
     assert (len(zoo.originals), len(zoo.held_out)) == (5, 0)
+
+
+def test_a_single_checkpoint_warns(tmp_path):
+    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+        zoo = collected(tmp_path, num_checkpoints=1)
+    assert (len(zoo.originals), len(zoo.held_out)) == (1, 2)
 
 
 @pytest.mark.parametrize("num_held_out", [1, 3])
@@ -274,6 +280,12 @@ def test_refusals(tmp_path):
     assert not (tmp_path / "a" / "zoo").exists()
     assert not (tmp_path / "b" / "zoo").exists()
     assert not (tmp_path / "zoo").exists()
+
+
+@pytest.mark.xfail(strict=True, reason="torch's own ValueError about an empty parameter list")
+def test_a_selection_that_training_cannot_move_is_refused(tmp_path):
+    with pytest.raises(UserError):
+        collected(tmp_path, patterns=("1.running_*",))
 
 
 # ---- killed and started again

@@ -169,6 +169,20 @@ def test_a_broken_index_names_the_field(tmp_path, change, where):
     assert f"index.json: {where}: " in refusal(tmp_path / "zoo")
 
 
+@pytest.mark.xfail(strict=True, raises=(KeyError, IndexError), reason="the layout is not checked")
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda index: index["layout"][0].__setitem__(2, "int8"),
+        lambda index: index.update(layout=[]),
+    ],
+)
+def test_a_broken_layout_is_told(tmp_path, change):
+    written(tmp_path / "zoo")
+    edit(tmp_path / "zoo", change)
+    assert "layout" in refusal(tmp_path / "zoo")
+
+
 def test_a_checkpoint_that_does_not_fit_the_layout_is_named(tmp_path):
     written(tmp_path / "zoo")
     edit(tmp_path / "zoo", lambda index: index["layout"][0].__setitem__(1, [3, 2]))

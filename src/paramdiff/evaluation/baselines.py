@@ -13,7 +13,6 @@ from torch import Tensor
 
 from paramdiff.parameters.layout import ParameterLayout
 
-
 SWAG_RANK = 20
 
 

@@ -11,7 +11,8 @@ from paramdiff.parameters.selection import select
 from paramdiff.parameters.space import padded
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.task import Task, seeded_network
-from paramdiff.zoo.files import list_checkpoints, read_checkpoint
+from paramdiff.zoo.files import read_checkpoint
+from paramdiff.zoo.folder import list_runs
 
 
 def check_recipe(recipe: Recipe, task: Task) -> dict[str, str]:
@@ -28,7 +29,7 @@ def check_recipe(recipe: Recipe, task: Task) -> dict[str, str]:
         UserError: a pattern matches nothing, the latent is too large.
     """
     if isinstance(recipe.collection, FolderSettings):
-        state_dict = read_checkpoint(list_checkpoints(recipe.collection.path)[0])
+        state_dict = read_checkpoint(list_runs(recipe.collection.path)[0][0])
     else:
         state_dict = seeded_network(task, recipe.seed).state_dict()
     layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from paramdiff.artefacts import written_aside
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import EvaluationSettings, Subject, evaluate
@@ -54,34 +55,39 @@ def evaluate_folders(
     task = build_task(TaskSettings(name=task_name))
     if not generated.is_dir():
         raise UserError(f"{generated}: expected a folder of checkpoints, found none")
-    zoo_folder = originals
-    if not (originals / INDEX_FILE).is_file():
-        zoo_folder = out / "zoo"
-        import_folder(originals, zoo_folder, patterns, num_held_out=num_held_out)
-    zoo = Zoo.load(zoo_folder)
-    vectors = read_generated(generated, zoo.layout)
-    subject = Subject(
-        layout=zoo.layout,
-        originals=zoo.originals,
-        held_out=zoo.held_out,
-        generated=vectors,
-        reconstructed=None,
-        hold_out=zoo.index.hold_out,
-        single_trajectory=zoo.is_single_trajectory,
-        title=f"{generated.name} against {originals.name}",
-        facts=network_facts(task, zoo.layout, zoo),
-    )
-    evaluation, arrays = evaluate(
-        subject,
-        build_score(task, zoo, resolve_device(device)),
-        task.validation.labels,
-        task.test.labels,
-        EvaluationSettings(seed=seed),
-        progress=lambda done, total: report("evaluating", done, total),
-    )
-    cost = Cost(
-        seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)
-    )
-    write_evaluation(out, evaluation.model_copy(update={"cost": {"evaluation": cost}}), arrays)
-    write_report(out)
+    target = resolve_device(device)
+    with written_aside(out) as aside:
+        aside.mkdir()
+        zoo_folder = originals
+        if not (originals / INDEX_FILE).is_file():
+            zoo_folder = aside / "zoo"
+            import_folder(originals, zoo_folder, patterns, num_held_out=num_held_out)
+        zoo = Zoo.load(zoo_folder)
+        vectors = read_generated(generated, zoo.layout)
+        subject = Subject(
+            layout=zoo.layout,
+            originals=zoo.originals,
+            held_out=zoo.held_out,
+            generated=vectors,
+            reconstructed=None,
+            hold_out=zoo.index.hold_out,
+            single_trajectory=zoo.is_single_trajectory,
+            title=f"{generated.name} against {originals.name}",
+            facts=network_facts(task, zoo.layout, zoo),
+        )
+        evaluation, arrays = evaluate(
+            subject,
+            build_score(task, zoo, target),
+            task.validation.labels,
+            task.test.labels,
+            EvaluationSettings(seed=seed),
+            progress=lambda done, total: report("evaluating", done, total),
+        )
+        cost = Cost(
+            seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)
+        )
+        write_evaluation(
+            aside, evaluation.model_copy(update={"cost": {"evaluation": cost}}), arrays
+        )
+        write_report(aside)
     return evaluation

@@ -109,7 +109,7 @@ def _evaluate(
         reconstructed=reconstructed,
         hold_out=zoo.index.hold_out,
         single_trajectory=zoo.is_single_trajectory,
-        title=recipe.name,
+        title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
         facts=network_facts(task, zoo.layout, zoo) | _facts(recipe, pipeline.codec),
     )
     evaluation, arrays = evaluate(

@@ -100,7 +100,7 @@ def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         draw,
         f"Accuracy along the reverse process, one line for each of {len(accuracies)} seeds.",
         "Accuracy of the networks decoded on the way from noise to a generated network, one line "
-        "a seed; it should reach the originals only near the end.",
+        "a seed.",
     )
 
 

@@ -4,7 +4,6 @@ Files are read without executing code (``files.py``). All must hold the same ten
 shapes; the first one completes whatever is not selected, unless a base checkpoint is given.
 """
 
-import warnings
 from pathlib import Path
 
 from torch import Tensor
@@ -40,7 +39,7 @@ def import_folder(
         UserError: a file cannot be read, differs in names or shapes, or holds values that are not
             finite; or too few checkpoints remain.
     """
-    runs = _runs(source)
+    runs = list_runs(source)
     paths = [(run, path) for run, files in enumerate(runs) for path in files]
     first = read_checkpoint(paths[0][1])
     layout = ParameterLayout.of(first, select(first, patterns))
@@ -54,11 +53,6 @@ def import_folder(
             | {"source": str(path.relative_to(source)), "source_sha256": sha256_of(path)}
         )
     hold_out = _hold_out(entries, len(runs), num_held_out, source)
-    if sum(not entry["held_out"] for entry in entries) == 1:
-        warnings.warn(
-            f"{source}: a single checkpoint has no spread; nothing but a copy can be generated",
-            stacklevel=2,
-        )
     complete = read_checkpoint(base) if base is not None else first
     missing = [name for name in layout.names if name not in complete]
     if missing:
@@ -66,7 +60,8 @@ def import_folder(
     write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out)
 
 
-def _runs(source: Path) -> list[list[Path]]:
+def list_runs(source: Path) -> list[list[Path]]:
+    """The checkpoint files of each run: those of the folder, or of each of its sub-folders."""
     if not source.is_dir():
         raise UserError(f"{source}: expected a folder of checkpoints, found none")
     folders = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")]

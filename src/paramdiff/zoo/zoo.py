@@ -6,6 +6,7 @@ zoo/
   checkpoints/0000.safetensors ...  the selected tensors of each checkpoint
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,6 +142,11 @@ def write_zoo(
         base: the complete state dict.
         hold_out: how held-out checkpoints were chosen.
     """
+    if sum(not entry.get("held_out", False) for entry in entries) == 1:
+        warnings.warn(
+            "zoo: a single checkpoint has no spread; nothing but a copy can be generated",
+            stacklevel=2,
+        )
     with written_aside(folder) as aside:
         written = []
         for number, (vector, entry) in enumerate(zip(vectors, entries, strict=True)):

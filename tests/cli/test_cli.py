@@ -1,0 +1,284 @@
+"""The verbs: what they print, what they write, and how they refuse."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from paramdiff.artefacts import read_json, read_metadata, read_tensors, write_text
+from paramdiff.cli import main
+from paramdiff.recipe import load_recipe, shipped_recipes
+from paramdiff.tasks.digits import DigitsNetwork
+
+from .help import HELP_FILE, rendered, verbs
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Calls the program as a shell does; returns its status and both outputs."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["paramdiff", *map(str, arguments)])
+        monkeypatch.setattr("warnings.showwarning", None)  # main sets it; put back afterwards
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def refused(call, tmp_path):
+    """Calls the program, which must refuse in one line and write nothing."""
+
+    def run(*arguments):
+        before = sorted(tmp_path.rglob("*"))
+        status, _, stderr = call(*arguments)
+        assert status == 2, stderr
+        assert len(stderr.splitlines()) == 1, stderr
+        assert stderr.startswith("error: ")
+        assert sorted(tmp_path.rglob("*")) == before
+        return stderr.removeprefix("error: ").rstrip("\n")
+
+    return run
+
+
+def as_options(overrides):
+    return [part for override in overrides for part in ("--set", override)]
+
+
+# What it says
+
+
+def test_help_is_the_documented_one():
+    """After a change of the command line, ``python -m tests.cli.help`` writes the file again."""
+    assert HELP_FILE.read_text(encoding="utf-8") == rendered()
+
+
+def test_every_verb_of_the_issue_is_there():
+    named = {"quickstart", "run", "check", "generate", "evaluate", "report", "recipes"}
+    assert named <= set(verbs())
+    text = HELP_FILE.read_text(encoding="utf-8")
+    for verb in ("quickstart", "run", "generate", "evaluate"):
+        section = text.split(f"Usage: paramdiff {verb} ")[1].split("Usage: ")[0]
+        assert "--device" in section, verb
+    assert "--from" in text and "--set" in text
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import paramdiff.cli, paramdiff, sys; "
+        "heavy = {'torch', 'diffusers', 'sklearn', 'matplotlib'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_recipes_are_listed(call):
+    status, stdout, stderr = call("recipes")
+    assert (status, stderr) == (0, "")
+    lines = stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(shipped_recipes())
+    assert load_recipe("quickstart").description in stdout
+
+
+def test_check_prints_sizes_and_writes_nothing(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, stdout, stderr = call("check", "quickstart")
+    assert (status, stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+    network = DigitsNetwork().state_dict().values()
+    size = sum(tensor.numel() for tensor in network if tensor.is_floating_point())
+    assert f"# network parameters: {size:,}\n" in stdout
+    assert "# generated parameters: 192 in 4 tensors\n" in stdout
+    assert "# vector length: 192\n" in stdout
+    resolved = tmp_path / "resolved.yaml"
+    write_text(resolved, stdout)  # sizes are comments: what is printed is a recipe
+    assert load_recipe(resolved) == load_recipe("quickstart")
+
+
+def test_check_counts_the_papers_networks(call):
+    """method.md 2.3: the convolutions' 805,472 + 834,241, and what depends on length 192."""
+    status, stdout, _ = call("check", "quickstart", "--set", "preset=paper")
+    assert status == 0
+    flat, latent = 192, 128
+    linear = flat * latent + latent + 2 * (latent * latent + latent) + latent * flat + flat
+    assert f"# codec parameters: {805_472 + 834_241 + linear:,}\n" in stdout
+    assert "# denoiser parameters: 2,462,977\n" in stdout
+
+
+# What it writes
+
+
+def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
+    out = tmp_path / "new"
+    status, stdout, stderr = call(
+        "generate", tiny_run / "pipeline", "--num", 3, "--seed", 2, "--out", out, "--device", "cpu"
+    )
+    assert (status, stderr) == (0, "")
+    assert str(out) in stdout
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["new"]
+    paths = sorted(out.iterdir())
+    assert [path.name for path in paths] == [f"{n:04d}.safetensors" for n in range(3)]
+    assert [read_metadata(path)["seed"] for path in paths] == [2, 3, 4]
+    for path, seed in zip(paths, (2, 3, 4), strict=True):
+        state_dict = read_tensors(path)
+        DigitsNetwork().load_state_dict(state_dict, strict=True)
+        same = read_tensors(tiny_run / "generated" / f"{seed:04d}.safetensors")
+        for name, tensor in state_dict.items():
+            torch.testing.assert_close(tensor, same[name], atol=1e-4, rtol=0)
+
+
+def test_generate_heeds_its_options(call, tiny_run, tmp_path):
+    base = ("generate", tiny_run / "pipeline", "--num", 2)
+    assert call(*base, "--out", tmp_path / "mean", "--spread", 0)[0] == 0
+    assert call(*base, "--out", tmp_path / "short", "--steps", 5)[0] == 0
+    mean = [read_tensors(path)["norm3.weight"] for path in sorted((tmp_path / "mean").iterdir())]
+    assert torch.equal(mean[0], mean[1])
+    short = read_tensors(tmp_path / "short" / "0000.safetensors")["norm3.weight"]
+    usual = read_tensors(tiny_run / "generated" / "0000.safetensors")["norm3.weight"]
+    assert not torch.allclose(short, usual)
+
+
+def test_run_and_from_print_the_table_and_the_reports_path(call, tiny, tiny_run, tmp_path):
+    options = as_options([*tiny, "generation.num_samples=5"])
+    out = tmp_path / "run"
+    arguments = ("run", "quickstart", "--out", out, "--from", tiny_run, "--device", "cpu")
+    status, stdout, stderr = call(*arguments, *options)
+    assert (status, stderr) == (0, "")
+    evaluation = read_json(out / "evaluation.json")
+    assert evaluation["groups"]["generated"]["n"] == 5
+    for name in evaluation["groups"]:
+        assert name in stdout
+    assert evaluation["verdict"]["headline"].split(".")[0] in " ".join(stdout.split())
+    assert stdout.rstrip().endswith(f"Report: {out / 'report.html'}")
+    assert (out / "report.html").is_file()
+
+
+def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
+    originals, out = tmp_path / "originals", tmp_path / "out"
+    originals.mkdir()
+    base = read_tensors(tiny_run / "zoo" / "base.safetensors")
+    for path in sorted((tiny_run / "zoo" / "checkpoints").iterdir()):
+        torch.save(base | read_tensors(path), originals / f"{path.stem}.pt")
+    status, stdout, stderr = call(
+        *("evaluate", originals, tiny_run / "generated", "--task", "digits", "--out", out),
+        *("--select", "norm[23].weight", "--select", "norm[23].bias", "--num-held-out", 4),
+    )
+    assert (status, stderr) == (0, "")
+    assert stdout.rstrip().endswith(f"Report: {out / 'report.html'}")
+    assert (out / "report.html").is_file()
+    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
+    for group in ("original", "generated", "held_out"):
+        mean = expected["groups"][group]["accuracy"]["mean"]
+        assert found["groups"][group]["accuracy"]["mean"] == pytest.approx(mean, abs=1e-3)
+        assert found["groups"][group]["n"] == expected["groups"][group]["n"]
+    assert found["reconstruction"] is None
+    assert not list(tmp_path.rglob(".partial*"))
+
+
+def test_evaluate_takes_a_zoo(call, tiny_run, tmp_path):
+    out = tmp_path / "out"
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
+    status, _, stderr = call(
+        "evaluate", tiny_run / "zoo", tiny_run / "generated", "--task", "digits", "--out", out
+    )
+    assert (status, stderr) == (0, "")
+    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
+    assert found["groups"]["generated"] == expected["groups"]["generated"]
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")} == before
+
+
+def test_report_draws_the_same_bytes(call, tiny_run, tmp_path):
+    for name in ("evaluation.json", "arrays.safetensors"):
+        shutil.copy(tiny_run / name, tmp_path / name)
+    status, stdout, stderr = call("report", tmp_path)
+    assert (status, stderr) == (0, "")
+    assert stdout.strip() == f"Report: {tmp_path / 'report.html'}"
+    assert (tmp_path / "report.html").read_bytes() == (tiny_run / "report.html").read_bytes()
+
+
+# How it refuses
+
+
+def test_bad_recipes_are_refused(refused, tmp_path):
+    out = ("--out", tmp_path / "run")
+    assert "'quickstart'" in refused("run", "quikstart", *out)
+    assert "'quickstart'" in refused("check", "quikstart")
+    assert refused("run", "quickstart", *out, "--set", "codec.explaned_variance=1") == (
+        "quickstart: codec.explaned_variance: unknown key; "
+        "the nearest valid one is 'explained_variance'"
+    )
+    assert "generation.num_samples" in refused(
+        "quickstart", *out, "--set", "generation.num_samples=some"
+    )
+    assert "--set" in refused("check", "quickstart", "--set", "seed")
+    assert "'nope'" in refused("check", "quickstart", "--set", "parameters.select=[nope]")
+    assert "'nope'" in refused("run", "quickstart", *out, "--set", "parameters.select=[nope]")
+    assert "task.name" in refused("run", "quickstart", *out, "--set", "task.name=digit")
+
+
+def test_unknown_devices_are_refused(refused, tiny_run, tmp_path):
+    out = ("--out", tmp_path / "out", "--device", "abacus")
+    told = "--device: expected auto, cpu, cuda or mps, found 'abacus'"
+    assert refused("quickstart", *out) == told
+    assert refused("run", "quickstart", *out) == told
+    assert refused("generate", tiny_run / "pipeline", *out) == told
+    folders = (tiny_run / "zoo", tiny_run / "generated")
+    assert refused("evaluate", *folders, "--task", "digits", *out) == told
+
+
+def test_a_folder_of_another_recipe_is_refused(refused, tiny, tiny_run):
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
+    options = as_options([*tiny, "seed=7"])
+    assert refused("run", "quickstart", "--out", tiny_run, "--device", "cpu", *options) == (
+        f"{tiny_run}: this folder belongs to another recipe: seed: 0 there, 7 here"
+    )
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")} == before
+
+
+def test_bad_pipelines_are_refused(refused, tiny_run, tmp_path):
+    out = ("--out", tmp_path / "new")
+    assert str(tmp_path / "none") in refused("generate", tmp_path / "none", *out)
+    assert "model_index.json" in refused("generate", tiny_run, *out)
+    copied = tmp_path / "pipeline"
+    shutil.copytree(tiny_run / "pipeline", copied)
+    (copied / "evil.py").write_text("")
+    assert "evil.py" in refused("generate", copied, *out)
+    (copied / "evil.py").unlink()
+    weights = copied / "denoiser" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4])
+    assert "denoiser" in refused("generate", copied, *out)
+
+
+def test_existing_outputs_are_refused(refused, tiny_run, tmp_path):
+    (tmp_path / "mine").mkdir()
+    told = refused("generate", tiny_run / "pipeline", "--out", tmp_path / "mine")
+    assert told == f"--out {tmp_path / 'mine'}: expected a new folder, found an existing one"
+    folders = (tiny_run / "zoo", tiny_run / "generated")
+    told = refused("evaluate", *folders, "--task", "digits", "--out", tmp_path / "mine")
+    assert told == f"--out {tmp_path / 'mine'}: expected a new folder, found an existing one"
+
+
+def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
+    out = ("--task", "digits", "--out", tmp_path / "out")
+    zoo, generated = tiny_run / "zoo", tiny_run / "generated"
+    assert str(tmp_path / "none") in refused("evaluate", tmp_path / "none", generated, *out)
+    assert str(tmp_path / "none") in refused("evaluate", zoo, tmp_path / "none", *out)
+    told = refused("evaluate", zoo, generated, "--task", "digit", "--out", tmp_path / "out")
+    assert "'digits'" in told
+    assert "evaluation.json" in refused("report", tmp_path / "none")
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "a.pt").write_bytes(b"PK\x03\x04")
+    assert "a.pt" in refused("evaluate", zoo, broken, *out)
+    assert "a.pt" in refused("evaluate", broken, generated, *out)
+    told = refused("evaluate", generated, zoo / "checkpoints", *out, "--select", "conv1.*")
+    assert "conv1.weight" in told
+    told = refused("run", "quickstart", "--out", tmp_path / "run", "--from", tmp_path / "none")
+    assert re.search(r"none: expected a run's folder with recipe\.yaml", told)
