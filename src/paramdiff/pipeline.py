@@ -136,9 +136,9 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
     ) -> GeneratedParameters:
         """Generate one network per seed.
 
-        A seed gives the same noise in any batch; its parameters are equal bit for bit at an equal
-        batch size and number of threads, and to about 1e-5 otherwise. Where there are more seeds
-        than ``batch_size``, the last batch is padded to it.
+        A seed gives the same noise in any batch; its parameters are equal bit for bit at the same
+        place of an equally large batch (whatever else is in it) with equally many threads, and to
+        about 1e-5 otherwise. With more seeds than ``batch_size`` the last batch is padded to it.
 
         Args:
             seeds: one per network.

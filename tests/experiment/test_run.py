@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from paramdiff import load_recipe, run
-from paramdiff.artefacts import read_json, read_metadata, read_tensors, sha256_of
+from paramdiff.artefacts import (
+    read_json,
+    read_metadata,
+    read_tensors,
+    sha256_of,
+    write_tensors,
+)
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -270,4 +276,21 @@ def test_bad_input_writes_nothing(tiny, tmp_path):
         assert not out.exists(), overrides
     with pytest.raises(UserError, match="--device"):
         run(load_recipe("quickstart", tiny), out, device="abacus")
+    assert not out.exists()
+
+
+def test_a_folder_that_cannot_become_a_zoo_leaves_nothing(tiny, tiny_run, tmp_path):
+    source = tmp_path / "checkpoints"
+    shutil.copytree(tiny_run / "generated", source)
+    tensors = read_tensors(source / "0003.safetensors")
+    tensors["norm2.weight"][1] = float("nan")
+    write_tensors(source / "0003.safetensors", tensors)
+    folder = [
+        "collection={kind: folder}",
+        f"collection.path={source}",
+        *(one for one in tiny if not one.startswith("collection")),
+    ]
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=r"0003.*norm2\.weight.*NaN"):
+        run(load_recipe("quickstart", folder), out, device="cpu")
     assert not out.exists()

@@ -52,11 +52,14 @@ class RunFolder:
         """Unfinished work."""
         return self.root / f"{PARTIAL}state"
 
-    def claim(self, recipe: Recipe) -> None:
+    def claim(self, recipe: Recipe) -> bool:
         """Make the folder this recipe's, or check that it is.
 
         Args:
             recipe: the run's.
+
+        Returns:
+            Whether it was made this recipe's just now.
 
         Raises:
             UserError: the folder holds another recipe's run, or something else.
@@ -68,7 +71,7 @@ class RunFolder:
                 raise UserError(
                     f"{self.root}: this folder belongs to another recipe: {difference}"
                 )
-            return
+            return False
         if self.root.exists():
             if not self.root.is_dir():
                 raise UserError(f"{self.root}: expected a folder, found a file")
@@ -81,6 +84,14 @@ class RunFolder:
                     f"found {found[0]!r}"
                 )
         write_text(path, to_yaml(recipe))
+        return True
+
+    def abandon(self) -> None:
+        """Undo ``claim`` where no stage could be finished."""
+        remove(self.state)
+        remove(self.root / "recipe.yaml")
+        if not any(self.root.iterdir()):
+            self.root.rmdir()
 
     def reuse(self, other: "RunFolder", recipe: Recipe) -> list[str]:
         """Copy the stages of another run whose fields are all equal to this recipe's.

@@ -70,10 +70,15 @@ def run(
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artefact("zoo").exists():
         check_recipe(recipe, task)  # what cannot work is refused before anything is written
-    folder.claim(recipe)
+    is_new = folder.claim(recipe)
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)
-    zoo = make_zoo(context, task)
+    try:
+        zoo = make_zoo(context, task)
+    except UserError:
+        if is_new:
+            folder.abandon()
+        raise
     space = make_space(context, zoo)
     vectors = normalised_zoo(context, zoo, space)
     codec = make_codec(context, vectors)
