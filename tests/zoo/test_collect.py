@@ -244,7 +244,8 @@ def test_the_trunk_is_the_first_best_validation_epoch(tmp_path, noise):
             snapshots.append(copy.deepcopy(built[0]).eval())
 
     task = made_task(noise=noise, built=built)
-    zoo = collected(tmp_path, task, pretraining=HARD_PRETRAINING, report=report)
+    pretraining = HARD_PRETRAINING if noise else {"epochs": 12, "lr": 0.1}
+    zoo = collected(tmp_path, task, pretraining=pretraining, report=report)
     assert len(snapshots) == 12
     truth = task.validation.labels
     with torch.no_grad():
@@ -254,7 +255,7 @@ def test_the_trunk_is_the_first_best_validation_epoch(tmp_path, noise):
     if noise:
         assert counts[best] > counts[-1]  # else the test shows nothing
     else:
-        assert counts.count(counts[best]) > 1
+        assert counts.count(counts[best]) > 1  # several are best
     found = snapshots[best].state_dict()
     assert all(zoo.base[name].equal(found[name]) for name in found)
 

@@ -100,7 +100,6 @@ def generate(
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
     from diffusers.utils import logging
-
     from diffusers.utils.logging import disable_progress_bar
 
     from paramdiff.artefacts import sha256_of
