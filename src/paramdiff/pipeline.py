@@ -33,6 +33,7 @@ from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.sampling import Trajectory, record_trajectory, sample_latents
 from paramdiff.diffusion.schedule import SolverName
+from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.settings import Settings
@@ -166,18 +167,19 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             device=self.device,
             progress=progress,
         )
-        vectors = self.decode(latents, self.config.spread if spread is None else spread)
+        vectors = self.decode(latents, seeds, self.config.spread if spread is None else spread)
         bad = (~torch.isfinite(vectors).all(1)).nonzero().flatten().tolist()
         if bad:
             raise UserError(f"seed {seeds[bad[0]]}: the generated parameters are not finite")
         return GeneratedParameters(vectors, seeds, self.parameter_space)
 
-    def decode(self, latents: Tensor, spread: float = 1.0) -> Tensor:
+    def decode(self, latents: Tensor, seeds: Sequence[int], spread: float = 1.0) -> Tensor:
         """What the denoiser produced to raw parameter vectors.
 
         Args:
             latents: ``[M, D]`` in the denoiser's coordinates.
-            spread: scale about the training latents' mean.
+            seeds: one per latent, of the noise that stands for what the codec leaves out.
+            spread: scale about the training latents' mean, and of that noise.
 
         Returns:
             Raw vectors ``[M, P]`` on the CPU.
@@ -188,6 +190,10 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         if spread != 1.0:
             latents = codec.latent_mean + spread * (latents - codec.latent_mean)
         normalised = decode_all(codec, latents, self.config.statistics)
+        if codec.residual_std is not None:
+            draws = [seeded_generator(seed, "residual") for seed in seeds]
+            noise = torch.stack([torch.randn(codec.length, generator=g) for g in draws])
+            normalised = normalised + spread * codec.residual_std * noise.to(normalised)
         return self.parameter_space.denormalise(normalised).cpu()
 
     def trajectory(self, seeds: Sequence[int], *, num_steps: int, every: int) -> Trajectory:
@@ -210,7 +216,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             every=every,
             device=self.device,
         )
-        vectors = torch.stack([self.decode(state) for state in recorded.states])
+        vectors = torch.stack([self.decode(state, seeds) for state in recorded.states])
         return Trajectory(recorded.timesteps, vectors)
 
     @classmethod

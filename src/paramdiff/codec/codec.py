@@ -24,6 +24,8 @@ class Codec(Component):
 
     length: int
     latent_dim: int
+    residual_std: Tensor | None
+    """``[length]``; spread of what the codec leaves out, given back to generated vectors."""
 
     def _register_latent_moments(self, latent_dim: int) -> None:
         self.register_buffer("latent_mean", torch.zeros(latent_dim))

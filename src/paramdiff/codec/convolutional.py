@@ -105,6 +105,7 @@ class ConvolutionalCodec(Codec):
         self.decoder = nn.ModuleList(map(up, upward[:-1], upward[1:]))
         self.to_vector = nn.Conv1d(channels[0], 1, kernel_size, 1, pad)
         self._register_latent_moments(latent_dim)
+        self.register_buffer("residual_std", None)
 
     def encode_distribution(
         self, vectors: Tensor, statistics: Statistics = "running"

@@ -1,8 +1,10 @@
 """The linear codec: principal components of the zoo (the reconstruction-optimal linear map).
 
 With N checkpoints it is exact at N - 1 components; fewer leave out the directions in which the
-checkpoints differ least. Fitted through the N x N matrix of inner products, so that vectors longer
-than memory are read in blocks and once.
+checkpoints differ least. What they leave out is modelled as independent noise per coordinate
+(factor analysis on principal components; Tipping and Bishop 1999): without it, generated vectors
+would lack that share of the originals' variance. Fitted through the N x N matrix of inner
+products, so that vectors longer than memory are read in blocks.
 """
 
 import torch
@@ -28,6 +30,7 @@ class LinearCodec(Codec):
         self.length, self.latent_dim = length, latent_dim
         self.register_buffer("mean", torch.zeros(length))
         self.register_buffer("components", torch.zeros(latent_dim, length))
+        self.register_buffer("residual_std", torch.zeros(length))
         self._register_latent_moments(latent_dim)
 
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
@@ -39,12 +42,15 @@ class LinearCodec(Codec):
         return latents @ self.components + self.mean
 
 
-def fit_linear_codec(vectors: Tensor, explained_variance: float) -> LinearCodec:
+def fit_linear_codec(
+    vectors: Tensor, explained_variance: float, *, residual: bool = True
+) -> LinearCodec:
     """Fit the fewest principal components that hold a share of the zoo's variance.
 
     Args:
         vectors: normalised vectors ``[N, length]``.
         explained_variance: the share to keep, in (0, 1].
+        residual: whether the rest is modelled as independent noise, or left out.
 
     Returns:
         A codec with at least one component, its signs fixed by each component's largest entry.
@@ -73,6 +79,11 @@ def fit_linear_codec(vectors: Tensor, explained_variance: float) -> LinearCodec:
     codec = LinearCodec(length=length, latent_dim=count)
     codec.mean.copy_(vectors.mean(0))
     codec.components.copy_(directions)
+    if residual and num > 1:
+        # the column variances that the components explain; centred columns of V have V = U S D
+        explained = (variances[:count, None] * directions**2).sum(0)
+        rest = vectors.double().var(0) - explained / (num - 1)
+        codec.residual_std.copy_(rest.clamp(min=0).sqrt())
     return codec.eval()
 
 

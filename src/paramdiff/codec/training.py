@@ -26,6 +26,9 @@ class LinearCodecSettings(Settings):
     explained_variance: float = Field(
         gt=0, le=1, description="share of the zoo's variance that the components keep"
     )
+    residual: bool = Field(
+        True, description="give the rest back to generated vectors as independent noise"
+    )
 
     @property
     def statistics(self) -> Statistics:
@@ -90,10 +93,11 @@ def train_codec(
         UserError: the latent is larger than the vector.
     """
     if isinstance(settings, LinearCodecSettings):
-        return fit_linear_codec(vectors, settings.explained_variance), TrainingResult([], 0.0)
+        codec = fit_linear_codec(vectors, settings.explained_variance, residual=settings.residual)
+        return codec, TrainingResult([], 0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        codec = ConvolutionalCodec(
+        network = ConvolutionalCodec(
             length=vectors.shape[1],
             latent_dim=settings.latent_dim,
             channels=settings.channels,
@@ -116,9 +120,9 @@ def train_codec(
             kl_weight=settings.kl_weight,
         )
 
-    codec.train()
+    network.train()
     result = train(
-        codec,
+        network,
         batch_loss,
         settings.training,
         seed=seed,
@@ -126,7 +130,7 @@ def train_codec(
         state_file=state_file,
         progress=progress,
     )
-    return codec, result
+    return network, result
 
 
 @torch.no_grad()
