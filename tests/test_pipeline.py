@@ -237,7 +237,7 @@ def test_trajectory_goes_from_noise_to_the_sample(solver):
     noise = torch.stack(
         [torch.randn(dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     )
-    assert torch.equal(trajectory.states[0], pipeline.decode(noise))
+    assert torch.equal(trajectory.states[0], pipeline.decode(noise, seeds))
     generated = pipeline(seeds=seeds, batch_size=2).vectors
     assert torch.equal(trajectory.states[-1], generated)
 

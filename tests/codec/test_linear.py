@@ -85,3 +85,20 @@ def test_two_checkpoints_need_one_component():
     codec = fit_linear_codec(vectors, 1.0)
     assert codec.latent_dim == 1
     torch.testing.assert_close(reconstruct(codec, vectors), vectors, rtol=0, atol=1e-5)
+
+
+def test_components_and_residual_noise_hold_all_of_the_variance():
+    vectors = torch.randn(40, 96, generator=torch.Generator().manual_seed(3)) * 3
+    for share in (0.3, 0.8):
+        codec = fit_linear_codec(vectors, share)
+        rest = vectors - codec.decode(codec.encode(vectors))
+        torch.testing.assert_close(codec.residual_std, rest.std(0), rtol=1e-4, atol=1e-5)
+        total = rest.var(0).sum() + codec.encode(vectors).var(0).sum()
+        torch.testing.assert_close(total, vectors.var(0).sum(), rtol=1e-4, atol=0)
+
+
+def test_without_residual_nothing_is_given_back():
+    vectors = torch.randn(40, 96, generator=torch.Generator().manual_seed(3))
+    assert fit_linear_codec(vectors, 0.5, residual=False).residual_std.eq(0).all()
+    assert fit_linear_codec(vectors, 1.0).residual_std.max() < 1e-3
+    assert fit_linear_codec(vectors[:1], 1.0).residual_std.eq(0).all()

@@ -146,7 +146,6 @@ def test_constant_variances_are_finite(mode, value):
     torch.testing.assert_close(raw, vectors, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="0 / 0: the checkpoint's own mean divides")
 @pytest.mark.parametrize("mode", MODES)
 def test_variances_that_vanish_in_one_checkpoint_are_finite(mode):
     vectors = zoo(4)

@@ -287,7 +287,6 @@ def test_refusals(tmp_path):
     assert not (tmp_path / "zoo").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="torch's own ValueError about an empty parameter list")
 def test_a_selection_that_training_cannot_move_is_refused(tmp_path):
     with pytest.raises(UserError):
         collected(tmp_path, patterns=("1.running_*",))

@@ -97,6 +97,8 @@ def evaluate(
     scored: dict[str, Scored] = {}
     total = sum(len(construction.vectors) for construction in constructions.values())
     for name, construction in constructions.items():
+        if not torch.isfinite(construction.vectors).all():
+            raise UserError(f"group {name!r}: the parameters hold NaN or infinite values")
         labels = score(normalisation.invert(construction.vectors))
         if labels.shape[1] != num_validation + len(test_truth):
             raise UserError(

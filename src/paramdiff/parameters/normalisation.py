@@ -81,7 +81,8 @@ def _fit_slot(values: Tensor, slot: Slot, mode: NormalisationMode) -> Sequence[T
     values = values.double()
     reference = torch.zeros(values.shape[1], dtype=torch.float64)
     if slot.is_running_variance and (values > 0).any():
-        means = _MEAN_FACTOR * values.mean(1, keepdim=True)  # one per checkpoint
+        smallest = torch.finfo(torch.float32).tiny  # a checkpoint whose variances are all 0
+        means = (_MEAN_FACTOR * values.mean(1, keepdim=True)).clamp(min=smallest)
         values = torch.log((values / means).clamp(min=0.0) + _LOG_OFFSET)
         reference += means.mean()
     if mode == "tensor":

@@ -42,7 +42,7 @@ def build_task(settings: TaskSettings) -> Task:
     module_name, _, function_name = settings.name.partition(":")
     try:
         function = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"task.name: {settings.name!r} cannot be imported: {error}") from None
     task = function(settings.seed)
     if not isinstance(task, Task):

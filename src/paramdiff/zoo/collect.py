@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from paramdiff.artefacts import read_tensors, write_tensors
 from paramdiff.engine import Optimisation, seeded_generator, train
+from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.settings import Settings
@@ -116,6 +117,10 @@ def collect(
     network = seeded_network(task, seed)
     names = select(network.state_dict(), patterns)
     layout = ParameterLayout.of(network.state_dict(), names)
+    if not any(name in layout.names for name, _ in network.named_parameters()):
+        raise UserError(
+            "parameters.select: no trainable parameter is selected; fine-tuning would move nothing"
+        )
     trunk = _pretrain(network, task, settings.pretraining, seed, device, state_folder, report)
     hold_out, runs = _plan(settings)
     vectors: list[Tensor] = []

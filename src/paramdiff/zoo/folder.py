@@ -12,7 +12,12 @@ from paramdiff.artefacts import sha256_of
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
-from paramdiff.zoo.files import list_checkpoints, natural_order, read_checkpoint
+from paramdiff.zoo.files import (
+    CHECKPOINT_SUFFIXES,
+    list_checkpoints,
+    natural_order,
+    read_checkpoint,
+)
 from paramdiff.zoo.zoo import HoldOutRule, write_zoo
 
 
@@ -66,12 +71,10 @@ def list_runs(source: Path) -> list[list[Path]]:
         raise UserError(f"{source}: expected a folder of checkpoints, found none")
     folders = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")]
     children = sorted(folders, key=natural_order)
-    has_files = any(p.is_file() and not p.name.startswith(".") for p in source.iterdir())
-    return (
-        [list_checkpoints(p) for p in children]
-        if children and not has_files
-        else [list_checkpoints(source)]
-    )
+    has_checkpoints = any(p.suffix in CHECKPOINT_SUFFIXES for p in source.iterdir())
+    if has_checkpoints or not children:
+        return [list_checkpoints(source)]
+    return [list_checkpoints(child) for child in children]
 
 
 def _check_same(

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from paramdiff.artefacts import (
@@ -55,7 +55,9 @@ class ZooIndex(Settings):
     """The content of ``index.json``."""
 
     schema_version: Literal[1] = 1
-    layout: list[tuple[str, list[int], str]]
+    layout: list[tuple[str, list[int], Literal["float16", "bfloat16", "float32", "float64"]]] = (
+        Field(min_length=1)
+    )
     hold_out: HoldOutRule
     checkpoints: list[CheckpointEntry]
 
