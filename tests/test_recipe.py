@@ -197,7 +197,11 @@ def test_a_switch_of_kind_field_by_field_replaces_the_section():
     recipe = load_recipe(
         "quickstart", ["preset=paper", "codec.kind=linear", "codec.explained_variance=0.9"]
     )
-    assert recipe.codec.model_dump() == {"kind": "linear", "explained_variance": 0.9}
+    assert recipe.codec.model_dump() == {
+        "kind": "linear",
+        "explained_variance": 0.9,
+        "residual": True,
+    }
     assert load_recipe("quickstart", ["codec.kind=linear"]) == load_recipe("quickstart")
 
 
