@@ -100,7 +100,6 @@ def generate(
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
     from diffusers.utils import logging
-    from diffusers.utils.logging import disable_progress_bar
 
     from paramdiff.artefacts import sha256_of
     from paramdiff.engine import resolve_device
@@ -111,7 +110,6 @@ def generate(
         raise UserError(f"--out {out}: expected a new folder, found an existing one")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    disable_progress_bar()
     loaded = ParameterDiffusionPipeline.from_pretrained(pipeline).to(resolve_device(device))
     total = -(-num // min(loaded.config.batch_size, num)) * (steps or loaded.config.num_steps)
     with progress_bars() as report:
