@@ -17,7 +17,7 @@ from paramdiff.codec.training import CodecSettings
 from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.errors import UserError
-from paramdiff.evaluation.evaluate import EvaluationSettings
+from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.parameters.space import ParameterSettings
 from paramdiff.pipeline import GenerationSettings
 from paramdiff.settings import Settings

@@ -10,13 +10,15 @@ from paramdiff.codec.codec import Codec
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.evaluate import Subject, evaluate
+from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
+from paramdiff.evaluation.subject import Subject
 from paramdiff.experiment.assess import (
-    build_score,
+    build_behaviour,
+    latent_space,
     network_facts,
-    reconstruct,
     score_trajectory,
+    untrained_vectors,
     write_evaluation,
 )
 from paramdiff.experiment.check import check_recipe
@@ -86,7 +88,7 @@ def run(
     pipeline = make_pipeline(context, space, codec, denoiser)
     generated = make_generated(context, pipeline)
     if not (folder.root / EVALUATION_FILE).is_file():
-        _evaluate(context, task, zoo, pipeline, vectors, generated)
+        _evaluate(context, task, zoo, pipeline, generated)
     write_report(folder.root)
     folder.finish()
     return Evaluation.model_validate_json((folder.root / EVALUATION_FILE).read_text())
@@ -97,31 +99,24 @@ def _evaluate(
     task: Task,
     zoo: Zoo,
     pipeline: ParameterDiffusionPipeline,
-    vectors: Tensor,
     generated: Tensor,
 ) -> None:
     started = time.monotonic()
     recipe = context.recipe
-    score = build_score(task, zoo, context.device)
-    reconstructed = reconstruct(
-        pipeline.parameter_space.to("cpu"), pipeline.codec, vectors, recipe.codec.statistics
+    behaviour = build_behaviour(
+        task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
-    subject = Subject(
-        layout=zoo.layout,
-        originals=zoo.originals,
-        held_out=zoo.held_out,
-        generated=generated,
-        reconstructed=reconstructed,
-        hold_out=zoo.index.hold_out,
-        single_trajectory=zoo.is_single_trajectory,
+    subject = Subject.of(
+        zoo,
+        generated,
         title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
         facts=network_facts(task, zoo.layout, zoo) | _facts(recipe, pipeline.codec),
+        latents=latent_space(pipeline),
+        untrained=untrained_vectors(task, zoo.layout),
     )
     evaluation, arrays = evaluate(
         subject,
-        score,
-        task.validation.labels,
-        task.test.labels,
+        behaviour,
         recipe.evaluation,
         progress=lambda done, total: context.report("evaluating", done, total),
     )
@@ -133,7 +128,7 @@ def _evaluate(
         pipeline.to(context.device)
         seeds = [recipe.generation.seed + i for i in range(recipe.evaluation.num_trajectories)]
         steps = recipe.generation.num_steps
-        arrays |= score_trajectory(pipeline, score, task.test.labels, seeds, steps)
+        arrays |= score_trajectory(pipeline, behaviour, seeds, steps)
     context.folder.record("evaluation", time.monotonic() - started)
     costed = evaluation.model_copy(update={"cost": context.folder.costs()})
     write_evaluation(context.folder.root, costed, arrays)

@@ -35,6 +35,19 @@ class Split:
 
 
 @dataclass(frozen=True)
+class ForeignInputs:
+    """Inputs that belong to none of the task's classes.
+
+    Attributes:
+        description: what they are, for people.
+        inputs: ``[O, ...]``, as the task's own.
+    """
+
+    description: str
+    inputs: Tensor
+
+
+@dataclass(frozen=True)
 class Task:
     """Data and the network whose parameters are generated.
 
@@ -46,6 +59,7 @@ class Task:
         build_network: an untrained network; draws from torch's global generator, which the caller
             seeds.
         augment: inputs ``[B, ...]`` and a generator to inputs; applied while training only.
+        out_of_distribution: what a network should be less sure about, where there is such a set.
     """
 
     name: str
@@ -54,6 +68,7 @@ class Task:
     test: Split
     build_network: Callable[[], nn.Module]
     augment: Augment | None = None
+    out_of_distribution: ForeignInputs | None = None
 
 
 def seeded_network(task: Task, seed: int) -> nn.Module:
