@@ -81,12 +81,16 @@ def _headline(
     if decisive is None:
         words = relation(to_originals).capitalize()
         return f"{words} the originals; no free alternative is as dissimilar."
-    words = relation(decisive)
+    outcomes = {relation(comparison) for comparison in against.values()}
     other = kind_in_words(decisive.reference)
-    if words == "better than" and len(against) == len(_LIKE):
-        return "Better than every free alternative that is as new."
-    ending = ", and no better" if words == "as good as" else ""
-    headline = f"{words.capitalize()} {other}{ending}"
+    if outcomes == {"better than"}:
+        headline = "Better than every free alternative that is as new"
+    elif outcomes == {"worse than"}:
+        headline = f"Worse than {other}"
+    elif outcomes == {"as good as"}:
+        headline = f"As good as {other}, and no better"
+    else:  # above, at or below, depending on the similarity that one asks for
+        headline = f"No better than {other}"
     if generated.dispersion is not None and generated.dispersion < LOWEST_DISPERSION:
         headline += f", at {generated.dispersion:.2f} of the originals' spread"
     return f"{headline}."
