@@ -225,12 +225,14 @@ def test_a_final_learning_rate_shortens_the_steps(tmp_path):
 
 
 def test_augmentation_changes_training_and_nothing_else(tmp_path):
-    def augment(inputs, generator):
-        return inputs + torch.randn(inputs.shape, generator=generator)
+    train = made_task().train.inputs
+
+    def augmentation(rows, generator):
+        return train[rows] + torch.randn(len(rows), 4, generator=generator)
 
     plain = collected(tmp_path / "plain")
-    augmented = collected(tmp_path / "augmented", made_task(augment=augment))
-    again = collected(tmp_path / "again", made_task(augment=augment))
+    augmented = collected(tmp_path / "augmented", made_task(augmented=augmentation))
+    again = collected(tmp_path / "again", made_task(augmented=augmentation))
     assert not plain.originals.equal(augmented.originals)
     assert again.originals.equal(augmented.originals)
 

@@ -13,6 +13,7 @@ from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.scoring.inputs import join
 from paramdiff.scoring.score import Scorer
 from paramdiff.tasks.task import Task
 from paramdiff.zoo.zoo import Zoo
@@ -22,7 +23,7 @@ TRAJECTORY_STATES = 50
 
 def build_score(task: Task, zoo: Zoo, device: torch.device) -> Score:
     """A function from raw vectors ``[M, P]`` to labels of the validation and test examples."""
-    inputs = torch.cat([task.validation.inputs, task.test.inputs])
+    inputs = join(task.validation.inputs, task.test.inputs)
     scorer = Scorer(task.build_network(), zoo.base, zoo.layout.names, inputs, device=device)
 
     def score(vectors: Tensor) -> Tensor:

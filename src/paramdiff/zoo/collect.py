@@ -21,6 +21,7 @@ from paramdiff.engine import Optimisation, seeded_generator, train
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
+from paramdiff.scoring.inputs import batches
 from paramdiff.settings import Settings
 from paramdiff.tasks.task import Split, Task, seeded_network
 from paramdiff.zoo.zoo import HoldOutRule, write_zoo
@@ -271,9 +272,10 @@ def _classification_loss(
                 len(task.train), generator=seeded_generator(stream, number)
             )
         rows = orders[number][position * batch_size : (position + 1) * batch_size]
-        inputs = task.train.inputs[rows]
-        if task.augment is not None:
-            inputs = task.augment(inputs, generator)
+        if task.augmented is not None:
+            inputs = task.augmented(rows, generator)
+        else:
+            inputs = task.train.inputs[rows]
         logits = module(inputs.to(device))
         return F.cross_entropy(logits, task.train.labels[rows].to(device))
 
@@ -286,7 +288,8 @@ def evaluate_accuracy(network: nn.Module, split: Split, device: torch.device) ->
     was_training = network.training
     network.eval()
     correct = 0
-    for inputs, labels in zip(split.inputs.split(500), split.labels.split(500), strict=True):
+    pairs = zip(batches(split.inputs, 500), split.labels.split(500), strict=True)
+    for inputs, labels in pairs:
         correct += int((network(inputs.to(device)).argmax(1).cpu() == labels).sum())
     network.train(was_training)
     return correct / len(split)
