@@ -50,8 +50,12 @@ def check_recipe(recipe: Recipe, task: Task) -> dict[str, str]:
             channels=recipe.codec.channels,
             kernel_size=recipe.codec.kernel_size,
         )
-        denoiser = build_denoiser(recipe.diffusion, recipe.codec.latent_dim)
     facts["codec parameters"] = f"{_size(codec.parameters()):,}"
+    if recipe.diffusion is None:
+        facts["denoiser"] = "none: latents are drawn from N(0, I)"
+        return facts
+    with torch.device("meta"):
+        denoiser = build_denoiser(recipe.diffusion, recipe.codec.latent_dim)
     facts["denoiser parameters"] = f"{_size(denoiser.parameters()):,}"
     return facts
 

@@ -129,7 +129,7 @@ def _evaluate(
         losses = context.folder.losses(stage)
         if losses:
             arrays[f"losses/{stage}"] = torch.tensor(losses)
-    if recipe.evaluation.num_trajectories:
+    if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
         pipeline.to(context.device)
         seeds = [recipe.generation.seed + i for i in range(recipe.evaluation.num_trajectories)]
         steps = recipe.generation.num_steps
@@ -141,17 +141,20 @@ def _evaluate(
 
 def _facts(recipe: Recipe, codec: Codec) -> dict[str, str]:
     generation = recipe.generation
+    steps = f"{generation.num_steps} steps of {generation.solver}, " if recipe.diffusion else ""
     return {
         "Preset": recipe.preset,
         "Codec": f"{recipe.codec.kind}, latent of {codec.latent_dim}",
         "Denoiser": _describe(recipe.diffusion),
-        "Generation": f"{generation.num_samples} networks, {generation.num_steps} steps of "
-        f"{generation.solver}, spread {generation.spread:g}, seeds from {generation.seed}",
+        "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
+        f"seeds from {generation.seed}",
         "Training seed": str(recipe.seed),
     }
 
 
-def _describe(settings: DiffusionSettings) -> str:
+def _describe(settings: DiffusionSettings | None) -> str:
+    if settings is None:
+        return "none: latents are drawn from N(0, I)"
     training = settings.training
     return (
         f"{settings.denoiser.kind}, {training.num_steps + training.extra_updates} updates, "

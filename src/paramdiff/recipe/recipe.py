@@ -52,7 +52,10 @@ class Recipe(Settings):
     collection: ZooSettings = Field(description="where the checkpoints come from")
     parameters: ParameterSettings = Field(description="what is generated")
     codec: CodecSettings = Field(description="vector to latent and back")
-    diffusion: DiffusionSettings = Field(description="denoiser and forward process")
+    diffusion: DiffusionSettings | None = Field(
+        description="denoiser and forward process; none decodes latents drawn from N(0, I), as "
+        "from a VAE, and takes no solver steps"
+    )
     generation: GenerationSettings = Field(description="how networks are generated")
     evaluation: EvaluationSettings = Field(
         EvaluationSettings(), description="how they are compared"
@@ -60,8 +63,9 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _solver_can_take_the_steps(self) -> "Recipe":
-        solver, num_steps = self.generation.solver, self.generation.num_steps
-        check_num_steps(solver, self.diffusion.schedule.num_timesteps, num_steps)
+        if self.diffusion is not None:
+            solver, num_steps = self.generation.solver, self.generation.num_steps
+            check_num_steps(solver, self.diffusion.schedule.num_timesteps, num_steps)
         return self
 
 
