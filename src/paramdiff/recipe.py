@@ -22,7 +22,7 @@ from paramdiff.parameters.space import ParameterSettings
 from paramdiff.pipeline import GenerationSettings
 from paramdiff.settings import Settings
 from paramdiff.tasks.catalogue import TaskSettings
-from paramdiff.zoo.collect import CollectionSettings
+from paramdiff.zoo.settings import CollectionSettings
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # Python 3.11
