@@ -11,7 +11,9 @@ from paramdiff import engine
 from paramdiff.artefacts import read_tensors
 from paramdiff.errors import UserError
 from paramdiff.tasks.task import Split, Task
-from paramdiff.zoo.collect import CollectionSettings, collect, evaluate_accuracy
+from paramdiff.zoo.classification import evaluate_accuracy
+from paramdiff.zoo.collect import collect
+from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import Zoo
 
 CPU = torch.device("cpu")
@@ -86,7 +88,7 @@ def bytes_of(folder):
 def test_only_what_is_selected_moves(tmp_path):
     built = []
     zoo = collected(tmp_path, made_task(built=built))
-    trunk = read_tensors(tmp_path / "state" / "trunk.safetensors")
+    trunk = read_tensors(tmp_path / "state" / "trunk-0.safetensors")
     assert zoo.base.keys() == trunk.keys() == build_network().state_dict().keys()
     assert all(zoo.base[name].equal(trunk[name]) for name in trunk)
     assert zoo.layout.names == ("1.weight", "1.bias", "1.running_mean", "1.running_var")
@@ -103,7 +105,7 @@ def test_only_what_is_selected_moves(tmp_path):
 def test_unselected_running_statistics_stay_the_trunks(tmp_path):
     built = []
     zoo = collected(tmp_path, made_task(built=built), patterns=("1.weight",))
-    trunk = read_tensors(tmp_path / "state" / "trunk.safetensors")
+    trunk = read_tensors(tmp_path / "state" / "trunk-0.safetensors")
     assert not built[0].state_dict()["1.running_mean"].equal(trunk["1.running_mean"])
     assert zoo.base["1.running_mean"].equal(trunk["1.running_mean"])
 

@@ -24,7 +24,7 @@ from paramdiff.recipe.mistakes import explain
 from paramdiff.recipe.source import merge, parse_overrides, read, read_preset
 from paramdiff.settings import Settings
 from paramdiff.tasks.catalogue import TaskSettings
-from paramdiff.zoo.collect import CollectionSettings
+from paramdiff.zoo.settings import CollectionSettings
 
 
 class FolderSettings(Settings):
