@@ -17,9 +17,9 @@ from paramdiff.artefacts import (
 )
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import to_yaml
-from paramdiff.tasks.digits import DigitsNetwork
 
 GROUPS = {"original", "held_out", "generated", "reconstructed", "average@all", "gaussian@1.0"}
 

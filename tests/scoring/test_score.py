@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from paramdiff.errors import UserError
+from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.scoring.score import Scorer
 from paramdiff.scoring.stack import OneByOne, Stacked
-from paramdiff.tasks.resnet20 import ResNet20
 
 
 def small_cnn():
