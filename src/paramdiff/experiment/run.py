@@ -74,9 +74,9 @@ def run(
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)
     try:
-        zoo = make_zoo(context, task)
+        zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
     except UserError:
-        if is_new:
+        if is_new and not folder.artefact("zoo").exists():
             folder.abandon()
         raise
     space = make_space(context, zoo)

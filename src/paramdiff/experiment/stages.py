@@ -26,6 +26,7 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import INDEX_FILE, ParameterDiffusionPipeline
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.task import Task
+from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.folder import import_folder
 from paramdiff.zoo.zoo import MEMORY_BUDGET, Zoo, empty_array
@@ -61,31 +62,36 @@ class Context:
 
 
 def make_zoo(context: Context, task: Task) -> Zoo:
-    """Collect the checkpoints, or import a folder of them."""
-    folder, recipe = context.folder.artefact("zoo"), context.recipe
-    if not folder.exists():
-        with context.timed("zoo"):
-            patterns, source = recipe.parameters.select, recipe.collection
-            if isinstance(source, FolderSettings):
-                import_folder(
-                    source.path,
-                    folder,
-                    patterns,
-                    base=source.base,
-                    num_held_out=source.num_held_out,
-                )
-            else:
-                collect(
-                    task,
-                    patterns,
-                    source,
-                    seed=recipe.seed,
-                    device=context.device,
-                    zoo_folder=folder,
-                    state_folder=context.state("zoo"),
-                    report=context.report,
-                )
-    return Zoo.load(folder)
+    """Collect the checkpoints, or import a folder of them, and score them on validation data."""
+    folder = context.folder.artefact("zoo")
+    if (folder / ACCURACIES_FILE).is_file():
+        return Zoo.load(folder)
+    with context.timed("zoo"):
+        if not folder.exists():
+            _collect_or_import(context, task, folder)
+        zoo = Zoo.load(folder)
+        write_accuracies(folder, zoo, task, context.device)
+    return zoo
+
+
+def _collect_or_import(context: Context, task: Task, folder: Path) -> None:
+    recipe = context.recipe
+    patterns, source = recipe.parameters.select, recipe.collection
+    if isinstance(source, FolderSettings):
+        import_folder(
+            source.path, folder, patterns, base=source.base, num_held_out=source.num_held_out
+        )
+    else:
+        collect(
+            task,
+            patterns,
+            source,
+            seed=recipe.seed,
+            device=context.device,
+            zoo_folder=folder,
+            state_folder=context.state("zoo"),
+            report=context.report,
+        )
 
 
 def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
