@@ -104,6 +104,7 @@ def train(
     *,
     seed: int,
     device: torch.device,
+    updates_per_rate: int = 1,
     state_file: Path | None = None,
     progress: Progress | None = None,
     after_step: Callable[[int, nn.Module], None] | None = None,
@@ -119,6 +120,8 @@ def train(
         settings: steps, optimiser, schedule, precision, averaging.
         seed: of the stream that the steps' generators come from.
         device: where to train.
+        updates_per_rate: updates between two changes of the learning rate; those of an epoch make
+            a schedule per epoch.
         state_file: where to keep the state for resuming; it is read if it exists.
         progress: called with steps done and steps in all.
         after_step: called with the step's index and the module after each update.
@@ -141,7 +144,7 @@ def train(
     last_save = time.monotonic()
     for step in range(len(state.losses), num_updates):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(settings, step)
+            group["lr"] = learning_rate(settings, step - step % updates_per_rate)
         with torch.autocast(device.type, torch.bfloat16, settings.precision == "bfloat16"):
             loss = batch_loss(module, step, seeded_generator(seed, step))
         optimiser.zero_grad()

@@ -10,8 +10,8 @@ import torch
 
 from paramdiff.artefacts import read_json, read_metadata, read_tensors, write_text
 from paramdiff.cli import main
+from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.recipe import load_recipe, shipped_recipes
-from paramdiff.tasks.digits import DigitsNetwork
 
 from .help import HELP_FILE, rendered, verbs
 

@@ -41,7 +41,7 @@ main()
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 STAGES = {
-    "pre-training": (3, ".partial-state/zoo/pretraining.pt"),
+    "pre-training": (3, ".partial-state/zoo/pretraining-0.pt"),
     "collecting checkpoints": (9, ".partial-state/zoo/run-0.pt"),
     "training the codec": (5, ".partial-state/codec.pt"),
     "training the denoiser": (1, "pipeline/codec/config.json"),

@@ -17,9 +17,9 @@ from paramdiff.artefacts import (
 )
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import to_yaml
-from paramdiff.tasks.digits import DigitsNetwork
 
 GROUPS = {"original", "held_out", "generated", "reconstructed", "average@all", "gaussian@1.0"}
 
@@ -61,7 +61,7 @@ def test_every_artefact_is_there_and_nothing_else(tiny_run):
             for file in ("config.json", "diffusion_pytorch_model.safetensors")
         ),
     }
-    zoo = {"zoo/index.json", "zoo/base.safetensors"}
+    zoo = {"zoo/index.json", "zoo/base.safetensors", "zoo/accuracies.json"}
     zoo |= {f"zoo/checkpoints/{number:04d}.safetensors" for number in range(16)}
     generated = {f"generated/{number:04d}.safetensors" for number in range(6)}
     single = {"recipe.yaml", "evaluation.json", "arrays.safetensors", "report.html", "log.jsonl"}
@@ -228,6 +228,63 @@ def test_a_single_checkpoint_warns_and_has_no_spread(tiny, tmp_path):
     assert evaluation.groups["original"].n == 1 and evaluation.groups["generated"].n == 6
 
 
+def test_one_of_many_checkpoints_has_no_spread(tiny_run, tiny, tmp_path):
+    recipe = load_recipe("quickstart", [*tiny, "parameters.num_checkpoints=1"])
+    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+        evaluation = run(recipe, tmp_path / "run", device="cpu", reuse=tiny_run)
+    content = read_json(tmp_path / "run" / "evaluation.json")
+    assert all(math.isfinite(number) for number in numbers_in(content))
+    assert {group.dispersion for group in evaluation.groups.values()} == {None}
+    counts = {name: evaluation.groups[name].n for name in ("original", "held_out", "generated")}
+    assert counts == {"original": 1, "held_out": 4, "generated": 6}
+
+
+def test_the_first_checkpoints_of_a_shared_zoo(tiny_run, tiny, tmp_path):
+    """The zoo is taken over whole; what is learned from it is not."""
+    recipe = load_recipe("quickstart", [*tiny, "parameters.num_checkpoints=5"])
+    evaluation = run(recipe, tmp_path / "run", device="cpu", reuse=tiny_run)
+    assert sha256_of(tmp_path / "run" / "zoo") == sha256_of(tiny_run / "zoo")
+    assert (evaluation.groups["original"].n, evaluation.groups["held_out"].n) == (5, 4)
+    space = read_tensors(
+        tmp_path / "run/pipeline/parameter_space/diffusion_pytorch_model.safetensors"
+    )
+    files = [tiny_run / f"zoo/checkpoints/{number:04d}.safetensors" for number in range(5)]
+    means = torch.stack([read_tensors(file)["norm2.weight"].mean() for file in files])
+    torch.testing.assert_close(space["location"][0].float(), means.mean(), atol=1e-6, rtol=1e-5)
+
+
+def test_accuracies_lie_beside_the_index(tiny_run):
+    """An independent forward pass of each checkpoint counts what is stored for it."""
+    from paramdiff.tasks.digits import digits
+
+    content = read_json(tiny_run / "zoo" / "accuracies.json")
+    split = digits().validation
+    base = read_tensors(tiny_run / "zoo" / "base.safetensors")
+    assert content["num_validation"] == len(split) == 497
+    files = [entry["file"] for entry in read_json(tiny_run / "zoo" / "index.json")["checkpoints"]]
+    assert list(content["accuracy"]) == files
+    network = DigitsNetwork().eval()
+    for file in files:
+        network.load_state_dict({**base, **read_tensors(tiny_run / "zoo" / file)})
+        with torch.no_grad():
+            correct = (network(split.inputs).argmax(1) == split.labels).sum().item()
+        assert content["accuracy"][file] * 497 == pytest.approx(correct, abs=1.01)  # a tie at most
+
+
+def test_a_zoo_without_accuracies_is_completed(tiny_run, tiny, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(tiny_run, out)
+    before = times_of(out, "report.html", "log.jsonl")
+    (out / "zoo" / "accuracies.json").unlink()
+    seen = []
+    run(load_recipe("quickstart", tiny), out, device="cpu", report=lambda *work: seen.append(work))
+    assert seen == []
+    after = times_of(out, "report.html", "log.jsonl")
+    assert after.pop("zoo/accuracies.json") != before.pop("zoo/accuracies.json")
+    assert after == before
+    assert sha256_of(out / "zoo") == sha256_of(tiny_run / "zoo")
+
+
 def test_a_folder_of_checkpoints_is_a_zoo(tiny_run, tiny, tmp_path):
     source = tmp_path / "checkpoints"
     shutil.copytree(tiny_run / "generated", source)
@@ -268,6 +325,8 @@ def test_bad_input_writes_nothing(tiny, tmp_path):
         (["task.name=nope"], "task.name"),
         (["collection.kind=folder", f"collection.path={tmp_path}/none"], f"{tmp_path}/none"),
         (["parameters.select=[nope]"], "'nope'"),
+        (["parameters.num_checkpoints=13"], "at most the zoo's 12 originals, found 13"),
+        (["collection.skip_steps_per_pass=19"], "less than the 19 updates of a pass"),
         (["preset=paper", "codec.latent_dim=4096"], "codec.latent_dim"),
     ):
         kept = [o for o in tiny if not (o.startswith("collection") and "folder" in overrides[0])]
@@ -294,3 +353,36 @@ def test_a_folder_that_cannot_become_a_zoo_leaves_nothing(tiny, tiny_run, tmp_pa
     with pytest.raises(UserError, match=r"0003.*norm2\.weight.*NaN"):
         run(load_recipe("quickstart", folder), out, device="cpu")
     assert not out.exists()
+    (source / "0003.safetensors").unlink()
+    for wanted, more in ((6, []), (4, ["collection.num_held_out=2"])):
+        overrides = [*folder, *more, f"parameters.num_checkpoints={wanted}"]
+        with pytest.raises(UserError, match=f"at most the zoo's {wanted - 1} originals"):
+            run(load_recipe("quickstart", overrides), out, device="cpu")
+        assert not out.exists()
+
+
+def test_a_vae_alone_generates_from_its_prior(tiny_paper, tmp_path):
+    """The paper's Table 8: no denoiser; latents from N(0, I), decoded by running statistics."""
+    vae = [
+        *(one for one in tiny_paper if not one.startswith("diffusion")),
+        "codec.kl_weight=1.0",
+        "codec.statistics=running",
+        "diffusion=null",
+    ]
+    recipe = load_recipe("quickstart", vae)
+    run(recipe, tmp_path / "run", device="cpu")
+    generated = ParameterDiffusionPipeline.from_pretrained(tmp_path / "run" / "pipeline")
+    vectors = generated(seeds=range(6)).vectors
+    layout = generated.parameter_space.layout
+    for seed, vector in enumerate(vectors):
+        stored = read_tensors(tmp_path / "run" / "generated" / f"{seed:04d}.safetensors")
+        assert torch.equal(layout.flatten(stored), vector)
+    assert "denoiser" not in log_of(tmp_path / "run")
+    facts = read_json(tmp_path / "run" / "evaluation.json")["facts"]
+    assert facts["Denoiser"] == "none: latents are drawn from N(0, I)"
+    assert "steps" not in facts["Generation"]
+    arrays = read_tensors(tmp_path / "run" / "arrays.safetensors")
+    assert not {"trajectory/accuracy", "losses/denoiser"} & set(arrays)
+    before = times_of(tmp_path / "run", "report.html")
+    run(recipe, tmp_path / "run", device="cpu")
+    assert times_of(tmp_path / "run", "report.html") == before

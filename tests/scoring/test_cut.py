@@ -9,9 +9,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from paramdiff.errors import UserError
+from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.scoring.cut import cut, used_by
 from paramdiff.scoring.inplace import overwriting
-from paramdiff.tasks.resnet20 import ResNet20
 
 
 def changed(network, names):

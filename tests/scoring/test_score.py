@@ -1,15 +1,16 @@
 """Fast scores equal the plain loop: load the state dict, run the network."""
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 
 from paramdiff.errors import UserError
+from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.scoring.score import Scorer
 from paramdiff.scoring.stack import OneByOne, Stacked
-from paramdiff.tasks.resnet20 import ResNet20
 
 
 def small_cnn():
@@ -171,6 +172,37 @@ def test_streaming_equals_keeping_and_respects_the_budget():
     for parameters in sets:
         logits = kept.logits(parameters)
         torch.testing.assert_close(streamed.logits(parameters), logits, rtol=0, atol=1e-6)
+
+
+@dataclass
+class OnAccess:
+    """Examples that exist only while they are looked at."""
+
+    examples: torch.Tensor
+    most: int = 0
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, rows):
+        found = self.examples[rows].clone()
+        self.most = max(self.most, len(found))
+        return found
+
+
+@pytest.mark.parametrize("memory_budget", [2**30, 3 * 16 * 4 * 4 * 4 + 1])
+def test_examples_that_are_decoded_on_access_are_streamed(memory_budget):
+    network = small_cnn()
+    names = ["4.weight", "4.bias"]
+    sets = random_sets(network, names)
+    options = {"memory_budget": memory_budget, "batch_size": 4}
+    kept = Scorer(network, network.state_dict(), names, IMAGES, **options)
+    inputs = OnAccess(IMAGES)
+    scorer = Scorer(network, network.state_dict(), names, inputs, **options)
+    assert scorer.num_chunks == kept.num_chunks
+    assert torch.equal(scorer.predict(sets), kept.predict(sets))
+    assert torch.equal(scorer.logits(sets[0]), kept.logits(sets[0]))
+    assert inputs.most <= 4
 
 
 def test_a_budget_below_one_example_still_scores():

@@ -6,9 +6,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from paramdiff.errors import UserError
+from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.tasks.catalogue import TASKS, TaskSettings, build_task
 from paramdiff.tasks.digits import digits
-from paramdiff.tasks.resnet20 import ResNet20
+from paramdiff.tasks.own import OwnTask
 from paramdiff.tasks.task import Split, Task, seeded_network
 
 SPLITS = ["train", "validation", "test"]
@@ -113,13 +114,14 @@ def test_known_names():
 
 
 def test_a_name_added_to_the_tasks(monkeypatch):
-    monkeypatch.setitem(TASKS, "tiny", tiny)
+    monkeypatch.setitem(TASKS, "tiny", lambda settings: OwnTask(settings, tiny))
     assert build_task(TaskSettings(name="tiny")).name == "tiny"
 
 
 def test_unknown_names_are_told_the_nearest():
     assert "'digts'; the nearest is 'digits'" in refusal("digts")
-    assert "digits" in refusal("")
+    assert "'cifar100'" in refusal("cifar_100")
+    assert "the nearest is" in refusal("")
 
 
 @pytest.fixture

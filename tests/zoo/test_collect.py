@@ -10,83 +10,30 @@ from torch import nn
 from paramdiff import engine
 from paramdiff.artefacts import read_tensors
 from paramdiff.errors import UserError
-from paramdiff.tasks.task import Split, Task
-from paramdiff.zoo.collect import CollectionSettings, collect, evaluate_accuracy
+from paramdiff.tasks.task import seeded_network
+from paramdiff.zoo.classification import evaluate_accuracy
 from paramdiff.zoo.zoo import Zoo
 
-CPU = torch.device("cpu")
-STEPS_PER_EPOCH = 4  # 50 examples, 16 per update
-PATTERNS = ("1.*",)
-PRETRAINING = {"epochs": 3, "batch_size": 16, "lr": 0.05, "weight_decay": 0.0}
-HARD_PRETRAINING = {"epochs": 12, "lr": 0.3}  # with noisy labels the best epoch is an early one
-FINE_TUNING = {"batch_size": 16, "lr": 0.01}
-
-
-class Killed(Exception):
-    """The process dies here."""
-
-
-def split(num, seed, noise=0.0):
-    """Three clusters in four dimensions; a share of the labels is drawn at random."""
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(3, (num,), generator=generator)
-    inputs = torch.randn(num, 4, generator=generator) + 3 * nn.functional.one_hot(labels, 4)
-    is_noisy = torch.rand(num, generator=generator) < noise
-    labels = torch.where(is_noisy, torch.randint(3, (num,), generator=generator), labels)
-    return Split(inputs, labels)
-
-
-def build_network():
-    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-
-
-def made_task(noise=0.0, built=None, **kwargs):
-    """A task; networks that it builds are also put into a list, to look into them later."""
-
-    def build():
-        network = build_network()
-        if built is not None:
-            built.append(network)
-        return network
-
-    return Task("clusters", split(50, 1, noise), split(40, 2), split(40, 3), build, **kwargs)
-
-
-def settings(**kwargs):
-    kwargs = {"num_checkpoints": 5, "num_held_out": 2, **kwargs}
-    return CollectionSettings(
-        pretraining={**PRETRAINING, **kwargs.pop("pretraining", {})},
-        fine_tuning={**FINE_TUNING, **kwargs.pop("fine_tuning", {})},
-        **kwargs,
-    )
-
-
-def collected(folder, task=None, patterns=PATTERNS, seed=0, report=None, **kwargs):
-    collect(
-        task or made_task(),
-        patterns,
-        settings(**kwargs),
-        seed=seed,
-        device=CPU,
-        zoo_folder=folder / "zoo",
-        state_folder=folder / "state",
-        report=report or (lambda work, done, total: None),
-    )
-    return Zoo.load(folder / "zoo")
-
-
-def bytes_of(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+from .collecting import (
+    CPU,
+    FINE_TUNING,
+    HARD_PRETRAINING,
+    PRETRAINING,
+    STEPS_PER_PASS,
+    Killed,
+    build_network,
+    bytes_of,
+    collected,
+    dies_at,
+    made_task,
+    split,
+)
 
 
 def test_only_what_is_selected_moves(tmp_path):
     built = []
     zoo = collected(tmp_path, made_task(built=built))
-    trunk = read_tensors(tmp_path / "state" / "trunk.safetensors")
+    trunk = read_tensors(tmp_path / "state" / "trunk-0.safetensors")
     assert zoo.base.keys() == trunk.keys() == build_network().state_dict().keys()
     assert all(zoo.base[name].equal(trunk[name]) for name in trunk)
     assert zoo.layout.names == ("1.weight", "1.bias", "1.running_mean", "1.running_var")
@@ -103,7 +50,7 @@ def test_only_what_is_selected_moves(tmp_path):
 def test_unselected_running_statistics_stay_the_trunks(tmp_path):
     built = []
     zoo = collected(tmp_path, made_task(built=built), patterns=("1.weight",))
-    trunk = read_tensors(tmp_path / "state" / "trunk.safetensors")
+    trunk = read_tensors(tmp_path / "state" / "trunk-0.safetensors")
     assert not built[0].state_dict()["1.running_mean"].equal(trunk["1.running_mean"])
     assert zoo.base["1.running_mean"].equal(trunk["1.running_mean"])
 
@@ -225,12 +172,14 @@ def test_a_final_learning_rate_shortens_the_steps(tmp_path):
 
 
 def test_augmentation_changes_training_and_nothing_else(tmp_path):
-    def augment(inputs, generator):
-        return inputs + torch.randn(inputs.shape, generator=generator)
+    train = made_task().train.inputs
+
+    def augmentation(rows, generator):
+        return train[rows] + torch.randn(len(rows), 4, generator=generator)
 
     plain = collected(tmp_path / "plain")
-    augmented = collected(tmp_path / "augmented", made_task(augment=augment))
-    again = collected(tmp_path / "again", made_task(augment=augment))
+    augmented = collected(tmp_path / "augmented", made_task(augmented=augmentation))
+    again = collected(tmp_path / "again", made_task(augmented=augmentation))
     assert not plain.originals.equal(augmented.originals)
     assert again.originals.equal(augmented.originals)
 
@@ -240,7 +189,7 @@ def test_the_trunk_is_the_first_best_validation_epoch(tmp_path, noise):
     built, snapshots = [], []
 
     def report(work, done, total):
-        if work == "pre-training" and done % STEPS_PER_EPOCH == 0:
+        if work == "pre-training" and done % STEPS_PER_PASS == 0:
             snapshots.append(copy.deepcopy(built[0]).eval())
 
     task = made_task(noise=noise, built=built)
@@ -295,20 +244,6 @@ def test_a_selection_that_training_cannot_move_is_refused(tmp_path):
 # ---- killed and started again
 
 
-def dies_at(moment):
-    """A report that raises at the ``moment``-th call of a kind of work."""
-    work_to_die_at, number = moment
-    calls = []
-
-    def report(work, done, total):
-        if work == work_to_die_at:
-            calls.append(done)
-            if len(calls) == number:
-                raise Killed
-
-    return report
-
-
 @pytest.mark.parametrize(
     "moments",
     [
@@ -352,7 +287,7 @@ def test_work_that_was_saved_is_not_repeated(tmp_path, monkeypatch):
 
     with pytest.raises(Killed):
         collected(tmp_path, num_runs=2, report=report)
-    total = PRETRAINING["epochs"] * STEPS_PER_EPOCH
+    total = PRETRAINING["epochs"] * STEPS_PER_PASS
     assert [done for work, done in seen if work == "pre-training"] == list(range(5, total + 1))
     del seen[:]
     collected(tmp_path, num_runs=2, report=lambda work, done, total: seen.append((work, done)))
@@ -366,3 +301,66 @@ def test_a_finished_run_is_not_repeated(tmp_path):
     seen = []
     collected(tmp_path, num_runs=2, report=lambda work, done, total: seen.append((work, done)))
     assert seen == [("collecting checkpoints", done) for done in (1, 2)]
+
+
+def test_without_pretraining_the_network_is_the_trunk(tmp_path):
+    zoo = collected(tmp_path, pretraining=None)
+    own = seeded_network(made_task(), 0).state_dict()
+    assert all(zoo.base[name].equal(own[name]) for name in own)
+    assert not (tmp_path / "state" / "trunk-0.safetensors").exists()
+    assert not zoo.originals[0].equal(zoo.layout.flatten(own))
+
+
+def test_a_decay_per_epoch_keeps_the_rate_within_an_epoch(tmp_path):
+    """One epoch has the full learning rate throughout; three have the cosine of their number."""
+    plain = {"weight_decay": 0.0, "optimiser": "sgd", "lr": 0.01}
+    rates = []
+    original = torch.optim.SGD.step
+
+    def step(self, *args, **kwargs):
+        rates.append(self.param_groups[0]["lr"])
+        return original(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", step)
+        for epochs in (1, 3):
+            pretraining = {**plain, "epochs": epochs, "decay": "epoch"}
+            collected(tmp_path / str(epochs), pretraining=pretraining)
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=3)
+    expected = [0.01] * STEPS_PER_PASS
+    for _ in range(3):
+        expected += [schedule.get_last_lr()[0]] * STEPS_PER_PASS
+        optimiser.step()
+        schedule.step()
+    assert rates == pytest.approx(expected)
+
+
+def test_a_mode_that_changes_after_the_first_checkpoint(tmp_path):
+    """Batch statistics up to the first checkpoint, running ones from then on."""
+    zoo = collected(tmp_path / "a", fine_tuning={"mode": "eval_after_first_save"}, skip_steps=2)
+    train = collected(tmp_path / "b", fine_tuning={"mode": "train"}, skip_steps=2)
+    assert zoo.originals[0].equal(train.originals[0])
+    for slot in zoo.layout.slots:
+        place = slice(slot.start, slot.stop)
+        assert not zoo.originals[1, place].equal(train.originals[1, place])
+        assert zoo.originals[1, place].equal(zoo.originals[0, place]) == ("running" in slot.name)
+
+
+def test_independent_runs_share_nothing(tmp_path):
+    kwargs = {"patterns": ("*",), "num_runs": 3}
+    zoo = collected(tmp_path / "a", independent_runs=True, **kwargs)
+    branches = collected(tmp_path / "b", **kwargs)
+    assert zoo.originals[:3].equal(branches.originals[:3])  # the first run is the same
+    assert all(zoo.base[name].equal(branches.base[name]) for name in zoo.base)
+    firsts = torch.stack([zoo.originals[0], zoo.originals[3], zoo.held_out[0]])
+    close = torch.stack([branches.originals[0], branches.originals[3], branches.held_out[0]])
+    assert torch.pdist(firsts).min() > 5 * torch.pdist(close).max()
+    assert len({entry.seed for entry in zoo.index.checkpoints}) == 3
+    assert {entry.seed for entry in branches.index.checkpoints} == {0}
+
+
+def test_independent_runs_must_generate_every_tensor(tmp_path):
+    with pytest.raises(UserError, match=r"independent_runs: .*'0\.weight' is not selected"):
+        collected(tmp_path, num_runs=2, independent_runs=True)
+    assert not (tmp_path / "state").exists()

@@ -200,3 +200,18 @@ def test_a_zoo_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValidationError):
         write_zoo(tmp_path / "zoo", list(vectors(2)), entries, LAYOUT, BASE, "none")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_originals(tmp_path):
+    rows = written(tmp_path / "zoo", num=6, held_out=(1, 5))
+    zoo = Zoo.load(tmp_path / "zoo")
+    assert zoo.first(None) is zoo and zoo.first(4) is zoo
+    few = zoo.first(2)
+    assert few.originals.equal(rows[[0, 2]]) and few.held_out.equal(rows[[1, 5]])
+    steps = [entry.step for entry in few.index.checkpoints if not entry.held_out]
+    assert steps == [10, 12]
+    assert few.is_single_trajectory and not zoo.is_single_trajectory
+    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+        assert zoo.first(1).originals.equal(rows[[0]])
+    with pytest.raises(UserError, match=r"num_checkpoints: .* the zoo's 4 originals, found 5"):
+        zoo.first(5)

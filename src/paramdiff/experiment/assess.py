@@ -18,6 +18,7 @@ from paramdiff.evaluation.schema import (
 from paramdiff.evaluation.subject import LatentSpace
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.scoring.inputs import join
 from paramdiff.scoring.recalibrate import Recalibrator
 from paramdiff.scoring.score import Scorer
 from paramdiff.tasks.task import Task, seeded_network
@@ -49,14 +50,14 @@ def build_behaviour(
     def sets(vectors: Tensor) -> list[dict[str, Tensor]]:
         return [zoo.layout.unflatten(vector) for vector in vectors]
 
-    examples = torch.cat([task.validation.inputs, test])
+    examples = join(task.validation.inputs, test)
     scorer = Scorer(network, zoo.base, names, examples, device=device)
     foreign = task.out_of_distribution
     unsure = Scorer(
         network,
         zoo.base,
         names,
-        test if foreign is None else torch.cat([test, foreign.inputs]),
+        test if foreign is None else join(test, foreign.inputs),
         device=device,
     )
     recalibrator = None

@@ -13,6 +13,7 @@ from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.task import Task, seeded_network
 from paramdiff.zoo.files import read_checkpoint
 from paramdiff.zoo.folder import list_runs
+from paramdiff.zoo.zoo import check_num_originals
 
 
 def check_recipe(recipe: Recipe, task: Task) -> dict[str, str]:
@@ -26,12 +27,15 @@ def check_recipe(recipe: Recipe, task: Task) -> dict[str, str]:
         Label to value, for people.
 
     Raises:
-        UserError: a pattern matches nothing, the latent is too large.
+        UserError: a pattern matches nothing, the latent is too large, or more checkpoints are
+            learned from than there are.
     """
     if isinstance(recipe.collection, FolderSettings):
         state_dict = read_checkpoint(list_runs(recipe.collection.path)[0][0])
     else:
         state_dict = seeded_network(task, recipe.seed).state_dict()
+    if recipe.parameters.num_checkpoints is not None:
+        check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
     layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))
     length = padded(layout.num_parameters)
     facts = {
@@ -50,10 +54,22 @@ def check_recipe(recipe: Recipe, task: Task) -> dict[str, str]:
             channels=recipe.codec.channels,
             kernel_size=recipe.codec.kernel_size,
         )
-        denoiser = build_denoiser(recipe.diffusion, recipe.codec.latent_dim)
     facts["codec parameters"] = f"{_size(codec.parameters()):,}"
+    if recipe.diffusion is None:
+        facts["denoiser"] = "none: latents are drawn from N(0, I)"
+        return facts
+    with torch.device("meta"):
+        denoiser = build_denoiser(recipe.diffusion, recipe.codec.latent_dim)
     facts["denoiser parameters"] = f"{_size(denoiser.parameters()):,}"
     return facts
+
+
+def _num_originals(recipe: Recipe) -> int:
+    """The checkpoints of the zoo-to-be that are not held out."""
+    if not isinstance(recipe.collection, FolderSettings):
+        return recipe.collection.num_checkpoints
+    *learned, last = (len(files) for files in list_runs(recipe.collection.path))
+    return sum(learned) if learned else last - recipe.collection.num_held_out
 
 
 def _size(tensors: Iterable[torch.Tensor]) -> int:

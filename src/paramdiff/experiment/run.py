@@ -77,9 +77,9 @@ def run(
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)
     try:
-        zoo = make_zoo(context, task)
+        zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
     except UserError:
-        if is_new:
+        if is_new and not folder.artefact("zoo").exists():
             folder.abandon()
         raise
     generators = _train_generators(context, zoo, reuse)
@@ -155,7 +155,7 @@ def _evaluate(context: Context, task: Task, zoo: Zoo, generators: list[_Generato
         losses = context.folder.losses(stage)
         if losses:
             arrays[f"losses/{stage}"] = torch.tensor(losses)
-    if recipe.evaluation.num_trajectories:
+    if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
         pipeline.to(context.device)
         first = recipe.generation.seed
         followed = list(range(first, first + recipe.evaluation.num_trajectories))
@@ -168,17 +168,20 @@ def _evaluate(context: Context, task: Task, zoo: Zoo, generators: list[_Generato
 
 def _facts(recipe: Recipe, codec: Codec) -> dict[str, str]:
     generation = recipe.generation
+    steps = f"{generation.num_steps} steps of {generation.solver}, " if recipe.diffusion else ""
     return {
         "Preset": recipe.preset,
         "Codec": f"{recipe.codec.kind}, latent of {codec.latent_dim}",
         "Denoiser": _describe(recipe.diffusion),
-        "Generation": f"{generation.num_samples} networks, {generation.num_steps} steps of "
-        f"{generation.solver}, spread {generation.spread:g}, seeds from {generation.seed}",
+        "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
+        f"seeds from {generation.seed}",
         "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
     }
 
 
-def _describe(settings: DiffusionSettings) -> str:
+def _describe(settings: DiffusionSettings | None) -> str:
+    if settings is None:
+        return "none: latents are drawn from N(0, I)"
     training = settings.training
     return (
         f"{settings.denoiser.kind}, {training.num_steps + training.extra_updates} updates, "

@@ -38,6 +38,9 @@ class ParameterSettings(Settings):
     normalisation: NormalisationMode = Field(
         "tensor", description="one location and scale per tensor (the paper) or per coordinate"
     )
+    num_checkpoints: int | None = Field(
+        None, gt=0, description="learn from the zoo's first so many originals; none is all of them"
+    )
 
 
 class ParameterSpace(Component):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from paramdiff.errors import UserError
+from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.score import ParameterSet, check_finite, loaded
 
 
@@ -34,7 +35,7 @@ class Recalibrator:
         network: nn.Module,
         base: ParameterSet,
         training_inputs: Tensor,
-        inputs: Tensor,
+        inputs: Inputs,
         *,
         device: str | torch.device = "cpu",
         batch_size: int = 500,
@@ -50,7 +51,7 @@ class Recalibrator:
                 "found none that keeps statistics"
             )
         self._training = training_inputs.split(batch_size)
-        self._inputs = inputs.split(batch_size)
+        self._inputs, self._batch_size = inputs, batch_size
 
     def predict(self, parameter_sets: Sequence[ParameterSet]) -> Tensor:
         """The predicted labels ``[M, E]``, each set with statistics of its own.
@@ -73,6 +74,11 @@ class Recalibrator:
         self._network.load_state_dict(self._base | dict(tensors))
         update_bn(self._training, self._network, self._device)
         self._network.eval()
-        logits = torch.cat([self._network(batch.to(self._device)) for batch in self._inputs])
+        logits = torch.cat(
+            [
+                self._network(batch.to(self._device))
+                for batch in batches(self._inputs, self._batch_size)
+            ]
+        )
         check_finite(logits.unsqueeze(0), index)
         return logits.argmax(1).cpu()

@@ -2,7 +2,8 @@
 
 What no set can change (the prefix of the cut) is computed once per example; then every set runs
 only the rest. Where the values at the cut do not fit the memory budget, examples go in chunks, and
-all sets are scored on one chunk before the next is computed.
+all sets are scored on one chunk before the next is computed. Examples that are decoded when asked
+for are asked for batch by batch, and never held together.
 """
 
 import copy
@@ -18,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from paramdiff.errors import UserError
 from paramdiff.scoring.cut import cut, named_tensors
+from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.stack import evaluator_of
 
 ParameterSet = Mapping[str, Tensor]
@@ -31,7 +33,7 @@ class Scorer:
         network: the architecture; it is copied, never changed.
         base: its complete state dict, the source of every tensor that is not in ``names``.
         names: the tensors (parameters or buffers) that a parameter set gives.
-        inputs: the examples ``[E, ...]``.
+        inputs: the examples ``[E, ...]``; read batch by batch.
         device: where to compute.
         memory_budget: bytes that the values at the cut may take.
         batch_size: examples in one call of the network.
@@ -48,7 +50,7 @@ class Scorer:
         network: nn.Module,
         base: ParameterSet,
         names: Sequence[str],
-        inputs: Tensor,
+        inputs: Inputs,
         *,
         device: str | torch.device = "cpu",
         memory_budget: int = 2**30,
@@ -58,9 +60,10 @@ class Scorer:
             raise UserError("expected at least one example, found none")
         whole = loaded(network, base).to(device)
         self._device = torch.device(device)
-        self._layout = layout_of(whole, inputs[:NUM_CHECKED].to(device))
+        example = inputs[:NUM_CHECKED]
+        self._layout = layout_of(whole, example.to(device))
         whole = whole.to(memory_format=self._layout)
-        example = self._placed(inputs[:NUM_CHECKED])
+        example = self._placed(example)
         check_output(whole, example)
         self.is_deterministic = is_deterministic(whole, example)
         self.cut = cut(whole, names, example)
@@ -70,10 +73,12 @@ class Scorer:
             values = self.cut.prefix(example)
         num_fitting = max(1, memory_budget * len(example) // max(1, num_bytes(values)))
         self._batch_size = min(batch_size, num_fitting)
-        self._chunks = inputs.split(num_fitting)
+        rows = range(len(inputs))
+        self._inputs = inputs
+        self._chunks = [rows[i : i + num_fitting] for i in rows[::num_fitting]]
         self.num_chunks = len(self._chunks)
         self._evaluate = evaluator_of(self.cut.suffix, names, values, self._batch_size)
-        self._kept = list(self._computed(inputs)) if self.num_chunks == 1 else None
+        self._kept = list(self._computed(rows)) if self.num_chunks == 1 else None
 
     def logits(self, parameters: ParameterSet) -> Tensor:
         """The logits of one parameter set.
@@ -171,9 +176,9 @@ class Scorer:
         """What crosses the cut for the examples of a chunk, by batches."""
         return self._kept or list(self._computed(self._chunks[chunk]))
 
-    def _computed(self, inputs: Tensor) -> Iterator[tuple]:
+    def _computed(self, rows: range) -> Iterator[tuple]:
         with torch.inference_mode():
-            for batch in inputs.split(self._batch_size):
+            for batch in batches(self._inputs, self._batch_size, rows.start, rows.stop):
                 yield self.cut.prefix(self._placed(batch))
 
     def _placed(self, inputs: Tensor) -> Tensor:

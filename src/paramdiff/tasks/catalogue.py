@@ -2,52 +2,67 @@
 
 import difflib
 from collections.abc import Callable
-from importlib import import_module
-
-from pydantic import Field
 
 from paramdiff.errors import UserError
-from paramdiff.settings import Settings
-from paramdiff.tasks.digits import digits
+from paramdiff.tasks.arrays import npz
+from paramdiff.tasks.description import TaskDescription, TaskSource
+from paramdiff.tasks.digits import DigitsTask
+from paramdiff.tasks.image_folder import image_folder, imagenet1k
+from paramdiff.tasks.own import named_function
+from paramdiff.tasks.public_sets import FACTS, cifar10_10k, public_task
+from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.task import Task
+from paramdiff.tasks.vectors import breast_cancer, wine
+
+__all__ = ["TASKS", "TaskDescription", "TaskSettings", "build_task", "describe_task"]
+
+TASKS: dict[str, Callable[[TaskSettings], TaskSource]] = {
+    "digits": DigitsTask,
+    "wine": wine,
+    "breast_cancer": breast_cancer,
+    **dict.fromkeys(FACTS, public_task),
+    "cifar10_10k": cifar10_10k,
+    "imagenet1k": imagenet1k,
+    "image_folder": image_folder,
+    "npz": npz,
+}
 
 
-class TaskSettings(Settings):
-    """What the networks are for."""
+def describe_task(settings: TaskSettings) -> TaskDescription:
+    """Tell a task's sizes and build its untrained network, without weights.
 
-    name: str = Field(description="a task's name, or 'module:function' that returns a Task")
-    seed: int = Field(0, ge=0, description="of the split into training, validation and test data")
+    Args:
+        settings: which task.
 
+    Returns:
+        The description; for the bundled and public sets no data are looked for.
 
-TASKS: dict[str, Callable[[int], Task]] = {"digits": digits}
+    Raises:
+        UserError: the name is unknown, or something else about the settings is wrong.
+    """
+    return _source(settings).describe()
 
 
 def build_task(settings: TaskSettings) -> Task:
-    """Build the task that the settings name.
+    """Build the task that the settings name, with its data.
 
     Args:
-        settings: its name and the seed of its splits.
+        settings: which task.
 
     Returns:
         The task.
 
     Raises:
-        UserError: the name is unknown, or the user's function cannot be found or returns no Task.
+        UserError: the name is unknown, the user's function cannot be found or returns no Task, or
+            the data are missing or damaged.
     """
-    if ":" not in settings.name:
-        if settings.name in TASKS:
-            return TASKS[settings.name](settings.seed)
+    return _source(settings).build()
+
+
+def _source(settings: TaskSettings) -> TaskSource:
+    if ":" in settings.name:
+        return named_function(settings)
+    if settings.name not in TASKS:
         near = difflib.get_close_matches(settings.name, TASKS, n=1, cutoff=0.0)
         raise UserError(f"task.name: unknown task {settings.name!r}; the nearest is {near[0]!r}")
-    module_name, _, function_name = settings.name.partition(":")
-    try:
-        function = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"task.name: {settings.name!r} cannot be imported: {error}") from None
-    task = function(settings.seed)
-    if not isinstance(task, Task):
-        raise UserError(
-            f"task.name: expected {settings.name!r} to return a paramdiff Task, "
-            f"found {type(task).__name__}"
-        )
-    return task
+    return TASKS[settings.name](settings)

@@ -1,47 +1,108 @@
 """Handwritten digits, 8x8 pixels, bundled with scikit-learn: the quickstart's task.
 
 Of 1,797 images 1,000 are for testing, so that an error rate of 5 % is 50 errors and the similarity
-of two networks' errors means something. Patches of scikit-learn's two bundled photographs are the
-inputs that are no digits.
+of two networks' errors means something.
 """
 
+from dataclasses import dataclass
+
 import torch
-from sklearn.datasets import load_digits, load_sample_images
-from sklearn.feature_extraction.image import extract_patches_2d
+from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from torch import Tensor, nn
-from torch.nn import functional as F
 
-from paramdiff.tasks.task import ForeignInputs, Split, Task
+from paramdiff.errors import UserError
+from paramdiff.networks.catalogue import NetworkSettings
+from paramdiff.tasks.description import TaskDescription, network_builders
+from paramdiff.tasks.images import Pixels
+from paramdiff.tasks.photographs import photograph_patches
+from paramdiff.tasks.preparation import Preparation, PreparedImages
+from paramdiff.tasks.settings import TaskSettings
+from paramdiff.tasks.task import Augmented, Split, Task
 
+TITLE = "scikit-learn digits"
+SHAPE = (1, 8, 8)
+NUM_CLASSES = 10
+NUM_IMAGES = 1797
 NUM_TEST = 1000
 NUM_TRAIN = 300
-PATCHES_PER_PHOTOGRAPH = 500
 
 
-class DigitsNetwork(nn.Module):
-    """Three convolutions with batch normalisation and a linear layer; 8x8 images to 10 classes."""
+@dataclass(frozen=True)
+class DigitsTask:
+    """The digits as a recipe wants them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(1, 8, 3, padding=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(8)
-        self.conv2 = nn.Conv2d(8, 32, 3, stride=2, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(32)
-        self.conv3 = nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False)
-        self.norm3 = nn.BatchNorm2d(64)
-        self.head = nn.Linear(64, 10)
+    settings: TaskSettings
 
-    def forward(self, images: Tensor) -> Tensor:
-        """``[B, 1, 8, 8]`` to logits ``[B, 10]``."""
-        x = F.relu(self.norm1(self.conv1(images)))
-        x = F.relu(self.norm2(self.conv2(x)))
-        x = F.relu(self.norm3(self.conv3(x)))
-        return self.head(x.mean((2, 3)))
+    def __post_init__(self) -> None:
+        refuse_root(self.settings)
+        if self.settings.image_size not in (None, SHAPE[1]):
+            raise UserError(
+                f"task.image_size: the digits have {SHAPE[1]} pixels per side, "
+                f"found {self.settings.image_size}"
+            )
+
+    @property
+    def network(self) -> NetworkSettings:
+        """The recipe's, or the quickstart's."""
+        return self.settings.network or NetworkSettings(name="digits_cnn")
+
+    def describe(self) -> TaskDescription:
+        """See ``TaskSource``."""
+        rest = NUM_IMAGES - NUM_TEST
+        sizes = (NUM_TRAIN, rest - NUM_TRAIN, NUM_TEST)
+        if self.settings.protocol == "paper":
+            sizes = (rest, NUM_TEST, NUM_TEST)
+        build, _ = network_builders(self.network, NUM_CLASSES, SHAPE)
+        return TaskDescription(TITLE, SHAPE, NUM_CLASSES, *sizes, build)
+
+    def build(self) -> Task:
+        """See ``TaskSource``."""
+        seed = self.settings.seed
+        images, labels = load_digits(return_X_y=True)
+        rest, test = train_test_split(
+            range(len(labels)), test_size=NUM_TEST, stratify=labels, random_state=seed
+        )
+        train, validation = train_test_split(
+            rest, train_size=NUM_TRAIN, stratify=labels[rest], random_state=seed
+        )
+
+        def split(rows: list[int]) -> Split:
+            inputs = torch.tensor(images[rows] / 16.0, dtype=torch.float32).view(-1, *SHAPE)
+            return Split(inputs, torch.tensor(labels[rows], dtype=torch.int64))
+
+        is_paper = self.settings.protocol == "paper"
+        training, testing = split(rest if is_paper else train), split(test)
+        build, build_pretrained = network_builders(self.network, NUM_CLASSES, SHAPE)
+        return Task(
+            TITLE,
+            training,
+            testing if is_paper else split(validation),
+            testing,
+            build,
+            augmented=crops_of(training) if self.settings.augment else None,
+            build_pretrained=build_pretrained,
+            out_of_distribution=photograph_patches(seed),
+        )
+
+
+def crops_of(split: Split) -> Augmented:
+    """Random crops and mirror images of float images that are in memory."""
+    pixels = split.inputs[:]
+    preparation = Preparation(pixels.shape[-1], mean=(), std=())
+    return PreparedImages(Pixels(pixels), torch.arange(len(pixels)), preparation).augmented
+
+
+def refuse_root(settings: TaskSettings) -> None:
+    """Raise a ``UserError`` where data are given for a set that comes with scikit-learn."""
+    if settings.root is not None:
+        raise UserError(
+            f"task.root: {settings.name} comes with scikit-learn and is read from nowhere else, "
+            f"found {settings.root}"
+        )
 
 
 def digits(seed: int = 0) -> Task:
-    """The digits task.
+    """The digits task of the quickstart.
 
     Args:
         seed: of the split into training, validation and test images.
@@ -49,47 +110,4 @@ def digits(seed: int = 0) -> Task:
     Returns:
         300 training, 497 validation and 1,000 test images, each class in proportion.
     """
-    images, labels = load_digits(return_X_y=True)
-    rest, test = train_test_split(
-        range(len(labels)), test_size=NUM_TEST, stratify=labels, random_state=seed
-    )
-    train, validation = train_test_split(
-        rest, train_size=NUM_TRAIN, stratify=labels[rest], random_state=seed
-    )
-
-    def split(rows: list[int]) -> Split:
-        inputs = torch.tensor(images[rows] / 16.0, dtype=torch.float32).view(-1, 1, 8, 8)
-        return Split(inputs, torch.tensor(labels[rows], dtype=torch.int64))
-
-    return Task(
-        "scikit-learn digits",
-        split(train),
-        split(validation),
-        split(test),
-        DigitsNetwork,
-        out_of_distribution=photograph_patches(seed),
-    )
-
-
-def photograph_patches(seed: int) -> ForeignInputs:
-    """Grey 8x8 patches of two photographs, each stretched to the digits' range of brightness.
-
-    Args:
-        seed: of the places that are cut out.
-
-    Returns:
-        1,000 patches ``[1000, 1, 8, 8]``.
-    """
-    photographs = load_sample_images().images
-    patches = torch.stack(
-        [
-            torch.tensor(patch, dtype=torch.float32)
-            for photograph in photographs
-            for patch in extract_patches_2d(
-                photograph.mean(2), (8, 8), max_patches=PATCHES_PER_PHOTOGRAPH, random_state=seed
-            )
-        ]
-    )
-    low, high = patches.amin((1, 2), keepdim=True), patches.amax((1, 2), keepdim=True)
-    stretched = (patches - low) / (high - low).clamp(min=1)
-    return ForeignInputs("8x8 patches of photographs", stretched[:, None])
+    return DigitsTask(TaskSettings(name="digits", seed=seed)).build()

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError
+from paramdiff.scoring.inputs import Inputs
 
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+Augmented = Callable[[Tensor, torch.Generator], Tensor]
+"""Rows ``[B]`` of the training split to their inputs ``[B, ...]``, freshly augmented."""
 
 
 @dataclass(frozen=True)
@@ -16,11 +18,11 @@ class Split:
     """Examples and their labels.
 
     Attributes:
-        inputs: ``[E, ...]`` float.
+        inputs: ``[E, ...]`` float; a tensor, or anything that gives rows of one when asked.
         labels: ``[E]`` int64.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     labels: Tensor
 
     def __post_init__(self) -> None:
@@ -44,7 +46,7 @@ class ForeignInputs:
     """
 
     description: str
-    inputs: Tensor
+    inputs: Inputs
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Task:
         test: scored once; selects nothing.
         build_network: an untrained network; draws from torch's global generator, which the caller
             seeds.
-        augment: inputs ``[B, ...]`` and a generator to inputs; applied while training only.
+        augmented: training inputs ``[B, ...]`` of these rows ``[B]`` of the training split, as the
+            generator's draws change them; None where training sees the inputs as they are.
+        build_pretrained: the same network with published weights, where training starts from them.
         out_of_distribution: what a network should be less sure about, where there is such a set.
     """
 
@@ -67,12 +71,19 @@ class Task:
     validation: Split
     test: Split
     build_network: Callable[[], nn.Module]
-    augment: Augment | None = None
+    augmented: Augmented | None = None
+    build_pretrained: Callable[[], nn.Module] | None = None
     out_of_distribution: ForeignInputs | None = None
+
+    @property
+    def selects_on_test(self) -> bool:
+        """Whether the test split also selects, as in the paper."""
+        return self.validation is self.test
 
 
 def seeded_network(task: Task, seed: int) -> nn.Module:
-    """The task's untrained network with initial weights that the seed determines."""
+    """The network that training starts from; the seed determines its random weights."""
+    build = task.build_pretrained or task.build_network
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return task.build_network()
+        return build()

@@ -8,7 +8,7 @@ zoo/
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -120,6 +120,31 @@ class Zoo:
             raise UserError(f"{folder}: expected at least one checkpoint, found an empty zoo")
         return cls(groups[0], groups[1], layout, read_tensors(folder / BASE_FILE), index)
 
+    def first(self, num_originals: int | None) -> "Zoo":
+        """The zoo with only the first originals; what is held out stays.
+
+        Args:
+            num_originals: how many; None is all of them.
+
+        Returns:
+            The smaller zoo.
+
+        Raises:
+            UserError: the zoo has fewer originals.
+        """
+        if num_originals is None or num_originals == len(self.originals):
+            return self
+        check_num_originals(num_originals, len(self.originals))
+        _warn_of_single(num_originals)
+        entries = self.index.checkpoints
+        kept = [entry for entry in entries if not entry.held_out][:num_originals]
+        held_out = [entry for entry in entries if entry.held_out]
+        return replace(
+            self,
+            originals=self.originals[:num_originals],
+            index=self.index.model_copy(update={"checkpoints": kept + held_out}),
+        )
+
     @property
     def num_runs(self) -> int:
         """How many training runs the originals come from, as far as the index tells."""
@@ -144,11 +169,7 @@ def write_zoo(
         base: the complete state dict.
         hold_out: how held-out checkpoints were chosen.
     """
-    if sum(not entry.get("held_out", False) for entry in entries) == 1:
-        warnings.warn(
-            "zoo: a single checkpoint has no spread; nothing but a copy can be generated",
-            stacklevel=2,
-        )
+    _warn_of_single(sum(not entry.get("held_out", False) for entry in entries))
     with written_aside(folder) as aside:
         written = []
         for number, (vector, entry) in enumerate(zip(vectors, entries, strict=True)):
@@ -158,6 +179,23 @@ def write_zoo(
         write_tensors(aside / BASE_FILE, base)
         index = ZooIndex(layout=layout.to_json(), hold_out=hold_out, checkpoints=written)
         write_json(aside / INDEX_FILE, index.model_dump(mode="json"))
+
+
+def check_num_originals(wanted: int, available: int) -> None:
+    """Raise a ``UserError`` where a recipe learns from more originals than there are."""
+    if wanted > available:
+        raise UserError(
+            f"parameters.num_checkpoints: expected at most the zoo's {available} originals, "
+            f"found {wanted}"
+        )
+
+
+def _warn_of_single(num_originals: int) -> None:
+    if num_originals == 1:
+        warnings.warn(
+            "zoo: a single checkpoint has no spread; nothing but a copy can be generated",
+            stacklevel=3,
+        )
 
 
 def empty_array(

@@ -1,0 +1,170 @@
+"""The networks by name; a user's own is ``module:function`` or a key added to ``NETWORKS``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from paramdiff.errors import UserError
+from paramdiff.networks.cnn_medium import CNNMedium
+from paramdiff.networks.convnet_mini import ConvNetMini
+from paramdiff.networks.convnext_mini import ConvNeXtMini
+from paramdiff.networks.digits_cnn import DigitsNetwork
+from paramdiff.networks.libraries import (
+    TORCHVISION,
+    build_from_library,
+    library,
+    library_names,
+    unknown,
+)
+from paramdiff.networks.mlp import MLP
+from paramdiff.networks.mlp_mini import MLPMini
+from paramdiff.networks.resnet20 import ResNet20
+from paramdiff.networks.resnet_mini import ResNetMini
+from paramdiff.networks.vit_mini import ViTMini
+from paramdiff.settings import Settings
+
+
+class NetworkSettings(Settings):
+    """Which network."""
+
+    name: str = Field(
+        description="one of ours, a name of timm's, torchvision/NAME, or module:function"
+    )
+    pretrained: bool = Field(False, description="start from timm's or torchvision's weights")
+
+
+@dataclass(frozen=True)
+class ImageNetwork:
+    """A network of ours for images.
+
+    Args:
+        build: called with ``num_classes`` and ``in_channels``.
+        size: pixels per side, where only one will do.
+    """
+
+    build: Callable[..., nn.Module]
+    size: int | None = None
+
+
+NETWORKS: dict[str, ImageNetwork] = {
+    "resnet20": ImageNetwork(ResNet20),
+    "digits_cnn": ImageNetwork(DigitsNetwork),
+    "convnet_mini": ImageNetwork(ConvNetMini, 64),
+    "mlp_mini": ImageNetwork(MLPMini, 64),
+    "resnet_mini": ImageNetwork(ResNetMini, 64),
+    "vit_mini": ImageNetwork(ViTMini, 64),
+    "convnext_mini": ImageNetwork(ConvNeXtMini, 64),
+    "cnn_medium": ImageNetwork(CNNMedium, 32),
+}
+
+
+def build_network(
+    settings: NetworkSettings,
+    num_classes: int,
+    input_shape: tuple[int, ...],
+    *,
+    pretrained: bool = False,
+) -> nn.Module:
+    """Build a network; its random weights come from torch's global generator.
+
+    Args:
+        settings: which.
+        num_classes: ``K``.
+        input_shape: of one example: ``(C, H, W)`` or ``(F,)``.
+        pretrained: whether to fetch published weights; without them nothing is read or fetched.
+
+    Returns:
+        A network from ``[B, *input_shape]`` to logits ``[B, K]``.
+
+    Raises:
+        UserError: the name is unknown (with the nearest), the network cannot take such inputs or
+            has another number of classes, or its weights cannot be had.
+    """
+    name = settings.name
+    is_library = name not in NETWORKS and name != "mlp" and ":" not in name
+    if is_library and not name.startswith(TORCHVISION) and not library("timm").is_model(name):
+        raise unknown(name, [*NETWORKS, "mlp", *library_names()])
+    if settings.pretrained and not is_library:
+        raise UserError(f"task.network.pretrained: {name!r} has no published weights")
+    if is_library:
+        return build_from_library(name, num_classes, input_shape, pretrained)
+    if ":" in name:
+        return _users_own(name, num_classes, input_shape)
+    if name == "mlp":
+        if len(input_shape) != 1:
+            raise UserError(f"task.network.name: 'mlp' takes vectors, found shape {input_shape}")
+        return MLP(input_shape[0], num_classes)
+    return _ours(name, num_classes, input_shape)
+
+
+def _ours(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    entry = NETWORKS[name]
+    if len(input_shape) != 3 or input_shape[0] not in (1, 3):
+        raise UserError(
+            f"task.network.name: {name!r} takes images of 1 or 3 channels, found inputs of shape "
+            f"{input_shape}"
+        )
+    if entry.size and input_shape[1:] != (entry.size, entry.size):
+        raise UserError(
+            f"task.image_size: {name!r} takes images of {entry.size}x{entry.size} pixels, found "
+            f"{input_shape[1]}x{input_shape[2]}"
+        )
+    return entry.build(num_classes=num_classes, in_channels=input_shape[0])
+
+
+def _users_own(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    """Call ``function(num_classes, input_shape)`` and look at what its network gives."""
+    module_name, _, function_name = name.partition(":")
+    try:
+        function = getattr(import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(f"task.network.name: {name!r} cannot be imported: {error}") from None
+    network = function(num_classes, input_shape)
+    if not isinstance(network, nn.Module):
+        raise UserError(
+            f"task.network.name: expected {name!r} to return a torch module, found "
+            f"{type(network).__name__}"
+        )
+    found = num_logits(name, network, torch.zeros(2, *input_shape))
+    if found != num_classes:
+        raise UserError(
+            f"task.network.name: expected {name!r} to have {num_classes} classes, as the data, "
+            f"found {found}"
+        )
+    return network
+
+
+@torch.no_grad()
+def num_logits(name: str, network: nn.Module, example: Tensor) -> int:
+    """The number of classes of a network.
+
+    Args:
+        name: for errors.
+        network: runs once in evaluation mode; its mode is kept.
+        example: at least one input, ``[B, ...]``.
+
+    Returns:
+        ``K``, where the output is ``[B, K]``.
+
+    Raises:
+        UserError: the network cannot take such inputs, or gives something else.
+    """
+    was_training = network.training
+    try:
+        with torch.random.fork_rng(devices=[]):
+            output: Any = network.eval()(example)
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{name}: the network cannot take inputs of shape {tuple(example.shape)}: {reason}"
+        ) from None
+    network.train(was_training)
+    if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(example):
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(f"{name}: expected logits [examples, classes], found {found}")
+    return output.shape[1]

@@ -1,0 +1,201 @@
+"""Networks of timm and torchvision by name, with a head for the task's classes.
+
+Both libraries are optional and slow to import, so they load when a network of theirs is asked for.
+"""
+
+import difflib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from torch import nn
+
+from paramdiff.errors import UserError
+
+TORCHVISION = "torchvision/"
+FIELD = "task.network.name"
+OWN_SIZE = 224  # what torchvision's transformers are built for unless told
+
+
+def build_from_library(
+    name: str, num_classes: int, input_shape: tuple[int, ...], pretrained: bool
+) -> nn.Module:
+    """A network of timm, or of torchvision where the name starts with ``torchvision/``.
+
+    Args:
+        name: as the library spells it.
+        num_classes: ``K``; the head is new where the published weights have another number.
+        input_shape: of one example, ``(C, H, W)``.
+        pretrained: whether to take the library's default weights.
+
+    Returns:
+        The network.
+
+    Raises:
+        UserError: the library is not installed, has no such network or weights, the network cannot
+            take such inputs, or the weights cannot be fetched or do not fit.
+    """
+    if len(input_shape) != 3:
+        raise UserError(f"{FIELD}: {name!r} takes images, found inputs of shape {input_shape}")
+    build = _build_torchvision if name.startswith(TORCHVISION) else _build_timm
+    return build(name, num_classes, input_shape, pretrained)
+
+
+def image_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel that a network's published weights expect.
+
+    Args:
+        name: of a network of timm or torchvision.
+
+    Returns:
+        Three numbers each, for pixels in [0, 1].
+    """
+    if not name.startswith(TORCHVISION):
+        timm = library("timm")
+        if timm.is_model(name) and (published := timm.get_pretrained_cfg(name)):
+            return tuple(published.mean), tuple(published.std)
+    return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def library(name: str) -> Any:
+    """Import timm or a module of torchvision; a ``UserError`` says how to install it."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"this task or network needs {name.split('.')[0]}: pip install 'paramdiff[vision]' "
+            f"({error})"
+        ) from None
+
+
+def library_names() -> list[str]:
+    """The names of both libraries' networks, of those that are installed."""
+    names: list[str] = []
+    try:
+        names += library("timm").list_models()
+        names += [TORCHVISION + name for name in _torchvision_names()]
+    except UserError:
+        pass
+    return names
+
+
+def unknown(name: str, known: list[str]) -> UserError:
+    """The error for a name that is in no list; it gives the nearest."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return UserError(f"{FIELD}: unknown network {name!r}; the nearest is {near[0]!r}")
+
+
+def _build_timm(
+    name: str, num_classes: int, input_shape: tuple[int, ...], pretrained: bool
+) -> nn.Module:
+    timm = library("timm")
+    architecture, _, tag = name.partition(".")
+    weights = timm.list_pretrained(f"{architecture}.*")
+    if tag and name not in weights:
+        near = difflib.get_close_matches(name, weights or [architecture], n=1, cutoff=0.0)
+        raise UserError(f"{FIELD}: unknown weights {name!r}; the nearest are {near[0]!r}")
+    if pretrained and not weights:
+        raise UserError(f"task.network.pretrained: timm has no published weights for {name!r}")
+    options: dict[str, Any] = {"num_classes": num_classes, "in_chans": input_shape[0]}
+    published = timm.get_pretrained_cfg(name)
+    if published and published.fixed_input_size and input_shape[1:] != published.input_size[1:]:
+        options["img_size"] = input_shape[1:]
+    try:
+        with _quiet_downloads():
+            return timm.create_model(name, pretrained=pretrained, **options)
+    except Exception as error:  # of the network's code, the download or the file: any type
+        if pretrained:
+            raise _no_weights(name, error) from None
+        raise UserError(
+            f"{FIELD}: {name!r} cannot be built for inputs {input_shape}: {_flat(error)}"
+        ) from None
+
+
+def _build_torchvision(
+    name: str, num_classes: int, input_shape: tuple[int, ...], pretrained: bool
+) -> nn.Module:
+    models = library("torchvision.models")
+    own_name = name.removeprefix(TORCHVISION)
+    known = _torchvision_names()
+    if own_name not in known:
+        raise unknown(name, [TORCHVISION + other for other in known])
+    if input_shape[0] != 3:
+        raise UserError(f"{FIELD}: {name!r} takes 3 channels, found {input_shape[0]}")
+    options: dict[str, Any] = {"num_classes": num_classes}
+    if own_name.startswith("vit_") and input_shape[1] != OWN_SIZE:
+        options["image_size"] = input_shape[1]
+    network = models.get_model(own_name, weights=None, **options)
+    if pretrained:
+        weights = models.get_model_weights(own_name).DEFAULT
+        try:
+            with _quiet_downloads():
+                published = weights.get_state_dict(progress=True, check_hash=True)
+        except Exception as error:  # of the network connection or the file: any type
+            raise _no_weights(name, error) from None
+        load_but_the_head(name, network, published, len(weights.meta["categories"]), num_classes)
+    return network
+
+
+def load_but_the_head(
+    name: str, network: nn.Module, published: dict[str, Any], num_published: int, num_classes: int
+) -> None:
+    """Load published weights into a network whose head may have another number of classes.
+
+    Args:
+        name: for errors.
+        network: changed in place.
+        published: state dict.
+        num_published: the classes of the published head.
+        num_classes: those of the network's.
+
+    Raises:
+        UserError: any other tensor is missing, surplus or of another shape.
+    """
+    own = network.state_dict()
+    for key in [*own, *(key for key in published if key not in own)]:
+        if key not in own or key not in published:
+            where = "the weights" if key in own else "the network"
+            raise UserError(f"{FIELD}: the weights of {name!r} do not fit: no {key!r} in {where}")
+        expected, found = tuple(own[key].shape), tuple(published[key].shape)
+        is_head = expected[:1] == (num_classes,) and found[:1] == (num_published,)
+        if expected != found and is_head and expected[1:] == found[1:]:
+            published = {**published, key: own[key]}
+        elif expected != found:
+            raise UserError(
+                f"{FIELD}: the weights of {name!r} do not fit: expected shape {expected} for "
+                f"{key!r}, found {found}"
+            )
+    network.load_state_dict(published)
+
+
+def _torchvision_names() -> list[str]:
+    models = library("torchvision.models")
+    return models.list_models(module=models)
+
+
+def _no_weights(name: str, error: Exception) -> UserError:
+    cache = "Hugging Face cache (~/.cache/huggingface)"
+    if name.startswith(TORCHVISION):
+        cache = "torch cache (~/.cache/torch)"
+    return UserError(
+        f"task.network.pretrained: the weights of {name!r} could not be fetched; they are needed "
+        f"once, from the network or in the {cache}: {_flat(error)}"
+    )
+
+
+@contextmanager
+def _quiet_downloads() -> Iterator[None]:
+    """Only progress and errors: every retry without a network would be a line of its own."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _flat(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,93 @@
+"""A user's own task: a function that takes a seed and returns a ``Task``."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+import torch
+
+from paramdiff.errors import UserError
+from paramdiff.networks.catalogue import num_logits
+from paramdiff.tasks.description import TaskDescription
+from paramdiff.tasks.settings import TaskSettings
+from paramdiff.tasks.task import Task
+
+SETTABLE = {"name", "seed"}
+
+
+@dataclass(frozen=True)
+class OwnTask:
+    """A function of the user's as the source of a task.
+
+    Attributes:
+        settings: of the recipe; only the seed reaches the function.
+        function: from the seed to the task.
+    """
+
+    settings: TaskSettings
+    function: Callable[[int], Task]
+
+    def __post_init__(self) -> None:
+        for field in sorted(self.settings.model_fields_set - SETTABLE):
+            if getattr(self.settings, field) != type(self.settings).model_fields[field].default:
+                raise UserError(
+                    f"task.{field}: {self.settings.name!r} decides this itself, found "
+                    f"{getattr(self.settings, field)!r}"
+                )
+
+    def build(self) -> Task:
+        """See ``TaskSource``."""
+        task = self.function(self.settings.seed)
+        if not isinstance(task, Task):
+            raise UserError(
+                f"task.name: expected {self.settings.name!r} to return a paramdiff Task, "
+                f"found {type(task).__name__}"
+            )
+        self._num_classes(task)
+        return task
+
+    def describe(self) -> TaskDescription:
+        """See ``TaskSource``; the data are read."""
+        task = self.build()
+        return TaskDescription(
+            task.name,
+            tuple(task.test.inputs[:1].shape[1:]),
+            self._num_classes(task),
+            len(task.train),
+            len(task.validation),
+            len(task.test),
+            task.build_network,
+        )
+
+    def _num_classes(self, task: Task) -> int:
+        """The network's; a ``UserError`` where the data have more."""
+        with torch.random.fork_rng(devices=[]):
+            network = task.build_network()
+        found = num_logits(f"task.name: {self.settings.name}", network, task.test.inputs[:2])
+        most = max(int(split.labels.max()) for split in (task.train, task.validation, task.test))
+        if most >= found:
+            raise UserError(
+                f"task.name: expected labels of {self.settings.name!r} below {found}, the number "
+                f"of its network's classes, found {most}"
+            )
+        return found
+
+
+def named_function(settings: TaskSettings) -> OwnTask:
+    """The task of a name ``module:function``.
+
+    Args:
+        settings: whose name it is.
+
+    Returns:
+        The source.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
+    module_name, _, function_name = settings.name.partition(":")
+    try:
+        function = getattr(import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise UserError(f"task.name: {settings.name!r} cannot be imported: {error}") from None
+    return OwnTask(settings, function)

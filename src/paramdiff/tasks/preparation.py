@@ -1,0 +1,107 @@
+"""From raw images to a network's inputs: size, augmentation, normalisation.
+
+The transforms of method.md 3.1, by torchvision: while training a random crop resized to the
+network's size and a mirror image half of the time; otherwise the middle of the resized image.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from paramdiff.tasks.images import Images
+
+LARGE = 224  # from here on the image is resized to more than its middle
+MARGIN = 256 / 224
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How raw images become inputs.
+
+    Attributes:
+        size: pixels per side of an input.
+        mean: per channel, for pixels in [0, 1]; float images are taken as they are.
+        std: per channel.
+    """
+
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def middle(self, images: Tensor) -> Tensor:
+        """Images ``[..., C, H, W]`` to the middle ``[..., C, size, size]`` of the resized ones."""
+        if images.shape[-2:] == (self.size, self.size) and self.size < LARGE:
+            return images
+        from torchvision.transforms.v2 import functional as transforms
+
+        side = round(self.size * MARGIN) if self.size >= LARGE else self.size
+        resized = transforms.resize(images, [side], antialias=True)
+        return transforms.center_crop(resized, [self.size, self.size])
+
+    def random_crop(self) -> Callable[[Tensor], Tensor]:
+        """A transform of one image that draws from torch's global CPU generator."""
+        from torchvision.transforms import v2
+
+        return v2.Compose(
+            [
+                v2.RandomResizedCrop((self.size, self.size), antialias=True),
+                v2.RandomHorizontalFlip(),
+            ]
+        )
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 images ``[B, C, size, size]`` to float inputs."""
+        if images.is_floating_point():
+            return images
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        return images.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+@dataclass(frozen=True)
+class PreparedImages:
+    """Some of the images, as inputs; made when asked for.
+
+    Attributes:
+        images: raw.
+        numbers: which of them, ``[E]``.
+        preparation: how.
+    """
+
+    images: Images
+    numbers: Tensor
+    preparation: Preparation
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, rows: Tensor | slice, /) -> Tensor:
+        found = self.images.read(self.numbers[rows], self.preparation.middle)
+        return self.preparation.normalised(_stacked(found))
+
+    def augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """The inputs of some rows, each cropped and mirrored at random.
+
+        Args:
+            rows: ``[B]``.
+            generator: determines the draws; torch's global generator is left as it was.
+
+        Returns:
+            Inputs ``[B, C, size, size]``.
+        """
+        raw = self.images.read(self.numbers[rows], _unchanged)
+        transform = self.preparation.random_crop()
+        seed = int(torch.randint(2**62, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs'
+            changed = [transform(image) for image in raw]
+        return self.preparation.normalised(torch.stack(changed))
+
+
+def _unchanged(image: Tensor) -> Tensor:
+    return image
+
+
+def _stacked(images: Tensor | Sequence[Tensor]) -> Tensor:
+    return images if isinstance(images, Tensor) else torch.stack(list(images))

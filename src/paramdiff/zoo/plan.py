@@ -1,0 +1,89 @@
+"""What a collection keeps: its fine-tuning runs, and after which updates each keeps a checkpoint.
+
+With one run, checkpoints of its tail are held out; with several, the whole last run is.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+
+from paramdiff.engine import seeded_generator
+from paramdiff.errors import UserError
+from paramdiff.zoo.settings import CollectionSettings
+from paramdiff.zoo.zoo import HoldOutRule
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tuning run.
+
+    Attributes:
+        number: from 0.
+        steps: the number of updates after which each checkpoint is kept, increasing.
+    """
+
+    number: int
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All runs of a collection, and how held-out checkpoints are chosen."""
+
+    runs: tuple[Run, ...]
+    hold_out: HoldOutRule
+
+
+def plan_of(settings: CollectionSettings, num_examples: int) -> Plan:
+    """Plan a collection.
+
+    Args:
+        settings: the protocol.
+        num_examples: of the training split.
+
+    Returns:
+        The runs; checkpoints beyond the first ``num_checkpoints`` of all are held out.
+
+    Raises:
+        UserError: what is skipped in each pass over the data leaves nothing to keep.
+    """
+    kept, held_out = settings.num_checkpoints, settings.num_held_out
+    learning = settings.num_runs - 1
+    hold_out: HoldOutRule
+    if not learning:
+        hold_out, counts = ("tail" if held_out else "none"), [kept + held_out]
+    else:
+        shares = [kept // learning + (run < kept % learning) for run in range(learning)]
+        hold_out, counts = "run", [*shares, held_out]
+    steps_per_pass = -(-num_examples // settings.fine_tuning.batch_size)
+    runs = [
+        Run(
+            number,
+            tuple(islice(_kept_steps(settings, steps_per_pass), num_checkpoints)),
+        )
+        for number, num_checkpoints in enumerate(counts)
+    ]
+    return Plan(tuple(runs), hold_out)
+
+
+def run_seed(seed: int, number: int) -> int:
+    """The seed of an independent run's initial weights; the first has the recipe's own."""
+    return seed if number == 0 else seeded_generator(seed, "run", number).initial_seed() % 2**31
+
+
+def _kept_steps(settings: CollectionSettings, steps_per_pass: int) -> Iterator[int]:
+    """The number of updates after which a run keeps a checkpoint, without end."""
+    every, skipped = settings.save_every_steps, settings.skip_steps_per_pass
+    first = settings.skip_steps + every
+
+    def is_kept(step: int) -> bool:
+        return (step - 1) % steps_per_pass >= skipped
+
+    period = math.lcm(every, steps_per_pass)  # places in a pass repeat after so many updates
+    if not any(is_kept(step) for step in range(first, first + period, every)):
+        raise UserError(
+            f"collection.skip_steps_per_pass: expected less than the {steps_per_pass} updates of "
+            f"a pass over the data and room for one of every {every}, found {skipped}"
+        )
+    return filter(is_kept, count(first, every))
