@@ -148,7 +148,7 @@ def _arrays(examined: Examined) -> dict[str, Tensor]:
     arrays = {"truth": measured.test_truth}
     for name, scored in measured.scored.items():
         arrays[f"labels/{name}"] = scored.test_labels
-        arrays[f"accuracy/{name}"] = measured.accuracies(name)
+        arrays[f"accuracy/{name}"] = measured.accuracies(name).float()
         similarities = measured.maximum_similarities(name)
         if similarities is not None:
             arrays[f"max_similarity/{name}"] = similarities

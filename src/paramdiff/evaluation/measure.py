@@ -137,8 +137,8 @@ class Measurements:
         return wrong_predictions(self.scored[name].test_labels, self.test_truth)
 
     def accuracies(self, name: str) -> Tensor:
-        """Test accuracy ``[M]``."""
-        return 1 - self.wrong(name).mean(1)
+        """Test accuracy ``[M]`` float64."""
+        return 1 - self.wrong(name).mean(1, dtype=torch.float64)
 
     def maximum_similarities(self, name: str, *, with_source: bool = False) -> Tensor | None:
         """Maximum similarity ``[M]`` to the originals; None where no original is left."""
@@ -257,7 +257,7 @@ class Measurements:
         return self._draws[name]
 
     def _accuracy(self, name: str) -> Accuracy:
-        values = self.accuracies(name).double()
+        values = self.accuracies(name)
         return Accuracy(
             mean=float(values.mean()),
             std=float(values.std(correction=0)),

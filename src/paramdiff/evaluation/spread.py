@@ -69,8 +69,11 @@ def dispersion_in_components(
     """``dispersion`` along each of the originals' principal components ``[C, P]``."""
     if len(vectors) < 2 or not len(components):
         return None
-    ratio = (vectors @ components.T).double().std(0) / (originals @ components.T).double().std(0)
-    return tuple(map(float, ratio))
+    centre = originals.mean(0)  # products with what is far from 0 would lose small spreads
+    own, reference = (
+        ((group - centre) @ components.T).double().std(0) for group in (vectors, originals)
+    )
+    return tuple(map(float, own / reference))
 
 
 def effective_rank(vectors: Tensor) -> float | None:
@@ -89,8 +92,10 @@ def effective_rank(vectors: Tensor) -> float | None:
 
 
 def effective_rank_ratio(vectors: Tensor, originals: Tensor) -> float | None:
-    """Effective rank of a group over that of equally many originals, evenly spaced."""
+    """Effective rank of a group over that of equally many originals, both evenly spaced."""
     count = min(len(vectors), len(originals))
-    rows = torch.linspace(0, len(originals) - 1, count).long()
-    own, reference = effective_rank(vectors[:count]), effective_rank(originals[rows])
+    own, reference = (
+        effective_rank(group[torch.linspace(0, len(group) - 1, count).long()])
+        for group in (vectors, originals)
+    )
     return None if own is None or reference is None else own / reference
