@@ -17,6 +17,7 @@ from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.zoo.files import read_checkpoint
 from paramdiff.zoo.folder import list_runs
+from paramdiff.zoo.zoo import check_num_originals
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,10 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
 
     Raises:
         UserError: the network does not suit the task, a pattern matches nothing, the latent is too
-            large.
+            large, or more checkpoints are learned from than there are.
     """
+    if recipe.parameters.num_checkpoints is not None:
+        check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
     network = None
     if isinstance(recipe.collection, FolderSettings):
         state_dict = read_checkpoint(list_runs(recipe.collection.path)[0][0])
@@ -71,6 +74,14 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
 def num_values(tensors: Iterable[Tensor]) -> int:
     """Elements of the floating-point tensors among these."""
     return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+
+
+def _num_originals(recipe: Recipe) -> int:
+    """The checkpoints of the zoo-to-be that are not held out."""
+    if not isinstance(recipe.collection, FolderSettings):
+        return recipe.collection.num_checkpoints
+    *learned, last = (len(files) for files in list_runs(recipe.collection.path))
+    return sum(learned) if learned else last - recipe.collection.num_held_out
 
 
 def _untrained_network(description: TaskDescription) -> nn.Module:

@@ -19,8 +19,8 @@ from paramdiff.experiment.assess import (
     score_trajectory,
     write_evaluation,
 )
-from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.parts import build_parts
 from paramdiff.experiment.stages import (
     Context,
     Report,
@@ -69,7 +69,7 @@ def run(
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artefact("zoo").exists():
         # what cannot work is refused before anything is fetched or written
-        check_recipe(recipe, describe_task(recipe.task))
+        build_parts(recipe, describe_task(recipe.task))
     task = build_task(recipe.task)
     is_new = folder.claim(recipe)
     if reuse is not None:
