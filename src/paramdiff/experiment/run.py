@@ -22,8 +22,8 @@ from paramdiff.experiment.assess import (
     untrained_vectors,
     write_evaluation,
 )
-from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.folder import RunFolder, total_costs
+from paramdiff.experiment.parts import build_parts
 from paramdiff.experiment.stages import (
     Context,
     Report,
@@ -38,7 +38,7 @@ from paramdiff.experiment.stages import (
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.report.page import write_report
-from paramdiff.tasks.catalogue import build_task
+from paramdiff.tasks.catalogue import build_task, describe_task
 from paramdiff.tasks.task import Task
 from paramdiff.zoo.zoo import Zoo
 
@@ -68,11 +68,12 @@ def run(
     """
     folder = RunFolder(Path(out))
     context = Context(recipe, folder, resolve_device(device), report)
-    task = build_task(recipe.task)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artefact("zoo").exists():
-        check_recipe(recipe, task)  # what cannot work is refused before anything is written
+        # what cannot work is refused before anything is fetched or written
+        build_parts(recipe, describe_task(recipe.task))
+    task = build_task(recipe.task)
     is_new = folder.claim(recipe)
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)

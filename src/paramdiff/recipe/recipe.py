@@ -2,7 +2,8 @@
 
 Values come from layers, each over the one before: the preset that the recipe names, the recipe
 that it ``extends`` (one level), its own keys, and ``--set path=value``. What is written beside a
-result has every value and extends nothing.
+result has every value and extends nothing. Codec, diffusion and solver values are written over the
+preset that the file names; ``--set preset=`` another leaves them behind.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,14 @@ from paramdiff.parameters.space import ParameterSettings
 from paramdiff.pipeline import GenerationSettings
 from paramdiff.recipe.factors import check_factors
 from paramdiff.recipe.mistakes import explain
-from paramdiff.recipe.source import merge, parse_overrides, read, read_preset
+from paramdiff.recipe.source import (
+    is_preset_value,
+    merge,
+    parse_overrides,
+    read,
+    read_preset,
+    without_preset_values,
+)
 from paramdiff.settings import Settings
 from paramdiff.tasks.catalogue import TaskSettings
 from paramdiff.zoo.settings import CollectionSettings
@@ -113,8 +121,13 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
             a value has the wrong type or is out of bounds, or an ablation's ``factors`` are not
             what it changes.
     """
-    content, _ = _read(source)
-    return _resolve(merge(content, parse_overrides(overrides)), source)
+    content, factors = _read(source)
+    changes = parse_overrides(overrides)
+    named = content.get("preset", "default")
+    if changes.get("preset", named) != named:
+        _refuse_lost_factors(factors, named, source)
+        content = without_preset_values(content)
+    return _resolve(merge(content, changes), source)
 
 
 def load_factors(source: str | Path) -> dict[str, Any]:
@@ -161,6 +174,16 @@ def _read(source: str | Path) -> tuple[dict, dict[str, Any]]:
         return content, check_factors(listed, dumped, ablated, extends)
     except UserError as error:
         raise UserError(f"{source}: {error}") from None
+
+
+def _refuse_lost_factors(factors: dict[str, Any], preset: str, source: str | Path) -> None:
+    """An ablation that would silently become its base is refused."""
+    for path in factors:
+        if is_preset_value(path):
+            raise UserError(
+                f"{source}: preset: this ablation varies {path}, a value over the preset "
+                f"{preset!r}; with another preset nothing of it would be left"
+            )
 
 
 def _resolve(content: dict, where: str | Path) -> Recipe:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # Python 3.11
 
 SHIPPED = files("paramdiff") / "recipes"
+PRESET_VALUES = ("codec", "diffusion", "generation.solver", "generation.num_steps")
+"""What a preset decides; a recipe's own values of these lie over the preset that it names."""
 
 
 def shipped_recipes() -> "dict[str, Traversable]":
@@ -62,6 +64,21 @@ def read_preset(name: Any) -> dict:
     """The values of a preset; none where there is no such preset, which validation refuses."""
     path = SHIPPED / "presets" / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def is_preset_value(path: str) -> bool:
+    """Whether a dotted path lies in what a preset decides."""
+    return any(path == value or path.startswith(f"{value}.") for value in PRESET_VALUES)
+
+
+def without_preset_values(content: dict, path: str = "") -> dict:
+    """A recipe's keys and values but for those that were meant over the preset it names."""
+    kept = {}
+    for key, value in content.items():
+        if not is_preset_value(f"{path}{key}"):
+            is_part = isinstance(value, dict)
+            kept[key] = without_preset_values(value, f"{path}{key}.") if is_part else value
+    return kept
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict:
