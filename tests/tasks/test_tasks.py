@@ -6,7 +6,6 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.tasks.catalogue import TASKS, TaskSettings, build_task
 from paramdiff.tasks.digits import digits
 from paramdiff.tasks.own import OwnTask
@@ -94,17 +93,6 @@ def test_initial_weights_depend_on_the_seed_alone(task):
     assert torch.get_rng_state().equal(before)
     assert all(states[0][name].equal(states[1][name]) for name in states[0])
     assert not states[0]["head.weight"].equal(states[2]["head.weight"])
-
-
-def test_resnet20_is_the_papers():
-    network = ResNet20()
-    assert sum(parameter.numel() for parameter in network.parameters()) == 269_722
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    assert len(layers) == 20
-    grey = ResNet20(num_classes=7, in_channels=1).eval()
-    with torch.no_grad():
-        for side in (8, 32):
-            assert grey(torch.randn(2, 1, side, side)).shape == (2, 7)
 
 
 def test_known_names():
