@@ -1,4 +1,4 @@
-"""Our networks have the paper's parameters, take the images they say, and can be cut and scored."""
+"""Our networks have the paper's parameters, take the images they say, and can be cut."""
 
 import math
 

@@ -158,7 +158,8 @@ def load_but_the_head(
         if key not in own or key not in published:
             where = "the weights" if key in own else "the network"
             raise UserError(
-                f"task.network.pretrained: the weights of {name!r} do not fit: no {key!r} in {where}"
+                f"task.network.pretrained: the weights of {name!r} do not fit: "
+                f"no {key!r} in {where}"
             )
         expected, found = tuple(own[key].shape), tuple(published[key].shape)
         is_head = expected[:1] == (num_classes,) and found[:1] == (num_published,)

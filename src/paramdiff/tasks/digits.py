@@ -80,6 +80,7 @@ class DigitsTask:
             build,
             augmented=crops_of(training) if self.settings.augment else None,
             build_pretrained=build_pretrained,
+            network_name=self.network.name,
         )
 
 

@@ -50,6 +50,7 @@ class Task:
         augmented: training inputs ``[B, ...]`` of these rows ``[B]`` of the training split, as the
             generator's draws change them; None where training sees the inputs as they are.
         build_pretrained: the same network with published weights, where training starts from them.
+        network_name: for people; the class's name where there is none.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Task:
     build_network: Callable[[], nn.Module]
     augmented: Augmented | None = None
     build_pretrained: Callable[[], nn.Module] | None = None
+    network_name: str | None = None
 
     @property
     def selects_on_test(self) -> bool:
