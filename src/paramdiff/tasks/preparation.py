@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paramdiff.networks.libraries import library
 from paramdiff.tasks.images import Images
 
 LARGE = 224  # from here on the image is resized to more than its middle
@@ -34,8 +35,7 @@ class Preparation:
         """Images ``[..., C, H, W]`` to the middle ``[..., C, size, size]`` of the resized ones."""
         if images.shape[-2:] == (self.size, self.size) and self.size < LARGE:
             return images
-        from torchvision.transforms.v2 import functional as transforms
-
+        transforms = library("torchvision.transforms.v2.functional")
         side = round(self.size * MARGIN) if self.size >= LARGE else self.size
         resized = transforms.resize(images, [side])
         return transforms.center_crop(resized, [self.size, self.size])
@@ -50,16 +50,16 @@ class Preparation:
         Returns:
             Images ``[B, C, size, size]``; torch's global generators are left as they were.
         """
-        from torchvision.transforms import v2
-
+        transforms = library("torchvision.transforms.v2")
         size = [self.size, self.size]
-        crop = v2.RandomResizedCrop(size)
+        crop = transforms.RandomResizedCrop(size)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs'
             places = [crop.make_params([image]) for image in images]
             is_mirrored = torch.rand(len(images)) < 0.5
         pairs = zip(images, places, strict=True)
-        found = torch.stack([v2.functional.resized_crop(i, **p, size=size) for i, p in pairs])
+        crops = [transforms.functional.resized_crop(i, **p, size=size) for i, p in pairs]
+        found = torch.stack(crops)
         return found.flip(-1).where(is_mirrored.view(-1, 1, 1, 1), found)
 
     def normalised(self, images: Tensor) -> Tensor:
