@@ -8,7 +8,7 @@ imports every class that a saved folder may name, which diffusers requires.
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import (
@@ -31,7 +31,12 @@ from paramdiff.codec.training import decode_all
 from paramdiff.component import Component, first_line
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
-from paramdiff.diffusion.sampling import Trajectory, record_trajectory, sample_latents
+from paramdiff.diffusion.sampling import (
+    Trajectory,
+    initial_noise,
+    record_trajectory,
+    sample_latents,
+)
 from paramdiff.diffusion.schedule import SolverName
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
@@ -44,6 +49,8 @@ PARTS: dict[str, tuple[type, ...]] = {
     "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
     "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
 }
+OPTIONAL_PARTS = ("denoiser", "scheduler")
+"""Absent together where the codec is a VAE whose prior is sampled directly."""
 INDEX_FILE = "model_index.json"
 _ALLOWED_FILES = {"config.json", "base.safetensors", "scheduler_config.json"}
 
@@ -93,8 +100,9 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
     Args:
         parameter_space: state dict to vector and back.
         codec: vector to latent and back.
-        denoiser: predicts the noise in a latent.
-        scheduler: a diffusers scheduler: the solver of the reverse process.
+        denoiser: predicts the noise in a latent; none where latents are drawn from N(0, I).
+        scheduler: a diffusers scheduler: the solver of the reverse process; none beside no
+            denoiser.
         statistics: the codec's normalisation statistics when decoding.
         standardise: whether the denoiser works on standardised latents.
         num_steps: denoiser evaluations per sample, unless the call says otherwise.
@@ -102,12 +110,14 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         batch_size: samples per denoiser evaluation, unless the call says otherwise.
     """
 
+    _optional_components: ClassVar = list(OPTIONAL_PARTS)
+
     def __init__(
         self,
         parameter_space: ParameterSpace,
         codec: Codec,
-        denoiser: Component,
-        scheduler: SchedulerMixin,
+        denoiser: Component | None,
+        scheduler: SchedulerMixin | None,
         statistics: str = "running",
         standardise: bool = True,
         num_steps: int = 1000,
@@ -152,21 +162,26 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             A sequence of complete state dicts, with the raw vectors and the seeds.
 
         Raises:
-            UserError: there is no seed, or the parameters are not finite.
+            UserError: there is no seed, the parameters are not finite, or ``num_steps`` is given
+                where there is no denoiser.
         """
         seeds = [int(seed) for seed in seeds]
         if not seeds:
             raise UserError("seeds: expected at least one, found none")
-        latents = sample_latents(
-            self.denoiser.eval(),
-            self.scheduler,
-            seeds,
-            latent_dim=self.codec.latent_dim,
-            num_steps=self.config.num_steps if num_steps is None else num_steps,
-            batch_size=min(batch_size or self.config.batch_size, len(seeds)),
-            device=self.device,
-            progress=progress,
-        )
+        if self.denoiser is None:
+            self._refuse_steps_without_denoiser(num_steps)
+            latents, _ = initial_noise(seeds, self.codec.latent_dim)
+        else:
+            latents = sample_latents(
+                self.denoiser.eval(),
+                self.scheduler,
+                seeds,
+                latent_dim=self.codec.latent_dim,
+                num_steps=self.config.num_steps if num_steps is None else num_steps,
+                batch_size=min(batch_size or self.config.batch_size, len(seeds)),
+                device=self.device,
+                progress=progress,
+            )
         vectors = self.decode(latents, seeds, self.config.spread if spread is None else spread)
         bad = (~torch.isfinite(vectors).all(1)).nonzero().flatten().tolist()
         if bad:
@@ -206,7 +221,11 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
 
         Returns:
             Timesteps ``[S]`` and raw parameter vectors ``[S, M, P]``, pure noise first.
+
+        Raises:
+            UserError: the pipeline has no denoiser.
         """
+        self._refuse_steps_without_denoiser(num_steps)
         recorded = record_trajectory(
             self.denoiser.eval(),
             self.scheduler,
@@ -218,6 +237,13 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         )
         vectors = torch.stack([self.decode(state, seeds) for state in recorded.states])
         return Trajectory(recorded.timesteps, vectors)
+
+    def _refuse_steps_without_denoiser(self, num_steps: int | None) -> None:
+        if self.denoiser is None and num_steps is not None:
+            raise UserError(
+                "num_steps: this pipeline draws latents from N(0, I) without a denoiser; "
+                f"expected no number of steps, found {num_steps}"
+            )
 
     @classmethod
     def from_pretrained(cls, folder: Any, **kwargs: Any) -> "ParameterDiffusionPipeline":
@@ -277,7 +303,10 @@ def _check_folder(path: Path) -> None:
     if foreign:
         raise UserError(f"{path / INDEX_FILE}: foreign key {foreign[0]!r}")
     _refuse_foreign(path, {*PARTS, INDEX_FILE, "README.md"})
+    is_prior = all(index.get(part) == [None, None] for part in OPTIONAL_PARTS)
     for part, classes in PARTS.items():
+        if is_prior and part in OPTIONAL_PARTS:
+            continue
         stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes]
         if index.get(part) not in stored:
             raise UserError(
@@ -287,7 +316,7 @@ def _check_folder(path: Path) -> None:
             raise UserError(f"{path / part}: expected a folder, found none")
         weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
         _refuse_foreign(path / part, _ALLOWED_FILES | weights)
-    if not (path / "scheduler" / "scheduler_config.json").is_file():
+    if not is_prior and not (path / "scheduler" / "scheduler_config.json").is_file():
         raise UserError(
             f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
         )

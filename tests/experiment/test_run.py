@@ -359,3 +359,30 @@ def test_a_folder_that_cannot_become_a_zoo_leaves_nothing(tiny, tiny_run, tmp_pa
         with pytest.raises(UserError, match=f"at most the zoo's {wanted - 1} originals"):
             run(load_recipe("quickstart", overrides), out, device="cpu")
         assert not out.exists()
+
+
+def test_a_vae_alone_generates_from_its_prior(tiny_paper, tmp_path):
+    """The paper's Table 8: no denoiser; latents from N(0, I), decoded by running statistics."""
+    vae = [
+        *(one for one in tiny_paper if not one.startswith("diffusion")),
+        "codec.kl_weight=1.0",
+        "codec.statistics=running",
+        "diffusion=null",
+    ]
+    recipe = load_recipe("quickstart", vae)
+    run(recipe, tmp_path / "run", device="cpu")
+    generated = ParameterDiffusionPipeline.from_pretrained(tmp_path / "run" / "pipeline")
+    vectors = generated(seeds=range(6)).vectors
+    layout = generated.parameter_space.layout
+    for seed, vector in enumerate(vectors):
+        stored = read_tensors(tmp_path / "run" / "generated" / f"{seed:04d}.safetensors")
+        assert torch.equal(layout.flatten(stored), vector)
+    assert "denoiser" not in log_of(tmp_path / "run")
+    facts = read_json(tmp_path / "run" / "evaluation.json")["facts"]
+    assert facts["Denoiser"] == "none: latents are drawn from N(0, I)"
+    assert "steps" not in facts["Generation"]
+    arrays = read_tensors(tmp_path / "run" / "arrays.safetensors")
+    assert not {"trajectory/accuracy", "losses/denoiser"} & set(arrays)
+    before = times_of(tmp_path / "run", "report.html")
+    run(recipe, tmp_path / "run", device="cpu")
+    assert times_of(tmp_path / "run", "report.html") == before

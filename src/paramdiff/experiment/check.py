@@ -1,72 +1,51 @@
-"""What a recipe would make: sizes and parameter counts, without running anything."""
+"""What a recipe would make: sizes, parameter counts and cost, without running anything."""
 
-from collections.abc import Iterable
-
-import torch
-
-from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.diffusion.training import build_denoiser
-from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.selection import select
-from paramdiff.parameters.space import padded
-from paramdiff.recipe import FolderSettings, Recipe
-from paramdiff.tasks.task import Task, seeded_network
-from paramdiff.zoo.files import read_checkpoint
-from paramdiff.zoo.folder import list_runs
-from paramdiff.zoo.zoo import check_num_originals
+from paramdiff.experiment.cost import PFLOP, estimate_cost
+from paramdiff.experiment.parts import Parts, build_parts, num_values
+from paramdiff.recipe import Recipe
+from paramdiff.tasks.description import TaskDescription
 
 
-def check_recipe(recipe: Recipe, task: Task) -> dict[str, str]:
-    """Build every part at its size, on no device.
+def check_recipe(recipe: Recipe, description: TaskDescription) -> dict[str, str]:
+    """Say what a recipe would make.
 
     Args:
         recipe: what would be run.
-        task: the recipe's.
+        description: of the recipe's task.
 
     Returns:
         Label to value, for people.
 
     Raises:
-        UserError: a pattern matches nothing, the latent is too large, or more checkpoints are
-            learned from than there are.
+        UserError: see ``build_parts``.
     """
-    if isinstance(recipe.collection, FolderSettings):
-        state_dict = read_checkpoint(list_runs(recipe.collection.path)[0][0])
-    else:
-        state_dict = seeded_network(task, recipe.seed).state_dict()
-    if recipe.parameters.num_checkpoints is not None:
-        check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
-    layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))
-    length = padded(layout.num_parameters)
+    parts = build_parts(recipe, description)
+    layout = parts.layout
     facts = {
-        "network parameters": f"{_size(state_dict.values()):,}",
+        "task": f"{description.title}: {description.num_train:,} training, "
+        f"{description.num_validation:,} validation, {description.num_test:,} test examples",
+        "network parameters": f"{num_values(parts.state_dict.values()):,}",
         "generated parameters": f"{layout.num_parameters:,} in {len(layout.slots)} tensors",
-        "vector length": f"{length:,}",
+        "vector length": f"{parts.vector_length:,}",
     }
     if recipe.codec.kind == "linear":
         share = recipe.codec.explained_variance
         facts["codec"] = f"principal components that keep {share:.1%} of the zoo's variance"
-        return facts
-    with torch.device("meta"):
-        codec = ConvolutionalCodec(
-            length=length,
-            latent_dim=recipe.codec.latent_dim,
-            channels=recipe.codec.channels,
-            kernel_size=recipe.codec.kernel_size,
-        )
-        denoiser = build_denoiser(recipe.diffusion, recipe.codec.latent_dim)
-    facts["codec parameters"] = f"{_size(codec.parameters()):,}"
-    facts["denoiser parameters"] = f"{_size(denoiser.parameters()):,}"
+    if parts.codec is not None:
+        facts["codec parameters"] = f"{num_values(parts.codec.parameters()):,}"
+    if recipe.diffusion is None:
+        facts["denoiser"] = "none: latents are drawn from N(0, I)"
+    if parts.denoiser is not None:
+        facts["denoiser parameters"] = f"{num_values(parts.denoiser.parameters()):,}"
+    if parts.network is not None:
+        facts["estimated cost"] = _cost_in_words(recipe, description, parts)
     return facts
 
 
-def _num_originals(recipe: Recipe) -> int:
-    """The checkpoints of the zoo-to-be that are not held out."""
-    if not isinstance(recipe.collection, FolderSettings):
-        return recipe.collection.num_checkpoints
-    *learned, last = (len(files) for files in list_runs(recipe.collection.path))
-    return sum(learned) if learned else last - recipe.collection.num_held_out
-
-
-def _size(tensors: Iterable[torch.Tensor]) -> int:
-    return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+def _cost_in_words(recipe: Recipe, description: TaskDescription, parts: Parts) -> str:
+    try:
+        operations = estimate_cost(recipe, description, parts)
+    except Exception as error:  # counting runs the network's own code, which may raise anything
+        return f"unknown; the network does not run without values ({type(error).__name__})"
+    shares = ", ".join(f"{stage} {n / PFLOP:.2g}" for stage, n in operations.items())
+    return f"{sum(operations.values()) / PFLOP:.2g} PFLOP ({shares})"

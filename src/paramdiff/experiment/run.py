@@ -1,6 +1,7 @@
 """Run a recipe: from a task or a folder of checkpoints to new networks and a report."""
 
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,17 +11,19 @@ from paramdiff.codec.codec import Codec
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.evaluate import Subject, evaluate
+from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
+from paramdiff.evaluation.subject import Subject
 from paramdiff.experiment.assess import (
-    build_score,
+    build_behaviour,
+    latent_space,
     network_facts,
-    reconstruct,
     score_trajectory,
+    untrained_vectors,
     write_evaluation,
 )
-from paramdiff.experiment.check import check_recipe
-from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.folder import RunFolder, total_costs
+from paramdiff.experiment.parts import build_parts
 from paramdiff.experiment.stages import (
     Context,
     Report,
@@ -35,7 +38,7 @@ from paramdiff.experiment.stages import (
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.report.page import write_report
-from paramdiff.tasks.catalogue import build_task
+from paramdiff.tasks.catalogue import build_task, describe_task
 from paramdiff.tasks.task import Task
 from paramdiff.zoo.zoo import Zoo
 
@@ -65,11 +68,12 @@ def run(
     """
     folder = RunFolder(Path(out))
     context = Context(recipe, folder, resolve_device(device), report)
-    task = build_task(recipe.task)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artefact("zoo").exists():
-        check_recipe(recipe, task)  # what cannot work is refused before anything is written
+        # what cannot work is refused before anything is fetched or written
+        build_parts(recipe, describe_task(recipe.task))
+    task = build_task(recipe.task)
     is_new = folder.claim(recipe)
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)
@@ -79,49 +83,72 @@ def run(
         if is_new and not folder.artefact("zoo").exists():
             folder.abandon()
         raise
-    space = make_space(context, zoo)
-    vectors = normalised_zoo(context, zoo, space)
-    codec = make_codec(context, vectors)
-    denoiser = make_denoiser(context, codec, vectors)
-    pipeline = make_pipeline(context, space, codec, denoiser)
-    generated = make_generated(context, pipeline)
+    generators = _train_generators(context, zoo, reuse)
     if not (folder.root / EVALUATION_FILE).is_file():
-        _evaluate(context, task, zoo, pipeline, vectors, generated)
+        _evaluate(context, task, zoo, generators)
     write_report(folder.root)
-    folder.finish()
+    for generator in generators:
+        generator.folder.finish()
     return Evaluation.model_validate_json((folder.root / EVALUATION_FILE).read_text())
 
 
-def _evaluate(
-    context: Context,
-    task: Task,
-    zoo: Zoo,
-    pipeline: ParameterDiffusionPipeline,
-    vectors: Tensor,
-    generated: Tensor,
-) -> None:
+@dataclass(frozen=True)
+class _Generator:
+    """What one generator seed gave.
+
+    Attributes:
+        seed: the generator's.
+        folder: of its artefacts.
+        pipeline: what generates.
+        generated: raw vectors ``[M, P]``.
+    """
+
+    seed: int
+    folder: RunFolder
+    pipeline: ParameterDiffusionPipeline
+    generated: Tensor
+
+
+def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[_Generator]:
+    """Codec, denoiser and generated networks for each seed; the first lie in the run's root."""
+    generators = []
+    for number, seed in enumerate(context.recipe.seeds):
+        recipe, folder = context.recipe.of_generator(number), context.folder
+        if number:
+            folder = folder.of_generator(seed)
+            folder.claim(recipe)
+            other = None if reuse is None else RunFolder(reuse).of_generator(seed)
+            if other is not None and other.root.is_dir():
+                folder.reuse(other, recipe)
+        own = replace(context, recipe=recipe, folder=folder)
+        space = make_space(own, zoo)
+        vectors = normalised_zoo(own, zoo, space)
+        codec = make_codec(own, vectors)
+        denoiser = make_denoiser(own, codec, vectors)
+        pipeline = make_pipeline(own, space, codec, denoiser)
+        generators.append(_Generator(seed, folder, pipeline, make_generated(own, pipeline)))
+    return generators
+
+
+def _evaluate(context: Context, task: Task, zoo: Zoo, generators: list[_Generator]) -> None:
     started = time.monotonic()
-    recipe = context.recipe
-    score = build_score(task, zoo, context.device)
-    reconstructed = reconstruct(
-        pipeline.parameter_space.to("cpu"), pipeline.codec, vectors, recipe.codec.statistics
+    recipe, pipeline = context.recipe, generators[0].pipeline
+    seeds = [torch.full((len(one.generated),), one.seed) for one in generators]
+    behaviour = build_behaviour(
+        task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
-    subject = Subject(
-        layout=zoo.layout,
-        originals=zoo.originals,
-        held_out=zoo.held_out,
-        generated=generated,
-        reconstructed=reconstructed,
-        hold_out=zoo.index.hold_out,
-        single_trajectory=zoo.is_single_trajectory,
+    subject = Subject.of(
+        zoo,
+        torch.cat([one.generated for one in generators]),
         title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
         facts=network_facts(task, zoo.layout, zoo) | _facts(recipe, pipeline.codec),
+        generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
+        latents=latent_space(pipeline),
+        untrained=untrained_vectors(task, zoo.layout),
     )
     evaluation, arrays = evaluate(
         subject,
-        score,
-        task.validation.labels,
-        task.test.labels,
+        behaviour,
         recipe.evaluation,
         progress=lambda done, total: context.report("evaluating", done, total),
     )
@@ -129,29 +156,33 @@ def _evaluate(
         losses = context.folder.losses(stage)
         if losses:
             arrays[f"losses/{stage}"] = torch.tensor(losses)
-    if recipe.evaluation.num_trajectories:
+    if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
         pipeline.to(context.device)
-        seeds = [recipe.generation.seed + i for i in range(recipe.evaluation.num_trajectories)]
-        steps = recipe.generation.num_steps
-        arrays |= score_trajectory(pipeline, score, task.test.labels, seeds, steps)
+        first = recipe.generation.seed
+        followed = list(range(first, first + recipe.evaluation.num_trajectories))
+        arrays |= score_trajectory(pipeline, behaviour, followed, recipe.generation.num_steps)
     context.folder.record("evaluation", time.monotonic() - started)
-    costed = evaluation.model_copy(update={"cost": context.folder.costs()})
+    cost = total_costs([generator.folder for generator in generators])
+    costed = evaluation.model_copy(update={"cost": cost})
     write_evaluation(context.folder.root, costed, arrays)
 
 
 def _facts(recipe: Recipe, codec: Codec) -> dict[str, str]:
     generation = recipe.generation
+    steps = f"{generation.num_steps} steps of {generation.solver}, " if recipe.diffusion else ""
     return {
         "Preset": recipe.preset,
         "Codec": f"{recipe.codec.kind}, latent of {codec.latent_dim}",
         "Denoiser": _describe(recipe.diffusion),
-        "Generation": f"{generation.num_samples} networks, {generation.num_steps} steps of "
-        f"{generation.solver}, spread {generation.spread:g}, seeds from {generation.seed}",
-        "Training seed": str(recipe.seed),
+        "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
+        f"seeds from {generation.seed}",
+        "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
     }
 
 
-def _describe(settings: DiffusionSettings) -> str:
+def _describe(settings: DiffusionSettings | None) -> str:
+    if settings is None:
+        return "none: latents are drawn from N(0, I)"
     training = settings.training
     return (
         f"{settings.denoiser.kind}, {training.num_steps + training.extra_updates} updates, "

@@ -18,7 +18,7 @@ from paramdiff.component import Component
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import build_scheduler
-from paramdiff.diffusion.training import LatentBatch, train_denoiser
+from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
 from paramdiff.engine import seeded_generator
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import read_generated, write_generated
@@ -50,8 +50,8 @@ class Context:
         return self.folder.state / name
 
     def seed(self, purpose: str) -> int:
-        """A seed of its own for each purpose, from the recipe's."""
-        return seeded_generator(self.recipe.seed, purpose).initial_seed() % 2**31
+        """A seed of its own for each purpose, from the generator's."""
+        return seeded_generator(self.recipe.seeds[0], purpose).initial_seed() % 2**31
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -140,12 +140,14 @@ def make_codec(context: Context, vectors: Tensor) -> Codec:
     return kind.from_pretrained(folder)
 
 
-def make_denoiser(context: Context, codec: Codec, vectors: Tensor) -> Component:
-    """Train the denoiser on the zoo's latents."""
+def make_denoiser(context: Context, codec: Codec, vectors: Tensor) -> Component | None:
+    """Train the denoiser on the zoo's latents; none where the recipe samples the codec's prior."""
     folder, settings = context.folder.artefact("denoiser"), context.recipe.diffusion
+    if settings is None:
+        return None
     if not folder.exists():
         denoiser, result = train_denoiser(
-            _latent_batches(context, codec, vectors),
+            _latent_batches(context, settings, codec, vectors),
             codec.latent_dim,
             settings,
             seed=context.seed("denoiser"),
@@ -161,9 +163,10 @@ def make_denoiser(context: Context, codec: Codec, vectors: Tensor) -> Component:
     return kind.from_pretrained(folder)
 
 
-def _latent_batches(context: Context, codec: Codec, vectors: Tensor) -> LatentBatch:
+def _latent_batches(
+    context: Context, settings: DiffusionSettings, codec: Codec, vectors: Tensor
+) -> LatentBatch:
     """Batches of clean latents: encoded once, or each batch under its own statistics."""
-    settings = context.recipe.diffusion
 
     def coordinates(latents: Tensor) -> Tensor:
         return codec.standardise(latents) if settings.standardise else latents
@@ -186,25 +189,27 @@ def _rows(total: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def make_pipeline(
-    context: Context, space: ParameterSpace, codec: Codec, denoiser: Component
+    context: Context, space: ParameterSpace, codec: Codec, denoiser: Component | None
 ) -> ParameterDiffusionPipeline:
     """Put the parts together; the folder becomes loadable as a pipeline."""
     recipe, folder = context.recipe, context.folder.pipeline
+    diffusion, solver = recipe.diffusion, recipe.generation.solver
     pipeline = ParameterDiffusionPipeline(
         space,
         codec,
         denoiser,
-        build_scheduler(recipe.diffusion.schedule, recipe.generation.solver),
+        None if diffusion is None else build_scheduler(diffusion.schedule, solver),
         statistics=recipe.codec.statistics,
-        standardise=recipe.diffusion.standardise,
+        standardise=diffusion is not None and diffusion.standardise,
         num_steps=recipe.generation.num_steps,
         spread=recipe.generation.spread,
         batch_size=recipe.generation.batch_size,
     )
     if not (folder / INDEX_FILE).is_file():
         remove(folder / "scheduler")
-        with written_aside(folder / "scheduler") as aside:
-            pipeline.scheduler.save_pretrained(aside)
+        if pipeline.scheduler is not None:
+            with written_aside(folder / "scheduler") as aside:
+                pipeline.scheduler.save_pretrained(aside)
         with written_aside(folder / INDEX_FILE) as aside:
             pipeline.to_json_file(aside)
     return pipeline.to(context.device)

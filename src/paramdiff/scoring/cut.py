@@ -44,7 +44,8 @@ def cut(network: nn.Module, names: Collection[str], example: Tensor) -> Cut:
     Args:
         network: any module from one tensor to one output; it is copied, never changed.
         names: parameters and buffers by their names in the state dict.
-        example: a few inputs ``[B, ...]``, used to check that the parts equal the network.
+        example: a few inputs ``[B, ...]``, used to check that the parts equal the network; on the
+            meta device, where there are no values to compare, the parts can only be counted.
 
     Returns:
         The two parts, on copies of the network's tensors.
@@ -63,7 +64,7 @@ def cut(network: nn.Module, names: Collection[str], example: Tensor) -> Cut:
         return uncut(whole, f"torch.fx cannot trace the network: {first_line(error)}")
     try:
         parts = split(whole, graph, {id(tensor) for tensor in chosen.values()})
-        exact = is_exact(whole, parts, chosen, example)
+        exact = example.is_meta or is_exact(whole, parts, chosen, example)
     except Exception as error:  # so does running its parts
         return uncut(whole, f"the parts of the network do not run: {first_line(error)}")
     if not exact:

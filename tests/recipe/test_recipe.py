@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from paramdiff.errors import UserError
 from paramdiff.recipe import SHIPPED, first_difference, load_recipe, shipped_recipes, to_yaml
-from paramdiff.tasks.catalogue import build_task
 
 SHIPPED_NAMES = sorted(
     str(path.relative_to(SHIPPED)).removesuffix(".yaml")
@@ -37,10 +36,47 @@ def test_the_walk_finds_every_file():
 
 
 @pytest.mark.parametrize("name", SHIPPED_NAMES)
+def test_shipped_recipes_resolve_and_survive_yaml(tmp_path, name):
+    survives_yaml(tmp_path, load_recipe(name))
+
+
+@pytest.mark.parametrize("name", ["quickstart", "main/pets_vitbase", "ablation/numberckpt_010"])
 @pytest.mark.parametrize("preset", ["default", "paper"])
-def test_shipped_recipes_resolve_and_survive_yaml(tmp_path, name, preset):
-    recipe = load_recipe(name, [f"preset={preset}"])
-    build_task(recipe.task)
+def test_a_preset_can_be_switched(tmp_path, name, preset):
+    recipe, plain = load_recipe(name, [f"preset={preset}"]), load_recipe(name)
+    survives_yaml(tmp_path, recipe)
+    if preset == plain.preset:
+        assert recipe == plain
+    else:
+        default = load_recipe("quickstart", [f"preset={preset}"])
+        assert (recipe.codec, recipe.diffusion) == (default.codec, default.diffusion)
+        assert (recipe.task, recipe.collection) == (plain.task, plain.collection)
+        assert recipe.parameters == plain.parameters
+
+
+def test_a_preset_switch_keeps_what_no_preset_decides(tmp_path):
+    path = written(tmp_path, generation={"num_samples": 7, "num_steps": 500})
+    generation = load_recipe(path, ["preset=paper", "codec.latent_dim=64"]).generation
+    assert (generation.num_samples, generation.num_steps) == (7, 1000)
+    assert load_recipe(path).generation.num_steps == 500
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("ablation/noise_x10", "codec.input_noise"),
+        ("ablation/vae_sample", "codec.input_noise"),
+        ("ablation/diffusionstep_0100", "diffusion.schedule.num_timesteps"),
+    ],
+)
+def test_an_ablation_of_its_preset_keeps_it(name, path):
+    assert message_of("preset=default", source=name) == (
+        f"{name}: preset: this ablation varies {path}, a value over the preset 'paper'; with "
+        "another preset nothing of it would be left"
+    )
+
+
+def survives_yaml(tmp_path, recipe):
     path = tmp_path / "recipe.yaml"
     path.write_text(to_yaml(recipe), encoding="utf-8")
     again = load_recipe(path)

@@ -1,0 +1,110 @@
+"""An estimate of what a recipe costs, in floating-point operations, without running anything.
+
+Forward passes are counted by torch's ``FlopCounterMode`` on the meta device (a multiplication and
+an addition are two operations; normalisation and activations are not counted). A backward pass
+costs twice its forward pass. Parts whose size the zoo decides (principal components and what
+learns them) are small beside the rest and are left out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from paramdiff.engine import Optimisation
+from paramdiff.experiment.parts import Parts
+from paramdiff.recipe import Recipe
+from paramdiff.scoring.cut import cut
+from paramdiff.tasks.description import TaskDescription
+from paramdiff.zoo.plan import plan_of
+from paramdiff.zoo.settings import CollectionSettings
+
+PFLOP = 1e15
+TRAINING = 3
+"""Forward passes that one update of a network costs."""
+GROUPS = 15
+"""About so many groups of parameter sets, as large as the generated one, are scored beside it."""
+
+
+@torch.no_grad()
+def estimate_cost(recipe: Recipe, description: TaskDescription, parts: Parts) -> dict[str, float]:
+    """Count the operations of every stage.
+
+    Args:
+        recipe: what would be run; its checkpoints are collected by training.
+        description: sizes of the task's data.
+        parts: the recipe's, the network among them.
+
+    Returns:
+        Stage to floating-point operations.
+    """
+    assert isinstance(recipe.collection, CollectionSettings) and parts.network is not None
+    example = torch.empty(2, *description.input_shape, device="meta")
+    whole = _operations(parts.network, example)
+    halves = cut(parts.network, parts.layout.names, example)
+    prefix = _operations(halves.prefix, example)
+    suffix = _operations(halves.suffix, *halves.prefix(example))
+    stages = _collection(recipe.collection, description, whole, prefix, suffix)
+    stages |= _generator(recipe, parts)
+    examples = description.num_validation + description.num_test
+    stages["evaluation"] = examples * (prefix + _num_scored(recipe) * suffix)
+    return stages
+
+
+def _collection(
+    settings: CollectionSettings,
+    description: TaskDescription,
+    whole: float,
+    prefix: float,
+    suffix: float,
+) -> dict[str, float]:
+    """Pre-training and fine-tuning; frozen layers in front of the selection run forward only."""
+    trunks = settings.num_runs if settings.independent_runs else 1
+    plan = plan_of(settings, description.num_train)
+    updates = sum(run.steps[-1] for run in plan.runs if run.steps)
+    tuned = updates * settings.fine_tuning.batch_size * (prefix + TRAINING * suffix)
+    if settings.pretraining is None:
+        return {"collection": tuned}
+    passed = TRAINING * description.num_train + description.num_validation
+    trained = trunks * settings.pretraining.epochs * passed * whole
+    return {"pre-training": trained, "collection": tuned}
+
+
+def _generator(recipe: Recipe, parts: Parts) -> dict[str, float]:
+    """Codec and denoiser: their training and their use."""
+    if parts.codec is None or recipe.codec.kind == "linear":
+        return {}
+    vectors = torch.empty(2, parts.codec.length, device="meta")
+    encoding = _operations(parts.codec.encode, vectors)
+    decoding = _operations(parts.codec.decode, parts.codec.encode(vectors))
+    generation, diffusion = recipe.generation, recipe.diffusion
+    stages = {"codec": TRAINING * (encoding + decoding) * _examples(recipe.codec.training)}
+    sample = decoding
+    if parts.denoiser is not None and diffusion is not None:
+        latents = torch.empty(2, recipe.codec.latent_dim, device="meta")
+        timesteps = torch.zeros(2, dtype=torch.int64, device="meta")
+        step = _operations(parts.denoiser, latents, timesteps)
+        encoded = encoding if diffusion.latent_statistics == "batch" else 0.0
+        stages["denoiser"] = (TRAINING * step + encoded) * _examples(diffusion.training)
+        sample += generation.num_steps * step
+    return stages | {"generation": generation.num_samples * sample}
+
+
+def _num_scored(recipe: Recipe) -> int:
+    """How many parameter sets the evaluation scores, about."""
+    assert isinstance(recipe.collection, CollectionSettings)
+    originals, held_out = recipe.collection.num_checkpoints, recipe.collection.num_held_out
+    return 2 * originals + held_out + (1 + GROUPS) * recipe.generation.num_samples
+
+
+def _examples(training: Optimisation) -> int:
+    return (training.num_steps + training.extra_updates) * training.batch_size
+
+
+def _operations(function: Callable[..., Any], *inputs: Tensor) -> float:
+    """Operations per example of a function of two."""
+    with FlopCounterMode(display=False) as counter:
+        function(*inputs)
+    return counter.get_total_flops() / 2

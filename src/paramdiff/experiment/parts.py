@@ -1,0 +1,111 @@
+"""The parts that a recipe describes, at their sizes but without values (on the meta device)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.component import Component
+from paramdiff.diffusion.training import build_denoiser
+from paramdiff.errors import UserError
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.selection import select
+from paramdiff.parameters.space import padded
+from paramdiff.recipe import FolderSettings, Recipe
+from paramdiff.tasks.description import TaskDescription
+from paramdiff.zoo.files import read_checkpoint
+from paramdiff.zoo.folder import list_runs
+from paramdiff.zoo.zoo import check_num_originals
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run computes with.
+
+    Attributes:
+        network: the task's; None where checkpoints come from a folder.
+        state_dict: of the network, or of the folder's first checkpoint.
+        layout: of the selected tensors.
+        codec: None where principal components of the zoo are the codec.
+        denoiser: None where there is none, or the zoo decides its size.
+    """
+
+    network: nn.Module | None
+    state_dict: Mapping[str, Tensor]
+    layout: ParameterLayout
+    codec: ConvolutionalCodec | None
+    denoiser: Component | None
+
+    @property
+    def vector_length(self) -> int:
+        """What the codec reads."""
+        return padded(self.layout.num_parameters)
+
+
+def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
+    """Build every part whose size is known before there is a zoo.
+
+    Args:
+        recipe: what would be run.
+        description: of the recipe's task.
+
+    Returns:
+        The parts, in evaluation mode.
+
+    Raises:
+        UserError: the network does not suit the task, a pattern matches nothing, the latent is too
+            large, or more checkpoints are learned from than there are.
+    """
+    if recipe.parameters.num_checkpoints is not None:
+        check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
+    network = None
+    if isinstance(recipe.collection, FolderSettings):
+        state_dict = read_checkpoint(list_runs(recipe.collection.path)[0][0])
+    else:
+        network = _untrained_network(description)
+        state_dict = network.state_dict()
+    layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))
+    codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
+    return Parts(network, state_dict, layout, codec, denoiser)
+
+
+def num_values(tensors: Iterable[Tensor]) -> int:
+    """Elements of the floating-point tensors among these."""
+    return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+
+
+def _num_originals(recipe: Recipe) -> int:
+    """The checkpoints of the zoo-to-be that are not held out."""
+    if not isinstance(recipe.collection, FolderSettings):
+        return recipe.collection.num_checkpoints
+    *learned, last = (len(files) for files in list_runs(recipe.collection.path))
+    return sum(learned) if learned else last - recipe.collection.num_held_out
+
+
+def _untrained_network(description: TaskDescription) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return description.build_network().eval()
+    except UserError:
+        raise
+    except (RuntimeError, NotImplementedError):  # it looks at values while it is built
+        return description.build_network().eval().to("meta")
+
+
+def _codec_and_denoiser(
+    recipe: Recipe, length: int
+) -> tuple[ConvolutionalCodec | None, Component | None]:
+    if recipe.codec.kind == "linear":
+        return None, None
+    with torch.device("meta"):
+        codec = ConvolutionalCodec(
+            length=length,
+            latent_dim=recipe.codec.latent_dim,
+            channels=recipe.codec.channels,
+            kernel_size=recipe.codec.kernel_size,
+        ).eval()
+        if recipe.diffusion is None:
+            return codec, None
+        return codec, build_denoiser(recipe.diffusion, recipe.codec.latent_dim).eval()

@@ -1,0 +1,38 @@
+"""The run file: YAML to an immutable, fully resolved ``Recipe``.
+
+A resolved recipe knows every part that it configures, and with them torch. The names load when
+first used, so that listing the shipped recipes (``paramdiff.recipe.listing``) needs none of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paramdiff.recipe.factors import first_difference
+    from paramdiff.recipe.recipe import (
+        FolderSettings,
+        Recipe,
+        load_factors,
+        load_recipe,
+        to_yaml,
+    )
+    from paramdiff.recipe.source import SHIPPED, shipped_recipes
+
+__all__ = [
+    "SHIPPED",
+    "FolderSettings",
+    "Recipe",
+    "first_difference",
+    "load_factors",
+    "load_recipe",
+    "shipped_recipes",
+    "to_yaml",
+]
+
+_ELSEWHERE = {"first_difference": "factors", "SHIPPED": "source", "shipped_recipes": "source"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'paramdiff.recipe' has no attribute {name!r}")
+    return getattr(import_module(f"paramdiff.recipe.{_ELSEWHERE.get(name, 'recipe')}"), name)

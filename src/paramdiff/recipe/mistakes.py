@@ -1,0 +1,59 @@
+"""What pydantic found wrong with a recipe, as one line that names the field."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+from paramdiff.settings import Settings
+
+_TAGS = ("linear", "convolutional", "mlp", "train", "folder")
+"""Kinds, which pydantic puts into the path of a field and nobody writes there."""
+
+
+def explain(error: Any, root: type[Settings]) -> str:
+    """One line on a validation error.
+
+    Args:
+        error: one of ``ValidationError.errors()``.
+        root: the settings class that was validated.
+
+    Returns:
+        The dotted path of the field and what is wrong with it; the nearest valid key where the key
+        is unknown.
+    """
+    path = ".".join(str(part) for part in error["loc"] if part not in _TAGS)
+    if error["type"] == "extra_forbidden":
+        valid = _fields_at(error["loc"][:-1], root)
+        near = difflib.get_close_matches(str(error["loc"][-1]), valid, n=1, cutoff=0.0)
+        return f"{path}: unknown key; the nearest valid one is {near[0]!r}"
+    if error["type"] == "missing":
+        return f"{path}: expected a value, found none"
+    if error["type"] == "value_error":
+        message = error["msg"].removeprefix("Value error, ")
+        return f"{path}.{message}" if path else message
+    return f"{path}: {error['msg'].lower()}, found {error['input']!r}"
+
+
+def _fields_at(location: Sequence[int | str], root: type[Settings]) -> list[str]:
+    """The valid keys of the settings class at a location of a validation error."""
+    kinds = [root]
+    for part in location:
+        tagged = [kind for kind in kinds if part in _kinds_of(kind)]
+        kinds = tagged or [
+            found
+            for kind in kinds
+            if part in kind.model_fields
+            for found in _settings_in(kind.model_fields[str(part)].annotation)
+        ]
+    return [name for kind in kinds for name in kind.model_fields]
+
+
+def _kinds_of(kind: type[Settings]) -> tuple:
+    return get_args(kind.model_fields["kind"].annotation) if "kind" in kind.model_fields else ()
+
+
+def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _settings_in(argument)

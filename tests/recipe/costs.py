@@ -1,0 +1,32 @@
+"""What every shipped recipe generates and costs: the table behind ``paramdiff recipes``.
+
+After a change of a recipe, a network or the estimate: ``python -m tests.recipe.costs`` from the
+repository's root writes the table again.
+"""
+
+import json
+
+from paramdiff.experiment.cost import PFLOP, estimate_cost
+from paramdiff.experiment.parts import build_parts
+from paramdiff.recipe import load_recipe, shipped_recipes
+from paramdiff.recipe.listing import COSTS
+from paramdiff.tasks.catalogue import describe_task
+
+
+def computed(name: str) -> list[float]:
+    """A recipe's number of generated parameters and its PFLOP, to three digits."""
+    recipe = load_recipe(name)
+    description = describe_task(recipe.task)
+    parts = build_parts(recipe, description)
+    operations = sum(estimate_cost(recipe, description, parts).values())
+    return [parts.layout.num_parameters, float(f"{operations / PFLOP:.3g}")]
+
+
+def rendered() -> str:
+    """The table, one recipe a line."""
+    lines = [f" {json.dumps(name)}: {computed(name)}" for name in shipped_recipes()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    COSTS.write_text(rendered(), encoding="utf-8")
