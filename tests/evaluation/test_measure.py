@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from paramdiff.evaluation.intervals import Bootstrap
-from paramdiff.evaluation.measure import Measurements, Scored
+from paramdiff.evaluation.measure import Measurements, Scored, Space
+from paramdiff.parameters.layout import ParameterLayout
 
 TEST_TRUTH = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
 VALIDATION_TRUTH = torch.tensor([0, 1, 2, 0])
@@ -18,32 +19,46 @@ def labels(truth, *wrong):
     return rows
 
 
-def scored(vectors, validation, test, source=None):
+LAYOUT = ParameterLayout.of({"a": torch.zeros(2)}, ["a"])
+ORIGINALS = [[0.0, 0.0], [3.0, 4.0], [6.0, 0.0]]
+
+
+def scored(vectors, validation, test, source=None, originals=ORIGINALS, **fields):
+    source = source if source is None else torch.tensor(source)
+    space = Space(torch.tensor(originals), LAYOUT)
     return Scored(
-        torch.tensor(vectors),
+        space.position(torch.tensor(vectors), source),
         labels(VALIDATION_TRUTH, *validation),
         labels(TEST_TRUTH, *test),
-        source if source is None else torch.tensor(source),
+        source,
+        **fields,
     )
 
 
 GROUPS = {
     # test accuracies 7/8, 6/8, 4/8; validation accuracies 2/4, 4/4, 3/4
-    "original": scored(
-        [[0.0, 0.0], [3.0, 4.0], [6.0, 0.0]],
-        [(0, 1), (), (2,)],
-        [(0,), (0, 1), (0, 1, 2, 3)],
-    ),
+    "original": scored(ORIGINALS, [(0, 1), (), (2,)], [(0,), (0, 1), (0, 1, 2, 3)], [0, 1, 2]),
     # test accuracies 8/8, 4/8; validation accuracies 1/4, 3/4
     "generated": scored([[0.0, 1.0], [6.0, 0.0]], [(0, 1, 2), (3,)], [(), (0, 1, 2, 3)], [0, 2]),
     "single": scored([[3.0, 0.0]], [()], [(0, 1)]),
     "bad": scored([[0.0, 0.0], [1.0, 0.0]], [(0,), (0,)], [range(8), range(8)]),
 }
-MEASURED = Measurements(GROUPS, VALIDATION_TRUTH, TEST_TRUTH, Bootstrap.over(8, seed=0))
+
+
+def measurements(groups, test_truth=TEST_TRUTH, validation_truth=VALIDATION_TRUTH):
+    bootstrap = Bootstrap.over(len(test_truth), seed=0)
+    return Measurements(groups, validation_truth, test_truth, bootstrap)
+
+
+def group_of(name, measured=None, independent_hold_out=False):
+    return (measured or MEASURED).group(name, independent_hold_out=independent_hold_out)
+
+
+MEASURED = measurements(GROUPS)
 
 
 def test_accuracy_statistics_by_hand():
-    accuracy = MEASURED.group("original").accuracy
+    accuracy = group_of("original").accuracy
     values = [7 / 8, 6 / 8, 4 / 8]
     mean = sum(values) / 3
     assert accuracy.mean == pytest.approx(mean)
@@ -53,45 +68,45 @@ def test_accuracy_statistics_by_hand():
 
 
 def test_similarities_by_hand():
-    original = MEASURED.group("original")
+    original = group_of("original")
     # to another original: 1/2 (second), 2/4 or 1/2 (first), 2/4 (second)
     assert original.max_similarity.mean == pytest.approx(0.5)
     assert original.pairwise_similarity == pytest.approx((1 / 2 + 1 / 4 + 2 / 4) / 3)
-    generated = MEASURED.group("generated")
+    generated = group_of("generated")
     # their sources left out: 0 to any, 1/2 to the second; with them 0 and 1
     assert generated.max_similarity.mean == pytest.approx((0 + 0.5) / 2)
     assert generated.max_similarity.std == pytest.approx(0.25)
     assert generated.max_similarity_with_source.mean == pytest.approx((0 + 1) / 2)
     assert (generated.max_similarity.min, generated.max_similarity.max) == (0, 0.5)
     assert generated.pairwise_similarity == 0
-    single = MEASURED.group("single")
+    single = group_of("single")
     assert single.max_similarity.mean == 1
     assert single.max_similarity_with_source is None
     assert single.pairwise_similarity is None
 
 
 def test_distances_by_hand():
-    original = MEASURED.group("original").min_distance  # each to another one: 5, 5, 5
+    original = group_of("original").min_distance  # each to another one: 5, 5, 5
     assert (original.min, original.mean, original.max) == pytest.approx((5, 5, 5))
-    generated = MEASURED.group("generated").min_distance
+    generated = group_of("generated").min_distance
     first = (3**2 + 3**2) ** 0.5  # to (3, 4); the source (0, 0) is left out
     assert (generated.min, generated.max) == pytest.approx((first, 5))
     assert generated.mean == pytest.approx((first + 5) / 2)
-    assert MEASURED.group("single").min_distance.mean == pytest.approx(3)
+    assert group_of("single").min_distance.mean == pytest.approx(3)
 
 
 def test_dispersion_by_hand():
-    assert MEASURED.group("original").dispersion == 1
+    assert group_of("original").dispersion == 1
     # variances 9 + 16/3 of the originals, 18 + 1/2 of the generated
-    assert MEASURED.group("generated").dispersion == pytest.approx((18.5 / (9 + 16 / 3)) ** 0.5)
-    assert MEASURED.group("single").dispersion is None
+    assert group_of("generated").dispersion == pytest.approx((18.5 / (9 + 16 / 3)) ** 0.5)
+    assert group_of("single").dispersion is None
     assert MEASURED.compare("generated", "original").reference_dispersion == 1
     assert MEASURED.compare("generated", "single").reference_dispersion is None
 
 
 def test_sizes():
-    assert [MEASURED.group(name).n for name in GROUPS] == [3, 2, 1, 2]
-    assert MEASURED.group("generated").data_used == "none"
+    assert [group_of(name).n for name in GROUPS] == [3, 2, 1, 2]
+    assert group_of("generated").data_used == "none"
 
 
 def test_a_difference_has_a_sign():
@@ -106,10 +121,10 @@ def test_a_difference_has_a_sign():
 
 def test_the_difference_of_the_same_predictions_is_certain():
     same = GROUPS | {"copy": GROUPS["single"]}
-    measured = Measurements(same, VALIDATION_TRUTH, TEST_TRUTH, Bootstrap.over(8, seed=0))
+    measured = measurements(same)
     comparison = measured.compare("copy", "single")
     assert comparison.difference == 0
-    assert comparison.ci95 == pytest.approx((0, 0), abs=1e-7)
+    assert comparison.ci95 == (0, 0)
 
 
 def test_the_best_is_chosen_on_validation_and_told_on_test():
@@ -119,18 +134,33 @@ def test_the_best_is_chosen_on_validation_and_told_on_test():
     assert (best.n, best.validation_accuracy, best.test_accuracy) == (2, 0.75, 0.5)
 
 
-def test_only_the_first_n_compete():
-    best = MEASURED.best_of("original", 1)
-    assert (best.n, best.validation_accuracy) == (1, 0.5)
-    assert best.test_accuracy == pytest.approx(0.875)
-    assert MEASURED.best_of("single", 3).n == 1
+def test_n_evenly_spaced_networks_compete():
+    """Validation accuracies 2/4, 4/4, 3/4: the middle one would win, were it among the two."""
+    best = MEASURED.best_of("original", 2)
+    assert (best.n, best.validation_accuracy, best.test_accuracy) == (2, 0.75, 0.5)
+
+
+@pytest.mark.parametrize("num", [2, 3, 7, 50, 51, 200, 300])
+def test_every_competitor_is_another_network(num):
+    """The one at the place asked for wins: each place is met by exactly one of n = num."""
+    validation, test = torch.zeros(1, dtype=torch.long), torch.zeros(num + 1, dtype=torch.long)
+    wrong = torch.eye(num, num + 1, dtype=torch.long)
+    for place in {0, num // 3, num - 1}:
+        predicted = torch.ones(num, 1, dtype=torch.long)
+        predicted[place] = 0
+        positions = GROUPS["single"].position
+        wrong_on_place = wrong.clone()
+        wrong_on_place[place] = 1
+        group = Scored(positions, predicted, wrong_on_place)
+        best = measurements({"g": group}, test, validation).best_of("g", num)
+        assert (best.validation_accuracy, best.test_accuracy) == (1, 0)
 
 
 def test_test_labels_select_nothing():
     """Whatever the test split's truth is, the same network is chosen."""
     for wrong in ((0, 1, 2), (4, 5, 6, 7), range(8)):
         truth = labels(TEST_TRUTH, wrong)[0]
-        measured = Measurements(GROUPS, VALIDATION_TRUTH, truth, Bootstrap.over(8, seed=0))
+        measured = measurements(GROUPS, truth)
         best = measured.best_of("original", 3)
         chosen = (GROUPS["original"].test_labels[1] == truth).float().mean()
         assert best.validation_accuracy == 1
@@ -138,26 +168,148 @@ def test_test_labels_select_nothing():
 
 
 def test_one_original_has_nothing_to_compare_with():
+    alone = [[0.0, 0.0]]
     groups = {
-        "original": scored([[0.0]], [()], [(0,)]),
-        "noised": scored([[1.0], [2.0]], [(), ()], [(0,), (1,)], [0, 0]),
+        "original": scored(alone, [()], [(0,)], [0], alone),
+        "noised": scored([[1.0, 0.0], [2.0, 0.0]], [(), ()], [(0,), (1,)], [0, 0], alone),
     }
-    measured = Measurements(groups, VALIDATION_TRUTH, TEST_TRUTH, Bootstrap.over(8, seed=0))
+    measured = measurements(groups)
     for name in groups:
-        group = measured.group(name)
+        group = group_of(name, measured)
         assert group.max_similarity is None
         assert group.min_distance is None
+        assert group.nearest_ratio is None
         assert group.dispersion is None
-    assert measured.group("noised").max_similarity_with_source.mean == pytest.approx(0.5)
+        assert group.dispersion_per_tensor is None
+        assert group.dispersion_in_components is None
+        assert group.effective_rank_ratio is None
+        assert group.copies is None
+    noised = group_of("noised", measured)
+    assert noised.max_similarity_with_source.mean == pytest.approx(0.5)
 
 
 def test_identical_errors_of_copies():
     """Predicted labels do not count, only whether they are wrong."""
     truth = torch.zeros(4, dtype=torch.long)
     one = torch.tensor([[1, 1, 0, 0]])
+    position = GROUPS["single"].position
+    groups = {"original": Scored(position, one, one), "generated": Scored(position, one, 2 * one)}
+    measured = measurements(groups, truth, truth)
+    assert group_of("generated", measured).max_similarity.mean == 1
+
+
+def test_nearest_ratios_and_copies_by_hand():
+    # (0, 1) is 1 and sqrt(18) from its nearest; without its source it has sqrt(18) and sqrt(37)
+    generated = group_of("generated")
+    assert generated.nearest_ratio == pytest.approx(((18 / 37) ** 0.5 + 5 / 6) / 2)
+    # half the originals' own distance is 2.5: 1 and 0 are nearer, their source counted
+    assert generated.copies == 1
+    assert group_of("single").copies == 0  # 3 away
+    assert group_of("bad").copies == 1
+    assert group_of("original").copies is None
+
+
+def test_spread_by_tensor_and_component_and_rank():
+    original = group_of("original")
+    assert original.dispersion_per_tensor == {"a": pytest.approx(1)}
+    assert original.dispersion_in_components == pytest.approx((1, 1))
+    assert original.effective_rank_ratio == pytest.approx(1)
+    single = group_of("single")
+    assert single.dispersion_per_tensor is None
+    assert single.dispersion_in_components is None
+    assert single.effective_rank_ratio is None
+
+
+def seeded(seeds):
+    fields = {"seeds": torch.tensor(seeds)}
+    wrong = [(), (0, 1, 2, 3), (0, 1), (0, 1)]
+    vectors = [[0.0, 1.0], [6.0, 0.0], [1.0, 1.0], [1.0, 3.0]]
+    group = scored(vectors, [()] * 4, wrong, **fields)
+    return measurements(GROUPS | {"generated": group}), torch.tensor(vectors)
+
+
+def test_each_generator_seed_has_its_numbers():
+    measured, vectors = seeded([3, 3, 8, 8])
+    found = measured.of_seeds("generated", vectors, torch.tensor(ORIGINALS))
+    assert list(found) == ["3", "8"]
+    assert [one.n for one in found.values()] == [2, 2]
+    assert [one.accuracy for one in found.values()] == pytest.approx([0.75, 0.75])
+    expected = [(18.5 / (9 + 16 / 3)) ** 0.5, (2 / (9 + 16 / 3)) ** 0.5]
+    assert [one.dispersion for one in found.values()] == pytest.approx(expected)
+    assert [one.pairwise_similarity for one in found.values()] == [0, 1]
+
+
+@pytest.mark.parametrize("seeds", [None, [4, 4, 4, 4]])
+def test_one_generator_seed_is_not_told_apart(seeds):
+    if seeds is None:
+        assert MEASURED.of_seeds("generated", torch.zeros(2, 2), torch.tensor(ORIGINALS)) is None
+    else:
+        measured, vectors = seeded(seeds)
+        assert measured.of_seeds("generated", vectors, torch.tensor(ORIGINALS)) is None
+
+
+def test_intervals_are_wider_by_what_differs_between_seeds():
+    """Ten networks, of which one seed's are right and the other's are wrong."""
+    test = [()] * 5 + [range(8)] * 5
+    vectors = [[float(number), 0.0] for number in range(10)]
+    widths = []
+    for seeds in (None, torch.arange(10) // 5):
+        group = scored(vectors, [()] * 10, test, seeds=seeds)
+        low, high = group_of("g", measurements(GROUPS | {"g": group})).accuracy.ci95
+        widths.append(high - low)
+    assert widths[0] < 0.75 and widths[1] == 1
+
+
+def cloud(num, seed, scale=1.0):
+    return scale * torch.randn(num, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def compared(generated, held_out, num_held_out=60, **kwargs):
+    """Three groups in the plane whose test errors say nothing (all alike)."""
+    originals = cloud(60, 1)
+    space = Space(originals, LAYOUT)
+
+    def group(vectors, source=None):
+        right = TEST_TRUTH.expand(len(vectors), -1)
+        right_too = VALIDATION_TRUTH.expand(len(vectors), -1)
+        return Scored(space.position(vectors, source), right_too, right, source)
+
     groups = {
-        "original": Scored(torch.zeros(1, 2), one, one),
-        "generated": Scored(torch.ones(1, 2), one, 2 * one),
+        "original": group(originals, torch.arange(60)),
+        "generated": group(generated),
+        "held_out": group(held_out[:num_held_out]),
     }
-    measured = Measurements(groups, truth, truth, Bootstrap.over(4, seed=0))
-    assert measured.group("generated").max_similarity.mean == 1
+    measured = measurements(groups)
+    return {name: group_of(name, measured, **kwargs) for name in groups}
+
+
+def test_data_copying_is_tested_against_independent_held_out_networks_only():
+    found = compared(cloud(70, 2), cloud(60, 3), independent_hold_out=True)
+    assert found["original"].z_u is None and found["held_out"].z_u is None
+    tested = found["generated"].z_u
+    assert (tested.n, tested.n_held_out) == (50, 50)
+    assert abs(tested.parameters) < 3.5
+    assert tested.behaviour == 0  # all errors are alike: nothing but ties
+    assert compared(cloud(70, 2), cloud(60, 3))["generated"].z_u is None
+
+
+def test_copies_are_told_by_the_data_copying_test():
+    copies = cloud(60, 1).repeat(2, 1)
+    found = compared(copies, cloud(60, 3), independent_hold_out=True)["generated"]
+    assert found.z_u.parameters < -6
+    assert found.copies == 1
+
+
+@pytest.mark.parametrize(("num_generated", "num_held_out"), [(9, 60), (60, 9), (1, 60)])
+def test_too_few_networks_are_not_tested(num_generated, num_held_out):
+    found = compared(
+        cloud(num_generated, 2), cloud(60, 3), num_held_out, independent_hold_out=True
+    )
+    assert found["generated"].z_u is None
+
+
+def test_a_group_without_spread_cannot_be_rescaled():
+    same = cloud(1, 2).repeat(20, 1)
+    found = compared(same, cloud(60, 3), independent_hold_out=True)["generated"]
+    assert found.dispersion == 0
+    assert found.z_u.parameters is None

@@ -112,10 +112,10 @@ def test_the_budget_is_in_bytes(tmp_path):
         assert (mapped.shape, mapped.dtype) == ((3, 5), dtype)
 
 
-@pytest.mark.parametrize(("held_out", "is_single"), [((3, 4), True), ((0,), False)])
-def test_a_single_trajectory_is_one_run_of_originals(tmp_path, held_out, is_single):
+@pytest.mark.parametrize(("held_out", "num_runs"), [((3, 4), 1), ((0,), 2)])
+def test_the_originals_runs_are_counted(tmp_path, held_out, num_runs):
     written(tmp_path / "zoo", held_out=held_out)  # checkpoints 0 to 2 are run 0, the others run 1
-    assert Zoo.load(tmp_path / "zoo").is_single_trajectory == is_single
+    assert Zoo.load(tmp_path / "zoo").num_runs == num_runs
 
 
 def test_a_changed_checkpoint_is_detected(tmp_path):

@@ -192,6 +192,12 @@ def evaluate(
         int, typer.Option(min=0, help="Originals of the tail to hold out.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of baselines and intervals.")] = 0,
+    recalibrate_batchnorm: Annotated[
+        bool,
+        typer.Option(
+            "--recalibrate-batchnorm", help="Also score with BatchNorm statistics estimated anew."
+        ),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
@@ -206,6 +212,7 @@ def evaluate(
             patterns=tuple(select or ["*"]),
             num_held_out=num_held_out,
             seed=seed,
+            recalibrate=recalibrate_batchnorm,
             device=device,
             report=report,
         )

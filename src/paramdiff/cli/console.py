@@ -57,8 +57,8 @@ def progress_bars() -> Iterator[Stages]:
 def show_evaluation(evaluation: "Evaluation") -> None:
     """Print the table of groups, the verdict and the warnings."""
     table = Table(title=escape(evaluation.title), title_justify="left")
-    table.add_column("group")
-    for heading in ("n", "accuracy %", "95% interval", "max similarity", "spread"):
+    table.add_column("group", no_wrap=True)
+    for heading in ("n", "accuracy %", "95% interval", "similarity", "spread"):
         table.add_column(heading, justify="right")
     for name, group in evaluation.groups.items():
         accuracy, similarity, spread = group.accuracy, group.max_similarity, group.dispersion

@@ -4,180 +4,128 @@ The originals, the generated networks and every baseline are scored on the same 
 validation split selects, the test split is scored once.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from paramdiff.engine import seeded_generator
-from paramdiff.errors import UserError
-from paramdiff.evaluation.baselines import BASELINES, Construction, gaussian
-from paramdiff.evaluation.intervals import Bootstrap
-from paramdiff.evaluation.measure import Measurements, Scored
-from paramdiff.evaluation.schema import Evaluation, Reconstruction
+from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.evaluation.cautions import cautions
+from paramdiff.evaluation.ensembles import (
+    MEMBERS,
+    Ensembles,
+    chosen_members,
+    compare_ensembles,
+    score_ensembles,
+)
+from paramdiff.evaluation.examine import Examined, Progress, examine
+from paramdiff.evaluation.frontier import MEASURES, frontier
+from paramdiff.evaluation.measure import Measurements
+from paramdiff.evaluation.recalibration import recalibration
+from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction, Trajectory
+from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.similarity import similarity_matrix
-from paramdiff.evaluation.spread import dispersion, nearest_original
+from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.verdict import judge
-from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
-from paramdiff.settings import Settings
-
-Score = Callable[[Tensor], Tensor]
-"""Raw vectors ``[M, P]`` to predicted labels ``[M, V + E]``: validation first, then test."""
 
 HEAT_MAP_ROWS = 100
 SHOWN_NETWORKS, SHOWN_COORDINATES = 4, 64
 
 
-class EvaluationSettings(Settings):
-    """How groups are compared."""
-
-    seed: int = Field(0, ge=0, description="of the baselines' and the bootstrap's draws")
-    num_trajectories: int = Field(
-        3, ge=0, description="generated networks whose reverse process is scored (Figure 5b)"
-    )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is evaluated; all vectors raw.
-
-    Attributes:
-        layout: where each tensor lies in a vector.
-        originals: ``[N, P]``.
-        held_out: ``[H, P]``; ``H`` may be 0.
-        generated: ``[M, P]``.
-        reconstructed: ``[N, P]``, the codec's reconstruction of each original, where there is one.
-        hold_out: how the held-out checkpoints were chosen.
-        single_trajectory: whether all originals come from one run.
-        title: what was run.
-        facts: what was run, label to value.
-    """
-
-    layout: ParameterLayout
-    originals: Tensor
-    held_out: Tensor
-    generated: Tensor
-    reconstructed: Tensor | None
-    hold_out: str
-    single_trajectory: bool
-    title: str
-    facts: dict[str, str]
-
-
 def evaluate(
     subject: Subject,
-    score: Score,
-    validation_truth: Tensor,
-    test_truth: Tensor,
+    behaviour: Behaviour,
     settings: EvaluationSettings,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
     """Measure every group.
 
     Args:
         subject: originals, generated networks and where they come from.
-        score: predicts the labels of validation and test examples.
-        validation_truth: ``[V]``.
-        test_truth: ``[E]``.
-        settings: seeds.
-        progress: told how many parameter sets are scored, and how many there are.
+        behaviour: predicts the labels of validation and test examples.
+        settings: seeds, and what is optional.
+        progress: told how many parameter sets are scored, and about how many there are.
 
     Returns:
         The numbers (without costs), and the arrays that figures draw.
 
     Raises:
-        UserError: a network's predictions have the wrong length.
+        UserError: a network's parameters or predictions are not finite, or predictions have the
+            wrong length.
     """
-    normalisation = fit_normalisation(subject.originals, subject.layout, "tensor")
-    constructions = _constructions(subject, normalisation, settings.seed)
-    num_validation = len(validation_truth)
-    scored: dict[str, Scored] = {}
-    total = sum(len(construction.vectors) for construction in constructions.values())
-    for name, construction in constructions.items():
-        if not torch.isfinite(construction.vectors).all():
-            raise UserError(f"group {name!r}: the parameters hold NaN or infinite values")
-        labels = score(normalisation.invert(construction.vectors))
-        if labels.shape[1] != num_validation + len(test_truth):
-            raise UserError(
-                f"group {name!r}: expected {num_validation + len(test_truth)} predictions per "
-                f"network, found {labels.shape[1]}"
-            )
-        scored[name] = Scored(
-            construction.vectors,
-            labels[:, :num_validation],
-            labels[:, num_validation:],
-            construction.source,
-        )
-        progress(sum(len(group.vectors) for group in scored.values()), total)
-    bootstrap = Bootstrap.over(len(test_truth), seed=settings.seed)
-    measured = Measurements(scored, validation_truth, test_truth, bootstrap)
-    groups = {name: measured.group(name) for name in scored}
-    comparisons = [measured.compare("generated", n) for n in scored if n != "generated"]
+    examined = examine(subject, behaviour, settings.seed, progress)
+    measured, sequence = examined.measured, examined.sequence
+    is_single = subject.num_runs == 1 and (sequence is None or sequence.is_trajectory)
+    groups = _groups(examined, is_single)
+    comparisons = [measured.compare("generated", name) for name in groups if name != "generated"]
+    frontiers = {measure: frontier(groups, measure) for measure in MEASURES}
+    ensembles = _ensembles(examined, behaviour, settings.seed)
+    warnings = cautions(
+        groups,
+        hold_out=subject.hold_out,
+        single_trajectory=is_single,
+        num_test=len(behaviour.test_truth),
+        num_classes=int(behaviour.test_truth.max()) + 1,
+        is_deterministic=behaviour.is_deterministic,
+    )
     count = min(len(subject.generated), len(subject.originals))
+    best_of_n = {
+        name: measured.best_of(name, count)
+        for name in groups
+        if groups[name].n >= count > 1 and name != "reconstructed"
+    }
     evaluation = Evaluation(
         title=subject.title,
-        facts=subject.facts | _left_out(len(subject.originals)),
-        num_test=len(test_truth),
-        num_validation=num_validation,
+        facts=subject.facts | examined.left_out,
+        num_test=len(behaviour.test_truth),
+        num_validation=len(behaviour.validation_truth),
         hold_out=subject.hold_out,
-        single_trajectory=subject.single_trajectory,
+        single_trajectory=is_single,
+        trajectory=None if sequence is None else Trajectory(**asdict(sequence)),
         groups=groups,
         comparisons=tuple(comparisons),
-        best_of_n={
-            name: measured.best_of(name, count)
-            for name in scored
-            if len(scored[name].vectors) >= count > 1 and name != "reconstructed"
-        },
+        frontier=frontiers,
+        best_of_n=best_of_n,
+        ensembles={name: group.scores for name, group in ensembles.items()},
+        ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
+        ood=behaviour.out_of_distribution,
+        recalibration=recalibration(examined, behaviour),
         reconstruction=_reconstruction(measured),
-        verdict=judge(
-            groups, comparisons, subject.hold_out, subject.single_trajectory, len(test_truth)
+        verdict=judge(groups, comparisons, frontiers, best_of_n).model_copy(
+            update={"warnings": warnings}
         ),
         cost={},
     )
-    return evaluation, _arrays(measured)
+    arrays = _arrays(examined)
+    for name, group in ensembles.items():
+        arrays[f"reliability/{name}"] = group.reliability
+    return evaluation, arrays
 
 
-def _constructions(
-    subject: Subject, normalisation: Normalisation, seed: int
-) -> dict[str, Construction]:
-    """Every group's vectors, normalised per tensor, in the report's order."""
-
-    def normalised(vectors: Tensor) -> Tensor:
-        return normalisation.apply(vectors.float())
-
-    originals, generated = normalised(subject.originals), normalised(subject.generated)
-    groups = {"original": Construction(originals), "generated": Construction(generated)}
-    if len(subject.held_out):
-        groups["held_out"] = Construction(normalised(subject.held_out))
-    if subject.reconstructed is not None:
-        groups["reconstructed"] = Construction(normalised(subject.reconstructed))
-    baselines = list(BASELINES)
-    spread = dispersion(generated, originals)
-    if spread is not None:  # the fair opponent: a Gaussian that spreads exactly as widely
-        matched = gaussian(spread, f"gaussian@{round(spread, 2)}")
-        if matched.name not in {baseline.name for baseline in baselines}:
-            baselines.append(matched)
-    for baseline in baselines:
-        if len(originals) < baseline.min_originals:
-            continue
-        generator = seeded_generator(seed, baseline.name)
-        groups[baseline.name] = baseline.build(
-            originals, subject.layout, len(generated), generator
-        )
+def _groups(examined: Examined, is_single_trajectory: bool) -> dict[str, Group]:
+    measured, kept = examined.measured, examined.kept
+    groups = {
+        name: measured.group(name, independent_hold_out=not is_single_trajectory)
+        for name in measured.scored
+    }
+    of_seeds = measured.of_seeds("generated", kept["generated"].vectors, kept["original"].vectors)
+    groups["generated"] = groups["generated"].model_copy(update={"seeds": of_seeds})
     return groups
 
 
-def _left_out(num_originals: int) -> dict[str, str]:
-    """The baselines for which the zoo is too small, as a fact for the report."""
-    names = [
-        f"{baseline.name} (needs {baseline.min_originals} checkpoints)"
-        for baseline in BASELINES
-        if baseline.min_originals > num_originals
-    ]
-    return {"Left out": ", ".join(names)} if names else {}
+def _ensembles(examined: Examined, behaviour: Behaviour, seed: int) -> dict[str, Ensembles]:
+    """Ensembles of the groups that a user would choose from; none without probabilities."""
+    found: dict[str, Ensembles] = {}
+    if behaviour.probabilities is None:
+        return found
+    for name in MEMBERS:
+        if name in examined.kept:
+            raw = examined.kept[name].raw
+            rows = chosen_members(len(raw), seeded_generator(seed, name))
+            probabilities = behaviour.probabilities(raw[rows])
+            found[name] = score_ensembles(probabilities, behaviour.test_truth)
+    return found
 
 
 def _reconstruction(measured: Measurements) -> Reconstruction | None:
@@ -189,19 +137,18 @@ def _reconstruction(measured: Measurements) -> Reconstruction | None:
     )
     return Reconstruction(
         similarity_with_source=float(own.mean()),
-        dispersion=dispersion(
-            measured.scored["reconstructed"].vectors, measured.scored["original"].vectors
-        ),
+        dispersion=measured.scored["reconstructed"].position.dispersion,
         accuracy_difference=float(comparison),
     )
 
 
-def _arrays(measured: Measurements) -> dict[str, Tensor]:
+def _arrays(examined: Examined) -> dict[str, Tensor]:
     """What the figures draw; see ``schema.ARRAYS``."""
+    measured = examined.measured
     arrays = {"truth": measured.test_truth}
     for name, scored in measured.scored.items():
         arrays[f"labels/{name}"] = scored.test_labels
-        arrays[f"accuracy/{name}"] = measured.accuracies(name)
+        arrays[f"accuracy/{name}"] = measured.accuracies(name).float()
         similarities = measured.maximum_similarities(name)
         if similarities is not None:
             arrays[f"max_similarity/{name}"] = similarities
@@ -209,10 +156,10 @@ def _arrays(measured: Measurements) -> dict[str, Tensor]:
     wrong = torch.cat([originals, measured.wrong("generated")[:HEAT_MAP_ROWS]])
     arrays["similarity"] = similarity_matrix(wrong, wrong)
     arrays["similarity_num_original"] = torch.tensor([len(originals)])
-    generated = measured.scored["generated"].vectors[:SHOWN_NETWORKS]
-    zoo = measured.scored["original"].vectors
-    count = min(SHOWN_COORDINATES, zoo.shape[1])
-    coordinates = torch.linspace(0, zoo.shape[1] - 1, count).long()
+    generated = examined.kept["generated"].vectors[:SHOWN_NETWORKS]
+    zoo = examined.kept["original"].vectors
+    coordinates = torch.linspace(0, zoo.shape[1] - 1, min(SHOWN_COORDINATES, zoo.shape[1])).long()
+    nearest = measured.scored["generated"].position.near_any.index[:SHOWN_NETWORKS]
     arrays["parameters/generated"] = generated[:, coordinates]
-    arrays["parameters/nearest"] = zoo[nearest_original(generated, zoo)][:, coordinates]
+    arrays["parameters/nearest"] = zoo[nearest][:, coordinates]
     return arrays

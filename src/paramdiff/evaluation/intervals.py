@@ -2,8 +2,16 @@
 
 Both are samples: other test examples and other networks of the same kind would give other numbers.
 Groups share their draws of examples, so that the difference between two groups is paired on them.
+Networks of several generator seeds are drawn seed first, then within the seed.
+
+Percentile intervals of few seeds that differ much are too short: at 95% they cover 79% for three
+seeds and 89% for six where nothing else varies.
+
+Draws are counts, and sums of counts are exact: where all networks of two groups predict alike,
+every draw of their difference is 0, not a rounding error that would pass for a difference.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,11 +26,11 @@ class Bootstrap:
     """Shared draws of test examples.
 
     Attributes:
-        example_weights: ``[draws, E]``; how often each example was drawn, divided by ``E``.
+        example_counts: ``[draws, E]``; how often each example was drawn.
         seed: of the draws of networks.
     """
 
-    example_weights: Tensor
+    example_counts: Tensor
     seed: int
 
     @classmethod
@@ -38,21 +46,31 @@ class Bootstrap:
             The shared draws.
         """
         generator = torch.Generator().manual_seed(seed)
-        return cls(_weights(num_draws, num_examples, generator), seed)
+        return cls(_counts(num_draws, num_examples, generator), seed)
 
-    def means(self, correct: Tensor, stream: int = 0) -> Tensor:
-        """Resampled mean accuracies of a group.
+    def means(self, values: Tensor, stream: int = 0, seeds: Tensor | None = None) -> Tensor:
+        """Resampled means of a group.
 
         Args:
-            correct: ``[M, E]`` indicators of correct predictions.
+            values: ``[M, E]``, such as indicators of correct predictions.
             stream: distinguishes groups, so that their draws of networks are independent.
+            seeds: ``[M]`` the generator seed of each network, where there are several.
 
         Returns:
-            ``[draws]``.
+            ``[draws]`` float64.
         """
         generator = torch.Generator().manual_seed((self.seed + 1) * 1_000_003 + stream)
-        networks = _weights(len(self.example_weights), len(correct), generator)
-        return ((networks @ correct.float()) * self.example_weights).sum(1)
+        num_draws, num_examples = self.example_counts.shape
+        if seeds is not None and len(seeds.unique()) > 1:
+            networks = _counts_by_seed(num_draws, seeds, generator)
+        else:
+            networks = _counts(num_draws, len(values), generator)
+        sums = ((networks @ values.float()) * self.example_counts).sum(1, dtype=torch.float64)
+        return sums / (networks[0].sum(dtype=torch.float64) * num_examples)
+
+    def of_examples(self, values: Tensor) -> Tensor:
+        """Resampled means ``[draws]`` over the examples alone, of values ``[E]``."""
+        return (self.example_counts * values).sum(1, dtype=torch.float64) / len(values)
 
 
 def percentile_interval(draws: Tensor, level: float = LEVEL) -> tuple[float, float]:
@@ -62,7 +80,22 @@ def percentile_interval(draws: Tensor, level: float = LEVEL) -> tuple[float, flo
     return float(low), float(high)
 
 
-def _weights(num_draws: int, size: int, generator: torch.Generator) -> Tensor:
+def _counts(num_draws: int, size: int, generator: torch.Generator) -> Tensor:
     picks = torch.randint(size, (num_draws, size), generator=generator)
-    counts = torch.zeros(num_draws, size).scatter_add_(1, picks, torch.ones(num_draws, size))
-    return counts / size
+    return torch.zeros(num_draws, size).scatter_add_(1, picks, torch.ones(num_draws, size))
+
+
+def _counts_by_seed(num_draws: int, seeds: Tensor, generator: torch.Generator) -> Tensor:
+    """Counts ``[draws, M]``: as many seeds as there are, drawn anew, and networks within each.
+
+    Every seed counts alike: the networks of a smaller one are counted several times.
+    """
+    members = [(seeds == seed).nonzero()[:, 0] for seed in seeds.unique()]
+    common = math.lcm(*map(len, members))
+    counts = torch.zeros(num_draws, len(seeds))
+    for _ in members:
+        pick = torch.randint(len(members), (num_draws, 1), generator=generator)
+        for number, rows in enumerate(members):
+            drawn = _counts(num_draws, len(rows), generator) * (common // len(rows))
+            counts[:, rows] += (pick == number) * drawn
+    return counts

@@ -1,19 +1,96 @@
 """Predictions and vectors of the groups to the numbers of ``evaluation.json``."""
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from paramdiff.evaluation.baselines.construction import DataUsed
+from paramdiff.evaluation.copying import (
+    FEWEST_COMPARED,
+    NUM_COMPARED,
+    rescaled,
+    share_of_copies,
+    z_u,
+)
+from paramdiff.evaluation.distance import Nearness, nearness
 from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
-from paramdiff.evaluation.schema import Accuracy, BestOfN, Comparison, Distance, Group, Summary
+from paramdiff.evaluation.schema import (
+    Accuracy,
+    BestOfN,
+    Comparison,
+    DataCopying,
+    Distance,
+    Group,
+    OfSeed,
+    Summary,
+)
 from paramdiff.evaluation.similarity import (
     maximum_similarity,
     pairwise_similarity,
     wrong_predictions,
 )
-from paramdiff.evaluation.spread import dispersion, nearest_distance
+from paramdiff.evaluation.spread import (
+    dispersion,
+    dispersion_in_components,
+    dispersion_per_tensor,
+    effective_rank_ratio,
+    principal_components,
+)
+from paramdiff.parameters.layout import ParameterLayout
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a group's vectors lie relative to the originals; the vectors themselves are not kept.
+
+    Attributes:
+        near: distances to the originals, the own source excluded.
+        near_any: the same with the own source.
+        near_rescaled: distance ``[M]`` to the nearest original of the group stretched to
+            dispersion 1; None without spread.
+    """
+
+    near: Nearness
+    near_any: Nearness
+    near_rescaled: Tensor | None
+    dispersion: float | None
+    dispersion_per_tensor: dict[str, float | None] | None
+    dispersion_in_components: tuple[float, ...] | None
+    effective_rank_ratio: float | None
+
+
+class Space:
+    """The originals' place in parameter space, against which every group is measured.
+
+    Args:
+        originals: ``[N, P]``, normalised per tensor.
+        layout: where each tensor lies.
+    """
+
+    def __init__(self, originals: Tensor, layout: ParameterLayout) -> None:
+        self._originals, self._layout = originals, layout
+        self._components = principal_components(originals)
+
+    def position(self, vectors: Tensor, source: Tensor | None) -> Position:
+        """Measure one group's vectors ``[M, P]``; ``source`` ``[M]`` as in ``Scored``."""
+        spread = dispersion(vectors, self._originals)
+        near = nearness(vectors, self._originals, source)
+        return Position(
+            near=near,
+            near_any=near if source is None else nearness(vectors, self._originals),
+            near_rescaled=nearness(rescaled(vectors, spread), self._originals).nearest
+            if spread
+            else None,
+            dispersion=spread,
+            dispersion_per_tensor=None
+            if spread is None
+            else dispersion_per_tensor(vectors, self._originals, self._layout),
+            dispersion_in_components=dispersion_in_components(
+                vectors, self._originals, self._components
+            ),
+            effective_rank_ratio=effective_rank_ratio(vectors, self._originals),
+        )
 
 
 @dataclass(frozen=True)
@@ -21,18 +98,21 @@ class Scored:
     """A group of parameter sets with their predictions.
 
     Attributes:
-        vectors: ``[M, P]``, normalised per tensor.
+        position: where its vectors lie.
         validation_labels: predicted, ``[M, V]``.
         test_labels: predicted, ``[M, E]``.
-        source: ``[M]`` index of the original that each was made from, where there is one.
+        source: ``[M]`` index of the original that each was made from, where there is one; an
+            original's own index.
+        seeds: ``[M]`` the generator seed of each, where there are several.
         data_used: what the construction looked at beside the parameters.
     """
 
-    vectors: Tensor
+    position: Position
     validation_labels: Tensor
     test_labels: Tensor
     source: Tensor | None = None
-    data_used: Literal["none", "inputs", "labels"] = "none"
+    seeds: Tensor | None = None
+    data_used: DataUsed = "none"
 
 
 @dataclass(frozen=True)
@@ -57,40 +137,66 @@ class Measurements:
         return wrong_predictions(self.scored[name].test_labels, self.test_truth)
 
     def accuracies(self, name: str) -> Tensor:
-        """Test accuracy ``[M]``."""
-        return 1 - self.wrong(name).mean(1)
+        """Test accuracy ``[M]`` float64."""
+        return 1 - self.wrong(name).mean(1, dtype=torch.float64)
 
     def maximum_similarities(self, name: str, *, with_source: bool = False) -> Tensor | None:
         """Maximum similarity ``[M]`` to the originals; None where no original is left."""
-        source = None if with_source else self._excluded(name)
+        source = None if with_source else self.scored[name].source
         values = maximum_similarity(self.wrong(name), self.wrong("original"), source)
         return values if torch.isfinite(values).all() else None
 
-    def group(self, name: str) -> Group:
-        """All numbers of one group."""
-        scored = self.scored[name]
-        distances = nearest_distance(
-            scored.vectors, self.scored["original"].vectors, self._excluded(name)
-        )
-        has_source = scored.source is not None
+    def group(self, name: str, *, independent_hold_out: bool) -> Group:
+        """All numbers of one group.
+
+        Args:
+            name: the group's.
+            independent_hold_out: whether held-out networks are independent of the originals, so
+                that the data-copying test means something.
+
+        Returns:
+            The numbers.
+        """
+        scored, position = self.scored[name], self.scored[name].position
+        nearest, ratio = position.near.nearest, position.near.ratio
+        has_source = scored.source is not None and name != "original"
+        own_neighbours = self.scored["original"].position.near.nearest
         return Group(
-            n=len(scored.vectors),
+            n=len(scored.test_labels),
             accuracy=self._accuracy(name),
             max_similarity=_summary(self.maximum_similarities(name)),
             max_similarity_with_source=_summary(self.maximum_similarities(name, with_source=True))
             if has_source
             else None,
             pairwise_similarity=pairwise_similarity(self.wrong(name)),
-            min_distance=Distance(
-                mean=float(distances.mean()),
-                min=float(distances.min()),
-                max=float(distances.max()),
-            )
-            if torch.isfinite(distances).all()
-            else None,
-            dispersion=dispersion(scored.vectors, self.scored["original"].vectors),
+            min_distance=_distance(nearest),
+            nearest_ratio=float(ratio.mean()) if torch.isfinite(ratio).all() else None,
+            copies=None
+            if name == "original"
+            else share_of_copies(position.near_any.nearest, own_neighbours),
+            dispersion=position.dispersion,
+            dispersion_per_tensor=position.dispersion_per_tensor,
+            dispersion_in_components=position.dispersion_in_components,
+            effective_rank_ratio=position.effective_rank_ratio,
+            z_u=self._data_copying(name) if independent_hold_out else None,
             data_used=scored.data_used,
         )
+
+    def of_seeds(self, name: str, vectors: Tensor, originals: Tensor) -> dict[str, OfSeed] | None:
+        """Numbers by generator seed of a group with vectors ``[M, P]``; None for a single seed."""
+        seeds = self.scored[name].seeds
+        if seeds is None or len(seeds.unique()) < 2:
+            return None
+        found = {}
+        for seed in seeds.unique().tolist():
+            rows = seeds == seed
+            found[str(seed)] = OfSeed(
+                n=int(rows.sum()),
+                accuracy=float(self.accuracies(name)[rows].mean()),
+                dispersion=dispersion(vectors[rows], originals),
+                pairwise_similarity=pairwise_similarity(self.wrong(name)[rows]),
+            )
+        return found
 
     def compare(self, name: str, reference: str) -> Comparison:
         """The paired difference of mean accuracies, ``name`` minus ``reference``."""
@@ -99,37 +205,59 @@ class Measurements:
         return Comparison(
             group=name,
             reference=reference,
-            reference_dispersion=dispersion(
-                self.scored[reference].vectors, self.scored["original"].vectors
-            ),
+            reference_dispersion=self.scored[reference].position.dispersion,
             difference=float(difference),
             ci95=percentile_interval(draws),
         )
 
     def best_of(self, name: str, n: int) -> BestOfN:
-        """The best of the first ``n`` on validation data, scored once on test data."""
+        """The best of ``n`` on validation data, scored once on test data.
+
+        Of a group with more networks, ``n`` evenly spaced ones compete: the first ones of several
+        generator seeds, or of a training run, would not stand for the group.
+        """
         scored = self.scored[name]
-        validation = (scored.validation_labels[:n] == self.validation_truth).float().mean(1)
+        rows = torch.linspace(0, len(scored.test_labels) - 1, n).long()
+        labels = scored.validation_labels[rows]
+        validation = (labels == self.validation_truth).float().mean(1)
         best = int(validation.argmax())
         return BestOfN(
-            n=min(n, len(validation)),
+            n=n,
             validation_accuracy=float(validation[best]),
-            test_accuracy=float(self.accuracies(name)[best]),
+            test_accuracy=float(self.accuracies(name)[rows[best]]),
         )
 
-    def _excluded(self, name: str) -> Tensor | None:
-        if name == "original":
-            return torch.arange(len(self.scored[name].vectors))
-        return self.scored[name].source
+    def _data_copying(self, name: str) -> DataCopying | None:
+        held_out, group = self.scored.get("held_out"), self.scored[name]
+        if held_out is None or name in ("held_out", "original"):
+            return None
+        rows = _spread_rows(len(group.test_labels))
+        others = _spread_rows(len(held_out.test_labels))
+        if min(len(rows), len(others)) < FEWEST_COMPARED:
+            return None
+        similarity = self.maximum_similarities(name, with_source=True)
+        similarity_held_out = self.maximum_similarities("held_out")
+        assert similarity is not None and similarity_held_out is not None
+        rescaled_group = group.position.near_rescaled
+        return DataCopying(
+            n=len(rows),
+            n_held_out=len(others),
+            behaviour=z_u(1 - similarity[rows], 1 - similarity_held_out[others]),
+            parameters=None
+            if rescaled_group is None
+            else z_u(rescaled_group[rows], held_out.position.near.nearest[others]),
+        )
 
     def _means(self, name: str) -> Tensor:
         if name not in self._draws:
             stream = list(self.scored).index(name)
-            self._draws[name] = self.bootstrap.means(1 - self.wrong(name), stream)
+            self._draws[name] = self.bootstrap.means(
+                1 - self.wrong(name), stream, self.scored[name].seeds
+            )
         return self._draws[name]
 
     def _accuracy(self, name: str) -> Accuracy:
-        values = self.accuracies(name).double()
+        values = self.accuracies(name)
         return Accuracy(
             mean=float(values.mean()),
             std=float(values.std(correction=0)),
@@ -138,6 +266,17 @@ class Measurements:
             median=float(values.quantile(0.5)),
             ci95=percentile_interval(self._means(name)),
         )
+
+
+def _spread_rows(num: int) -> Tensor:
+    """At most 50 rows, evenly spaced."""
+    return torch.linspace(0, num - 1, min(num, NUM_COMPARED)).long()
+
+
+def _distance(nearest: Tensor) -> Distance | None:
+    if not torch.isfinite(nearest).all():
+        return None
+    return Distance(mean=float(nearest.mean()), min=float(nearest.min()), max=float(nearest.max()))
 
 
 def _summary(values: Tensor | None) -> Summary | None:

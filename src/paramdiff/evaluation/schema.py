@@ -22,6 +22,7 @@ ARRAYS = {
     "similarity_num_original": "[1] how many rows of `similarity` are originals",
     "parameters/generated": "[4, 64] normalised values of four generated networks",
     "parameters/nearest": "[4, 64] the same coordinates of each one's nearest original",
+    "reliability/GROUP": "[2, bins] mean confidence and accuracy of the largest ensemble, by bin",
     "losses/codec": "[steps] training loss",
     "losses/denoiser": "[steps] training loss",
     "trajectory/timestep": "[S] diffusion timesteps, from noise (first) to 0 (last)",
@@ -59,6 +60,26 @@ class Distance(Settings):
     max: float
 
 
+class DataCopying(Settings):
+    """``Z_U`` of Meehan et al. (2020) against held-out runs; far below 0 means copying."""
+
+    n: int = Field(description="networks of the group")
+    n_held_out: int
+    behaviour: float = Field(description="distance is 1 - IoU of wrong predictions")
+    parameters: float | None = Field(
+        description="L2 distance, the group rescaled to dispersion 1; null without spread"
+    )
+
+
+class OfSeed(Settings):
+    """The networks of one generator seed."""
+
+    n: int
+    accuracy: float
+    dispersion: float | None
+    pairwise_similarity: float | None
+
+
 class Group(Settings):
     """One way to make parameter sets, and how good and how new they are."""
 
@@ -72,7 +93,27 @@ class Group(Settings):
         description="mean IoU within the group; null for n=1"
     )
     min_distance: Distance | None
+    nearest_ratio: float | None = Field(
+        description="mean of nearest over second-nearest distance to an original; 0 for copies"
+    )
+    copies: float | None = Field(
+        description="share that is nearer to an original than half the originals' median distance "
+        "to their own nearest neighbour"
+    )
     dispersion: float | None = Field(description="spread relative to the originals'; null for n=1")
+    dispersion_per_tensor: dict[str, float | None] | None
+    dispersion_in_components: tuple[float, ...] | None = Field(
+        description="along the originals' first principal components, largest first"
+    )
+    effective_rank_ratio: float | None = Field(
+        description="directions in which the group varies, over those of equally many originals"
+    )
+    z_u: DataCopying | None = Field(
+        description="null without held-out runs: on one trajectory the rule of holding out decides"
+    )
+    seeds: dict[str, OfSeed] | None = Field(
+        None, description="by generator seed, where there are several"
+    )
     data_used: Literal["none", "inputs", "labels"]
 
 
@@ -86,12 +127,79 @@ class Comparison(Settings):
     ci95: Pair
 
 
+class FrontierPoint(Settings):
+    """A free alternative that no other one beats at its similarity."""
+
+    group: str
+    similarity: float
+    accuracy: float
+
+
+class Frontier(Settings):
+    """The best accuracy that any free alternative reaches with at most a given similarity."""
+
+    points: tuple[FrontierPoint, ...] = Field(description="from least to most similar")
+    at: float | None = Field(description="the generated networks' similarity")
+    reference: str | None = Field(
+        description="the best free alternative that is at most as similar; null where none is"
+    )
+
+
 class BestOfN(Settings):
     """The best of ``n`` parameter sets on validation data, scored once on test data."""
 
     n: int
     validation_accuracy: float
     test_accuracy: float
+
+
+class EnsembleScore(Settings):
+    """Mean class probabilities of ``members`` networks: averages over disjoint ensembles."""
+
+    members: int
+    num_ensembles: int
+    accuracy: float
+    nll: float = Field(description="negative log-likelihood in nats")
+    ece: float = Field(description="expected calibration error, 15 bins")
+    brier: float = Field(description="sum over classes of squared errors")
+    ood_auroc: float | None = Field(
+        description="telling test from out-of-distribution inputs by the largest probability"
+    )
+
+
+class EnsembleComparison(Settings):
+    """Ensembles of generated networks minus those of ``reference``, paired on examples."""
+
+    members: int
+    reference: str
+    accuracy: float
+    accuracy_ci95: Pair
+    nll: float
+    nll_ci95: Pair
+
+
+class OutOfDistribution(Settings):
+    """Inputs that belong to no class."""
+
+    description: str
+    num_examples: int
+
+
+class Recalibration(Settings):
+    """Accuracy of a group's first networks with BatchNorm statistics estimated anew."""
+
+    n: int
+    before: float
+    after: float
+    difference: float
+    ci95: Pair
+
+
+class Trajectory(Settings):
+    """Whether successive originals are near each other."""
+
+    step_ratio: float = Field(description="successive distance over typical distance")
+    p_value: float
 
 
 class Reconstruction(Settings):
@@ -108,8 +216,8 @@ class Verdict(Settings):
     headline: str
     reference: str | None = Field(
         None,
-        description="the free alternative that decided: the best that spreads as widely as the "
-        "generated networks and is as unlike the originals; null where there is none",
+        description="the free alternative that decided: on one of the frontiers the best that is "
+        "as unlike the originals, or each other; null where there is none",
     )
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -136,9 +244,17 @@ class Evaluation(Settings):
         description="held-out checkpoints are a separate run, the trajectory's tail, or absent"
     )
     single_trajectory: bool
+    trajectory: Trajectory | None = Field(description="null for fewer than 8 originals")
     groups: dict[str, Group]
     comparisons: tuple[Comparison, ...]
+    frontier: dict[Literal["max_similarity", "pairwise_similarity"], Frontier]
     best_of_n: dict[str, BestOfN] = Field(description="group name to its best of equally many")
+    ensembles: dict[str, tuple[EnsembleScore, ...]] = Field(
+        description="group name to its ensembles of 1, 2, 5, 10, 30; empty without probabilities"
+    )
+    ensemble_comparisons: tuple[EnsembleComparison, ...]
+    ood: OutOfDistribution | None
+    recalibration: dict[str, Recalibration] = Field(description="empty where it was not asked for")
     reconstruction: Reconstruction | None
     verdict: Verdict
     cost: dict[str, Cost]

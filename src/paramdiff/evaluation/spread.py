@@ -1,4 +1,4 @@
-"""How widely a group spreads and how far it lies from the originals, in parameter space.
+"""How widely a group spreads, in parameter space.
 
 All vectors here are normalised per tensor (method.md 2.2) whatever the codec uses, so that no
 tensor counts more because its values are larger.
@@ -6,6 +6,11 @@ tensor counts more because its values are larger.
 
 import torch
 from torch import Tensor
+
+from paramdiff.parameters.layout import ParameterLayout
+
+NUM_COMPONENTS = 10
+"""Principal components in which spread is told one by one."""
 
 
 def total_variance(vectors: Tensor) -> float:
@@ -30,29 +35,67 @@ def dispersion(vectors: Tensor, originals: Tensor) -> float | None:
     return (total_variance(vectors) / reference) ** 0.5 if reference > 0 else None
 
 
-def nearest_distance(vectors: Tensor, originals: Tensor, source: Tensor | None = None) -> Tensor:
-    """L2 distance of each vector to the nearest original.
+def dispersion_per_tensor(
+    vectors: Tensor, originals: Tensor, layout: ParameterLayout
+) -> dict[str, float | None]:
+    """``dispersion`` of each tensor by itself."""
+    return {
+        slot.name: dispersion(
+            vectors[:, slot.start : slot.stop], originals[:, slot.start : slot.stop]
+        )
+        for slot in layout.slots
+    }
 
-    Args:
-        vectors: ``[M, P]``.
-        originals: ``[N, P]``.
-        source: ``[M]`` original to leave out for each vector.
 
-    Returns:
-        ``[M]``; infinite where leaving out the source leaves nothing.
+def principal_components(originals: Tensor) -> Tensor:
+    """The directions ``[C, P]`` in which the originals ``[N, P]`` vary most, at most ten.
+
+    Directions that hold less than a millionth of the first one's variance are left out.
     """
-    return _distances(vectors, originals, source).min(1).values
+    if len(originals) < 2:
+        return torch.zeros(0, originals.shape[1])
+    centred = originals.double() - originals.double().mean(0)
+    variances, coefficients = torch.linalg.eigh(centred @ centred.T)
+    variances, coefficients = variances.flip(0), coefficients.flip(1)
+    count = int((variances > 1e-6 * variances[0].clamp(min=1e-300)).sum())
+    count = min(count, NUM_COMPONENTS, len(originals) - 1)
+    directions = coefficients[:, :count].T @ centred / variances[:count, None].sqrt()
+    return directions.float()
 
 
-def nearest_original(vectors: Tensor, originals: Tensor) -> Tensor:
-    """The index ``[M]`` of the original nearest to each vector."""
-    return _distances(vectors, originals, None).min(1).indices
+def dispersion_in_components(
+    vectors: Tensor, originals: Tensor, components: Tensor
+) -> tuple[float, ...] | None:
+    """``dispersion`` along each of the originals' principal components ``[C, P]``."""
+    if len(vectors) < 2 or not len(components):
+        return None
+    centre = originals.mean(0)  # products with what is far from 0 would lose small spreads
+    own, reference = (
+        ((group - centre) @ components.T).double().std(0) for group in (vectors, originals)
+    )
+    return tuple(map(float, own / reference))
 
 
-def _distances(vectors: Tensor, originals: Tensor, source: Tensor | None) -> Tensor:
-    # the matrix-product shortcut would lose the small distances that reveal copies
-    exact = "donot_use_mm_for_euclid_dist"
-    matrix = torch.cdist(vectors.float(), originals.float(), compute_mode=exact)
-    if source is not None:
-        matrix[torch.arange(len(matrix)), source] = torch.inf
-    return matrix
+def effective_rank(vectors: Tensor) -> float | None:
+    """Number of directions in which a group ``[M, P]`` varies (Roy and Vetterli 2007).
+
+    The exponential of the entropy of the covariance's eigenvalues, scaled to sum to 1; None where
+    nothing varies.
+    """
+    if len(vectors) < 2:
+        return None
+    centred = vectors.double() - vectors.double().mean(0)
+    variances = torch.linalg.eigvalsh(centred @ centred.T).clamp(min=0)
+    if not float(variances.sum()):
+        return None
+    return float(torch.special.entr(variances / variances.sum()).sum().exp())
+
+
+def effective_rank_ratio(vectors: Tensor, originals: Tensor) -> float | None:
+    """Effective rank of a group over that of equally many originals, both evenly spaced."""
+    count = min(len(vectors), len(originals))
+    own, reference = (
+        effective_rank(group[torch.linspace(0, len(group) - 1, count).long()])
+        for group in (vectors, originals)
+    )
+    return None if own is None or reference is None else own / reference

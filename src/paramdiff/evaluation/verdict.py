@@ -1,128 +1,139 @@
 """What follows from the numbers, in words; only paired differences decide."""
 
-from paramdiff.evaluation.schema import Comparison, Group, Verdict
+from collections.abc import Mapping
+
+from paramdiff.evaluation.frontier import Measure
+from paramdiff.evaluation.phrases import in_words, kind_in_words
+from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
 
 LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
-SAME_DISPERSION = 0.05
-"""Two groups are compared as equally spread when their dispersions differ by at most this."""
-SAME_SIMILARITY = 0.005
-"""An alternative may be this much more similar to the originals and still count as equally new."""
+"""Outside of these the generated networks spread unlike the originals, and the report warns."""
+NEGLIGIBLE = 0.0005
+"""A difference of less than 0.05 points is none, however sure it is: pairing on thousands of test
+examples makes differences sure that nobody would choose by."""
+FEWEST_ERRORS = 50
+COPIERS = 0.5
+"""The share of copies above which a generator is called a copier."""
+COPYING = -3.0
+"""``Z_U`` below which generated networks are nearer to the originals than fresh ones are."""
 
-MADE_WITH_TRAINING = ("original", "held_out", "generated", "reconstructed")
-NAMES = {
-    "original": "the originals",
-    "held_out": "the held-out checkpoints",
-    "generated": "the generated networks",
-    "reconstructed": "the codec's reconstructions",
-    "average@all": "the average of all checkpoints",
-    "interpolation": "interpolations between pairs of checkpoints",
+_LIKE: dict[Measure, str] = {
+    "max_similarity": "as unlike the originals",
+    "pairwise_similarity": "as unlike each other",
 }
-_FAMILIES = {
-    "gaussian": "a per-coordinate Gaussian at {} times the checkpoints' spread",
-    "average": "averages of {} checkpoints",
-    "swag": "SWAG samples at scale {}",
-    "noise": "checkpoints with added noise of {} times each tensor's spread",
-}
-
-
-def in_words(name: str) -> str:
-    """A group's name as a phrase."""
-    if name in NAMES:
-        return NAMES[name]
-    family, _, strength = name.partition("@")
-    return _FAMILIES.get(family, name).format(strength)
-
-
-def _family(name: str) -> str:
-    """A group's kind as a short phrase for the headline."""
-    return {
-        "gaussian": "a fitted Gaussian",
-        "noise": "noised checkpoints",
-        "swag": "SWAG samples",
-    }.get(name.partition("@")[0], in_words(name))
-
-
-def _headline(comparison: Comparison, other: str) -> str:
-    words = relation(comparison)
-    ending = ", and no better" if words == "as good as" else ""
-    return f"{words.capitalize()} {other}{ending}."
 
 
 def relation(comparison: Comparison) -> str:
-    """``better than``, ``worse than`` or ``as good as``, by whether the interval excludes 0."""
+    """``better than`` or ``worse than`` where the interval excludes 0, else ``as good as``."""
     low, high = comparison.ci95
+    if abs(comparison.difference) < NEGLIGIBLE:
+        return "as good as"
     return "better than" if low > 0 else "worse than" if high < 0 else "as good as"
 
 
 def judge(
     groups: dict[str, Group],
     comparisons: list[Comparison],
-    hold_out: str,
-    single_trajectory: bool,
-    num_test: int,
+    frontiers: Mapping[Measure, Frontier],
+    best_of_n: dict[str, BestOfN],
 ) -> Verdict:
     """Write the verdict.
 
     Args:
         groups: every group's numbers, ``original`` and ``generated`` among them.
         comparisons: paired differences of ``generated`` to others.
-        hold_out: how held-out checkpoints were chosen.
-        single_trajectory: whether all originals come from one run.
-        num_test: test examples.
+        frontiers: the best free alternatives, by either similarity.
+        best_of_n: what is best on validation data.
 
     Returns:
-        A headline, sentences and warnings.
+        A headline and sentences; warnings are added by ``cautions``.
     """
     by_reference = {comparison.reference: comparison for comparison in comparisons}
-    decisive = _decisive(groups, comparisons)
-    if decisive is None:
-        headline = _headline(by_reference["original"], in_words("original"))
-        sentences = ["No free alternative spreads as widely and is as new."]
-    else:
-        headline = _headline(decisive, f"{_family(decisive.reference)} of equal spread")
-        sentences = [
-            f"The generated networks are {_clause(decisive)}, the best free alternative that "
-            "spreads as widely and is as new."
-        ]
+    against = {
+        measure: by_reference[found.reference]
+        for measure, found in frontiers.items()
+        if found.reference is not None
+    }
+    # what decides is the frontier on which the generated networks do worst
+    decisive = min(against.values(), key=_order, default=None)
+    sentences = [_of_frontier(measure, frontiers[measure], against) for measure in frontiers]
     sentences.append(f"They are {_clause(by_reference['original'])}.")
     average = by_reference.get("average@all")
-    if average is not None:
+    if average is not None and average not in against.values():
         sentences.append(f"They are {_clause(average)}: one network, made for free.")
-    sentences += _novelty(groups)
+    sentences += _with_labels(groups, best_of_n) + _novelty(groups)
     return Verdict(
-        headline=headline,
+        headline=_headline(groups["generated"], decisive, by_reference["original"], against),
         reference=None if decisive is None else decisive.reference,
         sentences=tuple(sentences),
-        warnings=tuple(_warnings(groups, hold_out, single_trajectory, num_test)),
+        warnings=(),
     )
 
 
-def _decisive(groups: dict[str, Group], comparisons: list[Comparison]) -> Comparison | None:
-    """The comparison to the best free group of equal dispersion that is at least as new.
+def _order(comparison: Comparison) -> tuple[int, float]:
+    rank = ("worse than", "as good as", "better than").index(relation(comparison))
+    return rank, comparison.difference
 
-    Without the second condition, copies of the originals with a whisper of noise would decide.
-    """
-    generated = groups["generated"]
-    if generated.dispersion is None or generated.max_similarity is None:
-        return None
-    highest = generated.max_similarity.mean + SAME_SIMILARITY
-    candidates = [
-        comparison
-        for comparison in comparisons
-        if comparison.reference not in MADE_WITH_TRAINING
-        and comparison.reference_dispersion is not None
-        and abs(comparison.reference_dispersion - generated.dispersion) <= SAME_DISPERSION
-        and (similarity := groups[comparison.reference].max_similarity) is not None
-        and similarity.mean <= highest
+
+def _headline(
+    generated: Group,
+    decisive: Comparison | None,
+    to_originals: Comparison,
+    against: Mapping[Measure, Comparison],
+) -> str:
+    if generated.copies is not None and generated.copies > COPIERS:
+        return "Copies of the originals: nothing new was made."
+    if decisive is None:
+        words = relation(to_originals).capitalize()
+        return f"{words} the originals; no free alternative is as dissimilar."
+    outcomes = {relation(comparison) for comparison in against.values()}
+    other = kind_in_words(decisive.reference)
+    if outcomes == {"better than"}:
+        headline = "Better than every free alternative that is as new"
+    elif outcomes == {"worse than"}:
+        headline = f"Worse than {other}"
+    elif outcomes == {"as good as"}:
+        headline = f"As good as {other}, and no better"
+    else:  # above, at or below, depending on the similarity that one asks for
+        headline = f"No better than {other}"
+    if generated.dispersion is not None and generated.dispersion < LOWEST_DISPERSION:
+        headline += f", at {generated.dispersion:.2f} of the originals' spread"
+    return f"{headline}."
+
+
+def _of_frontier(
+    measure: Measure, frontier: Frontier, against: Mapping[Measure, Comparison]
+) -> str:
+    if measure in against:
+        return (
+            f"Of the free alternatives that are {_LIKE[measure]}, the best is "
+            f"{in_words(against[measure].reference)}: the generated networks are "
+            f"{relation(against[measure])} that ({points(against[measure])})."
+        )
+    if frontier.at is None:
+        return f"Whether a free alternative is {_LIKE[measure]} cannot be said here."
+    return (
+        f"No free alternative is {_LIKE[measure]} as the generated networks, so there is none to "
+        "compare them with on that scale."
+    )
+
+
+def _with_labels(groups: dict[str, Group], best_of_n: dict[str, BestOfN]) -> list[str]:
+    """What labelled validation data adds: the answer for who wants one good network."""
+    soup = groups.get("greedy_soup")
+    if soup is None or "generated" not in best_of_n or "original" not in best_of_n:
+        return []
+    own, original = best_of_n["generated"], best_of_n["original"]
+    return [
+        f"With labels to choose by, the best of {own.n} generated networks reaches "
+        f"{100 * own.test_accuracy:.1f}% on test data, the best of {original.n} originals "
+        f"{100 * original.test_accuracy:.1f}%, a greedy soup of the originals "
+        f"{100 * soup.accuracy.mean:.1f}%."
     ]
-    return min(candidates, key=lambda comparison: comparison.difference, default=None)
 
 
-def _clause(comparison: Comparison) -> str:
-    return f"{relation(comparison)} {in_words(comparison.reference)} ({_points(comparison)})"
-
-
-def _points(comparison: Comparison) -> str:
+def points(comparison: Comparison) -> str:
+    """A difference with its interval, in points of accuracy."""
     low, high = (100 * bound for bound in comparison.ci95)
     return (
         f"{100 * comparison.difference:+.2f} points of accuracy, "
@@ -130,48 +141,46 @@ def _points(comparison: Comparison) -> str:
     )
 
 
+def _clause(comparison: Comparison) -> str:
+    return f"{relation(comparison)} {in_words(comparison.reference)} ({points(comparison)})"
+
+
 def _novelty(groups: dict[str, Group]) -> list[str]:
-    generated, original = groups["generated"], groups["original"]
-    if generated.max_similarity is None or original.max_similarity is None:
-        return []
-    return [
-        f"The errors of a generated network overlap by {generated.max_similarity.mean:.2f} with "
-        f"those of its nearest original; an original's by {original.max_similarity.mean:.2f} with "
-        "its nearest other original (1 is identical)."
-    ]
-
-
-def _warnings(
-    groups: dict[str, Group], hold_out: str, single_trajectory: bool, num_test: int
-) -> list[str]:
-    generated, original = groups["generated"], groups["original"]
-    warnings = []
-    spread = generated.dispersion
-    if spread is None:
-        warnings.append("The spread of the generated networks cannot be measured here.")
-    elif spread < LOWEST_DISPERSION:
-        warnings.append(
-            f"The generated networks spread only {spread:.2f} times as widely as the originals "
-            "(collapse): accuracy alone would reward this."
+    generated, original, held_out = (
+        groups["generated"],
+        groups["original"],
+        groups.get("held_out"),
+    )
+    sentences = []
+    if generated.copies is not None and generated.copies > 0:
+        count = round(generated.copies * generated.n)
+        sentences.append(
+            f"{count} of {generated.n} generated networks lie so near to an original that they "
+            "are copies of it."
         )
-    elif spread > HIGHEST_DISPERSION:
-        warnings.append(
-            f"The generated networks spread {spread:.2f} times as widely as the originals."
-        )
-    if single_trajectory:
-        tail = (
-            " The held-out checkpoints are the tail of that run, not independent ones."
-            if hold_out == "tail"
+    if generated.max_similarity is not None and original.max_similarity is not None:
+        fresh = (
+            f", a held-out network's by {held_out.max_similarity.mean:.2f}"
+            if held_out is not None and held_out.max_similarity is not None
             else ""
         )
-        warnings.append(
-            "All originals come from one training run, so novelty beyond interpolating along it "
-            f"cannot be shown.{tail}"
+        sentences.append(
+            f"The errors of a generated network overlap by {generated.max_similarity.mean:.2f} "
+            "with those of its nearest original; an original's by "
+            f"{original.max_similarity.mean:.2f} with its nearest other original{fresh} (1 is "
+            "identical)."
         )
-    errors = (1 - original.accuracy.median) * num_test
-    if errors < 50:
-        warnings.append(
-            f"The median original makes only {errors:.0f} errors on {num_test} test examples; "
-            "similarities rest on few examples."
+    if generated.z_u is not None:
+        smallest = min(
+            z for z in (generated.z_u.behaviour, generated.z_u.parameters) if z is not None
         )
-    return warnings
+        outcome = (
+            "nearer to the originals than networks of a held-out training run are, which is what "
+            "copying looks like"
+            if smallest < COPYING
+            else "no nearer to the originals than networks of a held-out training run are"
+        )
+        sentences.append(
+            f"Generated networks lie {outcome} (data-copying test, Z = {smallest:.1f})."
+        )
+    return sentences

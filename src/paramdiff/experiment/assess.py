@@ -1,59 +1,103 @@
 """Score and compare: a zoo and generated networks to ``evaluation.json`` and its arrays."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from paramdiff.artefacts import write_json, write_tensors
-from paramdiff.codec.codec import Codec, Statistics
 from paramdiff.codec.training import decode_all, encode_all
-from paramdiff.evaluation.evaluate import Score
-from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
+from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.evaluation.schema import (
+    ARRAYS_FILE,
+    EVALUATION_FILE,
+    Evaluation,
+    OutOfDistribution,
+)
+from paramdiff.evaluation.subject import LatentSpace
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.scoring.inputs import join
+from paramdiff.scoring.recalibrate import Recalibrator
 from paramdiff.scoring.score import Scorer
-from paramdiff.tasks.task import Task
+from paramdiff.tasks.task import Task, seeded_network
 from paramdiff.zoo.zoo import Zoo
 
+NUM_RECALIBRATION_INPUTS = 2000
 TRAJECTORY_STATES = 50
 
 
-def build_score(task: Task, zoo: Zoo, device: torch.device) -> Score:
-    """A function from raw vectors ``[M, P]`` to labels of the validation and test examples."""
-    inputs = join(task.validation.inputs, task.test.inputs)
-    scorer = Scorer(task.build_network(), zoo.base, zoo.layout.names, inputs, device=device)
-
-    def score(vectors: Tensor) -> Tensor:
-        return scorer.predict([zoo.layout.unflatten(vector) for vector in vectors])
-
-    return score
-
-
-def reconstruct(
-    space: ParameterSpace, codec: Codec, vectors: Tensor, statistics: Statistics
-) -> Tensor:
-    """Each original encoded and decoded, without noise.
+def build_behaviour(
+    task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
+) -> Behaviour:
+    """How raw vectors ``[M, P]`` behave on the task's examples.
 
     Args:
-        space: raw to normalised values.
-        codec: encodes under running statistics.
-        vectors: the originals' normalised vectors ``[N, length]``.
-        statistics: of the decoder's normalisation layers.
+        task: data and network.
+        zoo: the base checkpoint and the layout of a vector.
+        device: where to compute.
+        recalibrate: whether to answer with BatchNorm statistics estimated anew, too.
 
     Returns:
-        Raw vectors ``[N, P]``.
+        Functions for labels, probabilities and recalibrated labels.
+
+    Raises:
+        UserError: the base checkpoint is not the network's, or has no BatchNorm to recalibrate.
     """
-    latents = encode_all(codec.to("cpu"), vectors)
-    return space.denormalise(decode_all(codec, latents, statistics))
+    network, names, test = task.build_network(), zoo.layout.names, task.test.inputs
+
+    def sets(vectors: Tensor) -> list[dict[str, Tensor]]:
+        return [zoo.layout.unflatten(vector) for vector in vectors]
+
+    examples = join(task.validation.inputs, test)
+    scorer = Scorer(network, zoo.base, names, examples, device=device)
+    foreign = task.out_of_distribution
+    unsure = Scorer(
+        network,
+        zoo.base,
+        names,
+        test if foreign is None else join(test, foreign.inputs),
+        device=device,
+    )
+    recalibrator = None
+    if recalibrate:
+        training = task.train.inputs[:NUM_RECALIBRATION_INPUTS]
+        recalibrator = Recalibrator(network, zoo.base, training, test, device=device)
+    return Behaviour(
+        validation_truth=task.validation.labels,
+        test_truth=task.test.labels,
+        labels=lambda vectors: scorer.predict(sets(vectors)),
+        probabilities=lambda vectors: unsure.probabilities(sets(vectors)),
+        out_of_distribution=None
+        if foreign is None
+        else OutOfDistribution(description=foreign.description, num_examples=len(foreign.inputs)),
+        recalibrated_labels=None
+        if recalibrator is None
+        else lambda vectors: recalibrator.predict(sets(vectors)),
+        is_deterministic=scorer.is_deterministic,
+    )
+
+
+def untrained_vectors(task: Task, layout: ParameterLayout) -> Callable[[int], Tensor]:
+    """A function from a seed to the raw vector ``[P]`` of a freshly initialised network."""
+    return lambda seed: layout.flatten(seeded_network(task, seed).state_dict(), "initial")
+
+
+def latent_space(pipeline: ParameterDiffusionPipeline) -> LatentSpace:
+    """The pipeline's maps between raw vectors and latents, without noise, on the CPU."""
+    space, codec = pipeline.parameter_space.to("cpu"), pipeline.codec.to("cpu")
+    return LatentSpace(
+        encode=lambda vectors: encode_all(codec, space.normalise(vectors)),
+        decode=lambda latents: space.denormalise(
+            decode_all(codec, latents, pipeline.config.statistics)
+        ),
+    )
 
 
 def score_trajectory(
     pipeline: ParameterDiffusionPipeline,
-    score: Score,
-    test_truth: Tensor,
+    behaviour: Behaviour,
     seeds: list[int],
     num_steps: int,
 ) -> dict[str, Tensor]:
@@ -61,8 +105,7 @@ def score_trajectory(
 
     Args:
         pipeline: what generates.
-        score: see ``build_score``.
-        test_truth: ``[E]``.
+        behaviour: predicts labels.
         seeds: whose reverse process is followed.
         num_steps: of the reverse process.
 
@@ -72,8 +115,9 @@ def score_trajectory(
     every = max(1, num_steps // TRAJECTORY_STATES)
     trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every)
     states = trajectory.states.nan_to_num(0.0)
-    labels = score(states.flatten(0, 1))[:, -len(test_truth) :]
-    accuracy = (labels == test_truth).float().mean(1).view(states.shape[:2])
+    truth = behaviour.test_truth
+    labels = behaviour.labels(states.flatten(0, 1))[:, -len(truth) :]
+    accuracy = (labels == truth).float().mean(1).view(states.shape[:2])
     return {"trajectory/timestep": trajectory.timesteps, "trajectory/accuracy": accuracy.T}
 
 

@@ -3,6 +3,7 @@
 RUN/
   recipe.yaml  zoo/  pipeline/  generated/  evaluation.json  arrays.safetensors  report.html
   log.jsonl            losses, seconds and peak memory of each stage
+  seeds/1/             recipe.yaml, pipeline/, generated/ and log.jsonl of a further generator seed
   .partial-state/      unfinished work; gone when the run is complete
 """
 
@@ -10,6 +11,7 @@ import json
 import resource
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from paramdiff.recipe import Recipe, first_difference, to_yaml
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo": ("zoo", ("seed", "task", "collection", "parameters.select")),
     "parameter space": ("pipeline/parameter_space", ("parameters",)),
-    "codec": ("pipeline/codec", ("codec",)),
+    "codec": ("pipeline/codec", ("codec", "seeds.0")),
     "denoiser": ("pipeline/denoiser", ("diffusion",)),
     "generation": ("generated", ("generation",)),
 }
@@ -34,13 +36,24 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of one run."""
+    """Paths of one run.
+
+    Attributes:
+        root: the folder.
+        zoo_root: the run whose zoo this one shares, where it is a further generator seed's.
+    """
 
     root: Path
+    zoo_root: Path | None = None
 
     def artefact(self, stage: str) -> Path:
         """Where a stage's artefact lies."""
-        return self.root / STAGES[stage][0]
+        root = self.zoo_root or self.root if stage == "zoo" else self.root
+        return root / STAGES[stage][0]
+
+    def of_generator(self, seed: int) -> "RunFolder":
+        """The folder of a further generator seed."""
+        return RunFolder(self.root / "seeds" / str(seed), self.root)
 
     @property
     def pipeline(self) -> Path:
@@ -165,15 +178,6 @@ class RunFolder:
         lines = [json.dumps(record, allow_nan=False) for record in [*records, new]]
         write_text(self.root / "log.jsonl", "\n".join(lines) + "\n")
 
-    def costs(self) -> dict[str, Cost]:
-        """Seconds and peak memory of every finished stage."""
-        return {
-            record["stage"]: Cost(
-                seconds=record["seconds"], peak_memory_mb=record["peak_memory_mb"]
-            )
-            for record in self.log()
-        }
-
     def losses(self, stage: str) -> list[float]:
         """The training losses of a stage."""
         return next((r["losses"] for r in self.log() if r["stage"] == stage), [])
@@ -181,6 +185,21 @@ class RunFolder:
     def finish(self) -> None:
         """Remove unfinished work."""
         remove(self.state)
+
+
+def total_costs(folders: Sequence[RunFolder]) -> dict[str, Cost]:
+    """Seconds and peak memory of every finished stage, over all generator seeds."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    for folder in folders:
+        for record in folder.log():
+            records.setdefault(record["stage"], []).append(record)
+    return {
+        stage: Cost(
+            seconds=round(sum(record["seconds"] for record in found), 3),
+            peak_memory_mb=max(record["peak_memory_mb"] for record in found),
+        )
+        for stage, found in records.items()
+    }
 
 
 def peak_memory() -> float:
@@ -200,5 +219,8 @@ def _load(path: Path) -> Any:
 
 def _get(content: Any, path: str) -> Any:
     for key in path.split("."):
-        content = content.get(key) if isinstance(content, dict) else None
+        if isinstance(content, list):
+            content = content[int(key)]
+        else:
+            content = content.get(key) if isinstance(content, dict) else None
     return content

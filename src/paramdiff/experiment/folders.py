@@ -6,9 +6,16 @@ from pathlib import Path
 from paramdiff.artefacts import written_aside
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.evaluate import EvaluationSettings, Subject, evaluate
+from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import Cost, Evaluation
-from paramdiff.experiment.assess import build_score, network_facts, write_evaluation
+from paramdiff.evaluation.settings import EvaluationSettings
+from paramdiff.evaluation.subject import Subject
+from paramdiff.experiment.assess import (
+    build_behaviour,
+    network_facts,
+    untrained_vectors,
+    write_evaluation,
+)
 from paramdiff.experiment.folder import peak_memory
 from paramdiff.experiment.generated import read_generated
 from paramdiff.experiment.stages import Report
@@ -27,6 +34,7 @@ def evaluate_folders(
     patterns: tuple[str, ...],
     num_held_out: int,
     seed: int,
+    recalibrate: bool,
     device: str,
     report: Report,
 ) -> Evaluation:
@@ -40,6 +48,7 @@ def evaluate_folders(
         patterns: the tensors to compare, where ``originals`` is no zoo.
         num_held_out: originals of the tail to hold out, where ``originals`` is no zoo.
         seed: of baselines and intervals.
+        recalibrate: whether to score with BatchNorm statistics estimated anew, too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         report: told the stage's name, steps done and steps in all.
 
@@ -64,23 +73,17 @@ def evaluate_folders(
             import_folder(originals, zoo_folder, patterns, num_held_out=num_held_out)
         zoo = Zoo.load(zoo_folder)
         vectors = read_generated(generated, zoo.layout)
-        subject = Subject(
-            layout=zoo.layout,
-            originals=zoo.originals,
-            held_out=zoo.held_out,
-            generated=vectors,
-            reconstructed=None,
-            hold_out=zoo.index.hold_out,
-            single_trajectory=zoo.is_single_trajectory,
+        subject = Subject.of(
+            zoo,
+            vectors,
             title=f"{generated.name} against {originals.name}",
             facts=network_facts(task, zoo.layout, zoo),
+            untrained=untrained_vectors(task, zoo.layout),
         )
         evaluation, arrays = evaluate(
             subject,
-            build_score(task, zoo, target),
-            task.validation.labels,
-            task.test.labels,
-            EvaluationSettings(seed=seed),
+            build_behaviour(task, zoo, target, recalibrate=recalibrate),
+            EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
             progress=lambda done, total: report("evaluating", done, total),
         )
         cost = Cost(

@@ -1,6 +1,7 @@
 """Run a recipe: from a task or a folder of checkpoints to new networks and a report."""
 
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,16 +11,18 @@ from paramdiff.codec.codec import Codec
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.evaluate import Subject, evaluate
+from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
+from paramdiff.evaluation.subject import Subject
 from paramdiff.experiment.assess import (
-    build_score,
+    build_behaviour,
+    latent_space,
     network_facts,
-    reconstruct,
     score_trajectory,
+    untrained_vectors,
     write_evaluation,
 )
-from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.folder import RunFolder, total_costs
 from paramdiff.experiment.parts import build_parts
 from paramdiff.experiment.stages import (
     Context,
@@ -80,49 +83,72 @@ def run(
         if is_new and not folder.artefact("zoo").exists():
             folder.abandon()
         raise
-    space = make_space(context, zoo)
-    vectors = normalised_zoo(context, zoo, space)
-    codec = make_codec(context, vectors)
-    denoiser = make_denoiser(context, codec, vectors)
-    pipeline = make_pipeline(context, space, codec, denoiser)
-    generated = make_generated(context, pipeline)
+    generators = _train_generators(context, zoo, reuse)
     if not (folder.root / EVALUATION_FILE).is_file():
-        _evaluate(context, task, zoo, pipeline, vectors, generated)
+        _evaluate(context, task, zoo, generators)
     write_report(folder.root)
-    folder.finish()
+    for generator in generators:
+        generator.folder.finish()
     return Evaluation.model_validate_json((folder.root / EVALUATION_FILE).read_text())
 
 
-def _evaluate(
-    context: Context,
-    task: Task,
-    zoo: Zoo,
-    pipeline: ParameterDiffusionPipeline,
-    vectors: Tensor,
-    generated: Tensor,
-) -> None:
+@dataclass(frozen=True)
+class _Generator:
+    """What one generator seed gave.
+
+    Attributes:
+        seed: the generator's.
+        folder: of its artefacts.
+        pipeline: what generates.
+        generated: raw vectors ``[M, P]``.
+    """
+
+    seed: int
+    folder: RunFolder
+    pipeline: ParameterDiffusionPipeline
+    generated: Tensor
+
+
+def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[_Generator]:
+    """Codec, denoiser and generated networks for each seed; the first lie in the run's root."""
+    generators = []
+    for number, seed in enumerate(context.recipe.seeds):
+        recipe, folder = context.recipe.of_generator(number), context.folder
+        if number:
+            folder = folder.of_generator(seed)
+            folder.claim(recipe)
+            other = None if reuse is None else RunFolder(reuse).of_generator(seed)
+            if other is not None and other.root.is_dir():
+                folder.reuse(other, recipe)
+        own = replace(context, recipe=recipe, folder=folder)
+        space = make_space(own, zoo)
+        vectors = normalised_zoo(own, zoo, space)
+        codec = make_codec(own, vectors)
+        denoiser = make_denoiser(own, codec, vectors)
+        pipeline = make_pipeline(own, space, codec, denoiser)
+        generators.append(_Generator(seed, folder, pipeline, make_generated(own, pipeline)))
+    return generators
+
+
+def _evaluate(context: Context, task: Task, zoo: Zoo, generators: list[_Generator]) -> None:
     started = time.monotonic()
-    recipe = context.recipe
-    score = build_score(task, zoo, context.device)
-    reconstructed = reconstruct(
-        pipeline.parameter_space.to("cpu"), pipeline.codec, vectors, recipe.codec.statistics
+    recipe, pipeline = context.recipe, generators[0].pipeline
+    seeds = [torch.full((len(one.generated),), one.seed) for one in generators]
+    behaviour = build_behaviour(
+        task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
-    subject = Subject(
-        layout=zoo.layout,
-        originals=zoo.originals,
-        held_out=zoo.held_out,
-        generated=generated,
-        reconstructed=reconstructed,
-        hold_out=zoo.index.hold_out,
-        single_trajectory=zoo.is_single_trajectory,
+    subject = Subject.of(
+        zoo,
+        torch.cat([one.generated for one in generators]),
         title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
         facts=network_facts(task, zoo.layout, zoo) | _facts(recipe, pipeline.codec),
+        generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
+        latents=latent_space(pipeline),
+        untrained=untrained_vectors(task, zoo.layout),
     )
     evaluation, arrays = evaluate(
         subject,
-        score,
-        task.validation.labels,
-        task.test.labels,
+        behaviour,
         recipe.evaluation,
         progress=lambda done, total: context.report("evaluating", done, total),
     )
@@ -132,11 +158,12 @@ def _evaluate(
             arrays[f"losses/{stage}"] = torch.tensor(losses)
     if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
         pipeline.to(context.device)
-        seeds = [recipe.generation.seed + i for i in range(recipe.evaluation.num_trajectories)]
-        steps = recipe.generation.num_steps
-        arrays |= score_trajectory(pipeline, score, task.test.labels, seeds, steps)
+        first = recipe.generation.seed
+        followed = list(range(first, first + recipe.evaluation.num_trajectories))
+        arrays |= score_trajectory(pipeline, behaviour, followed, recipe.generation.num_steps)
     context.folder.record("evaluation", time.monotonic() - started)
-    costed = evaluation.model_copy(update={"cost": context.folder.costs()})
+    cost = total_costs([generator.folder for generator in generators])
+    costed = evaluation.model_copy(update={"cost": cost})
     write_evaluation(context.folder.root, costed, arrays)
 
 
@@ -149,7 +176,7 @@ def _facts(recipe: Recipe, codec: Codec) -> dict[str, str]:
         "Denoiser": _describe(recipe.diffusion),
         "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
         f"seeds from {generation.seed}",
-        "Training seed": str(recipe.seed),
+        "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
     }
 
 

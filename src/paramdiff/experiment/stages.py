@@ -50,8 +50,8 @@ class Context:
         return self.folder.state / name
 
     def seed(self, purpose: str) -> int:
-        """A seed of its own for each purpose, from the recipe's."""
-        return seeded_generator(self.recipe.seed, purpose).initial_seed() % 2**31
+        """A seed of its own for each purpose, from the generator's."""
+        return seeded_generator(self.recipe.seeds[0], purpose).initial_seed() % 2**31
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

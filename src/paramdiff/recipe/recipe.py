@@ -17,7 +17,7 @@ from paramdiff.codec.training import CodecSettings
 from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.errors import UserError
-from paramdiff.evaluation.evaluate import EvaluationSettings
+from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.parameters.space import ParameterSettings
 from paramdiff.pipeline import GenerationSettings
 from paramdiff.recipe.factors import check_factors
@@ -55,7 +55,12 @@ class Recipe(Settings):
     preset: Literal["default", "paper"] = Field(
         "default", description="where codec, diffusion and generation values come from"
     )
-    seed: int = Field(0, ge=0, description="of training: zoo, codec and denoiser")
+    seed: int = Field(0, ge=0, description="of the zoo, and of what has no seed of its own")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (),
+        description="of the generator: a codec and a denoiser are trained for each, and what they "
+        "generate is pooled; by default the recipe's seed alone",
+    )
     task: TaskSettings = Field(description="data and network")
     collection: ZooSettings = Field(description="where the checkpoints come from")
     parameters: ParameterSettings = Field(description="what is generated")
@@ -69,12 +74,36 @@ class Recipe(Settings):
         EvaluationSettings(), description="how they are compared"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_generator_by_default(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("seeds") in (None, [], ()):
+            return content | {"seeds": [content.get("seed", 0)]}
+        return content
+
+    @model_validator(mode="after")
+    def _generators_differ(self) -> "Recipe":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: expected different seeds, found {list(self.seeds)}")
+        return self
+
     @model_validator(mode="after")
     def _solver_can_take_the_steps(self) -> "Recipe":
         if self.diffusion is not None:
             solver, num_steps = self.generation.solver, self.generation.num_steps
             check_num_steps(solver, self.diffusion.schedule.num_timesteps, num_steps)
         return self
+
+    def of_generator(self, number: int) -> "Recipe":
+        """The recipe of one of the generators: its own seed, and sample seeds of its own."""
+        generation = self.generation
+        first = generation.seed + number * generation.num_samples
+        return self.model_copy(
+            update={
+                "seeds": (self.seeds[number],),
+                "generation": generation.model_copy(update={"seed": first}),
+            }
+        )
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:

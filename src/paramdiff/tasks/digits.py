@@ -14,6 +14,7 @@ from paramdiff.errors import UserError
 from paramdiff.networks.catalogue import NetworkSettings
 from paramdiff.tasks.description import TaskDescription, network_builders
 from paramdiff.tasks.images import Pixels
+from paramdiff.tasks.photographs import photograph_patches
 from paramdiff.tasks.preparation import Preparation, PreparedImages
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.task import Augmented, Split, Task
@@ -80,6 +81,7 @@ class DigitsTask:
             build,
             augmented=crops_of(training) if self.settings.augment else None,
             build_pretrained=build_pretrained,
+            out_of_distribution=photograph_patches(seed),
         )
 
 

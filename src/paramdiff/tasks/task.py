@@ -37,6 +37,19 @@ class Split:
 
 
 @dataclass(frozen=True)
+class ForeignInputs:
+    """Inputs that belong to none of the task's classes.
+
+    Attributes:
+        description: what they are, for people.
+        inputs: ``[O, ...]``, as the task's own.
+    """
+
+    description: str
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
 class Task:
     """Data and the network whose parameters are generated.
 
@@ -50,6 +63,7 @@ class Task:
         augmented: training inputs ``[B, ...]`` of these rows ``[B]`` of the training split, as the
             generator's draws change them; None where training sees the inputs as they are.
         build_pretrained: the same network with published weights, where training starts from them.
+        out_of_distribution: what a network should be less sure about, where there is such a set.
     """
 
     name: str
@@ -59,6 +73,7 @@ class Task:
     build_network: Callable[[], nn.Module]
     augmented: Augmented | None = None
     build_pretrained: Callable[[], nn.Module] | None = None
+    out_of_distribution: ForeignInputs | None = None
 
     @property
     def selects_on_test(self) -> bool:

@@ -146,9 +146,9 @@ class Zoo:
         )
 
     @property
-    def is_single_trajectory(self) -> bool:
-        """Whether all originals come from one run."""
-        return len({entry.run for entry in self.index.checkpoints if not entry.held_out}) == 1
+    def num_runs(self) -> int:
+        """How many training runs the originals come from, as far as the index tells."""
+        return len({entry.run for entry in self.index.checkpoints if not entry.held_out})
 
 
 def write_zoo(

@@ -1,0 +1,83 @@
+"""What a construction is made from, and what it makes.
+
+Vectors are normalised per tensor (method.md 2.2). The originals are never written to (the
+published critique's code overwrote the checkpoints it averaged).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.normalisation import Normalisation
+
+DataUsed = Literal["none", "inputs", "labels"]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a construction may use.
+
+    Attributes:
+        originals: ``[N, P]``, normalised per tensor.
+        layout: where each tensor lies in a vector.
+        normalisation: from raw to normalised values and back.
+        latents: the originals' latents ``[N, L]``.
+        decode: latents ``[M, L]`` to normalised vectors ``[M, P]``.
+        untrained: a seed to the normalised vector ``[P]`` of a freshly initialised network; None
+            where the network is not at hand.
+        validation_accuracy: ``[N]``, of the originals.
+        validate: normalised vectors ``[M, P]`` to validation accuracies ``[M]``.
+    """
+
+    originals: Tensor
+    layout: ParameterLayout
+    normalisation: Normalisation
+    latents: Tensor
+    decode: Callable[[Tensor], Tensor]
+    untrained: Callable[[int], Tensor] | None
+    validation_accuracy: Tensor
+    validate: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Construction:
+    """New vectors.
+
+    Attributes:
+        vectors: ``[M, P]``, normalised per tensor.
+        source: ``[M]`` index of the original that each was made from, where there is one.
+    """
+
+    vectors: Tensor
+    source: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A named construction.
+
+    Attributes:
+        name: as in ``evaluation.json``.
+        build: material, number of vectors and generator to a construction.
+        min_originals: with fewer the construction is left out.
+        data_used: what it looks at beside the parameters.
+        needs_network: whether it is left out where the network is not at hand.
+    """
+
+    name: str
+    build: Callable[[Material, int, torch.Generator], Construction]
+    min_originals: int = 1
+    data_used: DataUsed = "none"
+    needs_network: bool = False
+
+    def missing(self, material: Material) -> str | None:
+        """Why the construction cannot be made, or None."""
+        if len(material.originals) < self.min_originals:
+            return f"needs {self.min_originals} checkpoints"
+        if self.needs_network and material.untrained is None:
+            return "needs the network"
+        return None

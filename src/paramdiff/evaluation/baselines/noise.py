@@ -1,0 +1,41 @@
+"""Added noise: every network is an original, disturbed.
+
+Originals are used in a shuffled order, each equally often (method.md 4).
+"""
+
+import torch
+from torch import Tensor
+
+from paramdiff.evaluation.baselines.construction import Baseline, Construction, Material
+
+
+def noise(level: float) -> Baseline:
+    """Gaussian noise of ``level`` times each tensor's spread over its elements (method.md 4)."""
+
+    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
+        source = _sources(len(material.originals), count, generator)
+        vectors = material.originals[source].clone()
+        for slot in material.layout.slots:
+            part = vectors[:, slot.start : slot.stop]
+            draw = torch.randn(part.shape, generator=generator)
+            part += level * part.std(1, keepdim=True) * draw
+        return Construction(vectors, source)
+
+    return Baseline(f"noise@{level}", build)
+
+
+def noise_absolute(level: float) -> Baseline:
+    """Gaussian noise of standard deviation ``level`` on every raw value (Zeng et al. 2025)."""
+
+    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
+        source = _sources(len(material.originals), count, generator)
+        raw = material.normalisation.invert(material.originals[source])
+        draw = torch.randn(raw.shape, generator=generator)
+        return Construction(material.normalisation.apply(raw + level * draw), source)
+
+    return Baseline(f"noise_absolute@{level}", build)
+
+
+def _sources(num_originals: int, count: int, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(num_originals, generator=generator)
+    return order.repeat(-(-count // num_originals))[:count]

@@ -1,0 +1,61 @@
+"""Are generated networks copies of the originals?
+
+Two answers: the share that lies unusually near to one original, and the data-copying test of
+Meehan, Chaudhuri and Dasgupta (2020): are generated networks nearer to the originals than held-out
+ones are?
+"""
+
+import torch
+from scipy.stats import mannwhitneyu
+from torch import Tensor
+
+NUM_COMPARED = 50
+"""Networks on either side of the test; with more, ever smaller differences become significant."""
+FEWEST_COMPARED = 10
+COPY_DISTANCE = 0.5
+"""A copy is nearer to an original than this share of the originals' median distance to their own
+nearest neighbour."""
+
+
+def share_of_copies(nearest: Tensor, nearest_of_originals: Tensor) -> float | None:
+    """The share of a group's networks that are (nearly) originals.
+
+    Args:
+        nearest: ``[M]`` distance of each to the nearest original.
+        nearest_of_originals: ``[N]``, the originals' own, themselves excluded.
+
+    Returns:
+        Between 0 and 1; None where the originals have no neighbours.
+    """
+    if not (torch.isfinite(nearest).all() and torch.isfinite(nearest_of_originals).all()):
+        return None
+    limit = COPY_DISTANCE * nearest_of_originals.median()
+    return float((nearest <= limit).double().mean())
+
+
+def z_u(group: Tensor, held_out: Tensor) -> float:
+    """The data-copying statistic ``Z_U`` (Meehan et al. 2020, section 3).
+
+    The Mann-Whitney count of pairs in which the group's network is farther from the originals than
+    the held-out one, as a z-score: far below 0 means copying, far above 0 that the group lies
+    farther from the originals than fresh networks do. Ties count one half.
+
+    Args:
+        group: ``[m]`` distances to the nearest original.
+        held_out: ``[n]``, those of networks that trained nothing.
+
+    Returns:
+        The z-score, standard normal for two samples of one distribution.
+    """
+    m, n = len(group), len(held_out)
+    count = mannwhitneyu(group.numpy(), held_out.numpy(), method="asymptotic").statistic
+    return float((count - m * n / 2) / (m * n * (m + n + 1) / 12) ** 0.5)
+
+
+def rescaled(vectors: Tensor, dispersion: float) -> Tensor:
+    """A group ``[M, P]`` stretched about its mean to dispersion 1.
+
+    Without this the test in parameters would measure how widely a group spreads.
+    """
+    mean = vectors.mean(0)
+    return mean + (vectors - mean) / dispersion

@@ -1,0 +1,121 @@
+"""Every group's vectors: what is evaluated, and every free alternative made from the originals."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.engine import seeded_generator
+from paramdiff.evaluation.baselines.catalogue import BASELINES
+from paramdiff.evaluation.baselines.construction import Baseline, DataUsed, Material
+from paramdiff.evaluation.baselines.distributions import gaussian
+from paramdiff.evaluation.spread import dispersion
+from paramdiff.evaluation.subject import Subject
+from paramdiff.parameters.normalisation import Normalisation
+
+EXPLAINED_VARIANCE = 0.8
+"""Of the principal components that stand for a codec where there is none."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """A group before it is scored.
+
+    Attributes:
+        name: as in ``evaluation.json``.
+        raw: ``[M, P]``, what is scored.
+        vectors: ``[M, P]``, normalised per tensor.
+        source: ``[M]`` index of the original that each was made from, where there is one.
+        seeds: ``[M]`` generator seeds, where there are several.
+        data_used: what the construction looked at beside the parameters.
+    """
+
+    name: str
+    raw: Tensor
+    vectors: Tensor
+    source: Tensor | None = None
+    seeds: Tensor | None = None
+    data_used: DataUsed = "none"
+
+
+def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Candidates]:
+    """The groups that are not constructed; ``original`` first."""
+
+    def group(name: str, raw: Tensor) -> Candidates:
+        return Candidates(name, raw, normalisation.apply(raw.float()))
+
+    own_index = torch.arange(len(subject.originals))
+    yield replace(group("original", subject.originals), source=own_index)
+    yield replace(group("generated", subject.generated), seeds=subject.generator_seeds)
+    if len(subject.held_out):
+        yield group("held_out", subject.held_out)
+    if subject.latents is not None:
+        latents = subject.latents.encode(subject.originals)
+        yield group("reconstructed", subject.latents.decode(latents))
+
+
+def free_groups(material: Material, generated: Tensor, seed: int) -> Iterator[Candidates]:
+    """The free alternatives, as many networks of each as were generated.
+
+    Args:
+        material: what they are made from.
+        generated: ``[M, P]``, normalised per tensor.
+        seed: of their draws.
+
+    Yields:
+        The groups that can be made, one after the other.
+    """
+    for baseline in _fitting(material, generated):
+        if baseline.missing(material):
+            continue
+        generator = seeded_generator(seed, baseline.name)
+        made = baseline.build(material, len(generated), generator)
+        raw = material.normalisation.invert(made.vectors)
+        yield Candidates(
+            baseline.name, raw, made.vectors, made.source, data_used=baseline.data_used
+        )
+
+
+def left_out(material: Material) -> dict[str, str]:
+    """The baselines that cannot be made, as a fact for the report."""
+    names = [
+        f"{baseline.name} ({reason})"
+        for baseline in BASELINES
+        if (reason := baseline.missing(material)) is not None
+    ]
+    return {"Left out": ", ".join(names)} if names else {}
+
+
+def latents_of(
+    subject: Subject, originals: Tensor, normalisation: Normalisation
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The originals' latents and the way back to normalised vectors.
+
+    Where nothing was trained, principal components of the originals serve.
+
+    Args:
+        subject: with or without a codec.
+        originals: ``[N, P]``, normalised per tensor.
+        normalisation: of these.
+
+    Returns:
+        Latents ``[N, L]``, and a function from latents to normalised vectors.
+    """
+    if subject.latents is not None:
+        decode = subject.latents.decode
+        latents = subject.latents.encode(subject.originals)
+        return latents, lambda points: normalisation.apply(decode(points))
+    codec = fit_linear_codec(originals, EXPLAINED_VARIANCE, residual=False)
+    return codec.encode(originals), codec.decode
+
+
+def _fitting(material: Material, generated: Tensor) -> Iterator[Baseline]:
+    """The catalogue, and the fair opponent: a Gaussian that spreads exactly as widely."""
+    yield from BASELINES
+    spread = dispersion(generated, material.originals)
+    if spread is not None:
+        matched = gaussian(spread, f"gaussian@{round(spread, 2)}")
+        if matched.name not in {baseline.name for baseline in BASELINES}:
+            yield matched

@@ -1,0 +1,40 @@
+"""What new BatchNorm statistics change: generated weights meet those of another network."""
+
+import torch
+
+from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.evaluation.examine import Examined
+from paramdiff.evaluation.intervals import percentile_interval
+from paramdiff.evaluation.schema import Recalibration
+
+NUM_RECALIBRATED = 20
+"""Networks of each group; every one costs a pass over training inputs."""
+
+
+def recalibration(examined: Examined, behaviour: Behaviour) -> dict[str, Recalibration]:
+    """Accuracy before and after, of the first networks of some groups.
+
+    Args:
+        examined: every group's predictions.
+        behaviour: answers with new statistics, where that was asked for.
+
+    Returns:
+        Group to its numbers; the interval is over test examples and networks, paired on both.
+    """
+    if behaviour.recalibrated_labels is None:
+        return {}
+    found = {}
+    for stream, (name, group) in enumerate(examined.kept.items()):
+        rows = torch.linspace(0, len(group.raw) - 1, min(len(group.raw), NUM_RECALIBRATED)).long()
+        truth = behaviour.test_truth
+        before = (examined.measured.scored[name].test_labels[rows] == truth).float()
+        after = (behaviour.recalibrated_labels(group.raw[rows]) == truth).float()
+        draws = examined.measured.bootstrap.means(after - before, stream)
+        found[name] = Recalibration(
+            n=len(rows),
+            before=float(before.mean()),
+            after=float(after.mean()),
+            difference=float((after - before).mean()),
+            ci95=percentile_interval(draws),
+        )
+    return found

@@ -1,0 +1,75 @@
+"""What is evaluated: originals, generated networks, and where they come from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.zoo.zoo import HoldOutRule, Zoo
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """A codec's maps between raw vectors ``[M, P]`` and latents ``[M, L]``."""
+
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated; all vectors raw.
+
+    Attributes:
+        layout: where each tensor lies in a vector.
+        originals: ``[N, P]``, in the order in which they were saved.
+        held_out: ``[H, P]``; ``H`` may be 0.
+        generated: ``[M, P]``.
+        hold_out: how the held-out checkpoints were chosen.
+        num_runs: training runs that the originals come from, as far as is known.
+        title: what was run.
+        facts: what was run, label to value.
+        generator_seeds: ``[M]`` the generator seed of each generated network, where several.
+        latents: the run's codec, where there is one.
+        untrained: a seed to the vector ``[P]`` of an untrained network, where it is at hand.
+    """
+
+    layout: ParameterLayout
+    originals: Tensor
+    held_out: Tensor
+    generated: Tensor
+    hold_out: HoldOutRule
+    num_runs: int
+    title: str
+    facts: dict[str, str]
+    generator_seeds: Tensor | None = None
+    latents: LatentSpace | None = None
+    untrained: Callable[[int], Tensor] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        zoo: Zoo,
+        generated: Tensor,
+        *,
+        title: str,
+        facts: dict[str, str],
+        generator_seeds: Tensor | None = None,
+        latents: LatentSpace | None = None,
+        untrained: Callable[[int], Tensor] | None = None,
+    ) -> "Subject":
+        """A zoo and what was made from it; arguments as the attributes."""
+        return cls(
+            layout=zoo.layout,
+            originals=zoo.originals,
+            held_out=zoo.held_out,
+            generated=generated,
+            hold_out=zoo.index.hold_out,
+            num_runs=zoo.num_runs,
+            title=title,
+            facts=facts,
+            generator_seeds=generator_seeds,
+            latents=latents,
+            untrained=untrained,
+        )

@@ -1,0 +1,57 @@
+"""Do the originals form one trajectory?
+
+Along a training run each checkpoint is near the one before it. Then held-out checkpoints from its
+tail are no independent draws: how they were held out would decide any test of novelty.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+NUM_ORDERS = 999
+SIGNIFICANT = 0.01
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """How the order of the originals shows in their distances.
+
+    Attributes:
+        step_ratio: mean distance of successive originals over the mean distance of all pairs;
+            about 1 for independent networks.
+        p_value: share of random orders with successive distances as short.
+    """
+
+    step_ratio: float
+    p_value: float
+
+    @property
+    def is_trajectory(self) -> bool:
+        """Whether successive originals are nearer to each other than chance allows."""
+        return self.p_value <= SIGNIFICANT
+
+
+def sequence_of(originals: Tensor, seed: int) -> Sequence | None:
+    """Test whether successive originals ``[N, P]`` are near each other (a permutation test).
+
+    Args:
+        originals: in the order in which they were saved.
+        seed: of the random orders.
+
+    Returns:
+        The outcome; None for fewer than 8 originals or where all are equal.
+    """
+    num = len(originals)
+    if num < 8:
+        return None
+    distances = torch.cdist(originals.double(), originals.double())
+    typical = float(distances.sum() / (num * (num - 1)))
+    if typical == 0:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    orders = torch.rand(NUM_ORDERS, num, generator=generator).argsort(1)
+    steps = distances[orders[:, :-1], orders[:, 1:]].mean(1)
+    found = float(distances.diagonal(1).mean())
+    p_value = (1 + int((steps <= found).sum())) / (NUM_ORDERS + 1)
+    return Sequence(found / typical, p_value)

@@ -1,0 +1,99 @@
+"""Moments of the fitted distributions, against closed forms and scipy."""
+
+import pytest
+import torch
+from scipy.stats import gaussian_kde
+
+from paramdiff.evaluation.baselines.distributions import SWAG_RANK, gaussian, kde, swag
+from paramdiff.evaluation.spread import dispersion
+
+from .material import SIZE, built, generator, material, raw_originals
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.5])
+def test_gaussian_moments(scale):
+    vectors = material().originals[:, :50]
+    draws = built(gaussian(scale), material(originals=vectors), 20_000).vectors
+    mean, std = vectors.mean(0), vectors.std(0)
+    assert ((draws.mean(0) - mean) / (scale * std / 20_000**0.5)).abs().max() < 4.5
+    torch.testing.assert_close(draws.std(0), scale * std, rtol=0.03, atol=0)
+    correlation = torch.corrcoef(draws.T) - torch.eye(50)
+    assert correlation.abs().max() < 0.04  # coordinates are independent
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0])
+def test_gaussian_dispersion_is_its_scale(scale):
+    given = material()
+    draws = built(gaussian(scale), given, 400).vectors
+    assert dispersion(draws, given.originals) == pytest.approx(scale, rel=0.05)
+
+
+def test_gaussian_0_is_the_mean():
+    given = material()
+    construction = built(gaussian(0), given)
+    assert construction.vectors.shape == (1, SIZE)
+    assert construction.vectors[0].equal(given.originals.mean(0))
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0])
+@pytest.mark.parametrize("num", [1, 4])
+def test_the_gaussian_of_equal_checkpoints_is_that_checkpoint(scale, num):
+    given = material(raw_originals(1).repeat(num, 1))
+    torch.testing.assert_close(
+        built(gaussian(scale), given).vectors,
+        given.originals[:1].expand(9, -1),
+        rtol=1e-5,
+        atol=1e-5,
+    )
+
+
+def test_names_tell_the_strength():
+    assert gaussian(1.0).name == "gaussian@1.0"
+    assert gaussian(0.123456, "gaussian@0.12").name == "gaussian@0.12"
+    assert swag(0.5).name == "swag@0.5"
+
+
+def test_swag_has_half_the_diagonal_and_half_the_low_rank_covariance():
+    vectors = torch.randn(40, 3, generator=generator(5)) @ torch.diag(torch.tensor([1.0, 2, 3]))
+    drawn = built(swag(0.7), material(originals=vectors), 200_000).vectors.double()
+    count = torch.arange(1, 41)[:, None]
+    deviations = (vectors - vectors.cumsum(0) / count)[-SWAG_RANK:].double()
+    low_rank = deviations.T @ deviations / (SWAG_RANK - 1)
+    diagonal = torch.diag(vectors.double().var(0, correction=0))
+    expected = 0.7**2 * (diagonal + low_rank) / 2
+    assert drawn.T.cov().allclose(expected, atol=0.02 * float(expected.max()))
+    assert drawn.mean(0).allclose(vectors.mean(0).double(), atol=0.03)
+
+
+def test_swag_of_two_originals_has_both_halves():
+    """The deviation from the running mean is 0 for the first and half the gap for the second."""
+    vectors = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
+    drawn = built(swag(1.0), material(originals=vectors), 100_000).vectors.double()
+    # diagonal: population variance 1; low rank: (2 - 1)^2 / (2 - 1) = 1
+    assert drawn.T.cov()[0, 0].item() == pytest.approx((1 + 1) / 2, rel=0.02)
+    assert drawn[:, 1].eq(0).all()
+
+
+def identity_latents(vectors):
+    return material(originals=vectors, latents=vectors, decode=lambda latents: latents)
+
+
+def test_kde_has_scipys_width():
+    """Around its source each draw scatters by Scott's factor, as scipy's kernel density does."""
+    vectors = torch.randn(50, 4, generator=generator(3)) * torch.tensor([1.0, 3.0, 0.1, 10.0])
+    construction = built(kde(), identity_latents(vectors), 40_000)
+    residual = (construction.vectors - vectors[construction.source]).double()
+    factor = gaussian_kde(vectors.T.double().numpy()).factor
+    expected = factor * vectors.double().std(0)
+    torch.testing.assert_close(residual.std(0), expected, rtol=0.02, atol=0)
+    assert (residual.mean(0) / (expected / 200)).abs().max() < 4.5
+
+
+def test_kde_draws_every_original_alike():
+    uses = torch.bincount(built(kde(), count=6000).source, minlength=6)
+    assert ((uses - 1000) / 1000**0.5).abs().max() < 4.5
+
+
+def test_kde_of_equal_originals_is_that_original():
+    given = identity_latents(torch.ones(5, 3))
+    assert built(kde(), given).vectors.eq(1).all()
