@@ -178,11 +178,19 @@ def test_what_no_free_alternative_resembles_is_compared_with_the_originals_alone
         ((0.0, 0.01), "as good as"),
         ((-0.01, 0.0), "as good as"),
         ((0.0, 0.0), "as good as"),
+        ((0.0001, 0.0008), "as good as"),
+        ((-0.0008, -0.0001), "as good as"),
+        ((0.0001, 0.0012), "better than"),
     ],
 )
-def test_only_an_interval_without_0_is_a_difference(interval, expected):
+def test_a_difference_is_sure_and_no_trifle(interval, expected):
+    """The difference itself lies amid its interval; below 0.05 points it is a trifle."""
     comparison = Comparison(
-        group="generated", reference="x", reference_dispersion=None, difference=0, ci95=interval
+        group="generated",
+        reference="x",
+        reference_dispersion=None,
+        difference=sum(interval) / 2,
+        ci95=interval,
     )
     assert relation(comparison) == expected
 
