@@ -113,7 +113,8 @@ def test_without_a_root_the_cache_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("no_network")
 def test_a_root_must_exist(tmp_path):
-    assert "expected a folder with CIFAR-10, found none" in refusal("cifar10", tmp_path / "none")
+    message = refusal("cifar10", tmp_path / "nowhere")
+    assert "expected a folder with CIFAR-10, found none" in message
     assert names_in(tmp_path) == []
 
 

@@ -9,7 +9,7 @@ from paramdiff.errors import UserError
 from paramdiff.tasks.catalogue import TASKS, TaskSettings, build_task, describe_task
 from paramdiff.tasks.digits import digits
 from paramdiff.tasks.own import OwnTask
-from paramdiff.tasks.task import Split, Task, seeded_network
+from paramdiff.tasks.task import Split, Task, seeded_network, untrained_network
 
 SPLITS = ["train", "validation", "test"]
 
@@ -143,6 +143,7 @@ def test_training_starts_from_published_weights_where_a_task_has_them(task):
     published = Task("plain", data, data, data, lambda: nn.Linear(3, 2), build_pretrained=ones)
     assert seeded_network(published, 0).weight.eq(1).all()
     assert not seeded_network(plain, 0).weight.eq(1).any()
+    assert untrained_network(published, 0).weight.equal(seeded_network(plain, 0).weight)
     again = seeded_network(published, 0)
     assert again.bias.equal(seeded_network(published, 0).bias)  # the seed's
 

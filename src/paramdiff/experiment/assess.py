@@ -21,7 +21,7 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.scoring.inputs import join
 from paramdiff.scoring.recalibrate import Recalibrator
 from paramdiff.scoring.score import Scorer
-from paramdiff.tasks.task import Task, seeded_network
+from paramdiff.tasks.task import Task, untrained_network
 from paramdiff.zoo.zoo import Zoo
 
 NUM_RECALIBRATION_INPUTS = 2000
@@ -81,7 +81,7 @@ def build_behaviour(
 
 def untrained_vectors(task: Task, layout: ParameterLayout) -> Callable[[int], Tensor]:
     """A function from a seed to the raw vector ``[P]`` of a freshly initialised network."""
-    return lambda seed: layout.flatten(seeded_network(task, seed).state_dict(), "initial")
+    return lambda seed: layout.flatten(untrained_network(task, seed).state_dict(), "initial")
 
 
 def latent_space(pipeline: ParameterDiffusionPipeline) -> LatentSpace:

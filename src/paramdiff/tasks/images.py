@@ -45,11 +45,6 @@ class ImageFiles:
 
     paths: tuple[Path, ...]
 
-    def __post_init__(self) -> None:
-        for path in self.paths:
-            if not path.is_file():
-                raise UserError(f"{path}: expected an image, found no file")
-
     def __len__(self) -> int:
         return len(self.paths)
 

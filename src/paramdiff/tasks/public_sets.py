@@ -3,6 +3,7 @@
 Statistics, sizes and splits are those of method.md 3.1; both CIFAR sets share one pair.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from paramdiff.errors import UserError
 from paramdiff.networks.catalogue import NetworkSettings
 from paramdiff.tasks.arrays import image_splits, read_arrays
 from paramdiff.tasks.download import File, PublicSet, read_public
@@ -35,9 +37,17 @@ def in_memory(images: Any, labels: Any) -> LabelledImages:
     return LabelledImages(Pixels(pixels), torch.as_tensor(np.asarray(labels), dtype=torch.int64))
 
 
-def labelled_files(dataset: Any) -> LabelledImages:
-    """A set whose loader was told to leave the path as it is."""
-    return LabelledImages.of_files([dataset[row] for row in range(len(dataset))])
+def labelled_files(samples: Sequence[tuple[Path, int]]) -> LabelledImages:
+    """The images of a list; a ``UserError`` where one of them is missing."""
+    for path, _ in samples:
+        if not path.is_file():
+            raise UserError(f"{path}: expected an image, found no file")
+    return LabelledImages.of_files(samples)
+
+
+def unread(dataset: Any) -> list[tuple[Path, int]]:
+    """Paths and labels of a set whose loader was told to leave the path as it is."""
+    return [dataset[row] for row in range(len(dataset))]
 
 
 def unopened(path: str | Path) -> Path:
@@ -108,7 +118,7 @@ def read_flowers(datasets: Any, root: Path, download: bool) -> ImageSplits:
         datasets.Flowers102(root, split=name, download=download, loader=unopened)
         for name in ("train", "test")
     ]
-    return ImageSplits(*map(labelled_files, splits))
+    return ImageSplits(*[labelled_files(unread(split)) for split in splits])
 
 
 def files_of_flowers(*archives: str) -> list[File]:
@@ -124,7 +134,7 @@ def read_pets(datasets: Any, root: Path, download: bool) -> ImageSplits:
         for name in ("trainval", "test")
     ]
     pairs = [list(zip(split._images, split._labels, strict=True)) for split in splits]
-    return ImageSplits(*map(LabelledImages.of_files, pairs))
+    return ImageSplits(*map(labelled_files, pairs))
 
 
 def read_food101(datasets: Any, root: Path, download: bool) -> ImageSplits:
@@ -133,7 +143,7 @@ def read_food101(datasets: Any, root: Path, download: bool) -> ImageSplits:
         datasets.Food101(root, split=name, download=download, loader=unopened)
         for name in ("train", "test")
     ]
-    return ImageSplits(*map(labelled_files, splits))
+    return ImageSplits(*[labelled_files(unread(split)) for split in splits])
 
 
 MNIST_FILES = [

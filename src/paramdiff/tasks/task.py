@@ -85,7 +85,15 @@ class Task:
 
 def seeded_network(task: Task, seed: int) -> nn.Module:
     """The network that training starts from; the seed determines its random weights."""
-    build = task.build_pretrained or task.build_network
+    return _seeded(task.build_pretrained or task.build_network, seed)
+
+
+def untrained_network(task: Task, seed: int) -> nn.Module:
+    """The network with none but random weights, which the seed determines."""
+    return _seeded(task.build_network, seed)
+
+
+def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
