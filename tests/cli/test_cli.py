@@ -11,7 +11,7 @@ import torch
 from paramdiff.artefacts import read_json, read_metadata, read_tensors, write_text
 from paramdiff.cli import main
 from paramdiff.networks.digits_cnn import DigitsNetwork
-from paramdiff.recipe import load_recipe, shipped_recipes
+from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
 
 from .help import HELP_FILE, rendered, verbs
 
@@ -61,10 +61,10 @@ def test_help_is_the_documented_one():
 
 
 def test_every_verb_of_the_issue_is_there():
-    named = {"quickstart", "run", "check", "generate", "evaluate", "report", "recipes"}
+    named = {"quickstart", "run", "sweep", "check", "generate", "evaluate", "report", "recipes"}
     assert named <= set(verbs())
     text = HELP_FILE.read_text(encoding="utf-8")
-    for verb in ("quickstart", "run", "generate", "evaluate"):
+    for verb in ("quickstart", "run", "sweep", "generate", "evaluate"):
         section = text.split(f"Usage: paramdiff {verb} ")[1].split("Usage: ")[0]
         assert "--device" in section, verb
     assert "--from" in text and "--set" in text
@@ -82,9 +82,26 @@ def test_help_loads_nothing_heavy():
 def test_recipes_are_listed(call):
     status, stdout, stderr = call("recipes")
     assert (status, stderr) == (0, "")
-    lines = stdout.splitlines()
-    assert [line.split()[0] for line in lines] == list(shipped_recipes())
+    firsts = [line.split()[0] for line in stdout.splitlines() if line.strip()]
+    names = list(shipped_recipes())
+    assert sorted(first for first in firsts if first in names) == names
     assert load_recipe("quickstart").description in stdout
+    row = next(line for line in stdout.splitlines() if line.startswith("ablation/noise_x10 "))
+    assert row.split()[1] == "2,048" and row.rstrip().endswith("both noises times 10")
+    after = stdout.partition(row)[2].splitlines()[1:3]
+    assert [line.strip() for line in after] == [
+        "codec.input_noise: 0.01",
+        "codec.latent_noise: 1.0",
+    ]
+
+
+def test_the_list_needs_nothing_heavy():
+    code = (
+        "import sys; from paramdiff.recipe.listing import list_recipes; list_recipes(); "
+        "heavy = {'torch', 'diffusers', 'timm', 'sklearn'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_check_prints_sizes_and_writes_nothing(call, tmp_path, monkeypatch):
@@ -282,3 +299,22 @@ def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     assert "conv1.weight" in told
     told = refused("run", "quickstart", "--out", tmp_path / "run", "--from", tmp_path / "none")
     assert re.search(r"none: expected a run's folder with recipe\.yaml", told)
+
+
+def test_a_sweep_names_what_failed(call, tiny, tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(SHIPPED.joinpath("quickstart.yaml").read_text().replace("norm[23]", "nope"))
+    out = tmp_path / "out"
+    arguments = ("sweep", bad, "quickstart", "--out", out, "--device", "cpu", *as_options(tiny))
+    status, stdout, stderr = call(*arguments, "--set", "name=one")
+    assert status == 1
+    assert len(stderr.splitlines()) == 1 and stderr.startswith("failed: one: selection pattern")
+    assert f"Comparison: {out / 'sweep.html'}" in stdout and "failed" in stdout
+    assert (out / "quickstart" / "report.html").is_file() and not (out / "one").exists()
+
+
+def test_bad_sweeps_are_refused(refused, tmp_path):
+    out = ("--out", tmp_path / "out")
+    assert refused("sweep", "quickstart", "nope/*", *out).startswith("nope/*: expected")
+    assert "abacus" in refused("sweep", "quickstart", *out, "--device", "abacus")
+    assert "--vary" in refused("sweep", "quickstart", *out, "--vary", "seed")

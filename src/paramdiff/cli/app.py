@@ -1,13 +1,23 @@
 """The verbs. Heavy libraries load inside them, so that ``--help`` answers at once."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 
-from paramdiff.cli.console import console, errors, progress_bars, show_evaluation
+from paramdiff.cli.console import (
+    Stages,
+    console,
+    errors,
+    progress_bars,
+    show_evaluation,
+    show_recipes,
+    show_sweep,
+)
 from paramdiff.errors import UserError
 
 
@@ -71,14 +81,58 @@ def run(
 
 
 @app.command()
+def sweep(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE", help="Recipes, or patterns of names: 'ablation/noise_*'."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Holds one folder per recipe, and the comparison.")],
+    device: Device = "auto",
+    overrides: Overrides = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(metavar="PATH=VALUE,VALUE,...", help="Run one recipe once per value."),
+    ] = None,
+) -> None:
+    """Run several recipes, sharing equal stages, and compare them; the same command resumes."""
+    from contextlib import contextmanager
+
+    from paramdiff.engine import resolve_device
+    from paramdiff.experiment.sweep import plan_sweep, run_sweep
+    from paramdiff.report.sweep import SWEEP_PAGE
+
+    resolve_device(device)
+    entries = plan_sweep(recipes, overrides or [], vary)
+
+    @contextmanager
+    def watch(name: str) -> Iterator[Stages]:
+        console.print(f"[bold]{escape(name)}[/bold]")
+        with progress_bars() as stages:
+            yield stages
+
+    finished = run_sweep(entries, out, device=device, watch=watch)
+    show_sweep(finished)
+    console.print(f"Comparison: {out / SWEEP_PAGE}", markup=False)
+    failed = [row for row in finished.rows if row.failure is not None]
+    for row in failed:
+        errors.print(
+            f"failed: {row.name}: {row.failure}", markup=False, highlight=False, soft_wrap=True
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
-    """Resolve and validate a recipe; print it with its sizes and parameter counts; run nothing."""
+    """Resolve and validate a recipe; print it with its sizes and its cost; run nothing."""
     from paramdiff.experiment.check import check_recipe
     from paramdiff.recipe import load_recipe, to_yaml
-    from paramdiff.tasks.catalogue import build_task
+    from paramdiff.tasks.catalogue import describe_task
 
     resolved = load_recipe(recipe, overrides or [])
-    sizes = check_recipe(resolved, build_task(resolved.task))
+    sizes = check_recipe(resolved, describe_task(resolved.task))
     typer.echo(to_yaml(resolved), nl=False)
     for label, value in sizes.items():
         typer.echo(f"# {label}: {value}")
@@ -176,11 +230,10 @@ def report(run: Annotated[Path, typer.Argument(help="A folder with evaluation.js
 
 @app.command()
 def recipes() -> None:
-    """List the shipped recipes."""
-    from paramdiff.recipe import load_recipe, shipped_recipes
+    """List the shipped recipes: what each generates, costs and, if an ablation, changes."""
+    from paramdiff.recipe.listing import list_recipes
 
-    for name in shipped_recipes():
-        console.print(f"{name:<32} {load_recipe(name).description}", markup=False, highlight=False)
+    show_recipes(list_recipes())
 
 
 def _run(

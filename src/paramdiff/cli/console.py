@@ -1,6 +1,6 @@
 """What the command line shows: progress bars with the time left, and the table of groups."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -8,9 +8,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
+    from paramdiff.recipe.listing import Listed
+    from paramdiff.report.sweep import Sweep
+
+GROUPS = {
+    "": "Start here",
+    "main": "Normalisation layers of large networks",
+    "full": "All parameters of small networks",
+    "ablation": "Ablations of main/cifar100_resnet18",
+}
 
 console = Console()
 errors = Console(stderr=True)
@@ -67,3 +77,53 @@ def show_evaluation(evaluation: "Evaluation") -> None:
         console.print(escape(sentence))
     for warning in evaluation.verdict.warnings:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
+
+
+def show_recipes(recipes: Sequence["Listed"]) -> None:
+    """Print the shipped recipes group by group, with what their numbers mean."""
+    for group, title in GROUPS.items():
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        table.add_column("recipe", no_wrap=True)
+        table.add_column("parameters", justify="right", no_wrap=True)
+        table.add_column("PFLOP", justify="right", no_wrap=True)
+        table.add_column("what it is" + (", and what it changes" if group == "ablation" else ""))
+        for recipe in recipes:
+            if recipe.group == group:
+                changes = [f"  {path}: {value}" for path, value in recipe.factors.items()]
+                table.add_row(
+                    recipe.name,
+                    f"{recipe.num_parameters:,}",
+                    f"{recipe.pflop:.0f}" if recipe.pflop >= 10 else f"{recipe.pflop:.2g}",
+                    Text("\n".join([recipe.description, *changes]), overflow="fold"),
+                )
+        console.print(table)
+        console.print()
+    console.print(
+        "PFLOP: estimated 10^15 floating-point operations from data to report. One takes some "
+        "two minutes where 10 TFLOP/s are sustained (a GPU) and some three hours at 0.1 TFLOP/s "
+        "(two CPU cores).",
+        highlight=False,
+    )
+
+
+def show_sweep(sweep: "Sweep") -> None:
+    """Print one line per finished recipe of a sweep."""
+    table = Table(title="Generated networks and their originals", title_justify="left")
+    table.add_column("recipe")
+    for heading in ("n", "original %", "generated %", "minus original, points", "spread"):
+        table.add_column(heading, justify="right")
+    for row in sweep.rows:
+        result = row.result
+        if result is None:
+            table.add_row(escape(row.name), "-", "-", "failed", "-", "-")
+            continue
+        low, high = (100 * bound for bound in result.minus_original_ci95)
+        table.add_row(
+            escape(row.name),
+            str(result.n),
+            f"{100 * result.original_mean:.2f}",
+            f"{100 * result.generated_mean:.2f} ± {100 * result.generated_std:.2f}",
+            f"{100 * result.minus_original:+.2f} ({low:+.2f} to {high:+.2f})",
+            "-" if result.dispersion is None else f"{result.dispersion:.2f}",
+        )
+    console.print(table)

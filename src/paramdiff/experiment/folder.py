@@ -119,22 +119,38 @@ class RunFolder:
         Raises:
             UserError: the other folder is no run.
         """
-        if not (other.root / "recipe.yaml").is_file():
-            raise UserError(f"{other.root}: expected a run's folder with recipe.yaml, found none")
-        theirs, ours = _load(other.root / "recipe.yaml"), recipe.model_dump(mode="json")
-        taken: list[str] = []
-        for stage, (_, fields) in STAGES.items():
-            equal = all(_get(theirs, field) == _get(ours, field) for field in fields)
-            if not equal or not other.artefact(stage).exists():
-                break
+        taken = other.stages_for(recipe)
+        for stage in taken:
             if not self.artefact(stage).exists():
                 for record in other.log():
                     if record["stage"] == stage:
                         self.record(**record)
                 with written_aside(self.artefact(stage)) as aside:
                     shutil.copytree(other.artefact(stage), aside)
-            taken.append(stage)
         return taken
+
+    def stages_for(self, recipe: Recipe) -> list[str]:
+        """The finished stages of this run that a recipe could take over.
+
+        Args:
+            recipe: another run's.
+
+        Returns:
+            The stages whose fields are all equal, in order, up to the first that is not.
+
+        Raises:
+            UserError: the folder is no run.
+        """
+        if not (self.root / "recipe.yaml").is_file():
+            raise UserError(f"{self.root}: expected a run's folder with recipe.yaml, found none")
+        theirs, ours = _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")
+        shared: list[str] = []
+        for stage, (_, fields) in STAGES.items():
+            equal = all(_get(theirs, field) == _get(ours, field) for field in fields)
+            if not equal or not self.artefact(stage).exists():
+                break
+            shared.append(stage)
+        return shared
 
     def log(self) -> list[dict[str, Any]]:
         """The records of finished stages."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from pydantic import ValidationError
 
 from paramdiff.artefacts import read_json, read_tensors, write_text
@@ -80,6 +80,17 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
     Returns:
         The page, as HTML.
     """
+    return template_of(TEMPLATE).render(
+        evaluation=evaluation,
+        sections=_sections(evaluation),
+        marks=marks(evaluation),
+        key_numbers=key_numbers(evaluation),
+        figures=draw_figures(evaluation, arrays),
+    )
+
+
+def template_of(name: str) -> Template:
+    """A template of this room, with the filters that all of them use."""
     environment = Environment(
         loader=PackageLoader("paramdiff.report", "."),
         autoescape=True,
@@ -89,13 +100,7 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(FILTERS)
-    return environment.get_template(TEMPLATE).render(
-        evaluation=evaluation,
-        sections=_sections(evaluation),
-        marks=marks(evaluation),
-        key_numbers=key_numbers(evaluation),
-        figures=draw_figures(evaluation, arrays),
-    )
+    return environment.get_template(name)
 
 
 def _sections(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
