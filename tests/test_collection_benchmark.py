@@ -15,7 +15,7 @@ from paramdiff.engine import seeded_generator
 def root(tmp_path):
     draws = np.random.default_rng(0)
     arrays = {}
-    for name, num in (("train", 40), ("test", 24)):
+    for name, num in (("train", 24), ("test", 12)):
         arrays[f"x_{name}"] = draws.integers(0, 256, (num, 3, 32, 32), dtype=np.uint8)
         arrays[f"y_{name}"] = draws.integers(0, 10, num)
     path = tmp_path / "images.npz"

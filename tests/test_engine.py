@@ -1,5 +1,7 @@
 """The training loop: schedule, averaging, resuming, refusals."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -211,3 +213,22 @@ def test_absent_and_unknown_devices_are_refused(monkeypatch):
         resolve_device("cuda")
     with pytest.raises(UserError, match="expected auto, cpu, cuda or mps, found 'tpu'"):
         resolve_device("tpu")
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.1, 9), (2.0, 3)])
+def test_slow_saves_are_rarer(tmp_path, monkeypatch, seconds, expected):
+    """Updates of a second each; two seconds for a save make 40 between saves, not 10."""
+    clock, saves = [0.0], []
+    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def save(state, path):
+        clock[0] += seconds
+        saves.append(path)
+
+    def tick(done, total):
+        clock[0] += 1.0
+
+    monkeypatch.setattr(engine._State, "save", save)
+    settings = Optimisation(num_steps=100, lr=0.1)
+    run(settings, state_file=tmp_path / "state.pt", progress=tick)
+    assert len(saves) == expected

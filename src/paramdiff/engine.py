@@ -29,6 +29,7 @@ BatchLoss = Callable[[nn.Module, int, torch.Generator], Tensor]
 Progress = Callable[[int, int], None]
 
 SECONDS_BETWEEN_SAVES = 10.0
+"""Longer where saving takes more than half a second, so that it takes a twentieth of the time."""
 
 
 class Optimisation(Settings):
@@ -141,7 +142,7 @@ def train(
     state = _State(module, optimiser, average, {} if recorded is None else recorded)
     if state_file is not None and state_file.is_file():
         state.load(state_file)
-    last_save = time.monotonic()
+    last_save, pause = time.monotonic(), SECONDS_BETWEEN_SAVES
     for step in range(len(state.losses), num_updates):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, step - step % updates_per_rate)
@@ -159,9 +160,11 @@ def train(
             after_step(step, module)
         if progress is not None:
             progress(step + 1, num_updates)
-        if state_file is not None and time.monotonic() - last_save > SECONDS_BETWEEN_SAVES:
+        if state_file is not None and time.monotonic() - last_save > pause:
+            started = time.monotonic()
             state.save(state_file)
             last_save = time.monotonic()
+            pause = SECONDS_BETWEEN_SAVES * max(1.0, 2 * (last_save - started))
     if average is not None:
         average.copy_to(parameters)
     module.eval().to("cpu")

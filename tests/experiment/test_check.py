@@ -1,8 +1,10 @@
 """What a recipe would make is told without data, and without running the user's network."""
 
+import pytest
 import torch
 from torch import nn
 
+from paramdiff.errors import UserError
 from paramdiff.experiment.check import check_recipe
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.recipe import load_recipe
@@ -51,3 +53,18 @@ def test_measuring_draws_no_random_numbers():
     check_recipe(recipe, describe_task(recipe.task))
     assert torch.equal(torch.get_rng_state(), before)
     assert isinstance(describe_task(recipe.task).build_network(), nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("collection.skip_steps_per_pass=19", "collection.skip_steps_per_pass: expected less"),
+        ("collection.independent_runs=true", "'conv1.weight' is not selected"),
+        ("parameters.select=['norm2.running*']", "no trainable parameter is selected"),
+        ("parameters.num_checkpoints=301", "at most the zoo's 300 originals, found 301"),
+    ],
+)
+def test_a_collection_that_cannot_work_is_refused(override, named):
+    recipe = load_recipe("quickstart", [override])
+    with pytest.raises(UserError, match=named):
+        check_recipe(recipe, describe_task(recipe.task))

@@ -15,8 +15,10 @@ from paramdiff.parameters.selection import select
 from paramdiff.parameters.space import padded
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.description import TaskDescription
+from paramdiff.zoo.collect import check_selection
 from paramdiff.zoo.files import read_checkpoint
 from paramdiff.zoo.folder import list_runs
+from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.zoo import check_num_originals
 
 
@@ -55,8 +57,9 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
         The parts, in evaluation mode.
 
     Raises:
-        UserError: the network does not suit the task, a pattern matches nothing, the latent is too
-            large, or more checkpoints are learned from than there are.
+        UserError: the network does not suit the task, a pattern matches nothing, no checkpoint
+            would be kept, the latent is too large, or more checkpoints are learned from than there
+            are.
     """
     if recipe.parameters.num_checkpoints is not None:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
@@ -67,6 +70,9 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
         network = _untrained_network(description)
         state_dict = network.state_dict()
     layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))
+    if network is not None and not isinstance(recipe.collection, FolderSettings):
+        check_selection(network, layout, recipe.collection)
+        plan_of(recipe.collection, description.num_train)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
     return Parts(network, state_dict, layout, codec, denoiser)
 

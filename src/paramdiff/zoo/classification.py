@@ -67,8 +67,11 @@ def training_logits(network: nn.Module, inputs: Tensor, generator: torch.Generat
 @contextmanager
 def _drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators for a while: modules can draw from nothing else."""
+    seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach all GPUs'
+        if device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         yield
 
 

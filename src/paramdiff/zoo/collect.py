@@ -57,12 +57,7 @@ def collect(
     network = seeded_network(task, seed)
     names = select(network.state_dict(), patterns)
     layout = ParameterLayout.of(network.state_dict(), names)
-    if not any(name in layout.names for name, _ in network.named_parameters()):
-        raise UserError(
-            "parameters.select: no trainable parameter is selected; fine-tuning would move nothing"
-        )
-    if settings.independent_runs:
-        _check_nothing_is_shared(network, layout)
+    check_selection(network, layout, settings)
     plan = plan_of(settings, len(task.train))
     base: dict[str, Tensor] = {}
     vectors: list[Tensor] = []
@@ -102,13 +97,28 @@ def collect(
     write_zoo(zoo_folder, vectors, entries, layout, base, plan.hold_out)
 
 
-def _check_nothing_is_shared(network: nn.Module, layout: ParameterLayout) -> None:
-    """Independent runs differ in every tensor, and a zoo has one base for what is not selected."""
-    for name, tensor in network.state_dict().items():
-        is_learned = tensor.is_floating_point()
-        if is_learned and name not in layout.names:
+def check_selection(
+    network: nn.Module, layout: ParameterLayout, settings: CollectionSettings
+) -> None:
+    """Refuse a selection that fine-tuning cannot make a zoo of.
+
+    Args:
+        network: the task's.
+        layout: of the selected tensors.
+        settings: the protocol.
+
+    Raises:
+        UserError: no trainable parameter is selected, or independent runs share a tensor (they
+            differ in all of them, and a zoo has one base for what is not selected).
+    """
+    if not any(name in layout.names for name, _ in network.named_parameters()):
+        raise UserError(
+            "parameters.select: no trainable parameter is selected; fine-tuning would move nothing"
+        )
+    for name, tensor in network.state_dict().items() if settings.independent_runs else ():
+        if tensor.is_floating_point() and name not in layout.names:
             why = "has one element" if is_copied_verbatim(name, tensor) else "is not selected"
             raise UserError(
-                f"collection.independent_runs: runs from other initial weights share nothing, so "
+                "collection.independent_runs: runs from other initial weights share nothing, so "
                 f"every tensor must be generated; {name!r} {why}"
             )
