@@ -6,8 +6,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.resnet20 import ResNet20
-from paramdiff.tasks.catalogue import TASKS, TaskSettings, build_task
+from paramdiff.tasks.catalogue import TASKS, TaskSettings, build_task, describe_task
 from paramdiff.tasks.digits import digits
 from paramdiff.tasks.own import OwnTask
 from paramdiff.tasks.task import Split, Task, seeded_network
@@ -96,15 +95,56 @@ def test_initial_weights_depend_on_the_seed_alone(task):
     assert not states[0]["head.weight"].equal(states[2]["head.weight"])
 
 
-def test_resnet20_is_the_papers():
-    network = ResNet20()
-    assert sum(parameter.numel() for parameter in network.parameters()) == 269_722
-    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    assert len(layers) == 20
-    grey = ResNet20(num_classes=7, in_channels=1).eval()
-    with torch.no_grad():
-        for side in (8, 32):
-            assert grey(torch.randn(2, 1, side, side)).shape == (2, 7)
+def test_the_papers_protocol_trains_on_all_but_the_test_images(task):
+    paper = build_task(TaskSettings(name="digits", protocol="paper"))
+    assert paper.selects_on_test and not task.selects_on_test
+    assert (len(paper.train), len(paper.validation), len(paper.test)) == (797, 1000, 1000)
+    assert paper.test.inputs.equal(task.test.inputs)
+    images = torch.cat([task.train.inputs, task.validation.inputs])
+    assert paper.train.inputs.flatten(1).sum() == pytest.approx(float(images.sum()))
+
+
+@pytest.mark.parametrize("protocol", ["validation", "paper"])
+def test_digits_are_described_as_they_are(protocol):
+    settings = TaskSettings(name="digits", protocol=protocol)
+    described, built = describe_task(settings), build_task(settings)
+    sizes = (described.num_train, described.num_validation, described.num_test)
+    assert sizes == tuple(len(split) for split in splits(built))
+    assert described.input_shape == built.test.inputs.shape[1:]
+    assert described.build_network().state_dict().keys() == (
+        built.build_network().state_dict().keys()
+    )
+
+
+def test_digits_with_another_network_and_crops():
+    pytest.importorskip("torchvision")
+    task = build_task(TaskSettings(name="digits", network={"name": "resnet20"}, augment=True))
+    crops = task.augmented(torch.arange(5), torch.Generator().manual_seed(0))
+    assert task.build_network()(crops).shape == (5, 10)
+    assert not crops.equal(task.train.inputs[:5])
+
+
+@pytest.mark.parametrize(
+    ("change", "field"), [({"root": "data"}, "task.root"), ({"image_size": 16}, "task.image_size")]
+)
+def test_what_digits_cannot_have(change, field):
+    with pytest.raises(UserError, match=f"^{field}: "):
+        build_task(TaskSettings(name="digits", **change))
+
+
+def test_training_starts_from_published_weights_where_a_task_has_them(task):
+    def ones():
+        network = nn.Linear(3, 2)
+        nn.init.ones_(network.weight)
+        return network
+
+    data = Split(torch.ones(2, 3), torch.tensor([0, 1]))
+    plain = Task("plain", data, data, data, lambda: nn.Linear(3, 2))
+    published = Task("plain", data, data, data, lambda: nn.Linear(3, 2), build_pretrained=ones)
+    assert seeded_network(published, 0).weight.eq(1).all()
+    assert not seeded_network(plain, 0).weight.eq(1).any()
+    again = seeded_network(published, 0)
+    assert again.bias.equal(seeded_network(published, 0).bias)  # the seed's
 
 
 def test_known_names():
@@ -133,6 +173,12 @@ def module(tmp_path, monkeypatch):
         "def tiny(seed):\n"
         "    one = Split(torch.full((2, 3), float(seed)), torch.tensor([0, 1]))\n"
         "    return Task('tiny', one, one, one, lambda: torch.nn.Linear(3, 2))\n"
+        "def more_labels(seed):\n"
+        "    one = Split(torch.ones(3, 3), torch.tensor([0, 1, 2]))\n"
+        "    return Task('tiny', one, one, one, lambda: torch.nn.Linear(3, 2))\n"
+        "def other_inputs(seed):\n"
+        "    one = Split(torch.ones(2, 4), torch.tensor([0, 1]))\n"
+        "    return Task('tiny', one, one, one, lambda: torch.nn.Linear(3, 2))\n"
         "def no_task(seed):\n"
         "    return {'seed': seed}\n"
     )
@@ -144,6 +190,28 @@ def test_a_users_function():
     task = build_task(TaskSettings(name="users_tasks:tiny", seed=5))
     assert task.name == "tiny"
     assert task.train.inputs.eq(5).all()
+
+
+@pytest.mark.usefixtures("module")
+def test_a_users_function_is_described_by_its_data():
+    described = describe_task(TaskSettings(name="users_tasks:tiny", seed=5))
+    assert described.input_shape == (3,) and described.num_classes == 2
+    assert (described.num_train, described.num_validation, described.num_test) == (2, 2, 2)
+
+
+@pytest.mark.usefixtures("module")
+def test_a_users_function_whose_network_does_not_suit_its_data():
+    assert "below 2, the number of its network's classes, found 2" in refusal(
+        "users_tasks:more_labels"
+    )
+    assert "cannot take inputs of shape (2, 4)" in refusal("users_tasks:other_inputs")
+
+
+@pytest.mark.usefixtures("module")
+def test_a_users_function_decides_all_but_the_seed():
+    with pytest.raises(UserError, match=r"^task\.augment: 'users_tasks:tiny' decides this itself"):
+        build_task(TaskSettings(name="users_tasks:tiny", augment=True))
+    build_task(TaskSettings(name="users_tasks:tiny", augment=False))
 
 
 @pytest.mark.usefixtures("module")

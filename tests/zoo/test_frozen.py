@@ -247,6 +247,33 @@ def test_the_whole_network_is_trained_where_nothing_is_shared(tmp_path):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("name", "names", "is_mode_seen"),
+    [
+        ("resnet18", ["layer4.1.bn1.weight", "layer4.1.bn1.bias", "layer4.1.bn2.weight"], True),
+        ("vit_tiny_patch16_224", ["blocks.11.norm2.weight", "norm.bias"], False),
+        ("convnext_atto", ["stages.3.blocks.1.norm.weight", "head.norm.bias"], False),
+    ],
+)
+def test_timm_networks_keep_values(tmp_path, name, names, is_mode_seen):
+    timm = pytest.importorskip("timm")
+    size = {"img_size": 32} if "vit" in name else {}
+    torch.manual_seed(0)
+    network = timm.create_model(name, num_classes=4, pretrained=False, **size)
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(24, 3, 32, 32, generator=generator)
+    split = Split(inputs, torch.randint(4, (24,), generator=generator))
+    task = Task("images", split, split, split, lambda: network)
+    assert depends_on_mode(network, inputs) is is_mode_seen
+    assert frozen_layers(copy.deepcopy(network), task, names).reason is None
+    mode = "eval" if is_mode_seen else "train"
+    kwargs = {"names": names, "optimiser": "sgd"}
+    found = tuned(tmp_path, network, task, mode=mode, **kwargs)
+    torch.testing.assert_close(
+        found, plainly_tuned(network, task, mode=mode, **kwargs), rtol=0, atol=1e-4
+    )
+
+
 def test_dropout_draws_from_the_updates_own_stream(tmp_path):
     network, task = trained_network(dropout=0.5), image_task()
     one = tuned(tmp_path / "one", network, task, mode="train")

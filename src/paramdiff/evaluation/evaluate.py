@@ -132,13 +132,11 @@ def _reconstruction(measured: Measurements) -> Reconstruction | None:
     if "reconstructed" not in measured.scored:
         return None
     own = similarity_matrix(measured.wrong("reconstructed"), measured.wrong("original")).diagonal()
-    comparison = (
-        measured.accuracies("reconstructed").mean() - measured.accuracies("original").mean()
-    )
     return Reconstruction(
         similarity_with_source=float(own.mean()),
         dispersion=measured.scored["reconstructed"].position.dispersion,
-        accuracy_difference=float(comparison),
+        accuracy_difference=measured.mean_accuracy("reconstructed")
+        - measured.mean_accuracy("original"),
     )
 
 

@@ -140,6 +140,11 @@ class Measurements:
         """Test accuracy ``[M]`` float64."""
         return 1 - self.wrong(name).mean(1, dtype=torch.float64)
 
+    def mean_accuracy(self, name: str) -> float:
+        """The group's mean test accuracy, from counts: the same for groups that err alike."""
+        wrong = self.wrong(name)
+        return 1 - float(wrong.sum(dtype=torch.float64)) / wrong.numel()
+
     def maximum_similarities(self, name: str, *, with_source: bool = False) -> Tensor | None:
         """Maximum similarity ``[M]`` to the originals; None where no original is left."""
         source = None if with_source else self.scored[name].source
@@ -201,12 +206,11 @@ class Measurements:
     def compare(self, name: str, reference: str) -> Comparison:
         """The paired difference of mean accuracies, ``name`` minus ``reference``."""
         draws = self._means(name) - self._means(reference)
-        difference = self.accuracies(name).mean() - self.accuracies(reference).mean()
         return Comparison(
             group=name,
             reference=reference,
             reference_dispersion=self.scored[reference].position.dispersion,
-            difference=float(difference),
+            difference=self.mean_accuracy(name) - self.mean_accuracy(reference),
             ci95=percentile_interval(draws),
         )
 
@@ -259,7 +263,7 @@ class Measurements:
     def _accuracy(self, name: str) -> Accuracy:
         values = self.accuracies(name)
         return Accuracy(
-            mean=float(values.mean()),
+            mean=self.mean_accuracy(name),
             std=float(values.std(correction=0)),
             min=float(values.min()),
             max=float(values.max()),

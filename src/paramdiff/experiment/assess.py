@@ -136,10 +136,18 @@ def network_facts(task: Task, layout: ParameterLayout, zoo: Zoo) -> dict[str, st
         "tail": "the tail of the trajectory",
         "none": "none",
     }[zoo.index.hold_out]
+    selecting = f"{len(task.validation)} validation"
+    if task.selects_on_test:
+        selecting = "no validation (the test examples select, as published: best values flatter)"
     return {
-        "Task": f"{task.name}: {len(task.train)} training, {len(task.validation)} validation, "
-        f"{len(task.test)} test examples",
-        "Network": type(task.build_network()).__name__,
+        "Task": f"{task.name}: {len(task.train)} training, {selecting}, {len(task.test)} test "
+        "examples",
+        "Network": _network_of(task),
         "Generated parameters": f"{layout.num_parameters:,} of {total:,} ({shown})",
         "Checkpoints": f"{len(zoo.originals)}, and {len(zoo.held_out)} held out ({held_out})",
     }
+
+
+def _network_of(task: Task) -> str:
+    name = task.network_name or type(task.build_network()).__name__
+    return f"{name}, from published weights" if task.build_pretrained else name

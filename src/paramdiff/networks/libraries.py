@@ -157,15 +157,18 @@ def load_but_the_head(
     for key in [*own, *(key for key in published if key not in own)]:
         if key not in own or key not in published:
             where = "the weights" if key in own else "the network"
-            raise UserError(f"{FIELD}: the weights of {name!r} do not fit: no {key!r} in {where}")
+            raise UserError(
+                f"task.network.pretrained: the weights of {name!r} do not fit: "
+                f"no {key!r} in {where}"
+            )
         expected, found = tuple(own[key].shape), tuple(published[key].shape)
         is_head = expected[:1] == (num_classes,) and found[:1] == (num_published,)
         if expected != found and is_head and expected[1:] == found[1:]:
             published = {**published, key: own[key]}
         elif expected != found:
             raise UserError(
-                f"{FIELD}: the weights of {name!r} do not fit: expected shape {expected} for "
-                f"{key!r}, found {found}"
+                f"task.network.pretrained: the weights of {name!r} do not fit: expected shape "
+                f"{expected} for {key!r}, found {found}"
             )
     network.load_state_dict(published)
 
@@ -176,12 +179,13 @@ def _torchvision_names() -> list[str]:
 
 
 def _no_weights(name: str, error: Exception) -> UserError:
-    cache = "Hugging Face cache (~/.cache/huggingface)"
-    if name.startswith(TORCHVISION):
-        cache = "torch cache (~/.cache/torch)"
+    field = "task.network.pretrained"
+    if not isinstance(error, OSError):  # a network or a cache without the file raises one
+        return UserError(f"{field}: the weights of {name!r} do not fit: {_flat(error)}")
+    cache = "torch" if name.startswith(TORCHVISION) else "huggingface"
     return UserError(
-        f"task.network.pretrained: the weights of {name!r} could not be fetched; they are needed "
-        f"once, from the network or in the {cache}: {_flat(error)}"
+        f"{field}: the weights of {name!r} are not in ~/.cache/{cache} and could not be fetched: "
+        f"{_flat(error)}"
     )
 
 

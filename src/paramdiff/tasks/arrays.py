@@ -21,6 +21,7 @@ from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.vectors import Table, VectorTask
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+CHANNELS = (1, 3)
 HALF = (0.5, 0.5, 0.5)
 
 
@@ -108,17 +109,10 @@ def read_arrays(path: Path) -> Arrays:
     if not path.is_file():
         raise UserError(f"task.root: expected an .npz file, found none at {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("a single array")
-            for name in NAMES:
-                if name not in file.files:
-                    held = ", ".join(file.files) or "nothing"
-                    raise UserError(f"{path}: expected an array {name!r}, found {held}")
-            found = {name: file[name] for name in NAMES}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
+        found = _load(path)
+    except UserError:
+        raise
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: expected an .npz file of plain arrays, found: {error}") from None
     tensors = {
         name: _labels(path, name, array) if name[0] == "y" else _examples(path, name, array)
@@ -129,17 +123,30 @@ def read_arrays(path: Path) -> Arrays:
     return arrays
 
 
+def _load(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:  # numpy would leave it open where the file is damaged
+        file = np.load(stream, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        for name in NAMES:
+            if name not in file.files:
+                held = ", ".join(file.files) or "nothing"
+                raise UserError(f"{path}: expected an array {name!r}, found {held}")
+        return {name: file[name] for name in NAMES}
+
+
 def _examples(path: Path, name: str, array: Any) -> Tensor:
     if array.dtype != np.uint8 and array.dtype.kind != "f":
         raise UserError(f"{path}: expected uint8 or float in {name!r}, found {array.dtype}")
+    found = array.shape
     if array.ndim == 3:
         array = array[:, None]
-    if array.ndim == 4 and array.shape[1] not in (1, 3):
+    elif array.ndim == 4 and array.shape[1] not in CHANNELS and array.shape[3] in CHANNELS:
         array = array.transpose(0, 3, 1, 2)
-    if array.ndim not in (2, 4) or (array.ndim == 4 and array.shape[1] not in (1, 3)):
+    if array.ndim not in (2, 4) or (array.ndim == 4 and array.shape[1] not in CHANNELS):
         raise UserError(
             f"{path}: expected images [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, or rows "
-            f"[N, F], in {name!r}, found shape {array.shape}"
+            f"[N, F], in {name!r}, found shape {found}"
         )
     if array.dtype == np.uint8 and array.ndim == 4:
         return torch.from_numpy(np.ascontiguousarray(array))

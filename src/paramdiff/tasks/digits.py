@@ -82,6 +82,7 @@ class DigitsTask:
             augmented=crops_of(training) if self.settings.augment else None,
             build_pretrained=build_pretrained,
             out_of_distribution=photograph_patches(seed),
+            network_name=self.network.name,
         )
 
 

@@ -79,36 +79,39 @@ def read_public(public: PublicSet, root: Path | None) -> ImageSplits:
         raise
     except Exception as error:  # of torchvision where a file is missing, of a parser where damaged
         reason = _flat(error)
-    missing = None
-    for file in public.files(datasets):
-        path = folder / file.path
-        if not path.exists():
-            missing = missing or file
-        elif file.md5 and (found := _md5(path)) != file.md5:
-            raise UserError(
-                f"{path}: damaged: expected md5 {file.md5}, found {found}; remove it to have "
-                f"{public.title} downloaded again"
-            )
-    if missing is None:
+    files = public.files(datasets)
+    missing = [file for file in files if not _is_there(folder, file)]
+    if not missing:
         raise UserError(f"{folder}: {public.title} cannot be read: {reason}")
-    _download(public, datasets, folder, missing)
+    _download(public, datasets, folder, missing[0])
     return public.read(datasets, folder, False)
+
+
+def _is_there(folder: Path, file: File) -> bool:
+    """Whether a file exists; a ``UserError`` where it is another than it should be."""
+    path = folder / file.path
+    if file.md5 and path.is_file() and (found := _md5(path)) != file.md5:
+        raise UserError(
+            f"{path}: damaged: expected md5 {file.md5}, found {found}; remove it to have it "
+            "downloaded again"
+        )
+    return path.exists()
 
 
 def _download(public: PublicSet, datasets: Any, folder: Path, missing: File) -> None:
     aside = folder / f"{PARTIAL}{public.title.replace(' ', '-')}"
     archives = public.archives(datasets)
-    remove(aside)
-    aside.mkdir(parents=True)
+    present = [archive for archive in archives if _is_there(folder, archive)]
     try:
-        for archive in archives:
-            if (folder / archive.path).is_file():
-                (aside / archive.path).parent.mkdir(parents=True, exist_ok=True)
-                (aside / archive.path).symlink_to((folder / archive.path).resolve())
+        remove(aside)
+        aside.mkdir(parents=True)
+        for archive in present:
+            (aside / archive.path).parent.mkdir(parents=True, exist_ok=True)
+            (aside / archive.path).symlink_to((folder / archive.path).resolve())
         with contextlib.redirect_stdout(io.StringIO()):  # its progress bars go to stderr
             public.read(datasets, aside, True)
         for archive in archives:
-            if archive not in public.files(datasets):
+            if archive in present or archive not in public.files(datasets):
                 remove(aside / archive.path)
         _move(aside, folder)
     except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:

@@ -14,6 +14,7 @@ from paramdiff.tasks.images import LabelledImages
 from paramdiff.tasks.settings import TaskSettings
 
 PUBLISHED = NetworkSettings(name="resnet18", pretrained=True)
+NUM_IMAGENET_CLASSES = 1000
 
 
 def image_folder(settings: TaskSettings) -> ImageTask:
@@ -64,7 +65,9 @@ def imagenet1k(settings: TaskSettings) -> ImageTask:
     """
     network = settings.network or PUBLISHED
     mean, std = image_statistics(network.name)
-    facts = ImageSet("ImageNet-1K", 1000, 1_281_167, 50_000, 3, 224, mean, std, PUBLISHED)
+    facts = ImageSet(
+        "ImageNet-1K", NUM_IMAGENET_CLASSES, 1_281_167, 50_000, 3, 224, mean, std, PUBLISHED
+    )
 
     def read() -> ImageSplits:
         if settings.root is None or not settings.root.is_dir():
@@ -76,7 +79,8 @@ def imagenet1k(settings: TaskSettings) -> ImageTask:
         (train, test), classes = read_folders(settings.root, ["train", "val"])
         if len(classes) != facts.num_classes:
             raise UserError(
-                f"{settings.root / 'train'}: expected 1000 classes, found {len(classes)}"
+                f"{settings.root / 'train'}: expected {facts.num_classes} classes, "
+                f"found {len(classes)}"
             )
         return ImageSplits(train, test)
 

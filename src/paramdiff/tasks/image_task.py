@@ -124,6 +124,7 @@ class ImageTask:
             build,
             augmented=inputs.augmented if self.settings.augment else None,
             build_pretrained=build_pretrained,
+            network_name=self.network.name,
         )
 
 

@@ -4,12 +4,13 @@ The transforms of method.md 3.1, by torchvision: while training a random crop re
 network's size and a mirror image half of the time; otherwise the middle of the resized image.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from paramdiff.networks.libraries import library
 from paramdiff.tasks.images import Images
 
 LARGE = 224  # from here on the image is resized to more than its middle
@@ -34,22 +35,32 @@ class Preparation:
         """Images ``[..., C, H, W]`` to the middle ``[..., C, size, size]`` of the resized ones."""
         if images.shape[-2:] == (self.size, self.size) and self.size < LARGE:
             return images
-        from torchvision.transforms.v2 import functional as transforms
-
+        transforms = library("torchvision.transforms.v2.functional")
         side = round(self.size * MARGIN) if self.size >= LARGE else self.size
-        resized = transforms.resize(images, [side], antialias=True)
+        resized = transforms.resize(images, [side])
         return transforms.center_crop(resized, [self.size, self.size])
 
-    def random_crop(self) -> Callable[[Tensor], Tensor]:
-        """A transform of one image that draws from torch's global CPU generator."""
-        from torchvision.transforms import v2
+    def random_crops(self, images: Sequence[Tensor], seed: int) -> Tensor:
+        """One random crop of each image, resized, and mirrored half of the time.
 
-        return v2.Compose(
-            [
-                v2.RandomResizedCrop((self.size, self.size), antialias=True),
-                v2.RandomHorizontalFlip(),
-            ]
-        )
+        Args:
+            images: ``[C, H, W]`` each.
+            seed: determines the draws.
+
+        Returns:
+            Images ``[B, C, size, size]``; torch's global generators are left as they were.
+        """
+        transforms = library("torchvision.transforms.v2")
+        size = [self.size, self.size]
+        crop = transforms.RandomResizedCrop(size)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs'
+            places = [crop.make_params([image]) for image in images]
+            is_mirrored = torch.rand(len(images)) < 0.5
+        pairs = zip(images, places, strict=True)
+        crops = [transforms.functional.resized_crop(i, **p, size=size) for i, p in pairs]
+        found = torch.stack(crops)
+        return found.flip(-1).where(is_mirrored.view(-1, 1, 1, 1), found)
 
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 images ``[B, C, size, size]`` to float inputs."""
@@ -90,13 +101,9 @@ class PreparedImages:
         Returns:
             Inputs ``[B, C, size, size]``.
         """
-        raw = self.images.read(self.numbers[rows], _unchanged)
-        transform = self.preparation.random_crop()
+        raw = list(self.images.read(self.numbers[rows], _unchanged))
         seed = int(torch.randint(2**62, (), generator=generator))
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs'
-            changed = [transform(image) for image in raw]
-        return self.preparation.normalised(torch.stack(changed))
+        return self.preparation.normalised(self.preparation.random_crops(raw, seed))
 
 
 def _unchanged(image: Tensor) -> Tensor:

@@ -21,6 +21,11 @@ from paramdiff.tasks.settings import TaskSettings
 CIFAR_MEAN, CIFAR_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
+FLOWERS_MD5 = {
+    "102flowers.tgz": "52808999861908f626f3c1f4e79d11fa",
+    "imagelabels.mat": "e0620be6f572b9609742df49c70aed4d",
+    "setid.mat": "a5357ecc9cb78c4bef273ce3793fc85c",
+}
 SMALL = NetworkSettings(name="resnet20")
 
 
@@ -106,6 +111,12 @@ def read_flowers(datasets: Any, root: Path, download: bool) -> ImageSplits:
     return ImageSplits(*map(labelled_files, splits))
 
 
+def files_of_flowers(*archives: str) -> list[File]:
+    """The labels and splits, and perhaps the images' archive."""
+    names = [*archives, "imagelabels.mat", "setid.mat"]
+    return [File(f"flowers-102/{name}", FLOWERS_MD5[name]) for name in names]
+
+
 def read_pets(datasets: Any, root: Path, download: bool) -> ImageSplits:
     """``trainval`` and ``test``; torchvision has no loader to tell here."""
     splits = [
@@ -182,16 +193,8 @@ PUBLIC: dict[str, PublicSet] = {
     "svhn": PublicSet("SVHN", files_of_svhn, files_of_svhn, read_svhn),
     "flowers102": PublicSet(
         "Flowers-102",
-        lambda d: [
-            File("flowers-102/102flowers.tgz", "52808999861908f626f3c1f4e79d11fa"),
-            File("flowers-102/imagelabels.mat", "e0620be6f572b9609742df49c70aed4d"),
-            File("flowers-102/setid.mat", "a5357ecc9cb78c4bef273ce3793fc85c"),
-        ],
-        lambda d: [
-            File("flowers-102/jpg"),
-            File("flowers-102/imagelabels.mat", "e0620be6f572b9609742df49c70aed4d"),
-            File("flowers-102/setid.mat", "a5357ecc9cb78c4bef273ce3793fc85c"),
-        ],
+        lambda d: files_of_flowers("102flowers.tgz"),
+        lambda d: [File("flowers-102/jpg"), *files_of_flowers()],
         read_flowers,
     ),
     "pets": PublicSet(

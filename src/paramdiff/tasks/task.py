@@ -64,6 +64,7 @@ class Task:
             generator's draws change them; None where training sees the inputs as they are.
         build_pretrained: the same network with published weights, where training starts from them.
         out_of_distribution: what a network should be less sure about, where there is such a set.
+        network_name: for people; the class's name where there is none.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Task:
     augmented: Augmented | None = None
     build_pretrained: Callable[[], nn.Module] | None = None
     out_of_distribution: ForeignInputs | None = None
+    network_name: str | None = None
 
     @property
     def selects_on_test(self) -> bool:

@@ -83,7 +83,7 @@ class VectorTask:
             self.network, table.num_classes, tuple(table.x_train.shape[1:])
         )
         train = split(table.x_train[rows], table.y_train[rows])
-        return Task(table.title, train, validation, test, build)
+        return Task(table.title, train, validation, test, build, network_name=self.network.name)
 
 
 def bundled(title: str, load: Callable) -> Callable[[TaskSettings], VectorTask]:

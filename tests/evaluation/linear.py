@@ -1,0 +1,144 @@
+"""Linear classifiers of points, as networks to evaluate: cheap, and with answers that are known.
+
+Vectors are the weights and biases of a classifier of noisy points. Adding one number to the
+weights of all classes changes no prediction: originals that differ by that alone are as good as
+each other, but independent draws per coordinate destroy them.
+"""
+
+from functools import cache
+
+import torch
+
+from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.schema import OutOfDistribution
+from paramdiff.evaluation.settings import EvaluationSettings
+from paramdiff.evaluation.subject import LatentSpace, Subject
+from paramdiff.parameters.layout import ParameterLayout
+
+NUM_CLASSES, NUM_FEATURES = 3, 4
+STATE = {
+    "weight": torch.zeros(NUM_CLASSES, NUM_FEATURES),
+    "bias": torch.zeros(NUM_CLASSES),
+}
+LAYOUT = ParameterLayout.of(STATE, list(STATE))
+SIZE = LAYOUT.num_parameters
+NUM_VALIDATION, NUM_TEST, NUM_FOREIGN = 100, 400, 50
+
+
+@cache
+def data():
+    """Noisy points whose best classifier is known: validation first, then test."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randint(NUM_CLASSES, (NUM_VALIDATION + NUM_TEST,), generator=generator)
+    inputs = torch.randn(len(truth), NUM_FEATURES, generator=generator)
+    inputs[torch.arange(len(truth)), truth] += 2.0
+    return inputs, truth
+
+
+def logits(vectors, inputs):
+    weight = vectors[:, :-NUM_CLASSES].view(-1, NUM_CLASSES, NUM_FEATURES)
+    return torch.einsum("mkd,ed->mek", weight, inputs) + vectors[:, None, -NUM_CLASSES:]
+
+
+def labels(vectors):
+    return logits(vectors.float(), data()[0]).argmax(2)
+
+
+def probabilities(vectors):
+    """Of the test points, then of points about the origin, which belong to no class."""
+    foreign = 0.3 * torch.randn(
+        NUM_FOREIGN, NUM_FEATURES, generator=torch.Generator().manual_seed(9)
+    )
+    inputs = torch.cat([data()[0][NUM_VALIDATION:], foreign])
+    for vector in vectors:
+        yield logits(vector[None].float(), inputs)[0].softmax(1)
+
+
+def behaviour(**fields):
+    """Labels only, which is quick; ``UNSURE`` adds probabilities and foreign points."""
+    _, truth = data()
+    defaults = {
+        "validation_truth": truth[:NUM_VALIDATION],
+        "test_truth": truth[NUM_VALIDATION:],
+        "labels": labels,
+    }
+    return Behaviour(**{**defaults, **fields})
+
+
+UNSURE = {
+    "probabilities": probabilities,
+    "out_of_distribution": OutOfDistribution(
+        description="points about the origin", num_examples=NUM_FOREIGN
+    ),
+}
+
+
+def good(num, seed, spread=0.25):
+    """Classifiers about the best one, independent in every coordinate."""
+    generator = torch.Generator().manual_seed(seed)
+    best = LAYOUT.flatten({"weight": torch.eye(NUM_CLASSES, NUM_FEATURES), "bias": torch.zeros(3)})
+    return best + spread * torch.randn(num, SIZE, generator=generator)
+
+
+def shifted(num, seed, shift=3.0, spread=0.1, fault=0.0):
+    """Good classifiers, each with a number added to all classes alike; a fault favours one."""
+    generator = torch.Generator().manual_seed(seed + 1000)
+    weight = shift * torch.randn(num, 1, NUM_FEATURES, generator=generator)
+    weight = weight.expand(-1, NUM_CLASSES, -1).flatten(1)
+    bias = shift * torch.randn(num, 1, generator=generator).expand(-1, NUM_CLASSES)
+    vectors = good(num, seed, spread) + torch.cat([weight, bias], dim=1)
+    vectors[:, -1] += fault
+    return vectors
+
+
+def trajectory(num, seed, step=0.05):
+    """Classifiers of one training run: each a small step from the one before."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = step * torch.randn(num, SIZE, generator=generator)
+    return good(1, seed, 0.1) + steps.cumsum(0)
+
+
+def untrained(seed):
+    return torch.randn(SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+def perfect_codec():
+    """Reconstructs every vector as it is."""
+    return LatentSpace(encode=lambda vectors: vectors, decode=lambda latents: latents)
+
+
+def subject(generated, originals=None, **fields):
+    defaults = {
+        "layout": LAYOUT,
+        "originals": good(30, 1) if originals is None else originals,
+        "held_out": good(10, 2),
+        "generated": generated,
+        "hold_out": "run",
+        "num_runs": 3,
+        "title": "linear classifiers",
+        "facts": {"Task": "points"},
+        "untrained": untrained,
+    }
+    return Subject(**{**defaults, **fields})
+
+
+def evaluated(generated, originals=None, seed=0, how=None, **fields):
+    return evaluate(
+        subject(generated, originals, **fields),
+        how or behaviour(),
+        EvaluationSettings(seed=seed),
+    )
+
+
+def to(evaluation, reference):
+    return next(one for one in evaluation.comparisons if one.reference == reference)
+
+
+def words(evaluation):
+    verdict = evaluation.verdict
+    return " ".join([verdict.headline, *verdict.sentences]).lower()
+
+
+def warnings(evaluation):
+    return " ".join(evaluation.verdict.warnings).lower()

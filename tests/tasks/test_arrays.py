@@ -1,0 +1,169 @@
+"""A user's arrays: any of the layouts gives one task; what is wrong is one line with the file."""
+
+import numpy as np
+import pytest
+import torch
+
+from paramdiff.errors import UserError
+from paramdiff.tasks.catalogue import TaskSettings, build_task, describe_task
+
+from .formats import labels, pixels
+
+
+def arrays(**changes):
+    content = {
+        "x_train": pixels(40, 8),
+        "y_train": labels(40, 4),
+        "x_test": pixels(12, 8, seed=1),
+        "y_test": labels(12, 4),
+    }
+    return {name: value for name, value in {**content, **changes}.items() if value is not None}
+
+
+def built(path, content, **changes):
+    np.savez(path, **content)
+    return build_task(TaskSettings(name="npz", root=path, **changes))
+
+
+def refusal(path, content=None, **changes):
+    with pytest.raises(UserError) as caught:
+        if content is None:
+            build_task(TaskSettings(name="npz", root=path, **changes))
+        built(path, content, **changes)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "mine.npz"
+
+
+def test_images_become_a_task(path):
+    task = built(path, arrays())
+    assert (len(task.train), len(task.validation), len(task.test)) == (36, 4, 12)
+    assert task.validation.labels.sort().values.tolist() == [0, 1, 2, 3]
+    expected = torch.from_numpy(pixels(12, 8, seed=1)).float() / 255 * 2 - 1
+    torch.testing.assert_close(task.test.inputs[:], expected, rtol=1e-5, atol=1e-6)
+    assert task.build_network()(task.test.inputs[:2]).shape == (2, 4)
+    described = describe_task(TaskSettings(name="npz", root=path))
+    assert described.input_shape == (3, 8, 8)
+    assert (described.num_train, described.num_validation, described.num_test) == (36, 4, 12)
+    assert described.num_classes == 4
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda x: x,
+        lambda x: np.ascontiguousarray(x.transpose(0, 2, 3, 1)),
+        np.asfortranarray,
+    ],
+)
+def test_channels_come_first_or_last(path, layout):
+    plain = built(path, arrays())
+    content = arrays()
+    for name in ("x_train", "x_test"):
+        content[name] = layout(content[name])
+    other = built(path, content)
+    assert other.train.inputs[:].equal(plain.train.inputs[:])
+
+
+@pytest.mark.parametrize(
+    "layout", [lambda x: x[:, 0], lambda x: x[:, :1], lambda x: x[:, 0, ..., None]]
+)
+def test_grey_images(path, layout):
+    content = arrays()
+    for name in ("x_train", "x_test"):
+        content[name] = layout(content[name])
+    task = built(path, content)
+    assert task.test.inputs[:].shape == (12, 1, 8, 8)
+    assert task.build_network()(task.test.inputs[:2]).shape == (2, 4)
+
+
+def test_float_images_are_not_normalised(path):
+    values = {name: arrays()[name] / 100.0 for name in ("x_train", "x_test")}
+    task = built(path, arrays(**values), augment=True)
+    assert task.test.inputs[:].equal(torch.tensor(values["x_test"], dtype=torch.float32))
+    rows = torch.arange(3)
+    assert task.augmented(rows, torch.Generator().manual_seed(0)).shape == (3, 3, 8, 8)
+
+
+def test_rows_are_vectors_in_units_of_their_spread(path):
+    rng = np.random.default_rng(0)
+    rows = {"x_train": rng.normal(3, 2, (40, 5)), "x_test": rng.normal(3, 2, (12, 5))}
+    rows["x_train"][:, 4] = rows["x_test"][:, 4] = 7  # says nothing, divides by nothing
+    task = built(path, arrays(**rows))
+    train = task.train.inputs[:]
+    torch.testing.assert_close(train.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(train.std(0)[:4], torch.ones(4))
+    assert task.test.inputs[:].isfinite().all() and task.test.inputs[:][:, 4].eq(0).all()
+    assert task.build_network()(train).shape == (36, 4)
+    assert "vectors, not images" in refusal(path, arrays(**rows), augment=True)
+    assert "vectors, not images" in refusal(path, arrays(**rows), image_size=8)
+
+
+def test_the_papers_protocol(path):
+    task = built(path, arrays(), protocol="paper")
+    assert task.selects_on_test and (len(task.train), len(task.validation)) == (40, 12)
+
+
+def test_a_size_for_images_that_are_not_square(path):
+    content = arrays(x_train=pixels(40, 8)[:, :, :6], x_test=pixels(12, 8)[:, :, :6])
+    assert refusal(path, content).startswith("task.image_size: ")
+    assert built(path, content, image_size=6).test.inputs[:].shape == (12, 3, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"y_test": None}, "expected an array 'y_test', found x_train, y_train, x_test"),
+        ({"y_train": labels(39, 4)}, "found 40 in 'x_train' and 39 in 'y_train'"),
+        ({"y_test": labels(12, 4) + 1}, "labels from 0 to 3, the highest of 'y_train'"),
+        ({"y_test": labels(12, 4) - 1}, "in 'y_test', found -1 to 2"),
+        ({"y_train": labels(40, 4) / 1.0}, "whole numbers [N] in 'y_train', found float64"),
+        ({"y_train": labels(40, 4)[:, None]}, "found int64 of shape (40, 1)"),
+        ({"x_train": pixels(40, 8).astype(np.int32)}, "uint8 or float in 'x_train', found int32"),
+        ({"x_train": pixels(40, 8, 5)}, "found shape (40, 5, 8, 8)"),
+        ({"x_train": pixels(40, 8)[:, 0, 0, 0]}, "in 'x_train', found shape (40,)"),
+        ({"x_test": pixels(12, 9)}, "found (3, 8, 8) in 'x_train' and (3, 9, 9) in 'x_test'"),
+        ({"x_test": pixels(12, 8) / 255}, "found torch.uint8 in 'x_train' and torch.float32"),
+        ({"x_test": np.full((12, 3, 8, 8), np.nan)}, "finite numbers in 'x_test', found NaN"),
+        ({"y_test": np.array([None] * 12)}, "plain arrays, found: Object arrays cannot be loaded"),
+        ({"x_test": pixels(0, 8), "y_test": labels(0)}, "at least one, found 0 in 'x_test'"),
+    ],
+)
+def test_what_is_wrong_with_the_arrays(path, changes, found):
+    message = refusal(path, arrays(**changes))
+    assert message.startswith(f"{path}: expected ")
+    assert found in message
+
+
+def test_what_is_wrong_with_the_file(path, tmp_path):
+    assert refusal(path) == f"task.root: expected an .npz file, found none at {path}"
+    assert "expected the .npz file" in refusal(None)
+    np.savez(path, **arrays())
+    path.write_bytes(path.read_bytes()[:-500])
+    assert refusal(path).startswith(f"{path}: expected an .npz file of plain arrays, found: ")
+    path.write_bytes(b"")
+    assert "expected an .npz file of plain arrays" in refusal(path)
+    np.save(tmp_path / "one.npy", np.ones(3))
+    assert "found: a single array" in refusal(tmp_path / "one.npy")
+
+
+def test_a_flipped_bit_is_noticed(path):
+    np.savez(path, **arrays())
+    content = bytearray(path.read_bytes())
+    content[2000] ^= 1
+    path.write_bytes(content)
+    assert "Bad CRC-32" in refusal(path)
+
+
+def test_classes_too_rare_for_a_validation_split(path):
+    rare = labels(40, 4)
+    rare[rare == 3] = 0
+    rare[0] = 3
+    message = refusal(path, arrays(y_train=rare))
+    assert message.startswith("task.protocol: 40 training examples of 4 classes are too few")
+    assert built(path, arrays(y_train=rare), protocol="paper").selects_on_test
