@@ -9,6 +9,7 @@ from torch import nn
 from paramdiff.errors import UserError
 from paramdiff.networks.catalogue import NetworkSettings, build_network
 from paramdiff.networks.libraries import image_statistics, load_but_the_head
+from paramdiff.networks.logits import num_logits
 
 
 def refusal(name, num_classes=10, shape=(3, 32, 32), pretrained=False):
@@ -207,6 +208,25 @@ def module(tmp_path, monkeypatch):
         "    return None\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_images_too_small_for_a_librarys_network():
+    pytest.importorskip("torchvision")
+    message = refusal("torchvision/squeezenet1_1", shape=(3, 8, 8))
+    assert "torchvision/squeezenet1_1: the network cannot take inputs of shape (1, 3, 8" in message
+
+
+def test_a_network_that_looks_at_values_is_not_refused_without_them():
+    """Its forward pass raises on the meta device; only one with values can tell."""
+
+    class LooksAtValues(nn.Linear):
+        def forward(self, x):
+            return super().forward(x if x.sum().item() > 0 else -x)
+
+    with torch.device("meta"), pytest.raises(RuntimeError, match="meta") as caught:
+        num_logits("it", LooksAtValues(3, 2), torch.zeros(1, 3))
+    assert not isinstance(caught.value, UserError)
+    assert num_logits("it", LooksAtValues(3, 2), torch.zeros(1, 3)) == 2
 
 
 @pytest.mark.usefixtures("module")

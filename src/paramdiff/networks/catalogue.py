@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from paramdiff.errors import UserError
 from paramdiff.networks.cnn_medium import CNNMedium
@@ -21,6 +20,7 @@ from paramdiff.networks.libraries import (
     library_names,
     unknown,
 )
+from paramdiff.networks.logits import num_logits
 from paramdiff.networks.mlp import MLP
 from paramdiff.networks.mlp_mini import MLPMini
 from paramdiff.networks.resnet20 import ResNet20
@@ -130,41 +130,10 @@ def _users_own(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.
             f"task.network.name: expected {name!r} to return a torch module, found "
             f"{type(network).__name__}"
         )
-    found = num_logits(name, network, torch.zeros(2, *input_shape))
+    found = num_logits(f"task.network.name: {name}", network, torch.zeros(2, *input_shape))
     if found != num_classes:
         raise UserError(
             f"task.network.name: expected {name!r} to have {num_classes} classes, as the data, "
             f"found {found}"
         )
     return network
-
-
-@torch.no_grad()
-def num_logits(name: str, network: nn.Module, example: Tensor) -> int:
-    """The number of classes of a network.
-
-    Args:
-        name: for errors.
-        network: runs once in evaluation mode; its mode is kept.
-        example: at least one input, ``[B, ...]``.
-
-    Returns:
-        ``K``, where the output is ``[B, K]``.
-
-    Raises:
-        UserError: the network cannot take such inputs, or gives something else.
-    """
-    was_training = network.training
-    try:
-        with torch.random.fork_rng(devices=[]):
-            output: Any = network.eval()(example)
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{name}: the network cannot take inputs of shape {tuple(example.shape)}: {reason}"
-        ) from None
-    network.train(was_training)
-    if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(example):
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"{name}: expected logits [examples, classes], found {found}")
-    return output.shape[1]

@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+import torch
 from torch import nn
 
 from paramdiff.errors import UserError
+from paramdiff.networks.logits import num_logits
 
 TORCHVISION = "torchvision/"
 FIELD = "task.network.name"
 OWN_SIZE = 224  # what torchvision's transformers are built for unless told
+TWO_HEADED = {"googlenet", "inception_v3"}  # these give two outputs while they are trained
 
 
 def build_from_library(
@@ -39,8 +42,16 @@ def build_from_library(
     """
     if len(input_shape) != 3:
         raise UserError(f"{FIELD}: {name!r} takes images, found inputs of shape {input_shape}")
-    build = _build_torchvision if name.startswith(TORCHVISION) else _build_timm
-    return build(name, num_classes, input_shape, pretrained)
+    if name.startswith(TORCHVISION):
+        own_size: tuple[int, ...] | None = (OWN_SIZE, OWN_SIZE)
+        network = _build_torchvision(name, num_classes, input_shape, pretrained)
+    else:
+        network = _build_timm(name, num_classes, input_shape, pretrained)
+        published = library("timm").get_pretrained_cfg(name)
+        own_size = published.input_size[1:] if published else None
+    if input_shape[1:] != own_size:  # some feature maps shrink to nothing
+        num_logits(f"{FIELD}: {name}", network, torch.zeros(1, *input_shape))
+    return network
 
 
 def image_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -175,7 +186,7 @@ def load_but_the_head(
 
 def _torchvision_names() -> list[str]:
     models = library("torchvision.models")
-    return models.list_models(module=models)
+    return [name for name in models.list_models(module=models) if name not in TWO_HEADED]
 
 
 def _no_weights(name: str, error: Exception) -> UserError:

@@ -7,7 +7,7 @@ from importlib import import_module
 import torch
 
 from paramdiff.errors import UserError
-from paramdiff.networks.catalogue import num_logits
+from paramdiff.networks.logits import num_logits
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.task import Task

@@ -14,7 +14,9 @@ class TaskSettings(Settings):
 
     name: str = Field(description="a task's name, or 'module:function' that returns a Task")
     root: Path | None = Field(
-        None, description="folder or .npz file with the data; none: ~/.cache/paramdiff/data"
+        None,
+        description="folder or .npz file of the data; public sets are downloaded to it where "
+        "missing; none: ~/.cache/paramdiff/data",
     )
     network: NetworkSettings | None = Field(None, description="none: the task's own")
     image_size: int | None = Field(
