@@ -64,6 +64,15 @@ def test_only_what_follows_the_first_selected_tensor_is_scored_per_network():
     assert head < last_layers / 100 < last_layers < everything / 10
 
 
+def test_every_generator_is_trained_and_used():
+    one, two = (cost_of("quickstart", "preset=paper", f"seeds={s}") for s in ("[0]", "[0, 1]"))
+    for stage in ("codec", "denoiser", "generation"):
+        assert two[stage] == 2 * one[stage], stage
+    for stage in ("pre-training", "collection"):
+        assert two[stage] == one[stage], stage
+    assert one["evaluation"] < two["evaluation"] < 2 * one["evaluation"]
+
+
 def test_published_weights_cost_no_pre_training():
     assert "pre-training" not in cost_of("quickstart", "collection.pretraining=null")
     assert cost_of("quickstart")["pre-training"] > 0

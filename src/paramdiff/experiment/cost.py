@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from paramdiff.engine import Optimisation
+from paramdiff.evaluation.baselines.catalogue import BASELINES
 from paramdiff.experiment.parts import Parts
 from paramdiff.recipe import Recipe
 from paramdiff.scoring.cut import cut
@@ -24,8 +25,6 @@ from paramdiff.zoo.settings import CollectionSettings
 PFLOP = 1e15
 TRAINING = 3
 """Forward passes that one update of a network costs."""
-GROUPS = 15
-"""About so many groups of parameter sets, as large as the generated one, are scored beside it."""
 
 
 @torch.no_grad()
@@ -89,14 +88,16 @@ def _generator(recipe: Recipe, parts: Parts) -> dict[str, float]:
         encoded = encoding if diffusion.latent_statistics == "batch" else 0.0
         stages["denoiser"] = (TRAINING * step + encoded) * _examples(diffusion.training)
         sample += generation.num_steps * step
-    return stages | {"generation": generation.num_samples * sample}
+    stages |= {"generation": generation.num_samples * sample}
+    return {stage: len(recipe.seeds) * operations for stage, operations in stages.items()}
 
 
 def _num_scored(recipe: Recipe) -> int:
     """How many parameter sets the evaluation scores, about."""
     assert isinstance(recipe.collection, CollectionSettings)
     originals, held_out = recipe.collection.num_checkpoints, recipe.collection.num_held_out
-    return 2 * originals + held_out + (1 + GROUPS) * recipe.generation.num_samples
+    generated = len(recipe.seeds) * recipe.generation.num_samples
+    return 2 * originals + held_out + (1 + len(BASELINES)) * generated
 
 
 def _examples(training: Optimisation) -> int:
