@@ -210,7 +210,7 @@ def test_the_first_originals(tmp_path):
     assert few.originals.equal(rows[[0, 2]]) and few.held_out.equal(rows[[1, 5]])
     steps = [entry.step for entry in few.index.checkpoints if not entry.held_out]
     assert steps == [10, 12]
-    assert few.is_single_trajectory and not zoo.is_single_trajectory
+    assert (few.num_runs, zoo.num_runs) == (1, 2)
     with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
         assert zoo.first(1).originals.equal(rows[[0]])
     with pytest.raises(UserError, match=r"num_checkpoints: .* the zoo's 4 originals, found 5"):
