@@ -71,9 +71,10 @@ def score_ensembles(probabilities: Iterable[Tensor], truth: Tensor) -> Ensembles
         The ensembles of every size for which there are networks enough.
     """
     running = [_Running(members) for members in SIZES]
-    for one in probabilities:
+    for computed in probabilities:
+        one = computed.to("cpu", torch.float32)  # of a network of any precision, on any device
         for size in running:
-            size.total = one.clone() if size.total is None else size.total + one
+            size.total = one if size.total is None else size.total + one
             size.count += 1
             if size.count == size.members:
                 _finish(size, size.total / size.members, truth)

@@ -58,7 +58,7 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
         The groups.
 
     Raises:
-        UserError: parameters are not finite, or predictions have the wrong length.
+        UserError: parameters or predictions are not finite, or predictions have the wrong length.
     """
     measured = Measurements(
         {},
@@ -99,7 +99,9 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
         normalisation=normalisation,
         latents=latents,
         decode=decode,
-        untrained=None if untrained is None else lambda s: normalisation.apply(untrained(s)),
+        untrained=None
+        if untrained is None
+        else lambda number: normalisation.apply(untrained(number).float()),
         validation_accuracy=answers.accuracy(measured.scored["original"].validation_labels),
         validate=lambda vectors: answers.accuracy(
             answers.labels(normalisation.invert(vectors), "greedy soup")[0]
@@ -121,7 +123,10 @@ class _Answers:
         """Validation labels ``[M, V]`` and test labels ``[M, E]``."""
         num_validation = len(self._behaviour.validation_truth)
         num_examples = num_validation + len(self._behaviour.test_truth)
-        found = self._behaviour.labels(raw)
+        try:
+            found = self._behaviour.labels(raw)
+        except UserError as error:
+            raise UserError(f"{whose}: {error}") from None
         if found.shape[1] != num_examples:
             raise UserError(
                 f"{whose}: expected {num_examples} predictions per network, found {found.shape[1]}"

@@ -45,7 +45,8 @@ def sequence_of(originals: Tensor, seed: int) -> Sequence | None:
     num = len(originals)
     if num < 8:
         return None
-    distances = torch.cdist(originals.double(), originals.double())
+    steps_from_first = (originals - originals[0]).double()  # exactly 0 where all are equal
+    distances = torch.cdist(steps_from_first, steps_from_first)
     typical = float(distances.sum() / (num * (num - 1)))
     if typical == 0:
         return None

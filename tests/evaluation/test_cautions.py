@@ -1,0 +1,82 @@
+"""What a reader is warned of, and that nobody is warned without a cause."""
+
+import pytest
+
+from paramdiff.evaluation.cautions import cautions
+
+from .grouped import group
+
+
+def warned(original=None, generated=None, **fields):
+    defaults = {
+        "hold_out": "run",
+        "single_trajectory": False,
+        "num_test": 1000,
+        "num_classes": 10,
+        "is_deterministic": True,
+    }
+    others = {name: fields.pop(name) for name in ("random", "permuted") if name in fields}
+    groups = {
+        "original": original or group(0.9),
+        "generated": generated or group(0.9),
+        **others,
+    }
+    return " ".join(cautions(groups, **{**defaults, **fields}))
+
+
+def test_a_sound_evaluation_has_no_warning():
+    assert warned(random=group(0.1), permuted=group(0.2)) == ""
+
+
+@pytest.mark.parametrize(
+    ("dispersion", "expected"),
+    [
+        (0.0, "only 0.00 times"),
+        (0.79, "only 0.79 times as widely as the originals (collapse)"),
+        (0.8, ""),
+        (1.25, ""),
+        (1.26, "1.26 times as widely"),
+        (None, "cannot be measured"),
+    ],
+)
+def test_spread(dispersion, expected):
+    found = warned(generated=group(dispersion=dispersion))
+    assert (expected in found) if expected else found == ""
+
+
+def test_equal_originals():
+    found = warned(original=group(dispersion=None), generated=group(dispersion=None))
+    assert "All originals are equal" in found
+    assert "cannot be measured" not in found
+    assert "All originals are equal" not in warned(original=group(n=1, dispersion=None))
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "expected"), [(1.0, "only 0 errors"), (0.96, "only 40 errors"), (0.94, "")]
+)
+def test_few_errors(accuracy, expected):
+    found = warned(original=group(accuracy))
+    assert (f"{expected} on 1000 test examples" in found) if expected else found == ""
+
+
+@pytest.mark.parametrize(("accuracy", "is_chance"), [(0.1, True), (0.118, True), (0.13, False)])
+def test_chance_is_told_within_two_standard_errors(accuracy, is_chance):
+    """Of 1,000 examples in 10 classes: 10% and 0.95 points."""
+    assert ("no better than chance (10% of 10 classes)" in warned(group(accuracy))) == is_chance
+
+
+@pytest.mark.parametrize("name", ["random", "permuted"])
+def test_anchors_that_are_as_good(name):
+    assert "hardly matters here" in warned(**{name: group(0.9)})
+    assert warned(**{name: group(0.899)}) == ""
+
+
+@pytest.mark.parametrize(("hold_out", "is_tail"), [("tail", True), ("none", False)])
+def test_one_training_run(hold_out, is_tail):
+    found = warned(single_trajectory=True, hold_out=hold_out)
+    assert "one training run" in found and "no data-copying test is made" in found
+    assert ("tail of that run" in found) == is_tail
+
+
+def test_networks_that_are_random_at_test_time():
+    assert "random at test time" in warned(is_deterministic=False)
