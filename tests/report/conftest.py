@@ -9,6 +9,11 @@ import pytest
 import torch
 
 from paramdiff.artefacts import write_json, write_tensors
+from paramdiff.evaluation.frontier import MEASURES
+from paramdiff.evaluation.frontier import frontier as frontier_of
+from paramdiff.evaluation.schema import Group
+from paramdiff.report import drawing, ensembles, frontier
+from paramdiff.report.page import write_report
 
 SCRIPT = "<script>alert(1)</script>"
 NUM_TEST = 1000
@@ -33,7 +38,9 @@ GROUPS: dict[str, tuple[int, float, float, float, float, float, float, float]] =
     "noise@0.15": (50, 92.90, 0.72, 0.741, 0.028, 0.602, 1.24, 40.1),
     "greedy_soup": (1, 95.40, 0.0, 0.858, 0.0, 0.0, 0.0, 16.4),
     "random": (20, 10.10, 1.20, 0.054, 0.004, 0.41, 3.4, 140.0),
+    "permuted": (10, 71.30, 2.40, 0.211, 0.020, 0.33, 1.9, 90.0),
 }
+TENSORS = ("layer4.1.bn1.weight", "layer4.1.bn1.bias", "layer4.1.bn2.weight", "layer4.1.bn2.bias")
 CLOUDS = ("original", "held_out", "generated", "gaussian@0.5", "gaussian@1.0")
 
 
@@ -60,7 +67,30 @@ def _group(name: str) -> dict[str, Any]:
         "max_similarity_with_source": with_source if name.startswith("noise") else None,
         "pairwise_similarity": within if count > 1 else None,
         "min_distance": {"mean": distance, "min": 0.8 * distance, "max": 1.2 * distance},
+        "nearest_ratio": 0.9 + dispersion / 50,
+        "copies": None if name == "original" else 0.015,
         "dispersion": dispersion if count > 1 else None,
+        "dispersion_per_tensor": {
+            tensor: dispersion * (0.9 + 0.07 * row) for row, tensor in enumerate(TENSORS)
+        }
+        if count > 1
+        else None,
+        "dispersion_in_components": [dispersion * (1.1 - 0.08 * row) for row in range(10)]
+        if count > 1
+        else None,
+        "effective_rank_ratio": 1.3 * dispersion if count > 1 else None,
+        "z_u": None,
+        "seeds": {
+            str(seed): {
+                "n": 67,
+                "accuracy": accuracy + 0.001 * seed,
+                "dispersion": 0.5 + 0.03 * seed,
+                "pairwise_similarity": 0.84 + 0.02 * seed,
+            }
+            for seed in range(3)
+        }
+        if name == "generated"
+        else None,
         "data_used": "labels" if name == "greedy_soup" else "none",
     }
 
@@ -76,8 +106,37 @@ def _comparison(reference: str, half_width: float) -> dict[str, Any]:
     }
 
 
+def _ensembles(name: str, sizes: tuple[int, ...]) -> list[dict[str, Any]]:
+    accuracy = GROUPS[name][1] / 100
+    return [
+        {
+            "members": members,
+            "num_ensembles": 30 // members,
+            "accuracy": accuracy + 0.004 * (1 - 1 / members),
+            "nll": 0.24 + 0.05 / members,
+            "ece": 0.018 + 0.021 / members,
+            "brier": 0.081 + 0.012 / members,
+            "ood_auroc": 0.931 - 0.017 / members,
+        }
+        for members in sizes
+    ]
+
+
+def _ensemble_comparison(members: int, reference: str, accuracy: float) -> dict[str, Any]:
+    return {
+        "members": members,
+        "reference": reference,
+        "accuracy": accuracy,
+        "accuracy_ci95": [accuracy - 0.002, accuracy + 0.002],
+        "nll": -3 * accuracy,
+        "nll_ci95": [-3 * accuracy - 0.007, -3 * accuracy + 0.007],
+    }
+
+
 def make_evaluation() -> dict[str, Any]:
-    """The whole of an ``evaluation.json``."""
+    """The whole of an ``evaluation.json``; its frontier is that of its groups."""
+    groups = {name: Group.model_validate(_group(name)) for name in GROUPS}
+    sizes = (1, 2, 5, 10, 30)
     return {
         "schema": 1,
         "title": "CIFAR-10, ResNet-18: the last batch-norm layers",
@@ -95,6 +154,7 @@ def make_evaluation() -> dict[str, Any]:
         "num_validation": 2000,
         "hold_out": "tail",
         "single_trajectory": True,
+        "trajectory": {"step_ratio": 0.043, "p_value": 0.001},
         "groups": {name: _group(name) for name in GROUPS},
         "comparisons": [
             _comparison("original", 0.0011),
@@ -106,6 +166,32 @@ def make_evaluation() -> dict[str, Any]:
         "best_of_n": {
             name: {"n": 50, "validation_accuracy": value + 0.003, "test_accuracy": value}
             for name, value in (("original", 0.952), ("generated", 0.953), ("gaussian@0.5", 0.954))
+        },
+        "frontier": {
+            measure: frontier_of(groups, measure).model_dump(mode="json") for measure in MEASURES
+        },
+        "ensembles": {
+            "generated": _ensembles("generated", sizes),
+            "original": _ensembles("original", sizes),
+            "swag@1.0": _ensembles("swag@1.0", sizes),
+            "average@all": _ensembles("average@all", sizes[:1]),
+        },
+        "ensemble_comparisons": [
+            _ensemble_comparison(1, "original", 0.001),
+            _ensemble_comparison(30, "original", 0.0031),
+            _ensemble_comparison(30, "swag@1.0", -0.0042),
+            _ensemble_comparison(1, "average@all", -0.0005),
+        ],
+        "ood": {"description": "8x8 patches of photographs", "num_examples": 1234},
+        "recalibration": {
+            name: {
+                "n": 20,
+                "before": accuracy / 100,
+                "after": accuracy / 100 + 0.006,
+                "difference": 0.006,
+                "ci95": [0.0011, 0.0109],
+            }
+            for name, accuracy in (("original", 94.9), ("generated", 95.02))
         },
         "reconstruction": {
             "similarity_with_source": 0.93,
@@ -156,6 +242,9 @@ def make_arrays() -> dict[str, torch.Tensor]:
     similarity = np.triu(similarity) + np.triu(similarity, 1).T
     np.fill_diagonal(similarity, 1.0)
     arrays |= {"similarity": similarity, "similarity_num_original": np.array([50])}
+    for name in ("generated", "original", "swag@1.0", "average@all"):
+        confidence = np.linspace(0.2, 0.99, 12)
+        arrays[f"reliability/{name}"] = np.stack([confidence, confidence**1.3])
     nearest = random.normal(0, 1, (4, 64))
     arrays["parameters/nearest"] = nearest
     arrays["parameters/generated"] = 0.6 * nearest + random.normal(0, 0.25, (4, 64))
@@ -176,6 +265,22 @@ def evaluation() -> dict[str, Any]:
 @pytest.fixture
 def arrays() -> dict[str, torch.Tensor]:
     return make_arrays()
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with all its figures, drawn once."""
+    folder = tmp_path_factory.mktemp("run")
+    write_json(folder / "evaluation.json", make_evaluation())
+    write_tensors(folder / "arrays.safetensors", make_arrays())
+    return write_report(folder)
+
+
+@pytest.fixture
+def only_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures keep their captions and descriptions, and lose their picture, which takes time."""
+    for module in (drawing, ensembles, frontier):
+        monkeypatch.setattr(module, "embed", lambda draw, size: "data:,")
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from paramdiff.report.page import write_report
-
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 pytestmark = pytest.mark.skipif(
@@ -29,8 +27,8 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def report(evaluation, arrays, write_run) -> str:
-    return write_report(write_run(evaluation, arrays)).as_uri()
+def report(drawn: Path) -> str:
+    return drawn.as_uri()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -41,7 +39,7 @@ def test_page_in_a_browser(browser: Any, report: str, width: int):
     page = browser.execute_script
     assert page("return innerWidth") == width
     assert page("return document.documentElement.scrollWidth") <= width
-    assert page("return document.images.length") == 8
+    assert page("return document.images.length") == 13
     assert page("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert page("return [...document.images].every(i => i.alt.length > 20)")
     fetched = page("return performance.getEntriesByType('resource').map(e => e.name)")

@@ -12,7 +12,8 @@ import torch
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report.figures import FIGURES
-from paramdiff.report.page import write_report
+from paramdiff.report.page import render, write_report
+from paramdiff.report.words import typeset
 
 Run = Callable[[dict[str, Any], dict[str, torch.Tensor]], Path]
 
@@ -22,6 +23,7 @@ NOTHING = {"truth": torch.zeros(3)}
 FIGURE_OF = {
     "similarity": "similarity",
     "similarity_num_original": "similarity",
+    "reliability/generated": "reliability",
     "accuracy/generated": "histograms",
     "parameters/nearest": "parameters",
     "losses/codec": "codec_loss",
@@ -31,15 +33,14 @@ FIGURE_OF = {
 }
 
 
-def test_same_files_give_the_same_bytes(evaluation, arrays, write_run: Run):
-    folder = write_run(evaluation, arrays)
-    first = write_report(folder).read_bytes()
-    assert write_report(folder).read_bytes() == first
-    assert len(first) < 3_000_000
+def test_same_files_give_the_same_bytes(drawn: Path, evaluation, arrays, write_run: Run):
+    again = write_report(write_run(evaluation, arrays)).read_bytes()
+    assert again == drawn.read_bytes()
+    assert len(again) < 2_000_000
 
 
-def test_page_refers_to_nothing_outside_itself(evaluation, arrays, write_run: Run):
-    page = write_report(write_run(evaluation, arrays)).read_text()
+def test_page_refers_to_nothing_outside_itself(drawn: Path):
+    page = drawn.read_text()
     addresses = re.findall(r"(?:src|srcset|href)\s*=\s*[\"']?([^\"'\s>]+)", page)
     addresses += re.findall(r"url\(\s*[\"']?([^\"')]+)", page)
     assert len(addresses) > 5
@@ -48,28 +49,73 @@ def test_page_refers_to_nothing_outside_itself(evaluation, arrays, write_run: Ru
     assert "<script" not in page
 
 
-@pytest.mark.parametrize("field", ["title", "facts", "verdict", "group", "stage", "best_of_n"])
-def test_names_from_data_are_escaped(evaluation, write_run: Run, field: str):
-    nasty = "<script>alert('$x^$')</script>"
-    match field:
-        case "title":
-            evaluation["title"] = nasty
-        case "facts":
-            evaluation["facts"] = {nasty: nasty}
-        case "verdict":
-            evaluation["verdict"] = {"headline": nasty, "sentences": [nasty], "warnings": [nasty]}
-        case "group":
-            evaluation["groups"][nasty] = evaluation["groups"]["generated"]
-        case "stage":
-            evaluation["cost"][nasty] = evaluation["cost"]["codec"]
-        case "best_of_n":
-            evaluation["best_of_n"][nasty] = evaluation["best_of_n"]["generated"]
-    page = write_report(write_run(evaluation, NOTHING)).read_text()
+NASTY = "<script>alert('$x^$')</script>"
+
+
+def _replace(value: dict[str, Any], key: str) -> Callable[[], None]:
+    return lambda: value.update({key: NASTY})
+
+
+def _name(evaluation: dict[str, Any], where: str) -> None:
+    """Let a name that comes from data be hostile."""
+    generated = evaluation["groups"]["generated"]
+    points = evaluation["frontier"]["max_similarity"]["points"]
+    verdict = {"headline": NASTY, "sentences": [NASTY], "warnings": [NASTY]}
+    hostile: dict[str, Callable[[], None]] = {
+        "title": _replace(evaluation, "title"),
+        "facts": lambda: evaluation.update(facts={NASTY: NASTY}),
+        "verdict": lambda: evaluation.update(verdict=verdict),
+        "tensor": lambda: generated.update(dispersion_per_tensor={NASTY: 0.5}),
+        "seed": lambda: generated.update(seeds={NASTY: generated["seeds"]["0"]}),
+        "ood": _replace(evaluation["ood"], "description"),
+        "comparison": _replace(evaluation["comparisons"][0], "reference"),
+        "ensemble_comparison": _replace(evaluation["ensemble_comparisons"][0], "reference"),
+        "frontier": _replace(points[0], "group"),
+    }
+    if where in hostile:
+        hostile[where]()
+    else:
+        evaluation[where][NASTY] = next(iter(evaluation[where].values()))
+
+
+@pytest.mark.usefixtures("only_words")
+@pytest.mark.parametrize(
+    "where",
+    [
+        *(
+            "title",
+            "facts",
+            "verdict",
+            "groups",
+            "tensor",
+            "seed",
+            "ood",
+            "comparison",
+            "frontier",
+        ),
+        *("ensemble_comparison", "cost", "best_of_n", "ensembles", "recalibration"),
+    ],
+)
+def test_names_from_data_are_escaped(evaluation, where: str):
+    evaluation["facts"] = {}
+    plain = render(Evaluation.model_validate(evaluation), {})
+    _name(evaluation, where)
+    page = render(Evaluation.model_validate(evaluation), {})
     assert "<script" not in page
-    if field != "stage":  # stages are named in a figure only
-        assert "&lt;script&gt;" in page
+    assert "&lt;script&gt;" in page
+    assert "&lt;script&gt;" not in plain
 
 
+def test_hostile_names_are_drawn_as_they_are(evaluation, arrays):
+    for where in ("tensor", "cost", "ensembles", "frontier", "groups"):
+        _name(evaluation, where)
+    line = arrays["reliability/generated"].numpy()
+    assert "<script" not in render(
+        Evaluation.model_validate(evaluation), {f"reliability/{NASTY}": line}
+    )
+
+
+@pytest.mark.usefixtures("only_words")
 def test_every_group_and_the_verdict_are_told(evaluation, write_run: Run):
     page = write_report(write_run(evaluation, NOTHING)).read_text()
     for name, group in evaluation["groups"].items():
@@ -78,36 +124,51 @@ def test_every_group_and_the_verdict_are_told(evaluation, write_run: Run):
         assert f"{100 * group['accuracy']['mean']:.2f}" in row
     verdict = evaluation["verdict"]
     for sentence in [verdict["headline"], *verdict["sentences"], *verdict["warnings"]]:
-        assert escape(sentence) in page
+        assert escape(typeset(sentence)) in page
     for label, value in evaluation["facts"].items():
         assert f"<dt>{label}</dt><dd>{escape(value)}</dd>" in page
 
 
-def test_the_free_alternative_of_equal_spread_is_on_a_card(evaluation, write_run: Run):
-    page = write_report(write_run(evaluation, NOTHING)).read_text()
-    card = page.partition("Generated minus best free alternative of equal spread")[2]
+@pytest.mark.usefixtures("only_words")
+def test_what_decided_is_on_a_card(evaluation):
+    page = render(Evaluation.model_validate(evaluation), {})
+    card = page.partition("Generated minus the best free alternative that is as new")[2]
     card = card.partition("</section>")[0]
     assert "Gaussian fit, scale 0.5" in card
     assert "\u22120.08" in card
 
 
+@pytest.mark.usefixtures("only_words")
+def test_without_an_alternative_the_card_compares_with_the_originals(evaluation):
+    evaluation["verdict"]["reference"] = None
+    page = render(Evaluation.model_validate(evaluation), {})
+    card = page.partition("Generated minus originals")[2].partition("</section>")[0]
+    assert "originals, 94.90%" in card
+    assert "+0.12" in card
+    assert "none can be compared" in card
+
+
+@pytest.mark.usefixtures("only_words")
 @pytest.mark.parametrize(("array", "figure"), FIGURE_OF.items())
 def test_absent_arrays_leave_their_figure_out(evaluation, arrays, array: str, figure: str):
-    drawn = {name: tensor.double().numpy() for name, tensor in arrays.items()}
+    given = {name: tensor.double().numpy() for name, tensor in arrays.items()}
     checked = Evaluation.model_validate(evaluation)
-    assert FIGURES[figure](checked, drawn) is not None
-    del drawn[array]
-    assert FIGURES[figure](checked, drawn) is None
+    assert FIGURES[figure](checked, given) is not None
+    prefix = array.partition("reliability/")[1] or array
+    left = {name: value for name, value in given.items() if not name.startswith(prefix)}
+    assert FIGURES[figure](checked, left) is None
 
 
-def test_headings_without_figures_are_left_out(evaluation, write_run: Run):
-    evaluation |= {"comparisons": [], "best_of_n": {}, "reconstruction": None, "cost": {}}
-    page = write_report(write_run(evaluation, NOTHING)).read_text()
-    assert re.findall(r'id="(figure-[a-z_]+)"', page) == ["figure-frontier"]
-    for heading in ("How alike", "Inside", "Training", "Paired", "Best of N", "cost", "codec"):
+@pytest.mark.usefixtures("only_words")
+def test_figures_without_arrays_are_left_out(evaluation):
+    drawn_from_numbers = {
+        *("frontier_to_originals", "frontier_within", "spread_by_tensor", "spread_by_component"),
+        *("ensembles", "cost"),
+    }
+    page = render(Evaluation.model_validate(evaluation), {})
+    assert set(re.findall(r'id="figure-([a-z_]+)"', page)) == drawn_from_numbers
+    for heading in ("Single networks", "Training"):
         assert f"<h2>{heading}" not in page
-        assert f"<h2>What it {heading}" not in page
-        assert f"<h2>What the {heading}" not in page
 
 
 def _fail(evaluation, arrays):
@@ -131,6 +192,7 @@ def _one(evaluation, arrays):
     """One original and one generated network, and nothing to spread."""
     groups = {name: evaluation["groups"]["average@all"] for name in ("original", "generated")}
     evaluation |= {"groups": groups, "comparisons": [], "hold_out": "none"}
+    evaluation |= {"ensembles": {}, "frontier": {}, "best_of_n": {}}
     arrays |= {"accuracy/generated": torch.ones(1), "max_similarity/generated": torch.ones(1)}
 
 

@@ -140,9 +140,13 @@ def cost(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         axes.invert_yaxis()
 
     total = words.duration(sum(stage.seconds for stage in stages.values()))
+    told = [
+        f"{name} {words.duration(stage.seconds)}, {words.memory(stage.peak_memory_mb)}"
+        for name, stage in stages.items()
+    ]
     return illustrate(
         draw,
-        f"Time and peak memory of {len(stages)} stages, {total} in all.",
+        f"Time and peak memory of {len(stages)} stages: {'; '.join(told)}.",
         f"Time of each stage, {total} in all, followed by its peak memory.",
         (HALF[0], 0.6 + 0.36 * len(stages)),
     )

@@ -7,6 +7,7 @@ from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report import words
 from paramdiff.report.drawing import HALF, Arrays, Illustration, finite, illustrate, percent_axis
 from paramdiff.report.families import family_of, label_of
+from paramdiff.report.spread import nearest_gaussian
 
 NUM_BINS = 28
 
@@ -21,7 +22,8 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
     Returns:
         The figure; None where an array is absent.
     """
-    names = ["original", "generated", *_nearest_gaussian(evaluation)]
+    gaussian = nearest_gaussian(evaluation)
+    names = ["original", "generated", *([gaussian] if gaussian else [])]
     samples = {
         name: values
         for name in names
@@ -59,16 +61,3 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
         "but narrower than the originals has moved towards their average.",
         (HALF[0], 3.7),
     )
-
-
-def _nearest_gaussian(evaluation: Evaluation) -> list[str]:
-    generated = evaluation.groups.get("generated")
-    fits = {
-        name: group.dispersion
-        for name, group in evaluation.groups.items()
-        if name.partition("@")[0] == "gaussian" and group.dispersion is not None
-    }
-    if generated is None or generated.dispersion is None or not fits:
-        return []
-    target = generated.dispersion
-    return [min(fits, key=lambda name: abs(fits[name] - target))]

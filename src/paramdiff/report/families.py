@@ -29,18 +29,21 @@ FAMILIES = {
     "reconstructed": Family("Originals through the codec", "Through the codec {}", GREY, "X"),
     "average": Family("Average of originals", "Average of {} originals", "#009e73", "^"),
     "greedy_soup": Family("Greedy soup", "Greedy soup {}", "#009e73", "P"),
-    "interpolation": Family("Interpolated originals", "Interpolated originals {}", "#009e73", "<"),
+    "interpolation": Family("Between two originals", "Between two originals {}", "#009e73", "<"),
     "gaussian": Family("Gaussian fit", "Gaussian fit, scale {}", "#a4527f", "o"),
     "swag": Family("Low-rank SWAG", "Low-rank SWAG, scale {}", "#3a8fc0", "s"),
     "kde": Family("Kernel density fit", "Kernel density fit {}", "#a4527f", "p"),
     "noise": Family("Originals + noise", "Originals + noise {}", "#b87900", "v"),
-    "noise_absolute": Family("Originals + absolute noise", "Absolute noise {}", "#b87900", ">"),
-    "permuted": Family("Permuted originals", "Permuted originals {}", GREY, "d"),
-    "random": Family("Untrained networks", "Untrained networks {}", GREY, "x"),
+    "noise_absolute": Family(
+        "Originals + absolute noise", "Originals + absolute noise {}", "#b87900", ">"
+    ),
+    "random": Family("Untrained values", "Untrained values {}", GREY, "x"),
+    "permuted": Family("Originals, values shuffled", "Originals, values shuffled {}", GREY, "d"),
 }
-"""In reading order: what is examined first, then what comes for free, then what is worthless."""
+"""In reading order: what is examined, then what comes for free, then what has learned nothing."""
 
 SUBJECTS = ("original", "held_out", "generated", "reconstructed")
+ANCHORS = ("random", "permuted")
 
 
 def family_of(name: str) -> Family:

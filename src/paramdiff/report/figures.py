@@ -6,14 +6,22 @@ from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report.curves import codec_loss, cost, denoiser_loss, trajectory
 from paramdiff.report.distributions import accuracy_histograms
 from paramdiff.report.drawing import Arrays, Illustration
-from paramdiff.report.frontier import frontier
+from paramdiff.report.ensembles import ensemble_figure
+from paramdiff.report.frontier import frontier_to_originals, frontier_within
+from paramdiff.report.reliability import reliability
 from paramdiff.report.similarity import parameters, similarity_matrix
+from paramdiff.report.spread import component_figure, tensor_figure
 
 FIGURES: dict[str, Callable[[Evaluation, Arrays], Illustration | None]] = {
-    "frontier": frontier,
+    "frontier_to_originals": frontier_to_originals,
+    "frontier_within": frontier_within,
+    "spread_by_tensor": tensor_figure,
+    "spread_by_component": component_figure,
     "similarity": similarity_matrix,
-    "histograms": accuracy_histograms,
     "parameters": parameters,
+    "ensembles": ensemble_figure,
+    "reliability": reliability,
+    "histograms": accuracy_histograms,
     "trajectory": trajectory,
     "codec_loss": codec_loss,
     "denoiser_loss": denoiser_loss,

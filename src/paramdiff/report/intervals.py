@@ -1,6 +1,6 @@
 """Where each group's accuracy and interval lie on one scale: the small plots in the table."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from paramdiff.evaluation.schema import Evaluation, Group
@@ -37,12 +37,7 @@ def marks(evaluation: Evaluation) -> dict[str, Mark | None]:
     """Every group's interval on one scale; None for groups that lie below it."""
     shown = _on_scale(evaluation.groups, lowest_shown(evaluation))
     bounds = [bound for group in shown.values() for bound in group.accuracy.ci95]
-    low, high = min(bounds, default=0.0), max(bounds, default=1.0)
-    width = (high - low) or 1.0
-
-    def place(accuracy: float) -> float:
-        return round(2 + 96 * (accuracy - low) / width, 2)
-
+    place = _scale(min(bounds, default=0.0), max(bounds, default=1.0))
     return {
         name: Mark(
             place(group.accuracy.ci95[0]),
@@ -53,6 +48,34 @@ def marks(evaluation: Evaluation) -> dict[str, Mark | None]:
         else None
         for name, group in evaluation.groups.items()
     }
+
+
+def differences(evaluation: Evaluation) -> tuple[list[Mark | None], float]:
+    """The paired comparisons' intervals on one scale, and where 0 lies on it.
+
+    Comparisons with groups below ``lowest_shown`` have no place.
+    """
+    lowest = lowest_shown(evaluation)
+    shown = [
+        comparison
+        for comparison in evaluation.comparisons
+        if comparison.reference not in evaluation.groups
+        or evaluation.groups[comparison.reference].accuracy.mean >= lowest
+    ]
+    bounds = [0.0, *(bound for comparison in shown for bound in comparison.ci95)]
+    place = _scale(min(bounds), max(bounds))
+    return [
+        Mark(place(comparison.ci95[0]), place(comparison.difference), place(comparison.ci95[1]))
+        if comparison in shown
+        else None
+        for comparison in evaluation.comparisons
+    ], place(0.0)
+
+
+def _scale(low: float, high: float) -> Callable[[float], float]:
+    """From 2 at ``low`` to 98 at ``high``."""
+    width = (high - low) or 1.0
+    return lambda value: round(2 + 96 * (value - low) / width, 2)
 
 
 def _on_scale(groups: Mapping[str, Group], lowest: float) -> dict[str, Group]:

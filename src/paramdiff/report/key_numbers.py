@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from paramdiff.evaluation.schema import Comparison, Evaluation
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report import words
-from paramdiff.report.families import SUBJECTS, label_of
+from paramdiff.report.families import label_of
 
 
 @dataclass(frozen=True)
@@ -32,35 +32,6 @@ def key_numbers(evaluation: Evaluation) -> list[KeyNumber]:
     return [card for card in [*cards, _dispersion(evaluation)] if card is not None]
 
 
-def decisive(evaluation: Evaluation) -> tuple[Comparison, bool] | None:
-    """The comparison with a free alternative that the first screen shows.
-
-    Args:
-        evaluation: the groups and their comparisons.
-
-    Returns:
-        The comparison that decided the verdict and True; where no alternative spreads equally, the
-        one of nearest dispersion and False; None where nothing is comparable.
-    """
-    generated = evaluation.groups.get("generated")
-    if generated is None or not generated.dispersion:
-        return None
-    free = {
-        comparison.reference: comparison
-        for comparison in evaluation.comparisons
-        if comparison.group == "generated"
-        and comparison.reference not in SUBJECTS
-        and comparison.reference_dispersion is not None
-    }
-    if evaluation.verdict.reference in free:
-        return free[evaluation.verdict.reference], True
-    ratios = {
-        name: abs((comparison.reference_dispersion or 0) / generated.dispersion - 1)
-        for name, comparison in free.items()
-    }
-    return (free[min(ratios, key=lambda name: ratios[name])], False) if free else None
-
-
 def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
     generated = evaluation.groups.get("generated")
     if generated is None:
@@ -81,24 +52,33 @@ def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
 
 
 def _advantage(evaluation: Evaluation) -> KeyNumber | None:
-    found = decisive(evaluation)
-    if found is None:
+    """Beside the free alternative that decided; without one, beside the originals."""
+    reference = evaluation.verdict.reference
+    by_reference = {
+        comparison.reference: comparison
+        for comparison in evaluation.comparisons
+        if comparison.group == "generated"
+    }
+    comparison = by_reference.get(reference or "original")
+    if comparison is None:
         return None
-    comparison, is_equal = found
-    reference = evaluation.groups.get(comparison.reference)
-    accuracy = f", {words.percent(reference.accuracy.mean)}" if reference else ""
-    nearest = "best free alternative of equal spread" if is_equal else "free alternative"
+    group = evaluation.groups.get(comparison.reference)
+    accuracy = f", {words.percent(group.accuracy.mean)}" if group else ""
     return KeyNumber(
-        f"Generated minus {nearest}",
+        "Generated minus the best free alternative that is as new"
+        if reference
+        else "Generated minus originals",
         words.points(comparison.difference),
         "points",
         (
             f"95% interval {words.points_interval(comparison.ci95)}",
-            f"the alternative: {label_of(comparison.reference)}{accuracy}",
+            f"the alternative: {label_of(comparison.reference)}{accuracy}"
+            if reference
+            else f"originals{accuracy}",
         ),
-        "Paired on the same test examples."
-        if is_equal
-        else "None spreads equally; this is the nearest. Paired on the same test examples.",
+        "Percentage points of accuracy, paired on the same test examples."
+        if reference
+        else "No free alternative is as dissimilar, so none can be compared.",
     )
 
 
@@ -107,10 +87,12 @@ def _similarity(evaluation: Evaluation) -> KeyNumber | None:
     if generated is None or generated.max_similarity is None:
         return None
     against = []
-    for name, who in (("original", "originals to one another"), ("held_out", "held-out")):
+    for name, who in (("original", "originals to each other"), ("held_out", "held-out ones")):
         group = evaluation.groups.get(name)
         if group is not None and group.max_similarity is not None:
             against.append(f"{who} {words.number(group.max_similarity.mean)}")
+    if generated.copies:
+        against.append(f"{round(generated.copies * generated.n)} of {generated.n} are copies")
     return KeyNumber(
         "Similarity to the nearest original",
         words.number(generated.max_similarity.mean),

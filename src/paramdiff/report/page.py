@@ -5,6 +5,7 @@ it, it runs no script and it fetches nothing.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from paramdiff.artefacts import read_json, read_tensors, write_text
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.report import words
-from paramdiff.report.families import SUBJECTS, family_of, in_reading_order, label_of
+from paramdiff.report.ensembles import measured_scores, together
+from paramdiff.report.families import ANCHORS, SUBJECTS, family_of, in_reading_order, label_of
 from paramdiff.report.figures import draw_figures
-from paramdiff.report.intervals import marks
+from paramdiff.report.intervals import differences, marks
 from paramdiff.report.key_numbers import key_numbers
+from paramdiff.report.markers import outline
+from paramdiff.report.spread import spread_by_component, spread_by_tensor
 
 REPORT_FILE = "report.html"
 TEMPLATE = "page.html.jinja"
@@ -80,19 +84,34 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
     Returns:
         The page, as HTML.
     """
+    forest, zero = differences(evaluation)
+    place = {name: row for row, name in enumerate(in_reading_order(evaluation.groups))}
     return template_of(TEMPLATE).render(
         evaluation=evaluation,
         sections=_sections(evaluation),
+        legend=_legend(evaluation),
+        soups=[name for name, group in evaluation.groups.items() if group.data_used == "labels"],
+        anchors=[name for name in ANCHORS if name in evaluation.groups],
         marks=marks(evaluation),
+        comparisons=sorted(
+            zip(evaluation.comparisons, forest, strict=True),
+            key=lambda pair: place.get(pair[0].reference, len(place)),
+        ),
+        zero=zero,
+        scores=measured_scores(evaluation),
+        together=together(evaluation),
+        spread_by_tensor=spread_by_tensor(evaluation),
+        spread_by_component=spread_by_component(evaluation),
         key_numbers=key_numbers(evaluation),
         figures=draw_figures(evaluation, arrays),
     )
 
 
+@cache
 def template_of(name: str) -> Template:
     """A template of this room, with the filters that all of them use."""
     environment = Environment(
-        loader=PackageLoader("paramdiff.report", "."),
+        loader=PackageLoader("paramdiff.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -104,15 +123,24 @@ def template_of(name: str) -> Template:
 
 
 def _sections(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
-    """The groups in reading order, under the headings of the table."""
+    """The groups in reading order, under the headings of the tables."""
     names = in_reading_order(evaluation.groups)
     headings = {
         "Examined": [name for name in names if name in SUBJECTS],
         "For comparison, made without a generator": [
-            name for name in names if name not in SUBJECTS
+            name for name in names if name not in SUBJECTS + ANCHORS
         ],
+        "Sanity anchors": [name for name in names if name in ANCHORS],
     }
     return [(heading, members) for heading, members in headings.items() if members]
+
+
+def _legend(evaluation: Evaluation) -> list[str]:
+    """One group of every family, in reading order."""
+    first: dict[str, str] = {}
+    for name in in_reading_order(evaluation.groups):
+        first.setdefault(name.partition("@")[0], name)
+    return list(first.values())
 
 
 FILTERS: dict[str, Any] = {
@@ -122,6 +150,10 @@ FILTERS: dict[str, Any] = {
     "points_interval": words.points_interval,
     "number": words.number,
     "outcome": words.outcome,
+    "typeset": words.typeset,
     "label": label_of,
+    "family": lambda name: family_of(name).label,
     "colour": lambda name: family_of(name).colour,
+    "outline": lambda name: outline(family_of(name).marker),
+    "in_order": in_reading_order,
 }

@@ -51,7 +51,7 @@ def place_labels(
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the labels must not move what they were placed beside
     renderer = FigureCanvasAgg(figure).get_renderer()
-    taken = [_around(point) for point in axes.transData.transform(list(obstacles))]
+    taken = _around(axes.transData.transform(list(obstacles)))
     frame = np.asarray(axes.get_window_extent().extents)
     for label in sorted(labels, key=lambda label: label.rank):
         note = axes.annotate(
@@ -68,7 +68,7 @@ def place_labels(
         if label.is_required or _overlap(best.box, taken, frame) < 1:
             note.set_position(best.offset)
             note.set(ha=best.ha, va=best.va)
-            taken.append(best.box)
+            taken = np.concatenate([taken, best.box[None]])
             if math.hypot(*best.offset) > DISTANCES[0] + 1:
                 _lead(axes, label, best.offset)
         else:
@@ -111,15 +111,16 @@ def _lead(axes: Axes, label: Label, offset: tuple[float, float]) -> None:
     axes.annotate("", label.point, (0.93 * offset[0], 0.93 * offset[1]), **options)
 
 
-def _around(point: np.ndarray, radius: float = 3.0) -> np.ndarray:
-    return np.concatenate([point - radius, point + radius])
+def _around(points: np.ndarray, radius: float = 3.0) -> np.ndarray:
+    return np.concatenate([points - radius, points + radius], axis=1)
 
 
-def _overlap(box: np.ndarray, taken: Sequence[np.ndarray], frame: np.ndarray) -> float:
-    """Area shared with what is there, and ten times the area outside the axes."""
-    boxes = np.stack([*taken, frame])
-    width = np.minimum(boxes[:, 2], box[2]) - np.maximum(boxes[:, 0], box[0])
-    height = np.minimum(boxes[:, 3], box[3]) - np.maximum(boxes[:, 1], box[1])
-    shared = np.clip(width, 0, None) * np.clip(height, 0, None)
-    outside = (box[2] - box[0]) * (box[3] - box[1]) - shared[-1]
-    return float(shared[:-1].sum() + 10 * outside)
+def _overlap(box: np.ndarray, taken: np.ndarray, frame: np.ndarray) -> float:
+    """Area shared with the boxes that are taken, and ten times the area outside the axes."""
+    outside = (box[2] - box[0]) * (box[3] - box[1]) - _shared(box, frame[None])
+    return _shared(box, taken) + 10 * outside
+
+
+def _shared(box: np.ndarray, boxes: np.ndarray) -> float:
+    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+    return float(np.maximum(sides, 0).prod(1).sum())

@@ -1,12 +1,20 @@
 """Numbers as a reader meets them: fractions in percent, seconds in minutes, a spread in words."""
 
+import re
+
 from paramdiff.evaluation.schema import Comparison, Pair
+from paramdiff.evaluation.verdict import HIGHEST_DISPERSION, LOWEST_DISPERSION, relation
 
 ABSENT = "\u2013"
 MINUS = "\u2212"
 
-EVEN_SPREAD = (0.8, 1.25)
+EVEN_SPREAD = (LOWEST_DISPERSION, HIGHEST_DISPERSION)
 """Dispersions that count as that of the originals; below lies contraction."""
+OUTCOMES = {
+    "better than": "more accurate",
+    "worse than": "less accurate",
+    "as good as": "no difference shown",
+}
 
 
 def percent(fraction: float, digits: int = 2) -> str:
@@ -35,6 +43,21 @@ def number(value: float | None, digits: int = 2) -> str:
     return ABSENT if value is None else f"{value:.{digits}f}".replace("-", MINUS)
 
 
+def signed(value: float, digits: int = 2) -> str:
+    """A plain number, always with its sign."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def signed_interval(pair: Pair, digits: int = 2) -> str:
+    """An interval of signed numbers."""
+    return f"{signed(pair[0], digits)} to {signed(pair[1], digits)}"
+
+
+def typeset(sentence: str) -> str:
+    """A sentence whose negative numbers have a true minus, which no line break can tear off."""
+    return re.sub(r"(?<=[\s(])-(?=\d)", MINUS, sentence)
+
+
 def duration(seconds: float) -> str:
     """Seconds in the two units that fit."""
     if seconds < 60:
@@ -60,9 +83,5 @@ def spread(dispersion: float) -> str:
 
 
 def outcome(comparison: Comparison) -> str:
-    """Whether a paired difference is told from zero, and on which side."""
-    if comparison.ci95[0] > 0:
-        return "more accurate"
-    if comparison.ci95[1] < 0:
-        return "less accurate"
-    return "no difference shown"
+    """What the verdict makes of a paired difference."""
+    return OUTCOMES[relation(comparison)]

@@ -1,0 +1,45 @@
+"""A scale for accuracies near 1: the error rate on a logarithmic scale, labelled as accuracy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+GRIDS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+FEWEST_TICKS = 5
+
+
+@dataclass(frozen=True)
+class Height:
+    """Accuracy as a height in a figure: the negative logarithm of the error rate.
+
+    Args:
+        least_error: the error rate that stands for none at all.
+    """
+
+    least_error: float
+
+    def __call__(self, accuracy: float | np.ndarray) -> np.ndarray:
+        """Map accuracies to heights."""
+        return -np.log10(np.maximum(1 - np.asarray(accuracy), self.least_error))
+
+    def label(self, axes: Axes) -> None:
+        """Put round accuracies on the vertical axis, whose limits are final."""
+        low, high = axes.get_ylim()
+        ticks = self._ticks(1 - 10**-low, 1 - 10**-high)
+        axes.set_yticks(self(np.array(ticks)), [f"{100 * tick:.4g}%" for tick in ticks])
+
+    def _ticks(self, low: float, high: float) -> list[float]:
+        """Round accuracies between two bounds, the roundest first, none too near to another."""
+        apart = float(self(high) - self(low)) / 7
+        chosen: list[float] = []
+        for grid in GRIDS:
+            steps = np.arange(np.ceil(low / grid), np.floor(high / grid) + 1)
+            for tick in (steps * grid).round(6).tolist():
+                if 0 <= tick < 1 and all(
+                    abs(float(self(tick) - self(other))) >= apart for other in chosen
+                ):
+                    chosen.append(tick)
+            if len(chosen) >= FEWEST_TICKS:
+                break
+        return sorted(chosen)
