@@ -63,3 +63,17 @@ def test_published_networks_run_as_they_are(tmp_path, monkeypatch):
     recipe = load_recipe("main/in1k_vittiny", [*TINY, *changes])
     evaluation = run(recipe, tmp_path / "run", device="cpu")
     assert evaluation.groups["generated"].n == 6
+
+
+@pytest.mark.slow
+def test_an_ablation_without_a_denoiser(tmp_path, monkeypatch):
+    """The VAE baseline: latents come from its prior."""
+    WRITERS["cifar100"](tmp_path / "data", monkeypatch)
+    changes = [
+        change for change in TINY if not change.startswith(("diffusion", "generation.num_steps"))
+    ]
+    root = f"task.root={tmp_path / 'data'}"
+    recipe = load_recipe("ablation/vae_sample", [*changes, SHORT, UNTRAINED, SMALL, root])
+    evaluation = run(recipe, tmp_path / "run", device="cpu")
+    assert evaluation.facts["Denoiser"] == "none: latents are drawn from N(0, I)"
+    assert not (tmp_path / "run" / "pipeline" / "denoiser").exists()
