@@ -186,7 +186,7 @@ class OutOfDistribution(Settings):
 
 
 class Recalibration(Settings):
-    """Accuracy of a group's first networks with BatchNorm statistics estimated anew."""
+    """Accuracy of ``n`` evenly spaced networks with BatchNorm statistics estimated anew."""
 
     n: int
     before: float
