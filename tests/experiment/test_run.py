@@ -211,7 +211,8 @@ def test_another_runs_matching_stages_are_taken_over(tiny_run, tiny, tmp_path, o
     for stage, artefact in artefacts.items():
         same = sha256_of(out / artefact) == sha256_of(tiny_run / artefact)
         assert same == (stage in taken), stage
-        assert (log_of(out)[stage] == log_of(tiny_run)[stage]) == (stage in taken), stage
+        if stage in taken:  # a stage that ran again may take as long, to the millisecond
+            assert log_of(out)[stage] == log_of(tiny_run)[stage], stage
     assert not {"pre-training", "collecting checkpoints"} & set(worked)
     assert ("training the denoiser" in worked) == ("denoiser" not in taken)
     assert {"generating networks", "evaluating"} <= set(worked)
