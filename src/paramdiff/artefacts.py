@@ -117,7 +117,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise UserError(f"{path}: expected a safetensors file, found: {error}") from None
+        told = ascii(str(error))  # may quote what the file holds
+        raise UserError(f"{path}: expected a safetensors file, found another: {told}") from None
 
 
 def read_metadata(path: Path) -> Any:

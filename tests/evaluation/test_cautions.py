@@ -3,6 +3,7 @@
 import pytest
 
 from paramdiff.evaluation.cautions import cautions
+from paramdiff.evaluation.schema import OfSeed
 
 from .grouped import group
 
@@ -80,3 +81,10 @@ def test_one_training_run(hold_out, is_tail):
 
 def test_networks_that_are_random_at_test_time():
     assert "random at test time" in warned(is_deterministic=False)
+
+
+@pytest.mark.parametrize(("num", "warns"), [(2, True), (5, True), (6, False)])
+def test_few_generator_seeds(num, warns):
+    one = OfSeed(n=20, accuracy=0.9, dispersion=1.0, pairwise_similarity=0.5)
+    found = warned(generated=group(seeds={str(seed): one for seed in range(num)}))
+    assert (f"Of only {num} generator seeds" in found) == warns

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from paramdiff.evaluation.copying import COPY_DISTANCE, rescaled, share_of_copies, z_u
+from paramdiff.evaluation.copying import (
+    COPY_DISTANCE,
+    rescaled,
+    share_of_copies,
+    z_u,
+    z_u_in_parameters,
+)
 from paramdiff.evaluation.distance import nearness
 from paramdiff.evaluation.spread import dispersion
 
@@ -107,6 +113,36 @@ def test_half_copies_are_seen():
         return torch.cat([originals[:25], cloud(25, generator)])
 
     assert (study(half) < -3).mean() > 0.95
+
+
+def study_in_parameters(make, spectrum):
+    generator = torch.Generator().manual_seed(2)
+    found = []
+    for _ in range(100):
+        originals, held_out = (
+            torch.randn(num, len(spectrum), generator=generator) * spectrum for num in (100, 50)
+        )
+        made = make(originals, torch.randn(50, len(spectrum), generator=generator) * spectrum)
+        stretched = rescaled(made, dispersion(made, originals))
+        own, own_stretched, other = (
+            nearness(group, originals).nearest for group in (made, stretched, held_out)
+        )
+        both = z_u(own, other), z_u(own_stretched, other)
+        found.append((*both, z_u_in_parameters(own, own_stretched, other)))
+    return np.array(found).T
+
+
+def test_fresh_draws_of_which_few_directions_hold_the_spread_are_not_accused():
+    """Two directions of 202 hold nearly all: chance in two numbers rescales all the others."""
+    spectrum = torch.cat([torch.tensor([5.0, 3.0]), torch.full((200,), 0.1)])
+    raw, stretched, found = study_in_parameters(lambda originals, fresh: fresh, spectrum)
+    assert stretched.std() > 1.8  # by itself it is no z-score
+    assert raw.std() == pytest.approx(1, abs=4 / 200**0.5)
+    assert found.std() < 1 + 4 / 200**0.5 and found.min() > -3
+    narrow = study_in_parameters(lambda originals, fresh: 0.5 * fresh, torch.ones(30))
+    assert narrow[0].mean() < -5 and abs(narrow[2].mean()) < 0.6
+    copies = study_in_parameters(lambda originals, fresh: originals[:50], spectrum)
+    assert copies[2].max() < -7
 
 
 def test_rescaling_gives_dispersion_1_about_the_same_mean():

@@ -45,10 +45,10 @@ def written(tmp_path, evaluation, arrays):
 
 @pytest.mark.parametrize(
     ("num_originals", "num_generated", "num_held_out"),
-    [(1, 5, 0), (5, 1, 0), (1, 1, 1), (2, 2, 0), (2, 12, 12), (3, 2, 30), (30, 20, 10)],
+    [(1, 5, 0), (5, 1, 0), (1, 1, 1), (2, 2, 0), (2, 12, 12), (3, 2, 30)],
 )
-@pytest.mark.parametrize("num_runs", [1, 3])
-def test_small_groups(tmp_path, num_originals, num_generated, num_held_out, num_runs):
+@pytest.mark.parametrize(("num_runs", "fields"), [(1, {}), (3, UNSURE)])
+def test_small_groups(tmp_path, num_originals, num_generated, num_held_out, num_runs, fields):
     evaluation = written(
         tmp_path,
         *evaluated(
@@ -56,7 +56,7 @@ def test_small_groups(tmp_path, num_originals, num_generated, num_held_out, num_
             good(num_originals, 1),
             held_out=good(num_held_out, 2),
             latents=perfect_codec(),
-            how=behaviour(**UNSURE),
+            how=behaviour(**fields),
             num_runs=num_runs,
         ),
     )
@@ -75,7 +75,7 @@ def test_small_groups(tmp_path, num_originals, num_generated, num_held_out, num_
 def test_equal_originals(tmp_path, num):
     """There is no spread to compare with; nothing is divided by it."""
     originals = good(1, 1).repeat(num, 1)
-    evaluation = written(tmp_path, *evaluated(good(20, 3), originals, how=behaviour(**UNSURE)))
+    evaluation = written(tmp_path, *evaluated(good(20, 3), originals))
     assert "all originals are equal" in warnings(evaluation)
     assert evaluation.groups["generated"].dispersion is None
     assert evaluation.trajectory is None
@@ -86,7 +86,7 @@ def test_equal_originals(tmp_path, num):
 
 def test_equal_generated_networks(tmp_path):
     generated = good(1, 3).repeat(20, 1)
-    evaluation = written(tmp_path, *evaluated(generated, how=behaviour(**UNSURE)))
+    evaluation = written(tmp_path, *evaluated(generated))
     assert evaluation.groups["generated"].dispersion == 0
     assert evaluation.groups["generated"].pairwise_similarity == 1
     assert "collapse" in warnings(evaluation)

@@ -54,3 +54,15 @@ def test_first_screen_holds_verdict_and_key_numbers(browser: Any, report: str):
     bottom = "return document.querySelector(arguments[0]).getBoundingClientRect().bottom"
     for part in (".verdict", ".warnings", ".cards"):
         assert browser.execute_script(bottom, part) <= 800
+
+
+def test_print_unfolds_what_is_folded(browser: Any, report: str):
+    browser.get(report)
+    seen = "return document.querySelector('details p.says').checkVisibility({"
+    seen += "contentVisibilityAuto: true, visibilityProperty: true})"
+    assert not browser.execute_script(seen)
+    try:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+        assert browser.execute_script(seen)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

@@ -234,3 +234,17 @@ def test_functions_that_cannot_be_found(name):
 def test_splits_of_other_lengths_are_refused(num_inputs, num_labels):
     with pytest.raises(UserError, match=f"{num_labels} labels and {num_inputs} inputs"):
         Split(torch.ones(num_inputs, 2), torch.zeros(num_labels, dtype=torch.int64))
+
+
+def test_patches_of_photographs_are_no_digits_but_look_alike(task):
+    foreign = task.out_of_distribution
+    assert foreign.description == "8x8 patches of photographs"
+    assert foreign.inputs.shape == (1000, 1, 8, 8)
+    assert foreign.inputs.dtype == torch.float32
+    flat = foreign.inputs.flatten(1)
+    assert flat.min() == 0 and flat.max() == 1
+    # each is stretched to the whole range, but for those of one brightness
+    assert (flat.amax(1) == 1).float().mean() > 0.95
+    assert len(flat.unique(dim=0)) > 950
+    assert foreign.inputs.equal(digits(0).out_of_distribution.inputs)
+    assert not foreign.inputs.equal(digits(1).out_of_distribution.inputs)

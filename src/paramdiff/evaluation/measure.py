@@ -12,6 +12,7 @@ from paramdiff.evaluation.copying import (
     rescaled,
     share_of_copies,
     z_u,
+    z_u_in_parameters,
 )
 from paramdiff.evaluation.distance import Nearness, nearness
 from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
@@ -249,7 +250,11 @@ class Measurements:
             behaviour=z_u(1 - similarity[rows], 1 - similarity_held_out[others]),
             parameters=None
             if rescaled_group is None
-            else z_u(rescaled_group[rows], held_out.position.near.nearest[others]),
+            else z_u_in_parameters(
+                group.position.near_any.nearest[rows],
+                rescaled_group[rows],
+                held_out.position.near.nearest[others],
+            ),
         )
 
     def _means(self, name: str) -> Tensor:

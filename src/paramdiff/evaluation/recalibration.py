@@ -12,7 +12,7 @@ NUM_RECALIBRATED = 20
 
 
 def recalibration(examined: Examined, behaviour: Behaviour) -> dict[str, Recalibration]:
-    """Accuracy before and after, of the first networks of some groups.
+    """Accuracy before and after, of evenly spaced networks of some groups.
 
     Args:
         examined: every group's predictions.

@@ -67,7 +67,8 @@ class DataCopying(Settings):
     n_held_out: int
     behaviour: float = Field(description="distance is 1 - IoU of wrong predictions")
     parameters: float | None = Field(
-        description="L2 distance, the group rescaled to dispersion 1; null without spread"
+        description="L2 distance, of the group as it is or rescaled to dispersion 1, whichever is "
+        "nearer to 0; null without spread"
     )
 
 
@@ -186,7 +187,7 @@ class OutOfDistribution(Settings):
 
 
 class Recalibration(Settings):
-    """Accuracy of a group's first networks with BatchNorm statistics estimated anew."""
+    """Accuracy of ``n`` evenly spaced networks with BatchNorm statistics estimated anew."""
 
     n: int
     before: float

@@ -56,12 +56,16 @@ def judge(
     }
     # what decides is the frontier on which the generated networks do worst
     decisive = min(against.values(), key=_order, default=None)
-    sentences = [_of_frontier(measure, frontiers[measure], against) for measure in frontiers]
+    copies = _copies(groups["generated"])
+    is_copier = _is_copier(groups["generated"])
+    sentences = list(copies) if is_copier else []  # what decides comes first
+    sentences += [_of_frontier(measure, frontiers[measure], against) for measure in frontiers]
     sentences.append(f"They are {_clause(by_reference['original'])}.")
     average = by_reference.get("average@all")
     if average is not None and average not in against.values():
         sentences.append(f"They are {_clause(average)}: one network, made for free.")
-    sentences += _with_labels(groups, best_of_n) + _novelty(groups)
+    sentences += _with_labels(groups, best_of_n)
+    sentences += ([] if is_copier else copies) + _novelty(groups)
     return Verdict(
         headline=_headline(groups["generated"], decisive, by_reference["original"], against),
         reference=None if decisive is None else decisive.reference,
@@ -81,7 +85,7 @@ def _headline(
     to_originals: Comparison,
     against: Mapping[Measure, Comparison],
 ) -> str:
-    if generated.copies is not None and generated.copies > COPIERS:
+    if _is_copier(generated):
         return "Copies of the originals: nothing new was made."
     if decisive is None:
         words = relation(to_originals).capitalize()
@@ -145,6 +149,20 @@ def _clause(comparison: Comparison) -> str:
     return f"{relation(comparison)} {in_words(comparison.reference)} ({points(comparison)})"
 
 
+def _is_copier(generated: Group) -> bool:
+    return generated.copies is not None and generated.copies > COPIERS
+
+
+def _copies(generated: Group) -> list[str]:
+    if not generated.copies:
+        return []
+    count = round(generated.copies * generated.n)
+    return [
+        f"{count} of {generated.n} generated networks lie so near to an original that they are "
+        "copies of it."
+    ]
+
+
 def _novelty(groups: dict[str, Group]) -> list[str]:
     generated, original, held_out = (
         groups["generated"],
@@ -152,12 +170,6 @@ def _novelty(groups: dict[str, Group]) -> list[str]:
         groups.get("held_out"),
     )
     sentences = []
-    if generated.copies is not None and generated.copies > 0:
-        count = round(generated.copies * generated.n)
-        sentences.append(
-            f"{count} of {generated.n} generated networks lie so near to an original that they "
-            "are copies of it."
-        )
     if generated.max_similarity is not None and original.max_similarity is not None:
         fresh = (
             f", a held-out network's by {held_out.max_similarity.mean:.2f}"
@@ -175,10 +187,10 @@ def _novelty(groups: dict[str, Group]) -> list[str]:
             z for z in (generated.z_u.behaviour, generated.z_u.parameters) if z is not None
         )
         outcome = (
-            "nearer to the originals than networks of a held-out training run are, which is what "
-            "copying looks like"
+            "nearer to the originals than networks of a held-out training run do, as copies and "
+            "averages would"
             if smallest < COPYING
-            else "no nearer to the originals than networks of a held-out training run are"
+            else "no nearer to the originals than networks of a held-out training run do"
         )
         sentences.append(
             f"Generated networks lie {outcome} (data-copying test, Z = {smallest:.1f})."

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from paramdiff.artefacts import write_json, write_tensors
 from paramdiff.codec.training import decode_all, encode_all
+from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.behaviour import Behaviour
 from paramdiff.evaluation.schema import (
     ARRAYS_FILE,
@@ -62,7 +63,9 @@ def build_behaviour(
     )
     recalibrator = None
     if recalibrate:
-        training = task.train.inputs[:NUM_RECALIBRATION_INPUTS]
+        # at random: splits may come class by class, and so would the statistics of a batch
+        order = torch.randperm(len(task.train), generator=seeded_generator("recalibration"))
+        training = task.train.inputs[order[:NUM_RECALIBRATION_INPUTS]]
         recalibrator = Recalibrator(network, zoo.base, training, test, device=device)
     return Behaviour(
         validation_truth=task.validation.labels,

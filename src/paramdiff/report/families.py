@@ -29,7 +29,7 @@ FAMILIES = {
     "reconstructed": Family("Originals through the codec", "Through the codec {}", GREY, "X"),
     "average": Family("Average of originals", "Average of {} originals", "#009e73", "^"),
     "greedy_soup": Family("Greedy soup", "Greedy soup {}", "#009e73", "P"),
-    "interpolation": Family("Between two originals", "Between two originals {}", "#009e73", "<"),
+    "interpolation": Family("Interpolated originals", "Interpolated originals {}", "#009e73", "<"),
     "gaussian": Family("Gaussian fit", "Gaussian fit, scale {}", "#a4527f", "o"),
     "swag": Family("Low-rank SWAG", "Low-rank SWAG, scale {}", "#3a8fc0", "s"),
     "kde": Family("Kernel density fit", "Kernel density fit {}", "#a4527f", "p"),

@@ -50,7 +50,8 @@ class Recalibrator:
                 "evaluation.recalibrate_batchnorm: expected a network with BatchNorm layers, "
                 "found none that keeps statistics"
             )
-        self._training = training_inputs.split(batch_size)
+        # equal batches, as each counts alike and BatchNorm refuses one of a single example
+        self._training = training_inputs.tensor_split(-(-len(training_inputs) // batch_size))
         self._inputs, self._batch_size = inputs, batch_size
 
     def predict(self, parameter_sets: Sequence[ParameterSet]) -> Tensor:
@@ -72,7 +73,10 @@ class Recalibrator:
     @torch.no_grad()
     def _labels(self, index: int, tensors: ParameterSet) -> Tensor:
         self._network.load_state_dict(self._base | dict(tensors))
-        update_bn(self._training, self._network, self._device)
+        cuda = [self._device] if self._device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(0)  # of dropout, which is on while statistics are taken
+            update_bn(self._training, self._network, self._device)
         self._network.eval()
         logits = torch.cat(
             [
