@@ -11,9 +11,10 @@ import yaml
 from paramdiff.artefacts import read_json, sha256_of
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.experiment.published import PUBLISHED, published_for
 from paramdiff.experiment.sweep import plan_sweep, run_sweep
 from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
-from paramdiff.report.sweep import Sweep, result_of
+from paramdiff.report.sweep import Sweep, SweepRow, render_sweep, result_of
 
 SHARED = ("zoo", "pipeline/parameter_space", "pipeline/codec", "pipeline/denoiser")
 
@@ -168,6 +169,45 @@ def test_complete_recipes_show_where_they_differ(tmp_path):
     assert [entry.name for entry in planned] == ["one", "quickstart"]
     assert [entry.changed for entry in planned] == [{"generation.seed": seed} for seed in (3, 0)]
     assert {entry.recipe.generation.num_samples for entry in planned} == {9}
+
+
+def test_published_numbers_are_those_of_the_paper_and_its_logs():
+    name = "main/cifar100_resnet18"
+    published = published_for(name, load_recipe(name))
+    assert (published.original_best, published.ensemble) == (0.774, 0.777)
+    assert (published.generated_best, published.generated_mean) == (0.779, 0.777)
+    assert published.minus_original == pytest.approx(0.7724 - 0.7672)
+    assert published.departures == ()
+    vae = published_for("ablation/vae_sample", load_recipe("ablation/vae_sample"))
+    assert (vae.where, vae.original_mean, vae.generated_mean) == ("Table 8", 0.769, 0.766)
+    mnist = published_for("full/mnist_cnnmedium", load_recipe("full/mnist_cnnmedium"))
+    assert mnist.minus_original == pytest.approx(0.933 - 0.921)
+    assert published_for("quickstart", load_recipe("quickstart")) is None
+    known = json.loads(PUBLISHED.read_text(encoding="utf-8"))
+    unknown = {n for n in shipped_recipes() if "/" in n} - set(known)
+    assert set(known) <= set(shipped_recipes())
+    assert len(unknown) == 7 and "ablation/numberckpt_001" in unknown
+    assert sum(name.startswith("main/cifar10_") for name in unknown) == 6
+    for numbers in known.values():
+        fractions = [value for key, value in numbers.items() if key != "where"]
+        assert fractions and all(0.3 < value < 1 for value in fractions)
+
+
+def test_what_was_not_run_as_published_is_said():
+    name = "ablation/numberckpt_050"
+    recipe = load_recipe(name, ["task.root=/data", "seed=4", "task.name=cifar10"])
+    published = published_for(name, recipe)
+    assert published.departures == ("task.name",)
+    row = SweepRow(
+        name=name,
+        description="",
+        changed={},
+        result=None,
+        failure="it failed",
+        published=published,
+    )
+    page = render_sweep(Sweep(rows=(row,)))
+    assert f"Not run as published: {name}. What differs: task.name." in page
 
 
 def test_varied_values_are_yaml():

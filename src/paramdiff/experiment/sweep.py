@@ -18,6 +18,7 @@ import yaml
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
 from paramdiff.experiment.stages import Report
 from paramdiff.recipe import Recipe, load_factors, load_recipe, shipped_recipes
@@ -92,6 +93,7 @@ def run_sweep(entries: Sequence[Entry], out: Path, *, device: str, watch: Watch)
             description=entry.recipe.description,
             changed=entry.changed,
             result=None,
+            published=published_for(entry.name, entry.recipe),
         )
         with watch(entry.name) as report:
             try:
