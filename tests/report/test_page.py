@@ -132,7 +132,7 @@ def test_every_group_and_the_verdict_are_told(evaluation, write_run: Run):
 @pytest.mark.usefixtures("only_words")
 def test_what_decided_is_on_a_card(evaluation):
     page = render(Evaluation.model_validate(evaluation), {})
-    card = page.partition("Generated minus the best free alternative that is as new")[2]
+    card = page.partition("Generated minus the best free alternative that is as dissimilar")[2]
     card = card.partition("</section>")[0]
     assert "Gaussian fit, scale 0.5" in card
     assert "\u22120.08" in card

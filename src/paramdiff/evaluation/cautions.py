@@ -92,8 +92,8 @@ def _trajectory(hold_out: str) -> str:
     )
     return (
         "All originals come from one training run, so novelty beyond interpolating along it "
-        "cannot be shown, and no data-copying test is made: how checkpoints were held out would "
-        f"decide it.{tail}"
+        "cannot be shown, and no data-copying test is made: its result would only reflect how "
+        f"the run was split.{tail}"
     )
 
 

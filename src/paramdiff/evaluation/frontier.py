@@ -18,6 +18,12 @@ from paramdiff.evaluation.schema import Frontier, FrontierPoint, Group
 Measure = Literal["max_similarity", "pairwise_similarity"]
 MEASURES: tuple[Measure, ...] = ("max_similarity", "pairwise_similarity")
 
+AS_DISSIMILAR: dict[Measure, str] = {
+    "max_similarity": "at least as unlike the originals",
+    "pairwise_similarity": "at least as varied among themselves",
+}
+"""How a group is called that is as dissimilar as another by either measure."""
+
 YARDSTICKS = ("generated", "reconstructed", "held_out", "random", "permuted")
 """What is judged, made with a trained codec, kept aside, or there as a sanity anchor."""
 

@@ -8,12 +8,12 @@ NAMES = {
     "average@all": "the average of all checkpoints",
     "greedy_soup": "a greedy soup of the checkpoints",
     "interpolation": "interpolations between pairs of checkpoints",
-    "kde": "a kernel density of the latents",
+    "kde": "a kernel density fitted to the codec's latents",
     "random": "untrained values of the selected tensors",
     "permuted": "checkpoints with shuffled values",
 }
 _FAMILIES = {
-    "gaussian": "a per-coordinate Gaussian at {} times the checkpoints' spread",
+    "gaussian": "a per-coordinate Gaussian with {} times the checkpoints' standard deviation",
     "average": "averages of {} checkpoints",
     "swag": "SWAG samples at scale {}",
     "noise": "checkpoints with added noise of {} times each tensor's spread",

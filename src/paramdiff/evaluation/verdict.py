@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from paramdiff.evaluation.frontier import Measure
+from paramdiff.evaluation.frontier import AS_DISSIMILAR, Measure
 from paramdiff.evaluation.phrases import in_words, kind_in_words
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
 
@@ -16,11 +16,6 @@ COPIERS = 0.5
 """The share of copies above which a generator is called a copier."""
 COPYING = -3.0
 """``Z_U`` below which generated networks are nearer to the originals than fresh ones are."""
-
-_LIKE: dict[Measure, str] = {
-    "max_similarity": "as unlike the originals",
-    "pairwise_similarity": "as unlike each other",
-}
 
 
 def relation(comparison: Comparison) -> str:
@@ -60,10 +55,12 @@ def judge(
     is_copier = _is_copier(groups["generated"])
     sentences = list(copies) if is_copier else []  # what decides comes first
     sentences += [_of_frontier(measure, frontiers[measure], against) for measure in frontiers]
-    sentences.append(f"They are {_clause(by_reference['original'])}.")
+    sentences.append(f"The generated networks are {_clause(by_reference['original'])}.")
     average = by_reference.get("average@all")
     if average is not None and average not in against.values():
-        sentences.append(f"They are {_clause(average)}: one network, made for free.")
+        sentences.append(
+            f"The generated networks are {_clause(average)}: one network, made for free."
+        )
     sentences += _with_labels(groups, best_of_n)
     sentences += ([] if is_copier else copies) + _novelty(groups)
     return Verdict(
@@ -93,7 +90,7 @@ def _headline(
     outcomes = {relation(comparison) for comparison in against.values()}
     other = kind_in_words(decisive.reference)
     if outcomes == {"better than"}:
-        headline = "Better than every free alternative that is as new"
+        headline = "Better than every free alternative that is as unlike the originals"
     elif outcomes == {"worse than"}:
         headline = f"Worse than {other}"
     elif outcomes == {"as good as"}:
@@ -110,15 +107,15 @@ def _of_frontier(
 ) -> str:
     if measure in against:
         return (
-            f"Of the free alternatives that are {_LIKE[measure]}, the best is "
+            f"Of the free alternatives that are {AS_DISSIMILAR[measure]}, the best is "
             f"{in_words(against[measure].reference)}: the generated networks are "
             f"{relation(against[measure])} that ({points(against[measure])})."
         )
     if frontier.at is None:
-        return f"Whether a free alternative is {_LIKE[measure]} cannot be said here."
+        return f"Whether a free alternative is {AS_DISSIMILAR[measure]} cannot be said here."
     return (
-        f"No free alternative is {_LIKE[measure]} as the generated networks, so there is none to "
-        "compare them with on that scale."
+        f"No free alternative is {AS_DISSIMILAR[measure]} as the generated networks, so there is "
+        "none to compare them with on that scale."
     )
 
 

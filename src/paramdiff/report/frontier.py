@@ -7,7 +7,7 @@ line, the frontier. Generated networks earn their cost where they lie above it i
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paramdiff.evaluation.frontier import Measure, similarity_of
+from paramdiff.evaluation.frontier import AS_DISSIMILAR, Measure, similarity_of
 from paramdiff.evaluation.schema import Evaluation, Frontier
 from paramdiff.report import words
 from paramdiff.report.drawing import Arrays, Illustration, Size, embed
@@ -40,13 +40,13 @@ TO_ORIGINALS = View(
     "max_similarity",
     "similarity to the nearest original",
     "similarity to the nearest original",
-    "as unlike the originals",
+    AS_DISSIMILAR["max_similarity"],
 )
 WITHIN = View(
     "pairwise_similarity",
     "similarity of a group's networks to each other",
     "similarity within the group",
-    "as unlike each other",
+    AS_DISSIMILAR["pairwise_similarity"],
 )
 
 

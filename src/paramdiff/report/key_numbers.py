@@ -46,8 +46,7 @@ def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
         f"{100 * generated.accuracy.mean:.2f}",
         "%",
         tuple(against),
-        "Interval: with other test examples and other networks, the mean would lie about here "
-        "95 times in 100.",
+        "Interval: bootstrap over test examples and networks.",
     )
 
 
@@ -65,7 +64,7 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
     group = evaluation.groups.get(comparison.reference)
     accuracy = f", {words.percent(group.accuracy.mean)}" if group else ""
     return KeyNumber(
-        "Generated minus the best free alternative that is as new"
+        "Generated minus the best free alternative that is as dissimilar"
         if reference
         else "Generated minus originals",
         words.points(comparison.difference),
@@ -87,7 +86,10 @@ def _similarity(evaluation: Evaluation) -> KeyNumber | None:
     if generated is None or generated.max_similarity is None:
         return None
     against = []
-    for name, who in (("original", "originals to each other"), ("held_out", "held-out ones")):
+    for name, who in (
+        ("original", "originals to their nearest other"),
+        ("held_out", "held-out ones"),
+    ):
         group = evaluation.groups.get(name)
         if group is not None and group.max_similarity is not None:
             against.append(f"{who} {words.number(group.max_similarity.mean)}")
@@ -98,8 +100,8 @@ def _similarity(evaluation: Evaluation) -> KeyNumber | None:
         words.number(generated.max_similarity.mean),
         "IoU",
         tuple(against),
-        "Overlap of the wrong predictions of two networks, intersection over union: 1 is a copy, "
-        "0 shares no mistake.",
+        "Overlap of the wrong predictions of two networks, intersection over union: 1 is "
+        "identical mistakes, 0 none in common.",
     )
 
 
