@@ -199,6 +199,18 @@ def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
     assert not list(tmp_path.rglob(".partial*"))
 
 
+def test_evaluate_completes_parts_from_a_base(call, tiny_run, tmp_path):
+    """A zoo's own files hold the selected tensors alone."""
+    parts, out = tiny_run / "zoo" / "checkpoints", tmp_path / "out"
+    given = ("evaluate", parts, tiny_run / "generated", "--task", "digits", "--out", out)
+    status, _, stderr = call(*given)
+    assert status == 2 and "conv1.weight" in stderr and not out.exists()
+    status, _, stderr = call(*given, "--base", tiny_run / "zoo" / "base.safetensors")
+    assert (status, stderr) == (0, "")
+    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
+    assert found["groups"]["generated"]["n"] == expected["groups"]["generated"]["n"]
+
+
 def test_evaluate_takes_a_zoo(call, tiny_run, tmp_path):
     out = tmp_path / "out"
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}

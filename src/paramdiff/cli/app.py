@@ -188,6 +188,9 @@ def evaluate(
     select: Annotated[
         list[str] | None, typer.Option(help="Tensors to compare; all by default.")
     ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="A complete checkpoint, where the originals are parts.")
+    ] = None,
     num_held_out: Annotated[
         int, typer.Option(min=0, help="Originals of the tail to hold out.")
     ] = 0,
@@ -210,6 +213,7 @@ def evaluate(
             task,
             out,
             patterns=tuple(select or ["*"]),
+            base=base,
             num_held_out=num_held_out,
             seed=seed,
             recalibrate=recalibrate_batchnorm,

@@ -8,7 +8,7 @@ NAMES = {
     "average@all": "the average of all checkpoints",
     "greedy_soup": "a greedy soup of the checkpoints",
     "interpolation": "interpolations between pairs of checkpoints",
-    "kde": "a kernel density fitted to the codec's latents",
+    "kde": "a kernel density in latent space",
     "random": "untrained values of the selected tensors",
     "permuted": "checkpoints with shuffled values",
 }

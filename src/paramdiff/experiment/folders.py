@@ -32,6 +32,7 @@ def evaluate_folders(
     out: Path,
     *,
     patterns: tuple[str, ...],
+    base: Path | None = None,
     num_held_out: int,
     seed: int,
     recalibrate: bool,
@@ -46,6 +47,7 @@ def evaluate_folders(
         task_name: whose network the checkpoints belong to.
         out: a new folder for ``evaluation.json``, its arrays and ``report.html``.
         patterns: the tensors to compare, where ``originals`` is no zoo.
+        base: a complete checkpoint for what the originals lack, where they are no zoo.
         num_held_out: originals of the tail to hold out, where ``originals`` is no zoo.
         seed: of baselines and intervals.
         recalibrate: whether to score with BatchNorm statistics estimated anew, too.
@@ -70,7 +72,7 @@ def evaluate_folders(
         zoo_folder = originals
         if not (originals / INDEX_FILE).is_file():
             zoo_folder = aside / "zoo"
-            import_folder(originals, zoo_folder, patterns, num_held_out=num_held_out)
+            import_folder(originals, zoo_folder, patterns, base=base, num_held_out=num_held_out)
         zoo = Zoo.load(zoo_folder)
         vectors = read_generated(generated, zoo.layout)
         subject = Subject.of(
