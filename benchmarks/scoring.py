@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.scoring.score import Scorer
 
@@ -73,17 +74,6 @@ def small_mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 14), nn.ReLU(), nn.Linear(14, 10))
 
 
-def small_cnn() -> nn.Module:
-    """Three convolutions on 8x8 images."""
-
-    def block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
-        convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1)
-        return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
-
-    blocks = [*block(1, 8, 1), *block(8, 32, 2), *block(32, 64, 2)]
-    return nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
-
-
 def whole_cnn() -> nn.Module:
     """10,853 parameters on 32x32 images."""
     layers: list[nn.Module] = []
@@ -98,7 +88,9 @@ LAST_NORMS_20 = ("layer3.2.bn1.", "layer3.2.bn2.")
 LAST_NORMS_18 = ("layer4.1.bn1.", "layer4.1.bn2.")
 CASES = {
     "small_mlp_whole": Case(small_mlp, (500, 64), (), None, 4.0, 200, 1000, 7),
-    "small_cnn_two_norms": Case(small_cnn, (1000, 1, 8, 8), ("4.", "7."), 1.6, 4.0, 40, 100, 7),
+    "quickstart_two_norms": Case(
+        DigitsNetwork, (500, 1, 8, 8), ("norm2.", "norm3."), 1.6, 4.0, 80, 200, 7
+    ),
     "cnn_10853_whole": Case(whole_cnn, IMAGES, (), 1.0, 1.0, 5, 5, 5),
     "resnet20_last_two_norms": Case(ResNet20, IMAGES, LAST_NORMS_20, 17.0, 11.9, 2, 10),
     "resnet18_usual_stem_last_two_norms": Case(

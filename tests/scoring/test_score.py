@@ -137,10 +137,10 @@ def test_timm_networks_equal_the_plain_loop(name, chosen):
 def test_chains_of_linear_layers_are_stacked():
     network = mlp()
     scorer = Scorer(network, network.state_dict(), list(network.state_dict()), IMAGES)
-    assert isinstance(scorer._evaluators[0], Stacked)
+    assert isinstance(scorer._evaluate, Stacked)
     network = normed_mlp()
     scorer = Scorer(network, network.state_dict(), ["1.weight"], IMAGES.flatten(1))
-    assert isinstance(scorer._evaluators[0], OneByOne)
+    assert isinstance(scorer._evaluate, OneByOne)
 
 
 def test_more_sets_than_a_group(monkeypatch):
@@ -148,7 +148,7 @@ def test_more_sets_than_a_group(monkeypatch):
     network = mlp()
     names = list(network.state_dict())
     scorer = Scorer(network, network.state_dict(), names, IMAGES, batch_size=11)
-    assert scorer._evaluators[0].group_size == 4
+    assert scorer._evaluate.group_size == 4
     sets = random_sets(network, names, 10)
     expected = plain_logits(network, sets, IMAGES).argmax(-1)
     assert torch.equal(scorer.predict(iter(sets)).long(), expected)

@@ -11,7 +11,6 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,19 +20,10 @@ from torch.utils import _pytree as pytree
 from paramdiff.errors import UserError
 from paramdiff.scoring.cut import cut, named_tensors
 from paramdiff.scoring.inputs import Inputs, batches
-from paramdiff.scoring.side_by_side import side_by_side
-from paramdiff.scoring.stack import Evaluator, evaluator_of
+from paramdiff.scoring.stack import evaluator_of
 
 ParameterSet = Mapping[str, Tensor]
 NUM_CHECKED = 4  # examples that check the cut and measure the values at it
-
-
-@dataclass(frozen=True)
-class Group:
-    """Sets that are evaluated in one operation, and the number of the first of them."""
-
-    first: int
-    sets: list[dict[str, Tensor]]
 
 
 class Scorer:
@@ -87,12 +77,7 @@ class Scorer:
         self._inputs = inputs
         self._chunks = [rows[i : i + num_fitting] for i in rows[::num_fitting]]
         self.num_chunks = len(self._chunks)
-        # evaluating a set puts its tensors into the module for a moment: a module for each thread
-        num_threads = torch.get_num_threads() if self._device.type == "cpu" else 1
-        self._evaluators = [
-            evaluator_of(copy.deepcopy(self.cut.suffix), names, values, self._batch_size)
-            for _ in range(num_threads)
-        ]
+        self._evaluate = evaluator_of(self.cut.suffix, names, values, self._batch_size)
         self._kept = list(self._computed(rows)) if self.num_chunks == 1 else None
 
     def logits(self, parameters: ParameterSet) -> Tensor:
@@ -147,16 +132,17 @@ class Scorer:
         """
         if self.num_chunks > 1 and iter(parameter_sets) is parameter_sets:
             parameter_sets = list(parameter_sets)
-        columns = [
-            self._labels(chunk, parameter_sets, progress) for chunk in range(self.num_chunks)
-        ]
+        with torch.inference_mode():
+            columns = [
+                self._labels(chunk, parameter_sets, progress) for chunk in range(self.num_chunks)
+            ]
         return torch.cat(columns, dim=1)
 
     def _logits(self, index: int, parameters: ParameterSet) -> Tensor:
         with torch.inference_mode():
             group = [self._checked(index, parameters)]
             batches = [
-                self._evaluators[0](group, values)[0]
+                self._evaluate(group, values)[0]
                 for chunk in range(self.num_chunks)
                 for values in self._values(chunk)
             ]
@@ -169,24 +155,22 @@ class Scorer:
         progress: Callable[[], None] | None,
     ) -> Tensor:
         batches = self._values(chunk)
-
-        def labels(evaluator: Evaluator, group: Group) -> Tensor:
-            return torch.cat([labels_of(evaluator, group, values) for values in batches], dim=1)
-
         rows = [torch.empty(0, len(self._chunks[chunk]), dtype=torch.int16)]
-        for found in side_by_side(self._evaluators, self._groups(parameter_sets), labels):
-            rows.append(found)
+        num_done = 0
+        checked = itertools.starmap(self._checked, enumerate(parameter_sets))
+        while group := list(itertools.islice(checked, self._evaluate.group_size)):
+            rows.append(torch.cat([self._labels_of(group, b, num_done) for b in batches], dim=1))
+            num_done += len(group)
             if progress is not None:
-                for _ in found:
+                for _ in group:
                     progress()
         return torch.cat(rows)
 
-    def _groups(self, parameter_sets: Iterable[ParameterSet]) -> Iterator[Group]:
-        checked = itertools.starmap(self._checked, enumerate(parameter_sets))
-        first = 0
-        while sets := list(itertools.islice(checked, self._evaluators[0].group_size)):
-            yield Group(first, sets)
-            first += len(sets)
+    def _labels_of(self, group: list[dict[str, Tensor]], values: tuple, first: int) -> Tensor:
+        logits = self._evaluate(group, values)
+        check_finite(logits, first)
+        fits = logits.shape[-1] <= torch.iinfo(torch.int16).max
+        return logits.max(dim=-1).indices.to("cpu", torch.int16 if fits else torch.int32)
 
     def _values(self, chunk: int) -> list[tuple]:
         """What crosses the cut for the examples of a chunk, by batches."""
@@ -213,14 +197,6 @@ class Scorer:
                 )
             tensors[name] = tensor.to(like)
         return tensors
-
-
-def labels_of(evaluator: Evaluator, group: Group, values: tuple) -> Tensor:
-    """Labels ``[S, B]`` of a group of sets for one batch of values at the cut."""
-    logits = evaluator(group.sets, values)
-    check_finite(logits, group.first)
-    fits = logits.shape[-1] <= torch.iinfo(torch.int16).max
-    return logits.max(dim=-1).indices.to("cpu", torch.int16 if fits else torch.int32)
 
 
 def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:

@@ -101,12 +101,9 @@ class StackedInterpreter(fx.Interpreter):
         return product + bias if bias.dim() > product.dim() else product.add_(bias)
 
 
-Evaluator = OneByOne | Stacked
-
-
 def evaluator_of(
     module: nn.Module, names: Collection[str], values: tuple, batch_size: int
-) -> Evaluator:
+) -> OneByOne | Stacked:
     """Choose how to evaluate the part of a network after the cut.
 
     The rule: stacked, if the part consists of linear layers on ``[B, F]`` and elementwise
