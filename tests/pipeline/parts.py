@@ -1,0 +1,59 @@
+"""A small pipeline of real parts with random weights."""
+
+import torch
+from torch import nn
+
+from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
+from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.selection import select
+from paramdiff.parameters.space import ParameterSpace
+from paramdiff.pipeline import ParameterDiffusionPipeline
+
+STEPS, BATCH = 10, 4
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def small_network():
+    return nn.Sequential(
+        nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(24, 5)
+    )
+
+
+def build(codec="linear", denoiser="mlp", solver="ddpm"):
+    """Real parts with random weights around a zoo of 12 random networks."""
+    torch.manual_seed(0)
+    base = small_network().state_dict()
+    names = select(base, ["1.*", "4.weight"])
+    layout = ParameterLayout.of(base, names)
+    centre = layout.flatten(base)
+    zoo = centre + 0.1 * torch.randn(12, layout.num_parameters)
+    zoo[:, layout.slots[3].start : layout.slots[3].stop].abs_()  # variances are positive
+    space = ParameterSpace.fit(zoo, layout, base)
+    vectors = space.normalise(zoo)
+    if codec == "linear":
+        coder = fit_linear_codec(vectors, 0.99)
+    else:
+        coder = ConvolutionalCodec(space.padded_length, 32, (4, 4, 4, 4, 4)).eval()
+    coder.fit_latent_moments(coder.encode(vectors).detach())
+    if denoiser == "mlp":
+        predictor = MLPDenoiser(coder.latent_dim, width=32, depth=1).eval()
+    else:
+        predictor = ConvolutionalDenoiser(coder.latent_dim, (4, 8, 4)).eval()
+    return ParameterDiffusionPipeline(
+        space,
+        coder,
+        predictor,
+        # an untrained denoiser removes no noise; a short schedule keeps its samples in bounds
+        build_scheduler(ScheduleSettings(beta_end=2e-3), solver),
+        statistics="running" if codec == "linear" else "sample",
+        standardise=codec == "linear",
+        num_steps=STEPS,
+        batch_size=BATCH,
+    )
+
+
+KINDS = [("linear", "mlp"), ("convolutional", "convolutional"), ("linear", "convolutional")]

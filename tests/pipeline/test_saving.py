@@ -1,0 +1,81 @@
+"""Saved, and loaded elsewhere to the bit."""
+
+import os
+import subprocess
+import sys
+
+import torch
+
+from paramdiff.artefacts import read_json, read_tensors
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from pipeline.parts import KINDS, build
+
+
+def test_a_saved_pipeline_names_its_classes_and_holds_no_pickle(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "p")
+    index = read_json(tmp_path / "p" / "model_index.json")
+    assert index["_class_name"] == "ParameterDiffusionPipeline"
+    for part in ("parameter_space", "codec", "denoiser"):
+        assert index[part] == ["paramdiff", type(getattr(pipeline, part)).__name__]
+    assert index["scheduler"] == ["diffusers", "DDPMScheduler"]
+    files = [path for path in (tmp_path / "p").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".safetensors"}
+    for path in files:  # JSON, or safetensors' eight bytes of length and JSON
+        assert b"{" in (path.read_bytes()[:1], path.read_bytes()[8:9]), path
+
+
+def test_loaded_parts_are_equal_and_ready(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "p")
+    loaded = ParameterDiffusionPipeline.from_pretrained(tmp_path / "p")
+    for field in ("statistics", "standardise", "num_steps", "spread", "batch_size"):
+        assert loaded.config[field] == pipeline.config[field]
+    assert type(loaded.scheduler) is type(pipeline.scheduler)
+    assert torch.equal(loaded.scheduler.betas, pipeline.scheduler.betas)
+    for part in ("parameter_space", "codec", "denoiser"):
+        one, other = getattr(pipeline, part), getattr(loaded, part)
+        assert type(one) is type(other) and not other.training
+        assert one.state_dict().keys() == other.state_dict().keys()
+        for name, tensor in one.state_dict().items():
+            assert torch.equal(tensor, other.state_dict()[name]), name
+    assert torch.equal(loaded(seeds=range(3)).vectors, pipeline(seeds=range(3)).vectors)
+
+
+def test_a_loaded_pipeline_can_be_saved_again(saved, tmp_path):
+    loaded = ParameterDiffusionPipeline.from_pretrained(saved)
+    loaded.save_pretrained(tmp_path / "again")
+    again = ParameterDiffusionPipeline.from_pretrained(tmp_path / "again")
+    assert torch.equal(again(seeds=[1, 2]).vectors, loaded(seeds=[1, 2]).vectors)
+
+
+SAMPLE = """
+import sys, torch
+torch.set_num_threads(1)
+from paramdiff import ParameterDiffusionPipeline
+from paramdiff.artefacts import write_tensors
+from pathlib import Path
+for folder in map(Path, sys.argv[1:]):
+    generated = ParameterDiffusionPipeline.from_pretrained(folder)(seeds=range(6))
+    for seed, state_dict in zip(generated.seeds, generated):
+        write_tensors(folder.with_name(f"{folder.name}-{seed}"), state_dict)
+"""
+
+
+def test_a_new_process_gives_the_same_bits(tmp_path):
+    pipelines = {"-".join(kinds): build(*kinds) for kinds in KINDS}
+    for name, pipeline in pipelines.items():
+        pipeline.save_pretrained(tmp_path / name)
+    folders = [str(tmp_path / name) for name in pipelines]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    subprocess.run([sys.executable, "-c", SAMPLE, *folders], env=environment, check=True)
+    for name, pipeline in pipelines.items():
+        for seed, state_dict in enumerate(pipeline(seeds=range(6))):
+            found = read_tensors(tmp_path / f"{name}-{seed}")
+            assert found.keys() == state_dict.keys()
+            for key, tensor in state_dict.items():
+                assert torch.equal(found[key], tensor), (name, seed, key)
+
+
+def test_the_hub_is_diffusers_own():
+    from diffusers import DiffusionPipeline
+
+    assert ParameterDiffusionPipeline.push_to_hub is DiffusionPipeline.push_to_hub
