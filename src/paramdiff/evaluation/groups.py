@@ -52,8 +52,7 @@ def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Can
     if len(subject.held_out):
         yield group("held_out", subject.held_out)
     if subject.latents is not None:
-        latents = subject.latents.encode(subject.originals)
-        yield group("reconstructed", subject.latents.decode(latents))
+        yield group("reconstructed", subject.latents.decode(subject.original_latents))
 
 
 def free_groups(material: Material, generated: Tensor, seed: int) -> Iterator[Candidates]:
@@ -105,8 +104,7 @@ def latents_of(
     """
     if subject.latents is not None:
         decode = subject.latents.decode
-        latents = subject.latents.encode(subject.originals)
-        return latents, lambda points: normalisation.apply(decode(points))
+        return subject.original_latents, lambda points: normalisation.apply(decode(points))
     codec = fit_linear_codec(originals, EXPLAINED_VARIANCE, residual=False)
     return codec.encode(originals), codec.decode
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -46,6 +47,12 @@ class Subject:
     generator_seeds: Tensor | None = None
     latents: LatentSpace | None = None
     untrained: Callable[[int], Tensor] | None = None
+
+    @cached_property
+    def original_latents(self) -> Tensor:
+        """The originals' latents ``[N, L]``, encoded once; asked for where there is a codec."""
+        assert self.latents is not None
+        return self.latents.encode(self.originals)
 
     @classmethod
     def of(
