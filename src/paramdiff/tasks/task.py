@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,57 @@ class Task:
     def selects_on_test(self) -> bool:
         """Whether the test split also selects, as in the paper."""
         return self.validation is self.test
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one network does on one split, by the task's own measure.
+
+    Attributes:
+        values: ``[E]`` float, one per example, or ``[1]`` where only the whole split has a score
+            (average precision); higher is better, and the mean is the network's score.
+        wrong: ``[W]`` bool, what it gets wrong of a fixed list (objects, pixels, examples); None
+            where nothing is right or wrong.
+    """
+
+    values: Tensor
+    wrong: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """Data and a network that is no classifier: the task brings its own loss and score.
+
+    Its networks are scored one by one; frozen layers are not run ahead.
+
+    Attributes:
+        name: for people.
+        score_name: for people: ``average precision``.
+        is_fraction: whether scores lie between 0 and 1 and read best as percentages.
+        num_train: examples that networks are trained on.
+        num_validation: examples that select.
+        num_test: examples that are scored once.
+        build_network: as ``Task``'s.
+        loss: the mean loss of a network, in its own mode and on its own device, on these rows
+            ``[B]`` of the training split; augmentation draws from the generator.
+        score: of a network, which the call puts into evaluation mode.
+        build_pretrained: as ``Task``'s.
+        network_name: as ``Task``'s.
+        selects_on_test: whether the test split also selects, as in the paper.
+    """
+
+    name: str
+    score_name: str
+    is_fraction: bool
+    num_train: int
+    num_validation: int
+    num_test: int
+    build_network: Callable[[], nn.Module]
+    loss: Callable[[nn.Module, Tensor, torch.Generator], Tensor]
+    score: Callable[[nn.Module, Literal["validation", "test"]], Scores]
+    build_pretrained: Callable[[], nn.Module] | None = None
+    network_name: str | None = None
+    selects_on_test: bool = False
 
 
 def seeded_network(task: Task, seed: int) -> nn.Module:
