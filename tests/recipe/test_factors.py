@@ -180,3 +180,40 @@ def patched(tree, changes, prefix=""):
         value = changes.get(path, tree.get(key))
         result[key] = patched(value or {}, below, f"{path}.") if below else value
     return result
+
+
+def test_an_ablation_can_be_laid_over_another_base(tmp_path):
+    path = ablation(tmp_path)
+    base = written(
+        tmp_path, "small", **yaml.safe_load(to_yaml(load_recipe("quickstart", ["seed=5"])))
+    )
+    recipe, plain = load_recipe(path, base=base), load_recipe(base)
+    found = differences(plain.model_dump(mode="json"), recipe.model_dump(mode="json"))
+    assert set(found) == {
+        "name",
+        "description",
+        "generation.spread",
+        "diffusion.denoiser.width",
+    }
+    assert (recipe.name, recipe.seed) == ("narrow", 5)
+
+
+def test_factors_on_another_base_lie_over_the_preset_that_is_set(tmp_path):
+    path = written(
+        tmp_path,
+        "ablation",
+        name="quiet",
+        extends="main/cifar100_resnet18",
+        factors=["codec.latent_noise"],
+        codec={"latent_noise": 0.0},
+    )
+    recipe = load_recipe(path, ["preset=paper"], base="quickstart")
+    assert recipe.task.name == "digits" and recipe.codec.latent_noise == 0.0
+    assert recipe.codec.input_noise == load_recipe("main/cifar100_resnet18").codec.input_noise
+    with pytest.raises(UserError, match=r"ablation\.yaml on quickstart: codec.latent_noise"):
+        load_recipe(path, base="quickstart")
+
+
+def test_a_recipe_without_factors_is_not_touched_by_another_base():
+    plain = load_recipe("quickstart")
+    assert load_recipe("quickstart", base="main/cifar100_resnet18") == plain

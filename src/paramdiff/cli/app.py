@@ -95,6 +95,12 @@ def sweep(
         str | None,
         typer.Option(metavar="PATH=VALUE,VALUE,...", help="Run one recipe once per value."),
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE", help="What ablations change, instead of the recipe they extend."
+        ),
+    ] = None,
 ) -> None:
     """Run several recipes, sharing equal stages, and compare them; the same command resumes."""
     from contextlib import contextmanager
@@ -104,7 +110,7 @@ def sweep(
     from paramdiff.report.sweep import SWEEP_PAGE
 
     resolve_device(device)
-    entries = plan_sweep(recipes, overrides or [], vary)
+    entries = plan_sweep(recipes, overrides or [], vary, base)
 
     @contextmanager
     def watch(name: str) -> Iterator[Stages]:

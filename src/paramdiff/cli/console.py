@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GROUPS = {
     "": "Start here",
+    "small": "The paper's experiment at a laptop's size",
     "main": "Normalisation layers of large networks",
     "full": "All parameters of small networks",
     "ablation": "Ablations of main/cifar100_resnet18",

@@ -40,7 +40,10 @@ class Entry:
 
 
 def plan_sweep(
-    sources: Sequence[str], overrides: Sequence[str] = (), vary: str | None = None
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    vary: str | None = None,
+    base: str | None = None,
 ) -> list[Entry]:
     """Resolve every recipe of a sweep before any of them runs.
 
@@ -48,6 +51,7 @@ def plan_sweep(
         sources: recipe files, and names or globs (``ablation/noise_*``) of shipped recipes.
         overrides: ``path=value`` for all of them.
         vary: ``path=value,value,...`` for a single recipe, which then runs once per value.
+        base: what ablations change, instead of the recipes that they extend.
 
     Returns:
         The entries, in the order of the sources; what each changes is an ablation's factors, the
@@ -58,9 +62,9 @@ def plan_sweep(
     """
     names = [name for source in sources for name in _expand(source)]
     if vary is not None:
-        entries = _varied(names, overrides, vary)
+        entries = _varied(names, overrides, vary, base)
     else:
-        entries = [_entry(name, overrides) for name in names]
+        entries = [_entry(name, overrides, base) for name in names]
     for number, entry in enumerate(entries):
         if entry.name in {other.name for other in entries[:number]}:
             raise UserError(f"sweep: two recipes are called {entry.name!r}; each needs a folder")
@@ -143,13 +147,15 @@ def _expand(source: str) -> list[str]:
     return found
 
 
-def _entry(source: str, overrides: Sequence[str]) -> Entry:
-    recipe = load_recipe(source, overrides)
+def _entry(source: str, overrides: Sequence[str], base: str | None) -> Entry:
+    recipe = load_recipe(source, overrides, base)
     name = source if source in shipped_recipes() else recipe.name
     return Entry(name, recipe, load_factors(source))
 
 
-def _varied(sources: list[str], overrides: Sequence[str], vary: str) -> list[Entry]:
+def _varied(
+    sources: list[str], overrides: Sequence[str], vary: str, base: str | None
+) -> list[Entry]:
     path, separator, text = vary.partition("=")
     try:
         values = yaml.safe_load(f"[{text}]")
@@ -163,7 +169,7 @@ def _varied(sources: list[str], overrides: Sequence[str], vary: str) -> list[Ent
     entries = []
     for value in values:
         written = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-        base = _entry(sources[0], [*overrides, f"{path}={written}"])
+        base = _entry(sources[0], [*overrides, f"{path}={written}"], base)
         label = re.sub(r"[^\w.+-]+", "_", written)
         name = f"{base.name},{path.rpartition('.')[2]}={label}"
         entries.append(Entry(name, base.recipe, {path: value}))

@@ -9,7 +9,7 @@ from typing import Any
 
 from paramdiff.errors import UserError
 
-_OWN = ("name", "description")
+OWN = ("name", "description")
 """What every recipe has to itself."""
 
 
@@ -64,7 +64,7 @@ def check_factors(listed: Any, base: dict, ablation: dict, extends: str) -> dict
             f"found {listed!r}"
         )
     found = {
-        path: here for path, (_, here) in differences(base, ablation).items() if path not in _OWN
+        path: here for path, (_, here) in differences(base, ablation).items() if path not in OWN
     }
     for path in found:
         if path not in listed:

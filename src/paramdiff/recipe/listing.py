@@ -22,7 +22,8 @@ class Listed:
         description: its own.
         num_parameters: that it generates per network.
         pflop: estimated floating-point operations from data to report, in units of 10^15.
-        factors: what an ablation changes, dotted path to value; empty for a complete recipe.
+        factors: what an ablation changes, dotted path to value (of a whole part, its kind); empty
+            for a complete recipe.
     """
 
     name: str
@@ -52,4 +53,4 @@ def list_recipes() -> list[Listed]:
 def _value(content: Any, path: str) -> Any:
     for key in path.split("."):
         content = content[key]
-    return content
+    return content["kind"] if isinstance(content, dict) else content

@@ -1,8 +1,8 @@
 """The resolved recipe, and how a file becomes one.
 
 Values come from layers, each over the one before: the preset that the recipe names, the recipe
-that it ``extends`` (one level), its own keys, and ``--set path=value``. What is written beside a
-result has every value and extends nothing. Codec, diffusion and solver values are written over the
+that it ``extends`` (one level), its own keys, and ``--set path=value``; an ablation's factors can
+be laid over another base instead. What is written beside a result has every value and extends nothing. Codec, diffusion and solver values are written over the
 preset that the file names; ``--set preset=`` another leaves them behind.
 """
 
@@ -20,11 +20,12 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.parameters.space import ParameterSettings
 from paramdiff.pipeline import GenerationSettings
-from paramdiff.recipe.factors import check_factors
+from paramdiff.recipe.factors import OWN, check_factors
 from paramdiff.recipe.mistakes import explain
 from paramdiff.recipe.source import (
     is_preset_value,
     merge,
+    nested,
     parse_overrides,
     read,
     read_preset,
@@ -106,12 +107,16 @@ class Recipe(Settings):
         )
 
 
-def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(
+    source: str | Path, overrides: Sequence[str] = (), base: str | Path | None = None
+) -> Recipe:
     """Read and resolve a recipe.
 
     Args:
         source: a YAML file, or the name of a shipped recipe.
         overrides: ``path=value``, the value in YAML.
+        base: what an ablation changes, instead of the recipe that it extends; it lays its factors'
+            values, and nothing else, over this one. Other recipes are not touched by it.
 
     Returns:
         The recipe with every value filled.
@@ -123,11 +128,18 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     content, factors = _read(source)
     changes = parse_overrides(overrides)
+    on_other_base = base is not None and bool(factors)
+    if on_other_base:
+        content = _read(base)[0] | {key: content[key] for key in OWN if key in content}
     named = content.get("preset", "default")
     if changes.get("preset", named) != named:
-        _refuse_lost_factors(factors, named, source)
+        if not on_other_base:
+            _refuse_lost_factors(factors, named, source)
         content = without_preset_values(content)
-    return _resolve(merge(content, changes), source)
+    if on_other_base:
+        content = merge(content, nested(factors))
+    where = f"{source} on {base}" if on_other_base else source
+    return _resolve(merge(content, changes), where)
 
 
 def load_factors(source: str | Path) -> dict[str, Any]:

@@ -105,6 +105,14 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
     return changes
 
 
+def nested(values: dict[str, Any]) -> dict:
+    """Dotted paths with values as nested keys and values."""
+    content: dict[str, Any] = {}
+    for path, value in values.items():
+        _assign(content, path.split("."), value)
+    return content
+
+
 def merge(below: dict, above: dict) -> dict:
     """``above`` over ``below``; a part of another kind replaces the one below whole."""
     if "kind" in above and above["kind"] != below.get("kind"):
