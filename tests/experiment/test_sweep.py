@@ -11,7 +11,9 @@ import yaml
 from paramdiff.artefacts import read_json, sha256_of
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.published import PUBLISHED, published_for
+from paramdiff.experiment.run import run
 from paramdiff.experiment.sweep import plan_sweep, run_sweep
 from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
 from paramdiff.report.sweep import Sweep, SweepRow, render_sweep, result_of
@@ -65,6 +67,25 @@ def test_what_is_equal_is_made_once(entries, finished):
     for artefact in SHARED:
         assert len({sha256_of(out / name / artefact) for name in names}) == 1, artefact
     assert len({sha256_of(out / name / "generated") for name in names}) == 2
+
+
+def test_zoos_that_differ_in_fine_tuning_share_the_pretrained_network(tiny, finished, tmp_path):
+    out = tmp_path / "sweep"
+    shutil.copytree(finished[0] / "quickstart,spread=1.0", out / "first")  # of an earlier sweep
+    entries = plan_sweep(["quickstart"], tiny, "collection.fine_tuning.lr=0.01")
+    _, worked = sweep(entries, out)
+    assert "pre-training" not in worked[entries[0].name]
+    assert "collecting checkpoints" in worked[entries[0].name]
+    run(entries[0].recipe, tmp_path / "alone", device="cpu")
+    alone = sha256_of(tmp_path / "alone" / "zoo")
+    assert sha256_of(out / entries[0].name / "zoo") == alone
+
+
+def test_another_pretraining_is_not_shared(tiny, tiny_run):
+    folder = RunFolder(tiny_run)
+    assert folder.trunk_for(load_recipe("quickstart", tiny)) is not None
+    for other in ("seed=1", "task.seed=1", "collection.pretraining.lr=0.1"):
+        assert folder.trunk_for(load_recipe("quickstart", [*tiny, other])) is None
 
 
 def test_each_row_is_its_runs_evaluation(entries, finished):

@@ -23,6 +23,8 @@ from paramdiff.artefacts import PARTIAL, remove, write_text, written_aside
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Cost
 from paramdiff.recipe import Recipe, first_difference, to_yaml
+from paramdiff.zoo.pretraining import trunk_file
+from paramdiff.zoo.zoo import BASE_FILE
 
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo": ("zoo", ("seed", "task", "collection", "parameters.select")),
@@ -32,6 +34,9 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "generation": ("generated", ("generation",)),
 }
 """Stage to its artefact and the fields it depends on, beside those of the stages before it."""
+
+TRUNK_FIELDS = ("seed", "task", "collection.pretraining")
+"""What the pre-trained network depends on."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,8 @@ class RunFolder:
     def reuse(self, other: "RunFolder", recipe: Recipe) -> list[str]:
         """Copy the stages of another run whose fields are all equal to this recipe's.
 
+        Where the zoo is another but starts from the same pre-trained network, that is copied.
+
         Args:
             other: a run's folder.
             recipe: this run's.
@@ -127,6 +134,11 @@ class RunFolder:
                         self.record(**record)
                 with written_aside(self.artefact(stage)) as aside:
                     shutil.copytree(other.artefact(stage), aside)
+        trunk, own = other.trunk_for(recipe), trunk_file(self.state / "zoo", 0)
+        if "zoo" not in taken and trunk is not None and not own.is_file():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            with written_aside(own) as aside:
+                shutil.copyfile(trunk, aside)
         return taken
 
     def stages_for(self, recipe: Recipe) -> list[str]:
@@ -151,6 +163,24 @@ class RunFolder:
                 break
             shared.append(stage)
         return shared
+
+    def trunk_for(self, recipe: Recipe) -> Path | None:
+        """The pre-trained network of this run, where a recipe's own would be the same.
+
+        Args:
+            recipe: another run's.
+
+        Returns:
+            Its state dict: the zoo's base, which runs that branch from one trunk do not change.
+        """
+        theirs, ours = _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")
+        fields = (*TRUNK_FIELDS, "collection.kind", "collection.independent_runs")
+        if any(_get(theirs, field) != _get(ours, field) for field in fields):
+            return None
+        if ours["collection"].get("pretraining") is None:
+            return None
+        path = self.artefact("zoo") / BASE_FILE
+        return path if path.is_file() else None
 
     def log(self) -> list[dict[str, Any]]:
         """The records of finished stages."""

@@ -1,8 +1,9 @@
 """Run a set of recipes, each in a folder of its own, and compare them on one page.
 
-A run takes over every stage that another run of the sweep has finished with equal fields, so that
-recipes which differ only in later stages share their checkpoints. The same call completes an
-interrupted sweep. One recipe that fails does not stop the others.
+A run takes over every stage that another run in the sweep's folder has finished with equal
+fields: recipes which differ only in later stages share their checkpoints, those which differ in
+fine-tuning the pre-trained network. The same call completes an interrupted sweep. One recipe that
+fails does not stop the others.
 """
 
 import re
@@ -105,7 +106,7 @@ def run_sweep(entries: Sequence[Entry], out: Path, *, device: str, watch: Watch)
                     entry.recipe,
                     out / entry.name,
                     device=device,
-                    reuse=_nearest(entry, entries, out),
+                    reuse=_nearest(entry, out),
                     report=report,
                 )
                 row = row.model_copy(update={"result": result_of(evaluation)})
@@ -125,14 +126,15 @@ def _finished(entry: Entry, out: Path) -> Evaluation | None:
     return read_evaluation(folder.root / EVALUATION_FILE)
 
 
-def _nearest(entry: Entry, entries: Sequence[Entry], out: Path) -> Path | None:
-    """The run of the sweep that has finished the most stages which this entry can take over."""
-    best, most = None, 0
-    for other in entries:
-        folder = RunFolder(out / other.name)
-        if other is entry or not (folder.root / "recipe.yaml").is_file():
+def _nearest(entry: Entry, out: Path) -> Path | None:
+    """The run in a sweep's folder that has finished the most which this entry can take over."""
+    best, most = None, 0.0
+    for path in sorted((*out.glob("*/recipe.yaml"), *out.glob("*/*/recipe.yaml"))):
+        folder = RunFolder(path.parent)
+        if folder.root == out / entry.name:
             continue
-        shared = len(folder.stages_for(entry.recipe))
+        has_trunk = folder.trunk_for(entry.recipe) is not None
+        shared = len(folder.stages_for(entry.recipe)) + 0.5 * has_trunk
         if shared > most:
             best, most = folder.root, shared
     return best
@@ -169,10 +171,10 @@ def _varied(
     entries = []
     for value in values:
         written = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-        base = _entry(sources[0], [*overrides, f"{path}={written}"], base)
+        entry = _entry(sources[0], [*overrides, f"{path}={written}"], base)
         label = re.sub(r"[^\w.+-]+", "_", written)
-        name = f"{base.name},{path.rpartition('.')[2]}={label}"
-        entries.append(Entry(name, base.recipe, {path: value}))
+        name = f"{entry.name},{path.rpartition('.')[2]}={label}"
+        entries.append(Entry(name, entry.recipe, {path: value}))
     return entries
 
 

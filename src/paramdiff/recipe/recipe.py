@@ -1,9 +1,10 @@
 """The resolved recipe, and how a file becomes one.
 
 Values come from layers, each over the one before: the preset that the recipe names, the recipe
-that it ``extends`` (one level), its own keys, and ``--set path=value``; an ablation's factors can
-be laid over another base instead. What is written beside a result has every value and extends nothing. Codec, diffusion and solver values are written over the
-preset that the file names; ``--set preset=`` another leaves them behind.
+that it ``extends`` (one level), its own keys, and ``--set path=value``. An ablation's factors can
+be laid over another base. What is written beside a result has every value and extends nothing.
+Codec, diffusion and solver values are written over the preset that the file names; ``--set
+preset=`` another leaves them behind.
 """
 
 from collections.abc import Sequence
@@ -128,17 +129,18 @@ def load_recipe(
     """
     content, factors = _read(source)
     changes = parse_overrides(overrides)
-    on_other_base = base is not None and bool(factors)
-    if on_other_base:
-        content = _read(base)[0] | {key: content[key] for key in OWN if key in content}
+    rebased = base if factors else None
+    if rebased is not None:
+        content = _read(rebased)[0] | {key: content[key] for key in OWN if key in content}
     named = content.get("preset", "default")
     if changes.get("preset", named) != named:
-        if not on_other_base:
+        if rebased is None:
             _refuse_lost_factors(factors, named, source)
         content = without_preset_values(content)
-    if on_other_base:
+    where = source
+    if rebased is not None:
         content = merge(content, nested(factors))
-    where = f"{source} on {base}" if on_other_base else source
+        where = f"{source} on {rebased}"
     return _resolve(merge(content, changes), where)
 
 

@@ -17,6 +17,11 @@ from paramdiff.zoo.classification import ShuffledBatches, evaluate_accuracy, tra
 from paramdiff.zoo.settings import PretrainingSettings
 
 
+def trunk_file(state_folder: Path, number: int) -> Path:
+    """Where the finished network of one trunk lies."""
+    return state_folder / f"trunk-{number}.safetensors"
+
+
 def pretrain(
     network: nn.Module,
     task: Task,
@@ -45,7 +50,7 @@ def pretrain(
     """
     if settings is None:
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    finished = state_folder / f"trunk-{number}.safetensors"
+    finished = trunk_file(state_folder, number)
     if finished.is_file():
         return read_tensors(finished)
     data = ShuffledBatches(task, settings.batch_size, f"{seed}/pretraining")
