@@ -57,7 +57,9 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
 
     return illustrate(
         draw,
-        f"Histograms of test {score.name} of " + ", ".join(label_of(name) for name in samples) + ".",
+        f"Histograms of test {score.name} of "
+        + ", ".join(label_of(name) for name in samples)
+        + ".",
         "Bars count single networks and the line is their mean; a generated group that is higher "
         "but narrower than the originals has moved towards their average.",
         (HALF[0], 3.7),

@@ -1,4 +1,4 @@
-"""The two main figures: the score against similarity, to the nearest original and within the group.
+"""The two main figures: scores against similarity, to the nearest original and within the group.
 
 What needs the originals alone is free, and the best that is free at every similarity draws a step
 line, the frontier. Generated networks earn their cost where they lie above it in both figures.
@@ -105,7 +105,9 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
         narrow=embed(lambda figure: plane.draw(figure, with_details=False), NARROW),
         width=round(BESIDE[0] * 96),
         alt=f"{score.title} against {view.alike}. {in_words(generated, score)}. "
-        + _told("Frontier of the free alternatives, from the least similar", _points(found), score),
+        + _told(
+            "Frontier of the free alternatives, from the least similar", _points(found), score
+        ),
         caption=f"{score.title} against {view.alike}. {_finding(found, spots, view, score)}"
         + _told(" Outside the view", outside, score),
     )
@@ -146,7 +148,9 @@ def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownSc
 
 def in_words(spot: Spot, score: ShownScore) -> str:
     """A group and where it lies."""
-    return f"{label_of(spot.name)}: {score.text(spot.accuracy, 1)} at {words.number(spot.similarity)}"
+    return (
+        f"{label_of(spot.name)}: {score.text(spot.accuracy, 1)} at {words.number(spot.similarity)}"
+    )
 
 
 def _told(introduction: str, spots: Iterable[Spot], score: ShownScore) -> str:
