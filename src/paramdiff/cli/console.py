@@ -70,8 +70,8 @@ def show_evaluation(evaluation: "Evaluation") -> None:
         table.add_row(
             escape(name),
             str(group.n),
-            f"{score.number(accuracy.mean)} ± {score.number(accuracy.std)}",
-            f"{score.number(accuracy.ci95[0])} - {score.number(accuracy.ci95[1])}",
+            f"{score.number(accuracy.mean)} ± {score.deviation(accuracy.std)}",
+            f"{score.number(accuracy.ci95[0])} to {score.number(accuracy.ci95[1])}",
             "-" if similarity is None else f"{similarity.mean:.3f}",
             "-" if spread is None else f"{spread:.2f}",
             style="bold" if name == "generated" else None,
@@ -141,7 +141,7 @@ def show_sweep(sweep: "Sweep") -> None:
             escape(row.name),
             str(result.n),
             shown(score, result.original_mean),
-            f"{shown(score, result.generated_mean)} ± {score.number(result.generated_std)}",
+            f"{shown(score, result.generated_mean)} ± {score.deviation(result.generated_std)}",
             f"{score.difference(result.minus_original)} ({low} to {high})",
             "-" if result.dispersion is None else f"{result.dispersion:.2f}",
         )

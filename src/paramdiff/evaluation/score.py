@@ -52,6 +52,10 @@ class Score(Settings):
         """A score with its unit; arguments as those of ``number``."""
         return self.number(value, digits) + ("%" if self.is_fraction else "")
 
+    def deviation(self, value: float) -> str:
+        """A standard deviation of scores, without its unit."""
+        return f"{100 * value:.2f}" if self.is_fraction else plain(value, 3)
+
     def difference(self, value: float) -> str:
         """A difference of scores, always with its sign: of fractions in points."""
         return f"{100 * value:+.2f}" if self.is_fraction else plain(value, 3, sign="+")
