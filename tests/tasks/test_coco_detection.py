@@ -10,6 +10,7 @@ pytest.importorskip("torchvision")
 
 from torch import nn
 
+from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
@@ -18,6 +19,7 @@ from paramdiff.tasks.coco import CocoImage, CocoObject, read_coco
 from paramdiff.tasks.coco_detection import detection_loss, detection_scores, objects_of
 from paramdiff.tasks.task import seeded_network
 from paramdiff.zoo.collect import check_selection
+from paramdiff.zoo.objective import batches_of
 from paramdiff.zoo.settings import CollectionSettings
 
 from .coco_folder import CAT, PERSON, TOASTER, annotations_of, write_coco
@@ -205,3 +207,18 @@ def test_frozen_normalisation_layers_cannot_be_fine_tuned():
                 check_selection(network, layout, collection)
         else:
             check_selection(network, layout, collection)
+
+
+def test_an_update_draws_the_same_whenever_it_is_made(settings):
+    """Which proposals teach is drawn by torchvision, from nothing but the update's generator."""
+    task = build_task(settings)
+    network = seeded_network(task, 0).train()
+    network.roi_heads.fg_bg_sampler.batch_size_per_image = 4
+    data, rows = batches_of(task, 2, "stream"), torch.arange(2)
+
+    def loss(number):
+        torch.rand(3)
+        with torch.no_grad():
+            return data.training_loss(network, rows, seeded_generator(0, number)).item()
+
+    assert loss(1) == loss(1) != loss(2)
