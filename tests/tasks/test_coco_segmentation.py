@@ -171,6 +171,13 @@ def test_training_lowers_the_loss(name, settings):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_one_image_may_be_too_few(settings):
+    network = NetworkSettings(name="torchvision/deeplabv3_mobilenet_v3_large")
+    task = build_task(settings.model_copy(update={"network": network}))
+    with pytest.raises(UserError, match="1 images of 48x64 pixels cannot train this network"):
+        task.loss(task.build_network(), torch.tensor([0]), torch.Generator())
+
+
 def test_a_second_head_counts_half(shown):
     class TwoHeads(ColourSegmenter):
         def forward(self, images):

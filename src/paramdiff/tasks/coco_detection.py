@@ -64,21 +64,20 @@ class CocoDetection:
 
 def check_objects(splits: CocoSplits) -> None:
     """Raise a ``UserError`` where a class is not the network's, or a split has nothing to find."""
-    for name, images in (("training", splits.train), ("validation", splits.validation),
-                         ("test", splits.test)):  # fmt: skip
-        found = [objects_of(image) for image in images]
-        if all(bool(objects.is_crowd.all()) for objects in found):
+    for name in ("train", "validation", "test"):
+        images: Sequence[CocoImage] = getattr(splits, name)
+        for image in images:
+            for found in image.objects:
+                if not 0 < found.category_id < NUM_CLASSES:
+                    raise UserError(
+                        f"{image.path}: expected categories with ids from 1 to "
+                        f"{NUM_CLASSES - 1}, as the network's, found {found.category_id} "
+                        f"({splits.categories[found.category_id]!r})"
+                    )
+        if all(bool(objects_of(image).is_crowd.all()) for image in images):
             raise UserError(
                 f"task.root: expected objects on the {len(images)} {name} images, found none"
             )
-        for image, objects in zip(images, found, strict=True):
-            for label in objects.labels.tolist():
-                if not 0 < label < NUM_CLASSES:
-                    raise UserError(
-                        f"{image.path}: expected categories with ids from 1 to "
-                        f"{NUM_CLASSES - 1}, as the network's, found {label} "
-                        f"({splits.categories[label]!r})"
-                    )
 
 
 def objects_of(image: CocoImage) -> Objects:

@@ -137,6 +137,9 @@ def segmentation_loss(
 
     Returns:
         A scalar.
+
+    Raises:
+        UserError: the batch is too small for statistics of the network's layers.
     """
     device = next(network.parameters()).device
     is_mirrored = (torch.rand(len(rows), generator=generator) < 0.5) & mirror
@@ -149,7 +152,13 @@ def segmentation_loss(
             pixels, classes = pixels.flip(-1), classes.flip(-1)
         inputs[row, :, : pixels.shape[1], : pixels.shape[2]] = pixels
         truth[row, : pixels.shape[1], : pixels.shape[2]] = classes
-    outputs, truth = network(inputs.to(device)), truth.to(device)
+    try:
+        outputs, truth = network(inputs.to(device)), truth.to(device)
+    except ValueError as error:  # of a BatchNorm layer behind a pooling of the whole image
+        raise UserError(
+            f"{len(pairs)} images of {height}x{width} pixels cannot train this network in its "
+            f"training mode: {error}"
+        ) from None
     loss = F.cross_entropy(outputs["out"], truth, ignore_index=IGNORED)
     if "aux" in outputs:
         second = F.cross_entropy(outputs["aux"], truth, ignore_index=IGNORED)
