@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from paramdiff.artefacts import write_tensors, written_aside
+from paramdiff.checkpoints.files import list_checkpoints, read_checkpoint
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import GeneratedParameters
-from paramdiff.zoo.files import list_checkpoints, read_checkpoint
 
 
 def write_generated(folder: Path, generated: GeneratedParameters, pipeline_sha256: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from paramdiff.checkpoints.files import read_checkpoint
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.component import Component
 from paramdiff.diffusion.training import build_denoiser
@@ -16,7 +17,6 @@ from paramdiff.parameters.space import padded
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.zoo.collect import check_selection
-from paramdiff.zoo.files import read_checkpoint
 from paramdiff.zoo.folder import list_runs
 from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.zoo import check_num_originals

@@ -9,15 +9,15 @@ from pathlib import Path
 from torch import Tensor
 
 from paramdiff.artefacts import sha256_of
-from paramdiff.errors import UserError
-from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.selection import select
-from paramdiff.zoo.files import (
+from paramdiff.checkpoints.files import (
     CHECKPOINT_SUFFIXES,
     list_checkpoints,
     natural_order,
     read_checkpoint,
 )
+from paramdiff.errors import UserError
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.selection import select
 from paramdiff.zoo.zoo import HoldOutRule, write_zoo
 
 

@@ -8,15 +8,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from checkpoints.checkpoint_files import (
+    STATE,
+    Call,
+    assert_state,
+    name_of,
+    refusal,
+    saved,
+    valid_bytes,
+)
 from paramdiff.artefacts import write_tensors
-from paramdiff.errors import UserError
-from paramdiff.zoo.files import (
+from paramdiff.checkpoints.files import (
     MAX_HEADER_BYTES,
-    WRAPPERS,
     list_checkpoints,
     read_checkpoint,
 )
-from zoo.checkpoint_files import STATE, Call, assert_state, name_of, refusal, saved, valid_bytes
+from paramdiff.checkpoints.wrapping import WRAPPERS
+from paramdiff.errors import UserError
 
 
 def test_safetensors_round_trip(tmp_path):
