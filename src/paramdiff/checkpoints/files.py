@@ -1,4 +1,4 @@
-"""Checkpoint files from strangers: listed in order and read without ever executing code.
+"""One checkpoint file from a stranger, read without ever executing code.
 
 Only the tensors of a state dict come in; what a file can hide behind a pickle, a zip header or a
 stride is checked before memory is spent on it, and everything refused is told as one line. Legacy
@@ -27,37 +27,6 @@ INFLATING = b"\nbytearray\n"  # allowed by torch: bytes make gigabytes
 MAX_HEADER_BYTES = 8 << 20
 MAX_SHARING = 64
 MAX_MESSAGE = 300
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint files of a folder in natural order: ``step2`` comes before ``step10``.
-
-    Args:
-        folder: where to look; hidden files, subfolders and other suffixes are passed over.
-
-    Returns:
-        At least one path.
-
-    Raises:
-        UserError: the folder is missing or holds no checkpoint file.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder of checkpoints, found none")
-    paths = [
-        path
-        for path in folder.iterdir()
-        if path.suffix in CHECKPOINT_SUFFIXES and path.name[0] != "." and path.is_file()
-    ]
-    if not paths:
-        suffixes = ", ".join(CHECKPOINT_SUFFIXES)
-        raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found none")
-    return sorted(paths, key=natural_order)
-
-
-def natural_order(path: Path) -> tuple[list[str | int], str]:
-    """A sorting key by which ``step2`` comes before ``step10``."""
-    parts = re.split(r"(\d+)", path.name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
 
 
 def read_checkpoint(path: Path, entry: str | None = None) -> dict[str, Tensor]:

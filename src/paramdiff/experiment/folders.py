@@ -21,7 +21,7 @@ from paramdiff.experiment.generated import read_generated
 from paramdiff.experiment.stages import Report
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import TaskSettings, build_task
-from paramdiff.zoo.folder import import_folder
+from paramdiff.zoo.folder import import_checkpoints
 from paramdiff.zoo.zoo import INDEX_FILE, Zoo
 
 
@@ -72,7 +72,9 @@ def evaluate_folders(
         zoo_folder = originals
         if not (originals / INDEX_FILE).is_file():
             zoo_folder = aside / "zoo"
-            import_folder(originals, zoo_folder, patterns, base=base, num_held_out=num_held_out)
+            import_checkpoints(
+                [str(originals)], zoo_folder, patterns, base=base, num_held_out=num_held_out
+            )
         zoo = Zoo.load(zoo_folder)
         vectors = read_generated(generated, zoo.layout)
         subject = Subject.of(

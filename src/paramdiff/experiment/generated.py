@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.artefacts import write_tensors, written_aside
-from paramdiff.checkpoints.files import list_checkpoints, read_checkpoint
+from paramdiff.checkpoints.sources import find_runs
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import GeneratedParameters
 
@@ -39,5 +39,5 @@ def read_generated(folder: Path, layout: ParameterLayout) -> Tensor:
     Raises:
         UserError: a file cannot be read or does not fit the layout.
     """
-    paths = list_checkpoints(folder)
-    return torch.stack([layout.flatten(read_checkpoint(path), str(path)) for path in paths])
+    found = [stored for run in find_runs([str(folder)]) for stored in run]
+    return torch.stack([layout.flatten(one.read()[0], str(one.path)) for one in found])

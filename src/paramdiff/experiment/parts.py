@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from paramdiff.checkpoints.files import read_checkpoint
+from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.component import Component
 from paramdiff.diffusion.training import build_denoiser
@@ -17,7 +17,6 @@ from paramdiff.parameters.space import padded
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.zoo.collect import check_selection
-from paramdiff.zoo.folder import list_runs
 from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.zoo import check_num_originals
 
@@ -65,7 +64,7 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
     network = None
     if isinstance(recipe.collection, FolderSettings):
-        state_dict = read_checkpoint(list_runs(recipe.collection.path)[0][0])
+        state_dict, _ = find_runs([str(recipe.collection.path)])[0][0].read()
     else:
         network = _untrained_network(description)
         state_dict = network.state_dict()
@@ -86,7 +85,7 @@ def _num_originals(recipe: Recipe) -> int:
     """The checkpoints of the zoo-to-be that are not held out."""
     if not isinstance(recipe.collection, FolderSettings):
         return recipe.collection.num_checkpoints
-    *learned, last = (len(files) for files in list_runs(recipe.collection.path))
+    *learned, last = (len(run) for run in find_runs([str(recipe.collection.path)]))
     return sum(learned) if learned else last - recipe.collection.num_held_out
 
 

@@ -28,7 +28,7 @@ from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.task import Task
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
-from paramdiff.zoo.folder import import_folder
+from paramdiff.zoo.folder import import_checkpoints
 from paramdiff.zoo.zoo import MEMORY_BUDGET, Zoo, empty_array
 
 Report = Callable[[str, int, int], None]
@@ -78,8 +78,12 @@ def _collect_or_import(context: Context, task: Task, folder: Path) -> None:
     recipe = context.recipe
     patterns, source = recipe.parameters.select, recipe.collection
     if isinstance(source, FolderSettings):
-        import_folder(
-            source.path, folder, patterns, base=source.base, num_held_out=source.num_held_out
+        import_checkpoints(
+            [str(source.path)],
+            folder,
+            patterns,
+            base=source.base,
+            num_held_out=source.num_held_out,
         )
     else:
         collect(
