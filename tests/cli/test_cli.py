@@ -61,7 +61,8 @@ def test_help_is_the_documented_one():
 
 
 def test_every_verb_of_the_issue_is_there():
-    named = {"quickstart", "run", "sweep", "check", "generate", "evaluate", "report", "recipes"}
+    named = {"quickstart", "run", "sweep", "check", "inspect", "generate", "evaluate", "report"}
+    named.add("recipes")
     assert named <= set(verbs())
     text = HELP_FILE.read_text(encoding="utf-8")
     for verb in ("quickstart", "run", "sweep", "generate", "evaluate"):
@@ -307,8 +308,9 @@ def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     (broken / "a.pt").write_bytes(b"PK\x03\x04")
     assert "a.pt" in refused("evaluate", zoo, broken, *out)
     assert "a.pt" in refused("evaluate", broken, generated, *out)
-    told = refused("evaluate", generated, zoo / "checkpoints", *out, "--select", "conv1.*")
-    assert "conv1.weight" in told
+    assert "conv1.weight" in refused("evaluate", generated, zoo / "checkpoints", *out)
+    told = refused("evaluate", generated, generated, *out, "--select", "norm2.*")
+    assert "not selected differ" in told and "norm3.weight" in told
     told = refused("run", "quickstart", "--out", tmp_path / "run", "--from", tmp_path / "none")
     assert re.search(r"none: expected a run's folder with recipe\.yaml", told)
 
@@ -330,3 +332,11 @@ def test_bad_sweeps_are_refused(refused, tmp_path):
     assert refused("sweep", "quickstart", "nope/*", *out).startswith("nope/*: expected")
     assert "abacus" in refused("sweep", "quickstart", *out, "--device", "abacus")
     assert "--vary" in refused("sweep", "quickstart", *out, "--vary", "seed")
+
+
+def test_inspect_tells_what_checkpoints_are(call, refused, tiny_run, tmp_path):
+    status, stdout, stderr = call("inspect", tiny_run / "zoo" / "checkpoints")
+    assert (status, stderr) == (0, "")
+    assert "norm3.weight" in stdout and "Would be generated: 192 parameters" in stdout
+    assert "few to learn a distribution from" in stdout
+    assert "expected a checkpoint or a folder" in refused("inspect", tmp_path / "none")

@@ -30,7 +30,7 @@ class SurveyedTensor:
         shape: of the tensor.
         dtype: in the first checkpoint.
         scale: root mean square of the first checkpoint's values.
-        squared_change: sum over the others of the mean squared difference from the first.
+        squared_change: sum over the checkpoints of the mean squared difference from the first.
         num_differing: checkpoints that differ from the first.
         broken: names of checkpoints with values that are not finite.
         outlying: names of checkpoints with values far beyond all others.
@@ -49,6 +49,13 @@ class SurveyedTensor:
     def differs(self) -> bool:
         """Whether any checkpoint differs from the first."""
         return self.num_differing > 0
+
+    @property
+    def relative_change(self) -> float | None:
+        """Root mean square difference from the first, over those that differ; None at scale 0."""
+        if not self.scale or not self.num_differing:
+            return None
+        return (self.squared_change / self.num_differing) ** 0.5 / self.scale
 
 
 @dataclass

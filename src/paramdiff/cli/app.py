@@ -15,6 +15,7 @@ from paramdiff.cli.console import (
     errors,
     progress_bars,
     show_evaluation,
+    show_inspection,
     show_recipes,
     show_sweep,
 )
@@ -51,6 +52,9 @@ Overrides = Annotated[
 ]
 Reuse = Annotated[
     Path | None, typer.Option("--from", metavar="RUN", help="Copy this run's matching stages.")
+]
+Entry = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Of the state dict, where a file holds several.")
 ]
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
@@ -142,6 +146,32 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     typer.echo(to_yaml(resolved), nl=False)
     for label, value in sizes.items():
         typer.echo(f"# {label}: {value}")
+
+
+@app.command()
+def inspect(
+    checkpoints: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CHECKPOINTS",
+            help="Files, folders, globs, or owner/name@revision,revision on the Hub.",
+        ),
+    ],
+    entry: Entry = None,
+    all_tensors: Annotated[
+        bool, typer.Option("--all", help="Show the tensors that are equal, too.")
+    ] = False,
+) -> None:
+    """Tell what a set of checkpoints is: what differs, what is broken, what would be generated."""
+    from paramdiff.experiment.inspect import inspect_checkpoints
+
+    with progress_bars() as stages:
+        inspection = inspect_checkpoints(
+            checkpoints,
+            entry=entry,
+            progress=lambda done, total: stages("reading checkpoints", done, total),
+        )
+    show_inspection(inspection, all_tensors=all_tensors)
 
 
 @app.command()
