@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 
-from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.evaluation.behaviour import classification
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.evaluation.settings import EvaluationSettings
@@ -63,7 +63,7 @@ def behaviour(**fields):
         "test_truth": truth[NUM_VALIDATION:],
         "labels": labels,
     }
-    return Behaviour(**{**defaults, **fields})
+    return classification(**{**defaults, **fields})
 
 
 UNSURE = {

@@ -2,27 +2,31 @@
 
 import pytest
 
-from paramdiff.evaluation.cautions import cautions
+from paramdiff.evaluation.cautions import Errors, cautions
 from paramdiff.evaluation.schema import OfSeed
+from paramdiff.evaluation.score import Score
 
 from .grouped import group
 
+ACCURACY = Score()
 
-def warned(original=None, generated=None, **fields):
+
+def warned(original=None, generated=None, score=ACCURACY, **fields):
+    original = original or group(0.9)
+    errors = Errors(1000 * (1 - original.accuracy.median), 1000, 10)
     defaults = {
         "hold_out": "run",
         "single_trajectory": False,
-        "num_test": 1000,
-        "num_classes": 10,
+        "errors": errors,
         "is_deterministic": True,
     }
     others = {name: fields.pop(name) for name in ("random", "permuted") if name in fields}
     groups = {
-        "original": original or group(0.9),
+        "original": original,
         "generated": generated or group(0.9),
         **others,
     }
-    return " ".join(cautions(groups, **{**defaults, **fields}))
+    return " ".join(cautions(groups, score, **{**defaults, **fields}))
 
 
 def test_a_sound_evaluation_has_no_warning():

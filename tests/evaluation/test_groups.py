@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from paramdiff.evaluation.baselines.catalogue import BASELINES
-from paramdiff.evaluation.groups import free_groups, given_groups, latents_of, left_out
+from paramdiff.evaluation.groups import (
+    constructed,
+    free_baselines,
+    given_groups,
+    latents_of,
+    left_out,
+)
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.evaluation.subject import LatentSpace
 from paramdiff.parameters.normalisation import fit_normalisation
@@ -49,7 +55,11 @@ def test_generator_seeds_travel_with_the_generated_networks():
 
 def free(generated, raw=None, seed=0):
     made = material(raw)
-    return {group.name: group for group in free_groups(made, generated, seed)}, made
+    found = [
+        constructed(baseline, made, len(generated), seed)
+        for baseline in free_baselines(made, generated)
+    ]
+    return {group.name: group for group in found}, made
 
 
 def test_free_groups_are_as_many_and_in_raw_values():
@@ -74,7 +84,7 @@ def test_the_matched_gaussian_spreads_as_the_generated_networks(spread, name):
 
 def test_a_gaussian_of_the_catalogue_is_not_made_twice():
     originals = material(raw_originals(30)).originals
-    names = [group.name for group in free_groups(material(raw_originals(30)), originals, 0)]
+    names = [one.name for one in free_baselines(material(raw_originals(30)), originals)]
     assert names.count("gaussian@1.0") == 1 and len(names) == len(set(names))
 
 
@@ -95,9 +105,9 @@ def test_seeds_determine_the_draws_and_every_group_has_its_own():
 
 
 def test_what_is_left_out_is_a_fact():
-    assert left_out(material(raw_originals(64))) == {}
-    assert left_out(material(raw_originals(20), untrained=None)) == {
-        "Left out": "average@64 (needs 64 checkpoints), random (needs the network)"
+    assert left_out(material(raw_originals(64)), {}) == {}
+    assert left_out(material(raw_originals(20), untrained=None), {"kde": "broken"}) == {
+        "Left out": "average@64 (needs 64 checkpoints), random (needs the network), kde (broken)"
     }
 
 

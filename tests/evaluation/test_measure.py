@@ -1,22 +1,26 @@
-"""From hand-made predictions to hand-computed numbers."""
+"""From hand-made answers to hand-computed numbers."""
 
 import pytest
 import torch
 
+from paramdiff.evaluation.behaviour import Answers
 from paramdiff.evaluation.intervals import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
 from paramdiff.parameters.layout import ParameterLayout
 
-TEST_TRUTH = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
-VALIDATION_TRUTH = torch.tensor([0, 1, 2, 0])
+NUM_TEST, NUM_VALIDATION = 8, 4
 
 
-def labels(truth, *wrong):
-    """One row per tuple of wrong examples."""
-    rows = truth.repeat(len(wrong), 1)
+def right(num, *wrong):
+    """One row of what is right per tuple of wrong examples."""
+    rows = torch.ones(len(wrong), num, dtype=torch.bool)
     for row, examples in zip(rows, wrong, strict=True):
-        row[list(examples)] = (row[list(examples)] + 1) % 3
+        row[list(examples)] = False
     return rows
+
+
+def answers(validation, test):
+    return Answers(validation, test, ~test)
 
 
 LAYOUT = ParameterLayout.of({"a": torch.zeros(2)}, ["a"])
@@ -28,8 +32,7 @@ def scored(vectors, validation, test, source=None, originals=ORIGINALS, **fields
     space = Space(torch.tensor(originals), LAYOUT)
     return Scored(
         space.position(torch.tensor(vectors), source),
-        labels(VALIDATION_TRUTH, *validation),
-        labels(TEST_TRUTH, *test),
+        answers(right(NUM_VALIDATION, *validation), right(NUM_TEST, *test)),
         source,
         **fields,
     )
@@ -45,9 +48,8 @@ GROUPS = {
 }
 
 
-def measurements(groups, test_truth=TEST_TRUTH, validation_truth=VALIDATION_TRUTH):
-    bootstrap = Bootstrap.over(len(test_truth), seed=0)
-    return Measurements(groups, validation_truth, test_truth, bootstrap)
+def measurements(groups, num_test=NUM_TEST):
+    return Measurements(groups, Bootstrap.over(num_test, seed=0))
 
 
 def group_of(name, measured=None, independent_hold_out=False):
@@ -143,28 +145,26 @@ def test_n_evenly_spaced_networks_compete():
 @pytest.mark.parametrize("num", [2, 3, 7, 50, 51, 200, 300])
 def test_every_competitor_is_another_network(num):
     """The one at the place asked for wins: each place is met by exactly one of n = num."""
-    validation, test = torch.zeros(1, dtype=torch.long), torch.zeros(num + 1, dtype=torch.long)
-    wrong = torch.eye(num, num + 1, dtype=torch.long)
+    wrong = torch.eye(num, num + 1, dtype=torch.bool)
     for place in {0, num // 3, num - 1}:
-        predicted = torch.ones(num, 1, dtype=torch.long)
-        predicted[place] = 0
-        positions = GROUPS["single"].position
+        is_best = torch.zeros(num, 1, dtype=torch.bool)
+        is_best[place] = True
         wrong_on_place = wrong.clone()
-        wrong_on_place[place] = 1
-        group = Scored(positions, predicted, wrong_on_place)
-        best = measurements({"g": group}, test, validation).best_of("g", num)
+        wrong_on_place[place] = True
+        group = Scored(GROUPS["single"].position, answers(is_best, ~wrong_on_place))
+        best = measurements({"g": group}, num + 1).best_of("g", num)
         assert (best.validation_accuracy, best.test_accuracy) == (1, 0)
 
 
-def test_test_labels_select_nothing():
-    """Whatever the test split's truth is, the same network is chosen."""
-    for wrong in ((0, 1, 2), (4, 5, 6, 7), range(8)):
-        truth = labels(TEST_TRUTH, wrong)[0]
-        measured = measurements(GROUPS, truth)
-        best = measured.best_of("original", 3)
-        chosen = (GROUPS["original"].test_labels[1] == truth).float().mean()
+def test_the_test_split_selects_nothing():
+    """Whatever is right there, the same network is chosen."""
+    group = GROUPS["original"]
+    for turned in ((0, 1, 2), (4, 5, 6, 7), range(8)):
+        test = group.answers.test ^ ~right(NUM_TEST, turned)
+        other = Scored(group.position, answers(group.answers.validation, test))
+        best = measurements({"original": other}).best_of("original", 3)
         assert best.validation_accuracy == 1
-        assert best.test_accuracy == pytest.approx(float(chosen))
+        assert best.test_accuracy == pytest.approx(float(test[1].float().mean()))
 
 
 def test_one_original_has_nothing_to_compare_with():
@@ -186,16 +186,6 @@ def test_one_original_has_nothing_to_compare_with():
         assert group.copies is None
     noised = group_of("noised", measured)
     assert noised.max_similarity_with_source.mean == pytest.approx(0.5)
-
-
-def test_identical_errors_of_copies():
-    """Predicted labels do not count, only whether they are wrong."""
-    truth = torch.zeros(4, dtype=torch.long)
-    one = torch.tensor([[1, 1, 0, 0]])
-    position = GROUPS["single"].position
-    groups = {"original": Scored(position, one, one), "generated": Scored(position, one, 2 * one)}
-    measured = measurements(groups, truth, truth)
-    assert group_of("generated", measured).max_similarity.mean == 1
 
 
 def test_nearest_ratios_and_copies_by_hand():
@@ -270,9 +260,8 @@ def compared(generated, held_out, num_held_out=60, **kwargs):
     space = Space(originals, LAYOUT)
 
     def group(vectors, source=None):
-        right = TEST_TRUTH.expand(len(vectors), -1)
-        right_too = VALIDATION_TRUTH.expand(len(vectors), -1)
-        return Scored(space.position(vectors, source), right_too, right, source)
+        alike = right(NUM_TEST, *[()] * len(vectors))
+        return Scored(space.position(vectors, source), answers(alike, alike), source)
 
     groups = {
         "original": group(originals, torch.arange(60)),

@@ -64,19 +64,24 @@ def by_hand(given, made, vector, inputs):
         return network.eval()(inputs)
 
 
-def test_labels_are_those_of_validation_then_test():
+def test_answers_are_those_of_either_split():
     given = task()
     made = zoo(given)
     behaviour = build_behaviour(given, made, CPU)
-    found = behaviour.labels(made.originals)
-    assert found.shape == (4, 20 + 50)
-    inputs = torch.cat([given.validation.inputs, given.test.inputs])
-    for vector, labels in zip(made.originals, found, strict=True):
-        assert labels.equal(by_hand(given, made, vector, inputs).argmax(1).to(labels))
-    assert behaviour.validation_truth.equal(given.validation.labels)
+    found = behaviour.answers(made.originals)
+    assert found.validation.shape == (4, 20) and found.test.shape == found.wrong.shape == (4, 50)
+    for index, vector in enumerate(made.originals):
+        labels = by_hand(given, made, vector, given.test.inputs).argmax(1)
+        assert found.labels[index].equal(labels.to(found.labels))
+        assert found.test[index].equal(labels == given.test.labels)
+        assert found.wrong[index].equal(labels != given.test.labels)
+        labels = by_hand(given, made, vector, given.validation.inputs).argmax(1)
+        assert found.validation[index].equal(labels == given.validation.labels)
+    assert (behaviour.num_validation, behaviour.num_test) == (20, 50)
     assert behaviour.test_truth.equal(given.test.labels)
+    assert (behaviour.score_name, behaviour.is_fraction) == ("accuracy", True)
     assert behaviour.is_deterministic
-    assert behaviour.out_of_distribution is None and behaviour.recalibrated_labels is None
+    assert behaviour.out_of_distribution is None and behaviour.recalibrated is None
 
 
 @pytest.mark.parametrize("num_foreign", [0, 15])
@@ -101,18 +106,16 @@ def test_new_statistics_are_those_of_training_inputs_in_any_order():
     given = task()
     made = zoo(given)
     spoiled = replace(made, base={**made.base, "norm.running_mean": torch.full((6,), 40.0)})
-    found = build_behaviour(given, spoiled, CPU, recalibrate=True).recalibrated_labels(
-        made.originals
-    )
+    found = build_behaviour(given, spoiled, CPU, recalibrate=True).recalibrated(made.originals)
     network = given.build_network()
-    for vector, labels in zip(made.originals, found, strict=True):
+    for vector, is_right in zip(made.originals, found, strict=True):
         network.load_state_dict(made.base | made.layout.unflatten(vector))
         network.norm.reset_running_stats()
         network.norm.momentum = None
         with torch.no_grad():
             network.train()(given.train.inputs)
             expected = network.eval()(given.test.inputs).argmax(1)
-        assert (labels == expected).float().mean() > 0.97
+        assert (is_right == (expected == given.test.labels)).float().mean() > 0.97
 
 
 def test_the_inputs_for_new_statistics_come_from_the_whole_split(monkeypatch):
@@ -155,7 +158,7 @@ def test_logits_that_are_not_finite_are_refused():
     made.originals[2] = 3e38
     behaviour = build_behaviour(given, made, CPU)
     with pytest.raises(UserError, match="parameter set 2: expected finite logits"):
-        behaviour.labels(made.originals)
+        behaviour.answers(made.originals)
 
 
 def test_untrained_vectors_are_the_selected_tensors_of_untrained_networks():

@@ -12,6 +12,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
+    from paramdiff.evaluation.score import Score
     from paramdiff.experiment.inspect import Inspection
     from paramdiff.recipe.listing import Listed
     from paramdiff.report.sweep import Sweep
@@ -62,15 +63,17 @@ def show_evaluation(evaluation: "Evaluation") -> None:
     """Print the table of groups, the verdict and the warnings."""
     table = Table(title=escape(evaluation.title), title_justify="left")
     table.add_column("group", no_wrap=True)
-    for heading in ("n", "accuracy %", "95% interval", "similarity", "spread"):
+    score = evaluation.score
+    title = f"{escape(score.name)} %" if score.is_fraction else escape(score.name)
+    for heading in ("n", title, "95% interval", "similarity", "spread"):
         table.add_column(heading, justify="right")
     for name, group in evaluation.groups.items():
         accuracy, similarity, spread = group.accuracy, group.max_similarity, group.dispersion
         table.add_row(
             escape(name),
             str(group.n),
-            f"{100 * accuracy.mean:.2f} ± {100 * accuracy.std:.2f}",
-            f"{100 * accuracy.ci95[0]:.2f} - {100 * accuracy.ci95[1]:.2f}",
+            f"{score.number(accuracy.mean)} ± {score.deviation(accuracy.std)}",
+            f"{score.number(accuracy.ci95[0])} to {score.number(accuracy.ci95[1])}",
             "-" if similarity is None else f"{similarity.mean:.3f}",
             "-" if spread is None else f"{spread:.2f}",
             style="bold" if name == "generated" else None,
@@ -147,20 +150,28 @@ def show_sweep(sweep: "Sweep") -> None:
     """Print one line per finished recipe of a sweep."""
     table = Table(title="Generated networks and their originals", title_justify="left")
     table.add_column("recipe")
-    for heading in ("n", "original %", "generated %", "minus original, points", "spread"):
+    results = [row.result for row in sweep.rows if row.result is not None]
+    per = " %" if all(result.score.is_fraction for result in results) else ""
+    points = ", points" if per else ""
+
+    def shown(score: "Score", value: float) -> str:
+        return score.number(value) if per else f"{score.text(value)} {escape(score.name)}"
+
+    for heading in ("n", f"original{per}", f"generated{per}", f"minus original{points}", "spread"):
         table.add_column(heading, justify="right")
     for row in sweep.rows:
         result = row.result
         if result is None:
             table.add_row(escape(row.name), "-", "-", "failed", "-", "-")
             continue
-        low, high = (100 * bound for bound in result.minus_original_ci95)
+        score = result.score
+        low, high = (score.difference(bound) for bound in result.minus_original_ci95)
         table.add_row(
             escape(row.name),
             str(result.n),
-            f"{100 * result.original_mean:.2f}",
-            f"{100 * result.generated_mean:.2f} ± {100 * result.generated_std:.2f}",
-            f"{100 * result.minus_original:+.2f} ({low:+.2f} to {high:+.2f})",
+            shown(score, result.original_mean),
+            f"{shown(score, result.generated_mean)} ± {score.deviation(result.generated_std)}",
+            f"{score.difference(result.minus_original)} ({low} to {high})",
             "-" if result.dispersion is None else f"{result.dispersion:.2f}",
         )
     console.print(table)

@@ -1,50 +1,70 @@
 """What a reader must know before trusting the numbers."""
 
+from dataclasses import dataclass
+
 from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import Group
+from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.verdict import FEWEST_ERRORS, HIGHEST_DISPERSION, LOWEST_DISPERSION
 
 FEWEST_SEEDS = 6
 """Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs."""
 
 
+@dataclass(frozen=True)
+class Errors:
+    """What the originals get wrong on the test split.
+
+    Attributes:
+        median: how much the median original does.
+        num: how much could be wrong; in classification, test examples.
+        num_classes: ``K``; None where the task is no classification.
+    """
+
+    median: float
+    num: int
+    num_classes: int | None
+
+
 def cautions(
     groups: dict[str, Group],
+    score: Score,
     *,
     hold_out: str,
     single_trajectory: bool,
-    num_test: int,
-    num_classes: int,
+    errors: Errors | None,
     is_deterministic: bool,
 ) -> tuple[str, ...]:
     """The warnings of an evaluation.
 
     Args:
         groups: every group's numbers, ``original`` and ``generated`` among them.
+        score: what the task scores.
         hold_out: how held-out checkpoints were chosen.
         single_trajectory: whether all originals come from one run.
-        num_test: test examples.
-        num_classes: ``K``.
+        errors: what the originals get wrong; None where nothing is right or wrong.
         is_deterministic: whether a network answers alike twice.
 
     Returns:
         One sentence or two each.
     """
     found = [
-        _spread(groups["generated"], groups["original"]),
+        _spread(groups["generated"], groups["original"], score),
         _trajectory(hold_out) if single_trajectory else None,
         _seeds(groups["generated"]),
-        _errors(groups["original"], num_test, num_classes),
-        _anchors(groups),
+        None if errors is None else _errors(errors),
+        _intervals(score),
+        _anchors(groups, score),
         None
         if is_deterministic
         else "The network is random at test time (dropout left on?): the same parameters give "
-        "other answers each time, and similarities are too low.",
+        "other answers each time"
+        + (", and similarities are too low." if score.has_errors else "."),
     ]
     return tuple(warning for warning in found if warning is not None)
 
 
-def _spread(generated: Group, original: Group) -> str | None:
+def _spread(generated: Group, original: Group, score: Score) -> str | None:
     spread = generated.dispersion
     if original.n > 1 and original.dispersion is None:
         return "All originals are equal: there is no spread to learn or to compare with."
@@ -53,7 +73,7 @@ def _spread(generated: Group, original: Group) -> str | None:
     if spread < LOWEST_DISPERSION:
         return (
             f"The generated networks spread only {spread:.2f} times as widely as the originals "
-            "(collapse): accuracy alone would reward this."
+            f"(collapse): {score.name} alone would reward this."
         )
     if spread > HIGHEST_DISPERSION:
         return f"The generated networks spread {spread:.2f} times as widely as the originals."
@@ -69,10 +89,19 @@ def _seeds(generated: Group) -> str | None:
     )
 
 
-def _anchors(groups: dict[str, Group]) -> str | None:
+def _intervals(score: Score) -> str | None:
+    if score.is_per_example:
+        return None
+    return (
+        f"The test split has one {score.name} as a whole, so intervals cover the draw of networks "
+        "but not that of test examples: on other test data, differences may be others."
+    )
+
+
+def _anchors(groups: dict[str, Group], score: Score) -> str | None:
     original = groups["original"].accuracy.mean
     as_good = [
-        f"{in_words(name)} reach {100 * groups[name].accuracy.mean:.1f}%"
+        f"{in_words(name)} reach {score.text(groups[name].accuracy.mean, 1)}"
         for name in ("random", "permuted")
         if name in groups and groups[name].accuracy.mean >= original
     ]
@@ -80,7 +109,7 @@ def _anchors(groups: dict[str, Group]) -> str | None:
         return None
     return (
         f"What the selected tensors hold hardly matters here: {' and '.join(as_good)}, the "
-        f"originals {100 * original:.1f}%."
+        f"originals {score.text(original, 1)}."
     )
 
 
@@ -97,18 +126,23 @@ def _trajectory(hold_out: str) -> str:
     )
 
 
-def _errors(original: Group, num_test: int, num_classes: int) -> str | None:
-    accuracy = original.accuracy.median
-    errors = (1 - accuracy) * num_test
-    if errors < FEWEST_ERRORS:
+def _errors(errors: Errors) -> str | None:
+    if errors.median < FEWEST_ERRORS:
+        if errors.num_classes is None:
+            return (
+                f"The median original makes only {errors.median:.0f} of {errors.num} possible "
+                "errors; similarities rest on few of them."
+            )
         return (
-            f"The median original makes only {errors:.0f} errors on {num_test} test examples; "
-            "similarities rest on few examples."
+            f"The median original makes only {errors.median:.0f} errors on {errors.num} test "
+            "examples; similarities rest on few examples."
         )
-    chance = 1 / num_classes
-    if accuracy <= chance + 2 * (chance * (1 - chance) / num_test) ** 0.5:
+    if errors.num_classes is None:
+        return None
+    accuracy, chance = 1 - errors.median / errors.num, 1 / errors.num_classes
+    if accuracy <= chance + 2 * (chance * (1 - chance) / errors.num) ** 0.5:
         return (
-            f"The originals are no better than chance ({100 * chance:.0f}% of {num_classes} "
-            "classes): nothing can be learned from comparing them."
+            f"The originals are no better than chance ({100 * chance:.0f}% of "
+            f"{errors.num_classes} classes): nothing can be learned from comparing them."
         )
     return None

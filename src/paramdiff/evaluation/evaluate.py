@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.behaviour import Behaviour
-from paramdiff.evaluation.cautions import cautions
+from paramdiff.evaluation.cautions import Errors, cautions
 from paramdiff.evaluation.ensembles import (
     MEMBERS,
     Ensembles,
@@ -24,6 +24,7 @@ from paramdiff.evaluation.frontier import MEASURES, frontier
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction, Trajectory
+from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.similarity import similarity_matrix
 from paramdiff.evaluation.subject import Subject
@@ -43,7 +44,7 @@ def evaluate(
 
     Args:
         subject: originals, generated networks and where they come from.
-        behaviour: predicts the labels of validation and test examples.
+        behaviour: scores networks on validation and test examples.
         settings: seeds, and what is optional.
         progress: told how many parameter sets are scored, and about how many there are.
 
@@ -51,22 +52,22 @@ def evaluate(
         The numbers (without costs), and the arrays that figures draw.
 
     Raises:
-        UserError: a network's parameters or predictions are not finite, or predictions have the
-            wrong length.
+        UserError: a given network's parameters or answers are not finite, or answers have the
+            wrong form.
     """
     examined = examine(subject, behaviour, settings.seed, progress)
     measured, sequence = examined.measured, examined.sequence
-    is_single = subject.num_runs == 1 and (sequence is None or sequence.is_trajectory)
-    groups = _groups(examined, is_single)
+    score = _score(examined, behaviour)
+    groups = _groups(examined)
     comparisons = [measured.compare("generated", name) for name in groups if name != "generated"]
     frontiers = {measure: frontier(groups, measure) for measure in MEASURES}
     ensembles = _ensembles(examined, behaviour, settings.seed)
     warnings = cautions(
         groups,
+        score,
         hold_out=subject.hold_out,
-        single_trajectory=is_single,
-        num_test=len(behaviour.test_truth),
-        num_classes=int(behaviour.test_truth.max()) + 1,
+        single_trajectory=examined.is_single_trajectory,
+        errors=_errors(examined, behaviour),
         is_deterministic=behaviour.is_deterministic,
     )
     count = min(len(subject.generated), len(subject.originals))
@@ -78,10 +79,11 @@ def evaluate(
     evaluation = Evaluation(
         title=subject.title,
         facts=subject.facts | examined.left_out,
-        num_test=len(behaviour.test_truth),
-        num_validation=len(behaviour.validation_truth),
+        score=score,
+        num_test=behaviour.num_test,
+        num_validation=behaviour.num_validation,
         hold_out=subject.hold_out,
-        single_trajectory=is_single,
+        single_trajectory=examined.is_single_trajectory,
         trajectory=None if sequence is None else Trajectory(**asdict(sequence)),
         groups=groups,
         comparisons=tuple(comparisons),
@@ -92,21 +94,43 @@ def evaluate(
         ood=behaviour.out_of_distribution,
         recalibration=recalibration(examined, behaviour),
         reconstruction=_reconstruction(measured),
-        verdict=judge(groups, comparisons, frontiers, best_of_n).model_copy(
+        verdict=judge(groups, comparisons, frontiers, best_of_n, score).model_copy(
             update={"warnings": warnings}
         ),
         cost={},
     )
-    arrays = _arrays(examined)
+    arrays = _arrays(examined, behaviour)
     for name, group in ensembles.items():
         arrays[f"reliability/{name}"] = group.reliability
     return evaluation, arrays
 
 
-def _groups(examined: Examined, is_single_trajectory: bool) -> dict[str, Group]:
+def _score(examined: Examined, behaviour: Behaviour) -> Score:
+    answers = examined.measured.scored["original"].answers
+    return Score(
+        name=behaviour.score_name,
+        is_fraction=behaviour.is_fraction,
+        is_per_example=answers.test.shape[1] == behaviour.num_test,
+        has_errors=answers.wrong is not None,
+    )
+
+
+def _errors(examined: Examined, behaviour: Behaviour) -> Errors | None:
+    """What the originals get wrong; None where nothing is right or wrong."""
+    wrong, truth = examined.measured.wrong("original"), behaviour.test_truth
+    if wrong is None:
+        return None
+    return Errors(
+        median=float(wrong.sum(1).double().quantile(0.5)),
+        num=wrong.shape[1],
+        num_classes=None if truth is None else int(truth.max()) + 1,
+    )
+
+
+def _groups(examined: Examined) -> dict[str, Group]:
     measured, kept = examined.measured, examined.kept
     groups = {
-        name: measured.group(name, independent_hold_out=not is_single_trajectory)
+        name: measured.group(name, independent_hold_out=not examined.is_single_trajectory)
         for name in measured.scored
     }
     of_seeds = measured.of_seeds("generated", kept["generated"].vectors, kept["original"].vectors)
@@ -117,7 +141,7 @@ def _groups(examined: Examined, is_single_trajectory: bool) -> dict[str, Group]:
 def _ensembles(examined: Examined, behaviour: Behaviour, seed: int) -> dict[str, Ensembles]:
     """Ensembles of the groups that a user would choose from; none without probabilities."""
     found: dict[str, Ensembles] = {}
-    if behaviour.probabilities is None:
+    if behaviour.probabilities is None or behaviour.test_truth is None:
         return found
     for name in MEMBERS:
         if name in examined.kept:
@@ -131,29 +155,32 @@ def _ensembles(examined: Examined, behaviour: Behaviour, seed: int) -> dict[str,
 def _reconstruction(measured: Measurements) -> Reconstruction | None:
     if "reconstructed" not in measured.scored:
         return None
-    own = similarity_matrix(measured.wrong("reconstructed"), measured.wrong("original")).diagonal()
+    own = measured.similarity_to_source("reconstructed")
     return Reconstruction(
-        similarity_with_source=float(own.mean()),
+        similarity_with_source=None if own is None else float(own.mean()),
         dispersion=measured.scored["reconstructed"].position.dispersion,
         accuracy_difference=measured.mean_accuracy("reconstructed")
         - measured.mean_accuracy("original"),
     )
 
 
-def _arrays(examined: Examined) -> dict[str, Tensor]:
+def _arrays(examined: Examined, behaviour: Behaviour) -> dict[str, Tensor]:
     """What the figures draw; see ``schema.ARRAYS``."""
     measured = examined.measured
-    arrays = {"truth": measured.test_truth}
+    arrays = {} if behaviour.test_truth is None else {"truth": behaviour.test_truth}
     for name, scored in measured.scored.items():
-        arrays[f"labels/{name}"] = scored.test_labels
+        if scored.answers.labels is not None:
+            arrays[f"labels/{name}"] = scored.answers.labels
         arrays[f"accuracy/{name}"] = measured.accuracies(name).float()
         similarities = measured.maximum_similarities(name)
         if similarities is not None:
             arrays[f"max_similarity/{name}"] = similarities
-    originals = measured.wrong("original")[:HEAT_MAP_ROWS]
-    wrong = torch.cat([originals, measured.wrong("generated")[:HEAT_MAP_ROWS]])
-    arrays["similarity"] = similarity_matrix(wrong, wrong)
-    arrays["similarity_num_original"] = torch.tensor([len(originals)])
+    originals, made = measured.wrong("original"), measured.wrong("generated")
+    if originals is not None and made is not None:
+        originals = originals[:HEAT_MAP_ROWS]
+        wrong = torch.cat([originals, made[:HEAT_MAP_ROWS]])
+        arrays["similarity"] = similarity_matrix(wrong, wrong)
+        arrays["similarity_num_original"] = torch.tensor([len(originals)])
     generated = examined.kept["generated"].vectors[:SHOWN_NETWORKS]
     zoo = examined.kept["original"].vectors
     coordinates = torch.linspace(0, zoo.shape[1] - 1, min(SHOWN_COORDINATES, zoo.shape[1])).long()

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paramdiff.errors import UserError
+from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.evaluation.baselines.construction import Material
-from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.evaluation.behaviour import Answers, Behaviour
 from paramdiff.evaluation.groups import (
     Candidates,
-    free_groups,
+    constructed,
+    free_baselines,
     given_groups,
     latents_of,
     left_out,
@@ -24,6 +25,7 @@ from paramdiff.parameters.normalisation import fit_normalisation
 
 KEPT = ("original", "generated", "average@all", "average@16", "gaussian@1.0", "swag@1.0")
 """Groups whose vectors are used after scoring."""
+NOT_FINITE = "its networks compute NaN or infinite values"
 
 Progress = Callable[[int, int], None]
 
@@ -33,24 +35,28 @@ class Examined:
     """Every group, scored.
 
     Attributes:
-        measured: predictions and positions of every group.
+        measured: scores and positions of every group.
         kept: vectors of the groups of ``KEPT``.
         sequence: how the order of the originals shows in their distances.
-        left_out: baselines that could not be made, as a fact for the report.
+        is_single_trajectory: whether all originals come from one run and lie along it.
+        left_out: baselines that are not there, as a fact for the report.
     """
 
     measured: Measurements
     kept: dict[str, Candidates]
     sequence: Sequence | None
+    is_single_trajectory: bool
     left_out: dict[str, str]
 
 
 def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progress) -> Examined:
     """Make and score every group.
 
+    A free alternative whose networks compute no numbers is left out; what is given must be scored.
+
     Args:
         subject: originals, generated networks and where they come from.
-        behaviour: predicts labels.
+        behaviour: answers for networks.
         seed: of the baselines' and the bootstrap's draws.
         progress: told how many parameter sets are scored, and about how many there are.
 
@@ -58,29 +64,28 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
         The groups.
 
     Raises:
-        UserError: parameters or predictions are not finite, or predictions have the wrong length.
+        UserError: parameters or answers of given networks are not finite, or answers have the
+            wrong form.
     """
-    measured = Measurements(
-        {},
-        behaviour.validation_truth,
-        behaviour.test_truth,
-        Bootstrap.over(len(behaviour.test_truth), seed=seed),
-    )
     normalisation = fit_normalisation(subject.originals, subject.layout, "tensor")
     given = given_groups(subject, normalisation)
     original = next(given)
-    space = Space(original.vectors, subject.layout)
-    answers = _Answers(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated))
+    sequence = sequence_of(original.vectors, seed)
+    is_single = subject.num_runs == 1 and (sequence is None or sequence.is_trajectory)
+    space = Space(original.vectors, subject.layout, tests_copying=not is_single)
+    asked = _Asked(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated))
+    scored: dict[str, Scored] = {}
     kept: dict[str, Candidates] = {}
 
     def add(group: Candidates) -> None:
         if not torch.isfinite(group.raw).all():
-            raise UserError(f"group {group.name!r}: the parameters hold NaN or infinite values")
-        validation_labels, test_labels = answers.labels(group.raw, f"group {group.name!r}")
-        measured.scored[group.name] = Scored(
+            raise NotFiniteError(
+                f"group {group.name!r}: the parameters hold NaN or infinite values"
+            )
+        answers = asked.answers(group.raw, f"group {group.name!r}")
+        scored[group.name] = Scored(
             position=space.position(group.vectors, group.source),
-            validation_labels=validation_labels,
-            test_labels=test_labels,
+            answers=answers,
             source=group.source,
             seeds=group.seeds,
             data_used=group.data_used,
@@ -102,39 +107,40 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
         untrained=None
         if untrained is None
         else lambda number: normalisation.apply(untrained(number).float()),
-        validation_accuracy=answers.accuracy(measured.scored["original"].validation_labels),
-        validate=lambda vectors: answers.accuracy(
-            answers.labels(normalisation.invert(vectors), "greedy soup")[0]
+        validation_accuracy=scored["original"].answers.validation.float().mean(1),
+        validate=lambda vectors: (
+            asked.answers(normalisation.invert(vectors), "greedy soup").validation.float().mean(1)
         ),
     )
-    for group in free_groups(material, kept["generated"].vectors, seed):
-        add(group)
-    return Examined(measured, kept, sequence_of(original.vectors, seed), left_out(material))
+    failed: dict[str, str] = {}
+    for baseline in free_baselines(material, kept["generated"].vectors):
+        try:
+            add(constructed(baseline, material, len(subject.generated), seed))
+        except NotFiniteError:
+            failed[baseline.name] = NOT_FINITE
+    num_scores = scored["original"].answers.test.shape[1]
+    return Examined(
+        Measurements(scored, Bootstrap.over(num_scores, seed=seed)),
+        kept,
+        sequence,
+        is_single,
+        left_out(material, failed),
+    )
 
 
-class _Answers:
-    """Asks for labels, checks them and tells the progress."""
+class _Asked:
+    """Asks for answers and tells the progress."""
 
     def __init__(self, behaviour: Behaviour, progress: Progress, expected: int) -> None:
         self._behaviour, self._progress = behaviour, progress
         self._done, self._expected = 0, expected
 
-    def labels(self, raw: Tensor, whose: str) -> tuple[Tensor, Tensor]:
-        """Validation labels ``[M, V]`` and test labels ``[M, E]``."""
-        num_validation = len(self._behaviour.validation_truth)
-        num_examples = num_validation + len(self._behaviour.test_truth)
+    def answers(self, raw: Tensor, whose: str) -> Answers:
+        """What the networks ``[M, P]`` do; messages name whose they are."""
         try:
-            found = self._behaviour.labels(raw)
+            found = self._behaviour.answers(raw)
         except UserError as error:
-            raise UserError(f"{whose}: {error}") from None
-        if found.shape[1] != num_examples:
-            raise UserError(
-                f"{whose}: expected {num_examples} predictions per network, found {found.shape[1]}"
-            )
+            raise type(error)(f"{whose}: {error}") from None
         self._done += len(raw)
         self._progress(self._done, max(self._done, self._expected))
-        return found[:, :num_validation], found[:, num_validation:]
-
-    def accuracy(self, validation_labels: Tensor) -> Tensor:
-        """Validation accuracy ``[M]``."""
-        return (validation_labels == self._behaviour.validation_truth).float().mean(1)
+        return found

@@ -1,6 +1,6 @@
 """Every group's vectors: what is evaluated, and every free alternative made from the originals."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -55,35 +55,63 @@ def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Can
         yield group("reconstructed", subject.latents.decode(subject.original_latents))
 
 
-def free_groups(material: Material, generated: Tensor, seed: int) -> Iterator[Candidates]:
-    """The free alternatives, as many networks of each as were generated.
+def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
+    """The free alternatives that can be made, in the catalogue's order.
+
+    Beside them stands the fair opponent: a Gaussian that spreads exactly as widely as the
+    generated networks.
 
     Args:
         material: what they are made from.
         generated: ``[M, P]``, normalised per tensor.
-        seed: of their draws.
 
-    Yields:
-        The groups that can be made, one after the other.
+    Returns:
+        The baselines; ``constructed`` makes a group of one.
     """
-    for baseline in _fitting(material, generated):
-        if baseline.missing(material):
-            continue
-        generator = seeded_generator(seed, baseline.name)
-        made = baseline.build(material, len(generated), generator)
-        raw = material.normalisation.invert(made.vectors)
-        yield Candidates(
-            baseline.name, raw, made.vectors, made.source, data_used=baseline.data_used
-        )
+    found = [baseline for baseline in BASELINES if baseline.missing(material) is None]
+    spread = dispersion(generated, material.originals)
+    if spread is not None:
+        matched = gaussian(spread, matched_gaussian(spread))
+        if matched.name not in {baseline.name for baseline in BASELINES}:
+            found.append(matched)
+    return found
 
 
-def left_out(material: Material) -> dict[str, str]:
-    """The baselines that cannot be made, as a fact for the report."""
-    names = [
-        f"{baseline.name} ({reason})"
-        for baseline in BASELINES
-        if (reason := baseline.missing(material)) is not None
-    ]
+def matched_gaussian(spread: float) -> str:
+    """The name of the Gaussian that spreads as widely as the generated networks."""
+    return f"gaussian@{round(spread, 2)}"
+
+
+def constructed(baseline: Baseline, material: Material, num: int, seed: int) -> Candidates:
+    """A free alternative, made.
+
+    Args:
+        baseline: which.
+        material: what it is made from.
+        num: how many networks, as many as were generated.
+        seed: of the draws.
+
+    Returns:
+        The group.
+    """
+    made = baseline.build(material, num, seeded_generator(seed, baseline.name))
+    raw = material.normalisation.invert(made.vectors)
+    return Candidates(baseline.name, raw, made.vectors, made.source, data_used=baseline.data_used)
+
+
+def left_out(material: Material, failed: Mapping[str, str]) -> dict[str, str]:
+    """The baselines that are not there, as a fact for the report.
+
+    Args:
+        material: what they would be made from.
+        failed: of those that were made and cannot be scored, name to reason.
+
+    Returns:
+        One fact, or none.
+    """
+    missing = {baseline.name: baseline.missing(material) for baseline in BASELINES}
+    reasons = {name: reason for name, reason in missing.items() if reason is not None}
+    names = [f"{name} ({reason})" for name, reason in (reasons | dict(failed)).items()]
     return {"Left out": ", ".join(names)} if names else {}
 
 
@@ -107,13 +135,3 @@ def latents_of(
         return subject.original_latents, lambda points: normalisation.apply(decode(points))
     codec = fit_linear_codec(originals, EXPLAINED_VARIANCE, residual=False)
     return codec.encode(originals), codec.decode
-
-
-def _fitting(material: Material, generated: Tensor) -> Iterator[Baseline]:
-    """The catalogue, and the fair opponent: a Gaussian that spreads exactly as widely."""
-    yield from BASELINES
-    spread = dispersion(generated, material.originals)
-    if spread is not None:
-        matched = gaussian(spread, f"gaussian@{round(spread, 2)}")
-        if matched.name not in {baseline.name for baseline in BASELINES}:
-            yield matched

@@ -9,6 +9,9 @@ seeds and 89% for six where nothing else varies.
 
 Draws are counts, and sums of counts are exact: where all networks of two groups predict alike,
 every draw of their difference is 0, not a rounding error that would pass for a difference.
+
+Where only the whole split has a score, it stands for the one example there is, which every draw
+holds: networks alone are drawn.
 """
 
 import math
@@ -52,7 +55,7 @@ class Bootstrap:
         """Resampled means of a group.
 
         Args:
-            values: ``[M, E]``, such as indicators of correct predictions.
+            values: ``[M, E]``, such as indicators of correct predictions (bool).
             stream: distinguishes groups, so that their draws of networks are independent.
             seeds: ``[M]`` the generator seed of each network, where there are several.
 
@@ -65,7 +68,10 @@ class Bootstrap:
             networks = _counts_by_seed(num_draws, seeds, generator)
         else:
             networks = _counts(num_draws, len(values), generator)
-        sums = ((networks @ values.float()) * self.example_counts).sum(1, dtype=torch.float64)
+        # counts are exact in single precision, other scores may be large
+        precise = torch.float32 if values.dtype == torch.bool else torch.float64
+        totals = networks.to(precise) @ values.to(precise)
+        sums = (totals * self.example_counts).sum(1, dtype=torch.float64)
         return sums / (networks[0].sum(dtype=torch.float64) * num_examples)
 
     def of_examples(self, values: Tensor) -> Tensor:

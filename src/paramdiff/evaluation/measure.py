@@ -1,4 +1,4 @@
-"""Predictions and vectors of the groups to the numbers of ``evaluation.json``."""
+"""Scores and vectors of the groups to the numbers of ``evaluation.json``."""
 
 from dataclasses import dataclass, field
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.evaluation.baselines.construction import DataUsed
+from paramdiff.evaluation.behaviour import Answers
 from paramdiff.evaluation.copying import (
     FEWEST_COMPARED,
     NUM_COMPARED,
@@ -29,7 +30,7 @@ from paramdiff.evaluation.schema import (
 from paramdiff.evaluation.similarity import (
     maximum_similarity,
     pairwise_similarity,
-    wrong_predictions,
+    similarity_matrix,
 )
 from paramdiff.evaluation.spread import (
     dispersion,
@@ -49,7 +50,7 @@ class Position:
         near: distances to the originals, the own source excluded.
         near_any: the same with the own source.
         near_rescaled: distance ``[M]`` to the nearest original of the group stretched to
-            dispersion 1; None without spread.
+            dispersion 1; None without spread, and where no data-copying test follows.
     """
 
     near: Nearness
@@ -67,10 +68,13 @@ class Space:
     Args:
         originals: ``[N, P]``, normalised per tensor.
         layout: where each tensor lies.
+        tests_copying: whether a data-copying test follows, for which groups are stretched.
     """
 
-    def __init__(self, originals: Tensor, layout: ParameterLayout) -> None:
-        self._originals, self._layout = originals, layout
+    def __init__(
+        self, originals: Tensor, layout: ParameterLayout, *, tests_copying: bool = True
+    ) -> None:
+        self._originals, self._layout, self._tests_copying = originals, layout, tests_copying
         self._components = principal_components(originals)
 
     def position(self, vectors: Tensor, source: Tensor | None) -> Position:
@@ -81,7 +85,7 @@ class Space:
             near=near,
             near_any=near if source is None else nearness(vectors, self._originals),
             near_rescaled=nearness(rescaled(vectors, spread), self._originals).nearest
-            if spread
+            if spread and self._tests_copying
             else None,
             dispersion=spread,
             dispersion_per_tensor=None
@@ -96,12 +100,11 @@ class Space:
 
 @dataclass(frozen=True)
 class Scored:
-    """A group of parameter sets with their predictions.
+    """A group of parameter sets with their scores.
 
     Attributes:
         position: where its vectors lie.
-        validation_labels: predicted, ``[M, V]``.
-        test_labels: predicted, ``[M, E]``.
+        answers: what they do.
         source: ``[M]`` index of the original that each was made from, where there is one; an
             original's own index.
         seeds: ``[M]`` the generator seed of each, where there are several.
@@ -109,8 +112,7 @@ class Scored:
     """
 
     position: Position
-    validation_labels: Tensor
-    test_labels: Tensor
+    answers: Answers
     source: Tensor | None = None
     seeds: Tensor | None = None
     data_used: DataUsed = "none"
@@ -122,35 +124,50 @@ class Measurements:
 
     Attributes:
         scored: every group, ``original`` among them.
-        validation_truth: ``[V]``.
-        test_truth: ``[E]``.
         bootstrap: shared draws of test examples.
     """
 
     scored: dict[str, Scored]
-    validation_truth: Tensor
-    test_truth: Tensor
     bootstrap: Bootstrap
     _draws: dict[str, Tensor] = field(default_factory=dict)
+    _similarities: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
 
-    def wrong(self, name: str) -> Tensor:
-        """Error indicators ``[M, E]`` on the test split."""
-        return wrong_predictions(self.scored[name].test_labels, self.test_truth)
+    def wrong(self, name: str) -> Tensor | None:
+        """Error indicators ``[M, W]`` on the test split; None where nothing is wrong or right."""
+        return self.scored[name].answers.wrong
 
     def accuracies(self, name: str) -> Tensor:
-        """Test accuracy ``[M]`` float64."""
-        return 1 - self.wrong(name).mean(1, dtype=torch.float64)
+        """Test score ``[M]`` float64."""
+        return self.scored[name].answers.test.double().mean(1)
 
     def mean_accuracy(self, name: str) -> float:
-        """The group's mean test accuracy, from counts: the same for groups that err alike."""
-        wrong = self.wrong(name)
-        return 1 - float(wrong.sum(dtype=torch.float64)) / wrong.numel()
+        """The group's mean test score; from counts the same for groups that err alike."""
+        scores = self.scored[name].answers.test
+        return float(scores.sum(dtype=torch.float64)) / scores.numel()
 
     def maximum_similarities(self, name: str, *, with_source: bool = False) -> Tensor | None:
-        """Maximum similarity ``[M]`` to the originals; None where no original is left."""
+        """Maximum similarity ``[M]`` to the originals; None where there are none to compare."""
+        wrong, originals = self.wrong(name), self.wrong("original")
+        if wrong is None or originals is None:
+            return None
         source = None if with_source else self.scored[name].source
-        values = maximum_similarity(self.wrong(name), self.wrong("original"), source)
+        key = name, source is None
+        if key not in self._similarities:
+            self._similarities[key] = maximum_similarity(wrong, originals, source)
+        values = self._similarities[key]
         return values if torch.isfinite(values).all() else None
+
+    def similarity_to_source(self, name: str) -> Tensor | None:
+        """Similarity ``[N]`` of each network to the original in the same place."""
+        wrong, originals = self.wrong(name), self.wrong("original")
+        if wrong is None or originals is None:
+            return None
+        return similarity_matrix(wrong, originals).diagonal()
+
+    def pairwise_similarity(self, name: str, rows: Tensor | slice = slice(None)) -> float | None:
+        """Mean similarity within a group, or within some rows of it; None where it has none."""
+        wrong = self.wrong(name)
+        return None if wrong is None else pairwise_similarity(wrong[rows])
 
     def group(self, name: str, *, independent_hold_out: bool) -> Group:
         """All numbers of one group.
@@ -168,13 +185,13 @@ class Measurements:
         has_source = scored.source is not None and name != "original"
         own_neighbours = self.scored["original"].position.near.nearest
         return Group(
-            n=len(scored.test_labels),
+            n=len(scored.answers.test),
             accuracy=self._accuracy(name),
             max_similarity=_summary(self.maximum_similarities(name)),
             max_similarity_with_source=_summary(self.maximum_similarities(name, with_source=True))
             if has_source
             else None,
-            pairwise_similarity=pairwise_similarity(self.wrong(name)),
+            pairwise_similarity=self.pairwise_similarity(name),
             min_distance=_distance(nearest),
             nearest_ratio=float(ratio.mean()) if torch.isfinite(ratio).all() else None,
             copies=None
@@ -200,12 +217,12 @@ class Measurements:
                 n=int(rows.sum()),
                 accuracy=float(self.accuracies(name)[rows].mean()),
                 dispersion=dispersion(vectors[rows], originals),
-                pairwise_similarity=pairwise_similarity(self.wrong(name)[rows]),
+                pairwise_similarity=self.pairwise_similarity(name, rows),
             )
         return found
 
     def compare(self, name: str, reference: str) -> Comparison:
-        """The paired difference of mean accuracies, ``name`` minus ``reference``."""
+        """The paired difference of mean scores, ``name`` minus ``reference``."""
         draws = self._means(name) - self._means(reference)
         return Comparison(
             group=name,
@@ -221,10 +238,9 @@ class Measurements:
         Of a group with more networks, ``n`` evenly spaced ones compete: the first ones of several
         generator seeds, or of a training run, would not stand for the group.
         """
-        scored = self.scored[name]
-        rows = torch.linspace(0, len(scored.test_labels) - 1, n).long()
-        labels = scored.validation_labels[rows]
-        validation = (labels == self.validation_truth).float().mean(1)
+        scores = self.scored[name].answers.validation
+        rows = torch.linspace(0, len(scores) - 1, n).long()
+        validation = scores[rows].float().mean(1)
         best = int(validation.argmax())
         return BestOfN(
             n=n,
@@ -236,18 +252,21 @@ class Measurements:
         held_out, group = self.scored.get("held_out"), self.scored[name]
         if held_out is None or name in ("held_out", "original"):
             return None
-        rows = _spread_rows(len(group.test_labels))
-        others = _spread_rows(len(held_out.test_labels))
+        rows = _spread_rows(len(group.answers.test))
+        others = _spread_rows(len(held_out.answers.test))
         if min(len(rows), len(others)) < FEWEST_COMPARED:
             return None
         similarity = self.maximum_similarities(name, with_source=True)
         similarity_held_out = self.maximum_similarities("held_out")
-        assert similarity is not None and similarity_held_out is not None
         rescaled_group = group.position.near_rescaled
+        if similarity is None and rescaled_group is None:
+            return None
         return DataCopying(
             n=len(rows),
             n_held_out=len(others),
-            behaviour=z_u(1 - similarity[rows], 1 - similarity_held_out[others]),
+            behaviour=None
+            if similarity is None or similarity_held_out is None
+            else z_u(1 - similarity[rows], 1 - similarity_held_out[others]),
             parameters=None
             if rescaled_group is None
             else z_u_in_parameters(
@@ -261,7 +280,7 @@ class Measurements:
         if name not in self._draws:
             stream = list(self.scored).index(name)
             self._draws[name] = self.bootstrap.means(
-                1 - self.wrong(name), stream, self.scored[name].seeds
+                self.scored[name].answers.test, stream, self.scored[name].seeds
             )
         return self._draws[name]
 

@@ -15,20 +15,19 @@ def recalibration(examined: Examined, behaviour: Behaviour) -> dict[str, Recalib
     """Accuracy before and after, of evenly spaced networks of some groups.
 
     Args:
-        examined: every group's predictions.
+        examined: every group's scores.
         behaviour: answers with new statistics, where that was asked for.
 
     Returns:
         Group to its numbers; the interval is over test examples and networks, paired on both.
     """
-    if behaviour.recalibrated_labels is None:
+    if behaviour.recalibrated is None:
         return {}
     found = {}
     for stream, (name, group) in enumerate(examined.kept.items()):
         rows = torch.linspace(0, len(group.raw) - 1, min(len(group.raw), NUM_RECALIBRATED)).long()
-        truth = behaviour.test_truth
-        before = (examined.measured.scored[name].test_labels[rows] == truth).float()
-        after = (behaviour.recalibrated_labels(group.raw[rows]) == truth).float()
+        before = examined.measured.scored[name].answers.test[rows].float()
+        after = behaviour.recalibrated(group.raw[rows]).float()
         draws = examined.measured.bootstrap.means(after - before, stream)
         found[name] = Recalibration(
             n=len(rows),

@@ -1,6 +1,7 @@
 """``evaluation.json``: every number that the report shows; other programs may rely on the names.
 
-Accuracies and similarities are fractions. Beside it lies ``arrays.safetensors`` with what the
+What is called accuracy is the task's own score, which ``score`` names; where that is accuracy, it
+is a fraction, as similarities are. Beside it lies ``arrays.safetensors`` with what the
 figures draw (see ``ARRAYS`` below). The report is a pure function of the two.
 """
 
@@ -8,16 +9,17 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from paramdiff.evaluation.score import Score
 from paramdiff.settings import Settings
 
 EVALUATION_FILE = "evaluation.json"
 ARRAYS_FILE = "arrays.safetensors"
 
 ARRAYS = {
-    "truth": "[E] the test examples' true labels",
-    "labels/GROUP": "[M, E] predicted labels of every parameter set of a group",
-    "accuracy/GROUP": "[M] test accuracy of every parameter set",
-    "max_similarity/GROUP": "[M] highest IoU of wrong predictions to an original",
+    "truth": "[E] the test examples' true labels, in classification",
+    "labels/GROUP": "[M, E] predicted labels of a group's parameter sets, in classification",
+    "accuracy/GROUP": "[M] test score of every parameter set",
+    "max_similarity/GROUP": "[M] highest IoU of what is wrong to an original, where anything is",
     "similarity": "[R, R] IoU among the first originals, then the first generated",
     "similarity_num_original": "[1] how many rows of `similarity` are originals",
     "parameters/generated": "[4, 64] normalised values of four generated networks",
@@ -26,14 +28,18 @@ ARRAYS = {
     "losses/codec": "[steps] training loss",
     "losses/denoiser": "[steps] training loss",
     "trajectory/timestep": "[S] diffusion timesteps, from noise (first) to 0 (last)",
-    "trajectory/accuracy": "[seeds, S] test accuracy of the decoded states of the reverse process",
+    "trajectory/accuracy": "[seeds, S] test score of the decoded states of the reverse process",
 }
 
 Pair = tuple[float, float]
 
 
 class Accuracy(Settings):
-    """Accuracy over the parameter sets of a group; ``ci95`` covers examples and networks."""
+    """The score over the parameter sets of a group: accuracy, or what ``score`` names.
+
+    ``ci95`` covers test examples and networks, or networks alone where examples have no score of
+    their own.
+    """
 
     mean: float
     std: float
@@ -65,7 +71,9 @@ class DataCopying(Settings):
 
     n: int = Field(description="networks of the group")
     n_held_out: int
-    behaviour: float = Field(description="distance is 1 - IoU of wrong predictions")
+    behaviour: float | None = Field(
+        description="distance is 1 - IoU of wrong predictions; null where nothing is wrong"
+    )
     parameters: float | None = Field(
         description="L2 distance, of the group as it is or rescaled to dispersion 1, whichever is "
         "nearer to 0; null without spread"
@@ -119,7 +127,7 @@ class Group(Settings):
 
 
 class Comparison(Settings):
-    """Mean accuracy of ``group`` minus that of ``reference``, paired on the same example draws."""
+    """Mean score of ``group`` minus that of ``reference``, paired on the same example draws."""
 
     group: str
     reference: str
@@ -137,7 +145,7 @@ class FrontierPoint(Settings):
 
 
 class Frontier(Settings):
-    """The best accuracy that any free alternative reaches with at most a given similarity."""
+    """The best score that any free alternative reaches with at most a given similarity."""
 
     points: tuple[FrontierPoint, ...] = Field(description="from least to most similar")
     at: float | None = Field(description="the generated networks' similarity")
@@ -206,9 +214,11 @@ class Trajectory(Settings):
 class Reconstruction(Settings):
     """What the codec alone makes of the originals."""
 
-    similarity_with_source: float = Field(description="mean IoU with the original it came from")
+    similarity_with_source: float | None = Field(
+        description="mean IoU with the original it came from; null where nothing is wrong"
+    )
     dispersion: float | None
-    accuracy_difference: float = Field(description="mean accuracy minus the originals' mean")
+    accuracy_difference: float = Field(description="mean score minus the originals' mean")
 
 
 class Verdict(Settings):
@@ -218,7 +228,8 @@ class Verdict(Settings):
     reference: str | None = Field(
         None,
         description="the free alternative that decided: on one of the frontiers the best that is "
-        "as unlike the originals, or each other; null where there is none",
+        "as unlike the originals, or each other; where nothing is wrong the average of all "
+        "originals or a Gaussian of equal spread; null where there is none",
     )
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -239,6 +250,7 @@ class Evaluation(Settings):
     schema_version: Literal[1] = Field(1, alias="schema")
     title: str = Field(description="what was run, for the report's heading")
     facts: dict[str, str] = Field(description="what was run: label to value, in reading order")
+    score: Score = Field(Score(), description="what every field called accuracy holds")
     num_test: int
     num_validation: int
     hold_out: Literal["run", "tail", "none"] = Field(

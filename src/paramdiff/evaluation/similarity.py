@@ -1,4 +1,6 @@
-"""Similarity of networks: overlap (IoU) of the test examples that they get wrong (paper eq. 7).
+"""Similarity of networks: overlap (IoU) of what they get wrong in the test split (paper eq. 7).
+
+In classification that is examples; a task with its own score may count pixels or objects.
 
 All intersections come from one matrix product of the error indicators. Two networks without any
 error are wrong on the same (empty) set: their similarity is defined as 1; one without errors
@@ -9,24 +11,20 @@ import torch
 from torch import Tensor
 
 
-def wrong_predictions(labels: Tensor, truth: Tensor) -> Tensor:
-    """Predicted labels ``[M, E]`` and true labels ``[E]`` to errors ``[M, E]``, 0 or 1."""
-    return (labels != truth).float()
-
-
 def similarity_matrix(wrong: Tensor, others: Tensor) -> Tensor:
     """IoU of wrong predictions.
 
     Args:
-        wrong: error indicators ``[M, E]``.
-        others: error indicators ``[N, E]`` on the same examples.
+        wrong: error indicators ``[M, W]``, bool.
+        others: error indicators ``[N, W]`` of the same list.
 
     Returns:
         ``[M, N]`` in [0, 1].
     """
     assert wrong.shape[1] == others.shape[1], (wrong.shape, others.shape)
-    intersection = wrong @ others.T
-    union = wrong.sum(1)[:, None] + others.sum(1) - intersection
+    own, other = wrong.float(), others.float()
+    intersection = own @ other.T
+    union = own.sum(1)[:, None] + other.sum(1) - intersection
     return torch.where(union > 0, intersection / union.clamp(min=1), torch.ones_like(union))
 
 
@@ -34,8 +32,8 @@ def maximum_similarity(wrong: Tensor, originals: Tensor, source: Tensor | None =
     """For each network the highest similarity to an original.
 
     Args:
-        wrong: error indicators ``[M, E]``.
-        originals: error indicators ``[N, E]``.
+        wrong: error indicators ``[M, W]``.
+        originals: error indicators ``[N, W]``.
         source: ``[M]``, the index of the original that each network was made from, which is left
             out; for the originals themselves their own indices.
 
@@ -49,7 +47,7 @@ def maximum_similarity(wrong: Tensor, originals: Tensor, source: Tensor | None =
 
 
 def pairwise_similarity(wrong: Tensor) -> float | None:
-    """Mean similarity of different networks of a group ``[M, E]``; None for one network."""
+    """Mean similarity of different networks of a group ``[M, W]``; None for one network."""
     if len(wrong) < 2:
         return None
     matrix = similarity_matrix(wrong, wrong)

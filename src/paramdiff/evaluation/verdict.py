@@ -1,27 +1,35 @@
 """What follows from the numbers, in words; only paired differences decide."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from paramdiff.evaluation.frontier import AS_DISSIMILAR, Measure
+from paramdiff.evaluation.groups import matched_gaussian
 from paramdiff.evaluation.phrases import in_words, kind_in_words
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
+from paramdiff.evaluation.score import NEGLIGIBLE, Score
 
 LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
 """Outside of these the generated networks spread unlike the originals, and the report warns."""
-NEGLIGIBLE = 0.0005
-"""A difference of less than 0.05 points is none, however sure it is: pairing on thousands of test
-examples makes differences sure that nobody would choose by."""
 FEWEST_ERRORS = 50
 COPIERS = 0.5
 """The share of copies above which a generator is called a copier."""
 COPYING = -3.0
 """``Z_U`` below which generated networks are nearer to the originals than fresh ones are."""
+FOR_FREE = ": one network, made for free."
 
 
-def relation(comparison: Comparison) -> str:
-    """``better than`` or ``worse than`` where the interval excludes 0, else ``as good as``."""
+def relation(comparison: Comparison, negligible: float = NEGLIGIBLE) -> str:
+    """``better than`` or ``worse than`` where the interval excludes 0, else ``as good as``.
+
+    Args:
+        comparison: a paired difference.
+        negligible: smaller differences are none, see ``Score.negligible``.
+
+    Returns:
+        The words.
+    """
     low, high = comparison.ci95
-    if abs(comparison.difference) < NEGLIGIBLE:
+    if abs(comparison.difference) < negligible:
         return "as good as"
     return "better than" if low > 0 else "worse than" if high < 0 else "as good as"
 
@@ -31,6 +39,7 @@ def judge(
     comparisons: list[Comparison],
     frontiers: Mapping[Measure, Frontier],
     best_of_n: dict[str, BestOfN],
+    score: Score,
 ) -> Verdict:
     """Write the verdict.
 
@@ -39,111 +48,188 @@ def judge(
         comparisons: paired differences of ``generated`` to others.
         frontiers: the best free alternatives, by either similarity.
         best_of_n: what is best on validation data.
+        score: what the task scores.
 
     Returns:
         A headline and sentences; warnings are added by ``cautions``.
     """
-    by_reference = {comparison.reference: comparison for comparison in comparisons}
-    against = {
-        measure: by_reference[found.reference]
-        for measure, found in frontiers.items()
-        if found.reference is not None
-    }
-    # what decides is the frontier on which the generated networks do worst
-    decisive = min(against.values(), key=_order, default=None)
-    copies = _copies(groups["generated"])
-    is_copier = _is_copier(groups["generated"])
-    sentences = list(copies) if is_copier else []  # what decides comes first
-    sentences += [_of_frontier(measure, frontiers[measure], against) for measure in frontiers]
-    sentences.append(f"The generated networks are {_clause(by_reference['original'])}.")
-    average = by_reference.get("average@all")
-    if average is not None and average not in against.values():
-        sentences.append(
-            f"The generated networks are {_clause(average)}: one network, made for free."
+    return _Judge(groups, comparisons, frontiers, best_of_n, score).verdict()
+
+
+class _Judge:
+    """What the sentences of a verdict share; arguments as those of ``judge``."""
+
+    def __init__(
+        self,
+        groups: dict[str, Group],
+        comparisons: list[Comparison],
+        frontiers: Mapping[Measure, Frontier],
+        best_of_n: dict[str, BestOfN],
+        score: Score,
+    ) -> None:
+        self._groups, self._best_of_n, self._score = groups, best_of_n, score
+        self._generated = groups["generated"]
+        self._negligible = score.negligible(groups["original"].accuracy.mean)
+        self._to = {comparison.reference: comparison for comparison in comparisons}
+        self._frontiers = frontiers if score.has_errors else {}
+        self._against = {
+            measure: self._to[found.reference]
+            for measure, found in self._frontiers.items()
+            if found.reference is not None
+        }
+        # where nothing is wrong, no similarity tells which alternative is as dissimilar
+        self._opponents = [] if score.has_errors else self._equal_in_spread()
+        # what decides is where the generated networks do worst
+        decisive = min(self._deciders(), key=self._order, default=None)
+        self._decisive = decisive
+
+    def verdict(self) -> Verdict:
+        """Headline and sentences."""
+        copies, is_copier = _copies(self._generated), _is_copier(self._generated)
+        sentences = list(copies) if is_copier else []  # what decides comes first
+        sentences += [self._of_frontier(measure) for measure in self._frontiers]
+        sentences += [self._of_opponent(comparison) for comparison in self._opponents]
+        sentences.append(f"The generated networks are {self._clause(self._to['original'])}.")
+        average = self._to.get("average@all")
+        if average is not None and average not in self._deciders():
+            sentences.append(f"The generated networks are {self._clause(average)}{FOR_FREE}")
+        sentences += self._with_labels()
+        sentences += ([] if is_copier else copies) + self._novelty()
+        return Verdict(
+            headline=self._headline(),
+            reference=None if self._decisive is None else self._decisive.reference,
+            sentences=tuple(sentences),
+            warnings=(),
         )
-    sentences += _with_labels(groups, best_of_n)
-    sentences += ([] if is_copier else copies) + _novelty(groups)
-    return Verdict(
-        headline=_headline(groups["generated"], decisive, by_reference["original"], against),
-        reference=None if decisive is None else decisive.reference,
-        sentences=tuple(sentences),
-        warnings=(),
-    )
 
+    def _deciders(self) -> list[Comparison]:
+        return [*self._against.values(), *self._opponents]
 
-def _order(comparison: Comparison) -> tuple[int, float]:
-    rank = ("worse than", "as good as", "better than").index(relation(comparison))
-    return rank, comparison.difference
+    def _equal_in_spread(self) -> list[Comparison]:
+        """A Gaussian that spreads as widely, and the one network in the middle of all."""
+        spread = self._generated.dispersion
+        names = ([] if spread is None else [matched_gaussian(spread)]) + ["average@all"]
+        return [self._to[name] for name in names if name in self._to]
 
+    def _relation(self, comparison: Comparison) -> str:
+        return relation(comparison, self._negligible)
 
-def _headline(
-    generated: Group,
-    decisive: Comparison | None,
-    to_originals: Comparison,
-    against: Mapping[Measure, Comparison],
-) -> str:
-    if _is_copier(generated):
-        return "Copies of the originals: nothing new was made."
-    if decisive is None:
-        words = relation(to_originals).capitalize()
-        return f"{words} the originals; no free alternative is as dissimilar."
-    outcomes = {relation(comparison) for comparison in against.values()}
-    other = kind_in_words(decisive.reference)
-    if outcomes == {"better than"}:
-        headline = "Better than every free alternative that is as unlike the originals"
-    elif outcomes == {"worse than"}:
-        headline = f"Worse than {other}"
-    elif outcomes == {"as good as"}:
-        headline = f"As good as {other}, and no better"
-    else:  # above, at or below, depending on the similarity that one asks for
-        headline = f"No better than {other}"
-    if generated.dispersion is not None and generated.dispersion < LOWEST_DISPERSION:
-        headline += f", at {generated.dispersion:.2f} of the originals' spread"
-    return f"{headline}."
+    def _order(self, comparison: Comparison) -> tuple[int, float]:
+        rank = ("worse than", "as good as", "better than").index(self._relation(comparison))
+        return rank, comparison.difference
 
+    def _headline(self) -> str:
+        generated, decisive = self._generated, self._decisive
+        if _is_copier(generated):
+            return "Copies of the originals: nothing new was made."
+        if decisive is None:
+            words = self._relation(self._to["original"]).capitalize()
+            why = "is as dissimilar" if self._score.has_errors else "could be made"
+            return f"{words} the originals; no free alternative {why}."
+        outcomes = {self._relation(comparison) for comparison in self._deciders()}
+        other = kind_in_words(decisive.reference)
+        if outcomes == {"better than"}:
+            headline = "Better than every free alternative that is as unlike the originals"
+            if not self._score.has_errors:
+                headline = f"Better than {_all_of(self._opponents)}"
+        elif outcomes == {"worse than"}:
+            headline = f"Worse than {other}"
+        elif outcomes == {"as good as"}:
+            headline = f"As good as {other}, and no better"
+        else:  # above, at or below, depending on the similarity or the variety that one asks for
+            headline = f"No better than {other}"
+        if generated.dispersion is not None and generated.dispersion < LOWEST_DISPERSION:
+            headline += f", at {generated.dispersion:.2f} of the originals' spread"
+        return f"{headline}."
 
-def _of_frontier(
-    measure: Measure, frontier: Frontier, against: Mapping[Measure, Comparison]
-) -> str:
-    if measure in against:
+    def _of_frontier(self, measure: Measure) -> str:
+        if measure in self._against:
+            found = self._against[measure]
+            return (
+                f"Of the free alternatives that are {AS_DISSIMILAR[measure]}, the best is "
+                f"{in_words(found.reference)}: the generated networks are "
+                f"{self._relation(found)} that ({self._points(found)})."
+            )
+        if self._frontiers[measure].at is None:
+            return f"Whether a free alternative is {AS_DISSIMILAR[measure]} cannot be said here."
         return (
-            f"Of the free alternatives that are {AS_DISSIMILAR[measure]}, the best is "
-            f"{in_words(against[measure].reference)}: the generated networks are "
-            f"{relation(against[measure])} that ({points(against[measure])})."
+            f"No free alternative is {AS_DISSIMILAR[measure]} as the generated networks, so there "
+            "is none to compare them with on that scale."
         )
-    if frontier.at is None:
-        return f"Whether a free alternative is {AS_DISSIMILAR[measure]} cannot be said here."
-    return (
-        f"No free alternative is {AS_DISSIMILAR[measure]} as the generated networks, so there is "
-        "none to compare them with on that scale."
-    )
+
+    def _of_opponent(self, comparison: Comparison) -> str:
+        is_average = comparison.reference == "average@all"
+        what = FOR_FREE if is_average else ", which spreads as widely and is free."
+        return f"The generated networks are {self._clause(comparison)}{what}"
+
+    def _with_labels(self) -> list[str]:
+        """What validation data adds: the answer for who wants one good network."""
+        soup, best = self._groups.get("greedy_soup"), self._best_of_n
+        if soup is None or "generated" not in best or "original" not in best:
+            return []
+        own, original = best["generated"], best["original"]
+        by = "labels" if self._score.is_accuracy else "validation data"
+        return [
+            f"With {by} to choose by, the best of {own.n} generated networks reaches "
+            f"{self._score.text(own.test_accuracy, 1)} on test data, the best of {original.n} "
+            f"originals {self._score.text(original.test_accuracy, 1)}, a greedy soup of the "
+            f"originals {self._score.text(soup.accuracy.mean, 1)}."
+        ]
+
+    def _points(self, comparison: Comparison) -> str:
+        """A difference with its interval."""
+        score = self._score
+        low, high = (score.difference(bound) for bound in comparison.ci95)
+        return (
+            f"{score.difference(comparison.difference)} {score.of_difference}, "
+            f"95% interval {low} to {high}"
+        )
+
+    def _clause(self, comparison: Comparison) -> str:
+        return (
+            f"{self._relation(comparison)} {in_words(comparison.reference)} "
+            f"({self._points(comparison)})"
+        )
+
+    def _novelty(self) -> list[str]:
+        generated = self._generated
+        sentences = [*_overlap(self._groups)]
+        if not self._score.has_errors:
+            sentences.append(
+                "Novelty in behaviour is not measured: this task calls nothing right or wrong, so "
+                "no two networks can be wrong alike. Distances and spread of the parameters are."
+            )
+        if generated.z_u is not None:
+            smallest = min(
+                z for z in (generated.z_u.behaviour, generated.z_u.parameters) if z is not None
+            )
+            outcome = (
+                "nearer to the originals than networks of a held-out training run do, as copies "
+                "and averages would"
+                if smallest < COPYING
+                else "no nearer to the originals than networks of a held-out training run do"
+            )
+            sentences.append(
+                f"Generated networks lie {outcome} (data-copying test, Z = {smallest:.1f})."
+            )
+        return sentences
 
 
-def _with_labels(groups: dict[str, Group], best_of_n: dict[str, BestOfN]) -> list[str]:
-    """What labelled validation data adds: the answer for who wants one good network."""
-    soup = groups.get("greedy_soup")
-    if soup is None or "generated" not in best_of_n or "original" not in best_of_n:
+def _overlap(groups: dict[str, Group]) -> list[str]:
+    original, generated = (groups[name].max_similarity for name in ("original", "generated"))
+    if generated is None or original is None:
         return []
-    own, original = best_of_n["generated"], best_of_n["original"]
+    held_out = groups["held_out"].max_similarity if "held_out" in groups else None
+    fresh = "" if held_out is None else f", a held-out network's by {held_out.mean:.2f}"
     return [
-        f"With labels to choose by, the best of {own.n} generated networks reaches "
-        f"{100 * own.test_accuracy:.1f}% on test data, the best of {original.n} originals "
-        f"{100 * original.test_accuracy:.1f}%, a greedy soup of the originals "
-        f"{100 * soup.accuracy.mean:.1f}%."
+        f"The errors of a generated network overlap by {generated.mean:.2f} with those of its "
+        f"nearest original; an original's by {original.mean:.2f} with its nearest other original"
+        f"{fresh} (1 is identical)."
     ]
 
 
-def points(comparison: Comparison) -> str:
-    """A difference with its interval, in points of accuracy."""
-    low, high = (100 * bound for bound in comparison.ci95)
-    return (
-        f"{100 * comparison.difference:+.2f} points of accuracy, "
-        f"95% interval {low:+.2f} to {high:+.2f}"
-    )
-
-
-def _clause(comparison: Comparison) -> str:
-    return f"{relation(comparison)} {in_words(comparison.reference)} ({points(comparison)})"
+def _all_of(comparisons: Iterable[Comparison]) -> str:
+    return " and ".join(kind_in_words(comparison.reference) for comparison in comparisons)
 
 
 def _is_copier(generated: Group) -> bool:
@@ -158,38 +244,3 @@ def _copies(generated: Group) -> list[str]:
         f"{count} of {generated.n} generated networks lie so near to an original that they are "
         "copies of it."
     ]
-
-
-def _novelty(groups: dict[str, Group]) -> list[str]:
-    generated, original, held_out = (
-        groups["generated"],
-        groups["original"],
-        groups.get("held_out"),
-    )
-    sentences = []
-    if generated.max_similarity is not None and original.max_similarity is not None:
-        fresh = (
-            f", a held-out network's by {held_out.max_similarity.mean:.2f}"
-            if held_out is not None and held_out.max_similarity is not None
-            else ""
-        )
-        sentences.append(
-            f"The errors of a generated network overlap by {generated.max_similarity.mean:.2f} "
-            "with those of its nearest original; an original's by "
-            f"{original.max_similarity.mean:.2f} with its nearest other original{fresh} (1 is "
-            "identical)."
-        )
-    if generated.z_u is not None:
-        smallest = min(
-            z for z in (generated.z_u.behaviour, generated.z_u.parameters) if z is not None
-        )
-        outcome = (
-            "nearer to the originals than networks of a held-out training run do, as copies and "
-            "averages would"
-            if smallest < COPYING
-            else "no nearer to the originals than networks of a held-out training run do"
-        )
-        sentences.append(
-            f"Generated networks lie {outcome} (data-copying test, Z = {smallest:.1f})."
-        )
-    return sentences

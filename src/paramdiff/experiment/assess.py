@@ -9,7 +9,8 @@ from torch import Tensor
 from paramdiff.artefacts import write_json, write_tensors
 from paramdiff.codec.training import decode_all, encode_all
 from paramdiff.engine import seeded_generator
-from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.errors import NotFiniteError
+from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
 from paramdiff.evaluation.schema import (
     ARRAYS_FILE,
     EVALUATION_FILE,
@@ -17,12 +18,14 @@ from paramdiff.evaluation.schema import (
     OutOfDistribution,
 )
 from paramdiff.evaluation.subject import LatentSpace
+from paramdiff.experiment.parts import check_recalibration
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.scoring.inputs import join
 from paramdiff.scoring.recalibrate import Recalibrator
 from paramdiff.scoring.score import Scorer
-from paramdiff.tasks.task import Task, untrained_network
+from paramdiff.tasks.one_by_one import OneByOne
+from paramdiff.tasks.task import AnyTask, ScoredTask, Scores, Task, untrained_network
 from paramdiff.zoo.zoo import Zoo
 
 NUM_RECALIBRATION_INPUTS = 2000
@@ -30,7 +33,7 @@ TRAJECTORY_STATES = 50
 
 
 def build_behaviour(
-    task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
+    task: AnyTask, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
 ) -> Behaviour:
     """How raw vectors ``[M, P]`` behave on the task's examples.
 
@@ -41,11 +44,48 @@ def build_behaviour(
         recalibrate: whether to answer with BatchNorm statistics estimated anew, too.
 
     Returns:
-        Functions for labels, probabilities and recalibrated labels.
+        Functions for scores, and in classification for probabilities and recalibrated scores.
 
     Raises:
-        UserError: the base checkpoint is not the network's, or has no BatchNorm to recalibrate.
+        UserError: the base checkpoint is not the network's, or there is no BatchNorm to
+            recalibrate, or a task with its own score would have to.
     """
+    if isinstance(task, Task):
+        return _of_classifiers(task, zoo, device, recalibrate=recalibrate)
+    check_recalibration(recalibrate, None)
+    return _of_scored(task, zoo, device)
+
+
+def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
+    """One network at a time, by the task's own score."""
+    networks = OneByOne(task, zoo.base, device=device)
+
+    def answers(vectors: Tensor) -> Answers:
+        sets = [zoo.layout.unflatten(vector) for vector in vectors]
+        validation, test = networks.scores(sets, "validation"), networks.scores(sets, "test")
+        return Answers(_values(validation), _values(test), _wrong(test))
+
+    return Behaviour(
+        num_validation=task.num_validation,
+        num_test=task.num_test,
+        answers=answers,
+        score_name=task.score_name,
+        is_fraction=task.is_fraction,
+        is_deterministic=networks.is_deterministic,
+    )
+
+
+def _values(scores: list[Scores]) -> Tensor:
+    return torch.stack([one.values for one in scores])
+
+
+def _wrong(scores: list[Scores]) -> Tensor | None:
+    found = [one.wrong for one in scores if one.wrong is not None]
+    return torch.stack(found) if found else None  # all or none: they have one form
+
+
+def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool) -> Behaviour:
+    """All networks together, by fast scoring."""
     network, names, test = task.build_network(), zoo.layout.names, task.test.inputs
 
     def sets(vectors: Tensor) -> list[dict[str, Tensor]]:
@@ -67,10 +107,10 @@ def build_behaviour(
         order = torch.randperm(len(task.train), generator=seeded_generator("recalibration"))
         training = task.train.inputs[order[:NUM_RECALIBRATION_INPUTS]]
         recalibrator = Recalibrator(network, zoo.base, training, test, device=device)
-    return Behaviour(
-        validation_truth=task.validation.labels,
-        test_truth=task.test.labels,
-        labels=lambda vectors: scorer.predict(sets(vectors)),
+    return classification(
+        lambda vectors: scorer.predict(sets(vectors)),
+        task.validation.labels,
+        task.test.labels,
         probabilities=lambda vectors: unsure.probabilities(sets(vectors)),
         out_of_distribution=None
         if foreign is None
@@ -82,7 +122,7 @@ def build_behaviour(
     )
 
 
-def untrained_vectors(task: Task, layout: ParameterLayout) -> Callable[[int], Tensor]:
+def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor]:
     """A function from a seed to the raw vector ``[P]`` of a freshly initialised network."""
     return lambda seed: layout.flatten(untrained_network(task, seed).state_dict(), "initial")
 
@@ -104,23 +144,26 @@ def score_trajectory(
     seeds: list[int],
     num_steps: int,
 ) -> dict[str, Tensor]:
-    """The accuracy of the decoded states of the reverse process (paper Figure 5b).
+    """The score of the decoded states of the reverse process (paper Figure 5b).
 
     Args:
         pipeline: what generates.
-        behaviour: predicts labels.
+        behaviour: scores networks.
         seeds: whose reverse process is followed.
         num_steps: of the reverse process.
 
     Returns:
-        The arrays ``trajectory/timestep`` and ``trajectory/accuracy``.
+        The arrays ``trajectory/timestep`` and ``trajectory/accuracy``; none where a network on the
+        way computes NaN or infinite values.
     """
     every = max(1, num_steps // TRAJECTORY_STATES)
     trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every)
     states = trajectory.states.nan_to_num(0.0)
-    truth = behaviour.test_truth
-    labels = behaviour.labels(states.flatten(0, 1))[:, -len(truth) :]
-    accuracy = (labels == truth).float().mean(1).view(states.shape[:2])
+    try:
+        scores = behaviour.answers(states.flatten(0, 1)).test
+    except NotFiniteError:
+        return {}
+    accuracy = scores.float().mean(1).view(states.shape[:2])
     return {"trajectory/timestep": trajectory.timesteps, "trajectory/accuracy": accuracy.T}
 
 
@@ -130,7 +173,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, arrays: dict[str, Ten
     write_json(folder / EVALUATION_FILE, evaluation.model_dump(mode="json", by_alias=True))
 
 
-def network_facts(task: Task, layout: ParameterLayout, zoo: Zoo) -> dict[str, str]:
+def network_facts(task: AnyTask, layout: ParameterLayout, zoo: Zoo) -> dict[str, str]:
     """What was run, as far as the task and the zoo tell."""
     total = sum(tensor.numel() for tensor in zoo.base.values() if tensor.is_floating_point())
     shown = ", ".join(layout.names[:6]) + (", ..." if len(layout.names) > 6 else "")
@@ -139,18 +182,20 @@ def network_facts(task: Task, layout: ParameterLayout, zoo: Zoo) -> dict[str, st
         "tail": "the tail of the trajectory",
         "none": "none",
     }[zoo.index.hold_out]
-    selecting = f"{len(task.validation)} validation"
+    selecting = f"{task.num_validation} validation"
     if task.selects_on_test:
         selecting = "no validation (the test examples select, as published: best values flatter)"
+    score = {} if isinstance(task, Task) else {"Score": f"{task.score_name}, higher is better"}
     return {
-        "Task": f"{task.name}: {len(task.train)} training, {selecting}, {len(task.test)} test "
+        "Task": f"{task.name}: {task.num_train} training, {selecting}, {task.num_test} test "
         "examples",
+        **score,
         "Network": _network_of(task),
         "Generated parameters": f"{layout.num_parameters:,} of {total:,} ({shown})",
         "Checkpoints": f"{len(zoo.originals)}, and {len(zoo.held_out)} held out ({held_out})",
     }
 
 
-def _network_of(task: Task) -> str:
+def _network_of(task: AnyTask) -> str:
     name = task.network_name or type(task.build_network()).__name__
     return f"{name}, from published weights" if task.build_pretrained else name

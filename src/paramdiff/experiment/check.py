@@ -43,6 +43,8 @@ def check_recipe(recipe: Recipe, description: TaskDescription) -> dict[str, str]
 
 
 def _cost_in_words(recipe: Recipe, description: TaskDescription, parts: Parts) -> str:
+    if description.input_shape is None:
+        return "unknown; the task has its own loss and score"
     try:
         operations = estimate_cost(recipe, description, parts)
     except Exception as error:  # counting runs the network's own code, which may raise anything

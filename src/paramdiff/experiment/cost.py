@@ -33,13 +33,14 @@ def estimate_cost(recipe: Recipe, description: TaskDescription, parts: Parts) ->
 
     Args:
         recipe: what would be run; its checkpoints are collected by training.
-        description: sizes of the task's data.
+        description: sizes of the task's data, which is a classification task.
         parts: the recipe's, the network among them.
 
     Returns:
         Stage to floating-point operations.
     """
     assert isinstance(recipe.collection, CollectionSettings) and parts.network is not None
+    assert description.input_shape is not None
     example = torch.empty(2, *description.input_shape, device="meta")
     whole = _operations(parts.network, example)
     halves = cut(parts.network, parts.layout.names, example)

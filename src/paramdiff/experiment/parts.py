@@ -57,11 +57,12 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
 
     Raises:
         UserError: the network does not suit the task, a pattern matches nothing, no checkpoint
-            would be kept, the latent is too large, or more checkpoints are learned from than there
-            are.
+            would be kept, the latent is too large, more checkpoints are learned from than there
+            are, or a task with its own score is to be recalibrated.
     """
     if recipe.parameters.num_checkpoints is not None:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
+    check_recalibration(recipe.evaluation.recalibrate_batchnorm, description.num_classes)
     network = None
     if isinstance(recipe.collection, FolderSettings):
         state_dict, _ = find_runs([str(recipe.collection.path)])[0][0].read()
@@ -74,6 +75,23 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
         plan_of(recipe.collection, description.num_train)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
     return Parts(network, state_dict, layout, codec, denoiser)
+
+
+def check_recalibration(is_wanted: bool, num_classes: int | None) -> None:
+    """Refuse new BatchNorm statistics where no classification task says how to ask a network.
+
+    Args:
+        is_wanted: whether to score with statistics estimated anew, too.
+        num_classes: ``K``; None for a task with its own score.
+
+    Raises:
+        UserError: they are wanted there.
+    """
+    if is_wanted and num_classes is None:
+        raise UserError(
+            "evaluation.recalibrate_batchnorm: expected a classification task, found one with its "
+            "own score"
+        )
 
 
 def num_values(tensors: Iterable[Tensor]) -> int:

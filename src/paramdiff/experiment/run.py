@@ -39,7 +39,7 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import build_task, describe_task
-from paramdiff.tasks.task import Task
+from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
 
@@ -130,7 +130,7 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[_G
     return generators
 
 
-def _evaluate(context: Context, task: Task, zoo: Zoo, generators: list[_Generator]) -> None:
+def _evaluate(context: Context, task: AnyTask, zoo: Zoo, generators: list[_Generator]) -> None:
     started = time.monotonic()
     recipe, pipeline = context.recipe, generators[0].pipeline
     seeds = [torch.full((len(one.generated),), one.seed) for one in generators]

@@ -25,7 +25,7 @@ from paramdiff.experiment.generated import read_generated, write_generated
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import INDEX_FILE, ParameterDiffusionPipeline
 from paramdiff.recipe import FolderSettings, Recipe
-from paramdiff.tasks.task import Task
+from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.folder import import_checkpoints
@@ -61,7 +61,7 @@ class Context:
         self.folder.record(stage, time.monotonic() - started)
 
 
-def make_zoo(context: Context, task: Task) -> Zoo:
+def make_zoo(context: Context, task: AnyTask) -> Zoo:
     """Collect the checkpoints, or import a folder of them, and score them on validation data."""
     folder = context.folder.artefact("zoo")
     if (folder / ACCURACIES_FILE).is_file():
@@ -74,7 +74,7 @@ def make_zoo(context: Context, task: Task) -> Zoo:
     return zoo
 
 
-def _collect_or_import(context: Context, task: Task, folder: Path) -> None:
+def _collect_or_import(context: Context, task: AnyTask, folder: Path) -> None:
     recipe = context.recipe
     patterns, source = recipe.parameters.select, recipe.collection
     if isinstance(source, FolderSettings):

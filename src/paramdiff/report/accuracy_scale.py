@@ -1,17 +1,62 @@
-"""A scale for accuracies near 1: the error rate on a logarithmic scale, labelled as accuracy."""
+"""Scales for scores: fractions near 1 by the logarithm of what is missing, others as they are."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
+
+from paramdiff.report.shown_score import ShownScore
 
 GRIDS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 FEWEST_TICKS = 5
 
 
+class Height(Protocol):
+    """A score as a height in a figure."""
+
+    def __call__(self, accuracy: float | np.ndarray) -> np.ndarray:
+        """Map scores to heights."""
+
+    def label(self, axes: Axes) -> None:
+        """Write scores on the vertical axis, whose limits are final."""
+
+
+def height_of(score: ShownScore, num_test: int) -> Height:
+    """The scale on which groups can be told apart.
+
+    Args:
+        score: of the task.
+        num_test: test examples.
+
+    Returns:
+        The scale.
+    """
+    return LogHeight(0.5 / max(num_test, 1)) if score.score.is_fraction else LinearHeight(score)
+
+
 @dataclass(frozen=True)
-class Height:
-    """Accuracy as a height in a figure: the negative logarithm of the error rate.
+class LinearHeight:
+    """The score itself; for those that are no fractions.
+
+    Args:
+        score: writes the axis.
+    """
+
+    score: ShownScore
+
+    def __call__(self, accuracy: float | np.ndarray) -> np.ndarray:
+        """Map scores to themselves."""
+        return np.asarray(accuracy, dtype=float)
+
+    def label(self, axes: Axes) -> None:
+        """Write scores on the vertical axis."""
+        self.score.label_axis(axes, "y")
+
+
+@dataclass(frozen=True)
+class LogHeight:
+    """A fraction as a height: the negative logarithm of the error rate, labelled as accuracy.
 
     Args:
         least_error: the error rate that stands for none at all.

@@ -13,10 +13,10 @@ from paramdiff.report.drawing import (
     Illustration,
     finite,
     illustrate,
-    percent_axis,
     quiet_grid,
 )
 from paramdiff.report.families import GREY, family_of
+from paramdiff.report.shown_score import ShownScore
 
 NUM_POINTS = 240
 ORIGINAL, GENERATED = family_of("original").colour, family_of("generated").colour
@@ -66,10 +66,10 @@ def _loss(arrays: Arrays, name: str, part: str) -> Illustration | None:
 
 
 def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw how accurate the decoded states of the reverse process are.
+    """Draw how good the decoded states of the reverse process are.
 
     Args:
-        evaluation: the originals' accuracy is drawn for reference.
+        evaluation: the originals' score is drawn for reference.
         arrays: ``trajectory/timestep`` ``[S]`` and ``trajectory/accuracy`` ``[seeds, S]``.
 
     Returns:
@@ -83,14 +83,15 @@ def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         return None
     if not np.isfinite(accuracies).all():
         return None
+    score = ShownScore.of(evaluation)
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         axes.plot(timesteps, accuracies.T, color=GENERATED, linewidth=1.2, alpha=0.65)
         axes.invert_xaxis()
-        percent_axis(axes, "y")
+        score.label_axis(axes, "y")
         axes.set_xlabel("diffusion timestep (noise on the left, 0 is the generated network)")
-        axes.set_ylabel("test accuracy")
+        axes.set_ylabel(f"test {score.name}")
         quiet_grid(axes)
         original = evaluation.groups.get("original")
         if original is not None:
@@ -98,9 +99,9 @@ def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
 
     return illustrate(
         draw,
-        f"Accuracy along the reverse process, one line for each of {len(accuracies)} seeds.",
-        "Accuracy of the networks decoded on the way from noise to a generated network, one line "
-        "a seed.",
+        f"{score.title} along the reverse process, one line for each of {len(accuracies)} seeds.",
+        f"{score.title} of the networks decoded on the way from noise to a generated network, one "
+        "line a seed.",
     )
 
 

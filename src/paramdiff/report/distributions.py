@@ -1,19 +1,19 @@
-"""Accuracy histograms: originals, generated, and a Gaussian fit that spreads as widely."""
+"""Histograms of scores: originals, generated, and a Gaussian fit that spreads as widely."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report import words
-from paramdiff.report.drawing import HALF, Arrays, Illustration, finite, illustrate, percent_axis
+from paramdiff.report.drawing import HALF, Arrays, Illustration, finite, illustrate
 from paramdiff.report.families import family_of, label_of
+from paramdiff.report.shown_score import ShownScore
 from paramdiff.report.spread import nearest_gaussian
 
 NUM_BINS = 28
 
 
 def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw the accuracies of single networks; None without those of the generated.
+    """Draw the scores of single networks; None without those of the generated.
 
     Args:
         evaluation: says which Gaussian fit is nearest in dispersion.
@@ -34,9 +34,10 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
     everything = np.concatenate(list(samples.values()))
     # A few networks at chance must not press all others into one bin.
     low, high = float(np.percentile(everything, 1)), float(everything.max())
-    step = 1 / max(evaluation.num_test, 1)  # bins of whole test examples have no empty teeth
-    width = step * max(1, round((high - low) / NUM_BINS / step))
+    width = _bin_width(everything, high - low, evaluation.num_test)
     edges = low - width / 2 + width * np.arange(int((high - low) / width) + 2)
+
+    score = ShownScore.of(evaluation)
 
     def draw(figure: Figure) -> None:
         all_axes = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
@@ -47,17 +48,28 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
                 np.clip(values, edges[0], None), edges, weights=share, color=colour, alpha=0.75
             )
             axes.axvline(float(values.mean()), color=colour, linewidth=1.4)
-            title = f"{label_of(name)}, mean {words.percent(float(values.mean()))}"
+            title = f"{label_of(name)}, mean {score.text(float(values.mean()))}"
             axes.set_title(title, color=colour, fontsize=8.5, loc="left", pad=3)
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
-        percent_axis(all_axes[-1], "x")
-        all_axes[-1].set_xlabel("test accuracy")
+        score.label_axis(all_axes[-1], "x")
+        all_axes[-1].set_xlabel(f"test {score.name}")
 
     return illustrate(
         draw,
-        "Histograms of test accuracy of " + ", ".join(label_of(name) for name in samples) + ".",
+        f"Histograms of test {score.name} of "
+        + ", ".join(label_of(name) for name in samples)
+        + ".",
         "Bars count single networks and the line is their mean; a generated group that is higher "
         "but narrower than the originals has moved towards their average.",
         (HALF[0], 3.7),
     )
+
+
+def _bin_width(values: np.ndarray, span: float, num_test: int) -> float:
+    """Where scores are counts of examples, bins of whole examples have no empty teeth."""
+    counts = values * num_test
+    if np.allclose(counts, counts.round(), rtol=0, atol=0.01):
+        step = 1 / max(num_test, 1)
+        return step * max(1, round(span / NUM_BINS / step))
+    return span / NUM_BINS or 1.0

@@ -1,4 +1,4 @@
-"""The two main figures: accuracy against similarity, to the nearest original and within the group.
+"""The two main figures: scores against similarity, to the nearest original and within the group.
 
 What needs the originals alone is free, and the best that is free at every similarity draws a step
 line, the frontier. Generated networks earn their cost where they lie above it in both figures.
@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from paramdiff.evaluation.frontier import AS_DISSIMILAR, Measure, similarity_of
 from paramdiff.evaluation.schema import Evaluation, Frontier
 from paramdiff.report import words
+from paramdiff.report.accuracy_scale import height_of
 from paramdiff.report.drawing import Arrays, Illustration, Size, embed
 from paramdiff.report.families import ANCHORS, in_reading_order, label_of
 from paramdiff.report.intervals import lowest_shown
 from paramdiff.report.plane import Plane, Spot
+from paramdiff.report.shown_score import ShownScore
 
 BESIDE: Size = (5.5, 5.1)
 NARROW: Size = (3.9, 4.3)
@@ -51,7 +53,7 @@ WITHIN = View(
 
 
 def frontier_to_originals(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw accuracy against similarity to the nearest original.
+    """Draw the score against similarity to the nearest original.
 
     Args:
         evaluation: the numbers.
@@ -65,7 +67,7 @@ def frontier_to_originals(evaluation: Evaluation, arrays: Arrays) -> Illustratio
 
 
 def frontier_within(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw accuracy against the mean similarity of a group's networks to each other.
+    """Draw the score against the mean similarity of a group's networks to each other.
 
     Args:
         evaluation: the numbers.
@@ -81,14 +83,15 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
     spots = _spots(evaluation, view.measure)
     if "generated" not in spots or view.measure not in evaluation.frontier:
         return None
-    found = evaluation.frontier[view.measure]
+    found, score = evaluation.frontier[view.measure], ShownScore.of(evaluation)
     plane = Plane(
         spots=tuple(spots.values()),
         steps=tuple((point.similarity, point.accuracy) for point in found.points),
         reference=found.reference,
         axis=view.axis,
         lowest=lowest_shown(evaluation),
-        least_error=0.5 / max(evaluation.num_test, 1),
+        height=height_of(score, evaluation.num_test),
+        score_name=score.name,
         accuracies=tuple(
             group.accuracy.mean for name, group in evaluation.groups.items() if name not in ANCHORS
         ),
@@ -101,10 +104,12 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
         source=embed(lambda figure: plane.draw(figure, with_details=True), BESIDE),
         narrow=embed(lambda figure: plane.draw(figure, with_details=False), NARROW),
         width=round(BESIDE[0] * 96),
-        alt=f"Accuracy against {view.alike}. {in_words(generated)}. "
-        + _told("Frontier of the free alternatives, from the least similar", _points(found)),
-        caption=f"Accuracy against {view.alike}. {_finding(found, spots, view)}"
-        + _told(" Outside the view", outside),
+        alt=f"{score.title} against {view.alike}. {in_words(generated, score)}. "
+        + _told(
+            "Frontier of the free alternatives, from the least similar", _points(found), score
+        ),
+        caption=f"{score.title} against {view.alike}. {_finding(found, spots, view, score)}"
+        + _told(" Outside the view", outside, score),
     )
 
 
@@ -124,10 +129,10 @@ def _points(found: Frontier) -> list[Spot]:
     return [Spot(point.group, point.similarity, point.accuracy) for point in found.points]
 
 
-def _finding(found: Frontier, spots: dict[str, Spot], view: View) -> str:
+def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownScore) -> str:
     """What the figure shows about the generated networks."""
     own = spots["generated"]
-    place = f"{words.percent(own.accuracy)} at {words.number(own.similarity)}"
+    place = f"{score.text(own.accuracy)} at {words.number(own.similarity)}"
     if found.reference is None or found.reference not in spots:
         return (
             f"No free alternative is {view.unlike} as the generated networks ({place}), so none "
@@ -136,17 +141,18 @@ def _finding(found: Frontier, spots: dict[str, Spot], view: View) -> str:
     best = spots[found.reference]
     return (
         f"Of the free alternatives that are {view.unlike}, the best is {label_of(best.name)} "
-        f"(ringed): {words.percent(best.accuracy)} at {words.number(best.similarity)}, the "
+        f"(ringed): {score.text(best.accuracy)} at {words.number(best.similarity)}, the "
         f"generated networks {place}."
     )
 
 
-def in_words(spot: Spot) -> str:
+def in_words(spot: Spot, score: ShownScore) -> str:
     """A group and where it lies."""
-    accuracy = words.percent(spot.accuracy, 1)
-    return f"{label_of(spot.name)}: {accuracy} at {words.number(spot.similarity)}"
+    return (
+        f"{label_of(spot.name)}: {score.text(spot.accuracy, 1)} at {words.number(spot.similarity)}"
+    )
 
 
-def _told(introduction: str, spots: Iterable[Spot]) -> str:
-    listed = "; ".join(in_words(spot) for spot in spots)
+def _told(introduction: str, spots: Iterable[Spot], score: ShownScore) -> str:
+    listed = "; ".join(in_words(spot, score) for spot in spots)
     return f"{introduction}: {listed}." if listed else ""

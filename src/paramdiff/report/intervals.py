@@ -1,4 +1,4 @@
-"""Where each group's accuracy and interval lie on one scale: the small plots in the table."""
+"""Where each group's score and interval lie on one scale: the small plots in the table."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,10 +19,12 @@ class Mark:
 
 
 def lowest_shown(evaluation: Evaluation) -> float:
-    """The lowest accuracy worth a place: a network at chance would squeeze all others together.
+    """The lowest score worth a place: a network at chance would squeeze all others together.
 
     The generated networks are always on the scale, however bad they are.
     """
+    if not evaluation.score.is_fraction:
+        return _lowest_of_any(evaluation.groups)
     groups = evaluation.groups
     errors = []
     if "original" in groups:
@@ -31,6 +33,17 @@ def lowest_shown(evaluation: Evaluation) -> float:
     if "generated" in groups:
         errors.append(1.1 * (1 - groups["generated"].accuracy.ci95[0]))
     return 1 - min(max(errors, default=1.0), 1.0)
+
+
+def _lowest_of_any(groups: Mapping[str, Group]) -> float:
+    """Where no score is perfect: some way below the worst of originals and generated networks.
+
+    The way is ``ERRORS_SHOWN`` times from there to the best of all groups.
+    """
+    best = max((group.accuracy.mean for group in groups.values()), default=0.0)
+    subjects = [groups[name].accuracy for name in ("original", "generated") if name in groups]
+    worst = min((min(one.min, one.ci95[0]) for one in subjects), default=best)
+    return worst - ERRORS_SHOWN * (best - worst)
 
 
 def marks(evaluation: Evaluation) -> dict[str, Mark | None]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report import words
 from paramdiff.report.families import label_of
+from paramdiff.report.shown_score import ShownScore
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class KeyNumber:
 
 
 def key_numbers(evaluation: Evaluation) -> list[KeyNumber]:
-    """Accuracy, advantage over what is free, similarity and spread of the generated networks."""
+    """Score, advantage over what is free, similarity and spread of the generated networks."""
     cards = [_accuracy(evaluation), _advantage(evaluation), _similarity(evaluation)]
     return [card for card in [*cards, _dispersion(evaluation)] if card is not None]
 
@@ -36,17 +37,19 @@ def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
     generated = evaluation.groups.get("generated")
     if generated is None:
         return None
-    against = [f"95% interval {words.interval(generated.accuracy.ci95, 1)}"]
+    score = ShownScore.of(evaluation)
+    against = [f"95% interval {score.interval(generated.accuracy.ci95, 1)}"]
     for name, who in (("original", "originals"), ("held_out", "held-out checkpoints")):
         if name in evaluation.groups:
             mean = evaluation.groups[name].accuracy.mean
-            against.append(f"{who} {words.percent(mean)}")
+            against.append(f"{who} {score.text(mean)}")
+    drawn = "test examples and networks" if score.score.is_per_example else "networks alone"
     return KeyNumber(
-        "Accuracy of the generated networks",
-        f"{100 * generated.accuracy.mean:.2f}",
-        "%",
+        f"{score.title} of the generated networks",
+        score.number(generated.accuracy.mean),
+        score.unit,
         tuple(against),
-        "Interval: bootstrap over test examples and networks.",
+        f"Interval: bootstrap over {drawn}.",
     )
 
 
@@ -61,24 +64,33 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
     comparison = by_reference.get(reference or "original")
     if comparison is None:
         return None
-    group = evaluation.groups.get(comparison.reference)
-    accuracy = f", {words.percent(group.accuracy.mean)}" if group else ""
+    score, group = ShownScore.of(evaluation), evaluation.groups.get(comparison.reference)
+    accuracy = f", {score.text(group.accuracy.mean)}" if group else ""
+    rival = "the best free alternative that is as dissimilar"
+    if not score.score.has_errors:
+        rival = "the free alternative that decides"
     return KeyNumber(
-        "Generated minus the best free alternative that is as dissimilar"
-        if reference
-        else "Generated minus originals",
-        words.points(comparison.difference),
-        "points",
+        f"Generated minus {rival if reference else 'originals'}",
+        score.difference(comparison.difference),
+        score.points,
         (
-            f"95% interval {words.points_interval(comparison.ci95)}",
+            f"95% interval {score.difference_interval(comparison.ci95)}",
             f"the alternative: {label_of(comparison.reference)}{accuracy}"
             if reference
             else f"originals{accuracy}",
         ),
-        "Percentage points of accuracy, paired on the same test examples."
+        _basis(score)
         if reference
-        else "No free alternative is as dissimilar, so none can be compared.",
+        else "No free alternative is as dissimilar, so none can be compared."
+        if score.score.has_errors
+        else "No free alternative could be made, so none can be compared.",
     )
+
+
+def _basis(score: ShownScore) -> str:
+    counted = "Percentage points of" if score.score.is_fraction else "Difference in"
+    paired = ", paired on the same test examples" if score.score.is_per_example else ""
+    return f"{counted} {score.name}{paired}."
 
 
 def _similarity(evaluation: Evaluation) -> KeyNumber | None:

@@ -23,6 +23,7 @@ from paramdiff.report.figures import draw_figures
 from paramdiff.report.intervals import differences, marks
 from paramdiff.report.key_numbers import key_numbers
 from paramdiff.report.markers import outline
+from paramdiff.report.shown_score import ShownScore
 from paramdiff.report.spread import spread_by_component, spread_by_tensor
 
 REPORT_FILE = "report.html"
@@ -88,6 +89,7 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
     place = {name: row for row, name in enumerate(in_reading_order(evaluation.groups))}
     return template_of(TEMPLATE).render(
         evaluation=evaluation,
+        score=ShownScore.of(evaluation),
         sections=_sections(evaluation),
         legend=_legend(evaluation),
         soups=[name for name, group in evaluation.groups.items() if group.data_used == "labels"],
@@ -149,7 +151,6 @@ FILTERS: dict[str, Any] = {
     "points": words.points,
     "points_interval": words.points_interval,
     "number": words.number,
-    "outcome": words.outcome,
     "typeset": words.typeset,
     "label": label_of,
     "family": lambda name: family_of(name).label,

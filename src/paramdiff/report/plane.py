@@ -1,4 +1,4 @@
-"""Groups in the plane of similarity and accuracy, and the frontier of what is free as a step line.
+"""Groups in the plane of similarity and score, and the frontier of what is free as a step line.
 
 Alternatives of one family are joined in order of strength. What is worthless is not allowed to
 squeeze all others together: it may fall outside of the view.
@@ -33,7 +33,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Spot:
-    """A group's mean similarity and mean accuracy."""
+    """A group's mean similarity and mean score."""
 
     name: str
     similarity: float
@@ -51,12 +51,13 @@ class Plane:
 
     Args:
         spots: the groups in drawing order, ``generated`` among them.
-        steps: similarity and accuracy of the frontier's points, the least similar first.
+        steps: similarity and score of the frontier's points, the least similar first.
         reference: the best free alternative that is as dissimilar as the generated networks.
         axis: what the horizontal axis shows.
-        lowest: accuracies below are left out of the view.
-        least_error: the error rate that stands for none at all.
-        accuracies: those that the view must hold, where they are not too low.
+        lowest: scores below are left out of the view.
+        height: from scores to heights in the figure.
+        score_name: for people.
+        accuracies: the scores that the view must hold, where they are not too low.
         arrays: ``accuracy/GROUP`` and ``max_similarity/GROUP`` ``[M]``.
         has_clouds: whether single networks are drawn as dots.
     """
@@ -66,7 +67,8 @@ class Plane:
     reference: str | None
     axis: str
     lowest: float
-    least_error: float
+    height: Height
+    score_name: str
     accuracies: Sequence[float]
     arrays: Arrays
     has_clouds: bool
@@ -74,7 +76,7 @@ class Plane:
     def outside(self) -> list[Spot]:
         """The groups that the view does not hold."""
         (left, right), (bottom, top) = self._view()
-        height = Height(self.least_error)
+        height = self.height
         return [
             spot
             for spot in self.spots
@@ -88,7 +90,7 @@ class Plane:
             figure: where to draw.
             with_details: whether there is room for more than the most important labels.
         """
-        axes, height = figure.add_subplot(), Height(self.least_error)
+        axes, height = figure.add_subplot(), self.height
         across, up = self._view()
         axes.set_xlim(*across)
         axes.set_ylim(*up)
@@ -105,7 +107,7 @@ class Plane:
                 self._mark(axes, spot, height)
             labels += self._labels(visible, height)
         axes.set_xlabel(self.axis)
-        axes.set_ylabel("test accuracy")
+        axes.set_ylabel(f"test {self.score_name}")
         height.label(axes)
         quiet_grid(axes)
         if not with_details:
@@ -114,7 +116,7 @@ class Plane:
 
     def _view(self) -> tuple[Range, Range]:
         """Limits of both axes; heights above, similarities across."""
-        height = Height(self.least_error)
+        height = self.height
         x = [
             spot.similarity
             for spot in self.spots

@@ -11,7 +11,9 @@ from pydantic import Field
 
 from paramdiff.artefacts import write_json, write_text
 from paramdiff.evaluation.schema import Evaluation, Pair
+from paramdiff.evaluation.score import Score
 from paramdiff.report.page import template_of
+from paramdiff.report.shown_score import ShownScore
 from paramdiff.report.sweep_figure import differences_figure
 from paramdiff.settings import Settings
 
@@ -21,8 +23,9 @@ TEMPLATE = "sweep.html.jinja"
 
 
 class SweepResult(Settings):
-    """What one recipe's run measured; accuracies and similarities are fractions."""
+    """What one recipe's run measured, by the score that it names."""
 
+    score: Score = Field(Score(), description="what means, bests and differences are of")
     num_test: int
     n: int = Field(description="generated networks")
     original_mean: float
@@ -91,6 +94,7 @@ def result_of(evaluation: Evaluation) -> SweepResult:
     )
     similarity = generated.max_similarity
     return SweepResult(
+        score=evaluation.score,
         num_test=evaluation.num_test,
         n=generated.n,
         original_mean=original.accuracy.mean,
@@ -124,16 +128,19 @@ def write_sweep(folder: Path, sweep: Sweep) -> Path:
 def render_sweep(sweep: Sweep) -> str:
     """The page as HTML."""
     finished = [row for row in sweep.rows if row.result is not None]
+    scores = {row.name: ShownScore(row.result.score, 0.0) for row in finished if row.result}
     return template_of(TEMPLATE).render(
         rows=sweep.rows,
         num_finished=len(finished),
+        scores=scores,
+        are_fractions=all(score.score.is_fraction for score in scores.values()),
         has_published=any(row.published for row in sweep.rows),
         departures=_departures(sweep),
         figure=differences_figure(
             [
                 (row.name, row.result, row.published.minus_original if row.published else None)
                 for row in finished
-                if row.result
+                if row.result and row.result.score.is_fraction
             ]
         ),
     )

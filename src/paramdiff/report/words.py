@@ -2,30 +2,19 @@
 
 import re
 
-from paramdiff.evaluation.schema import Comparison, Pair
-from paramdiff.evaluation.verdict import HIGHEST_DISPERSION, LOWEST_DISPERSION, relation
+from paramdiff.evaluation.schema import Pair
+from paramdiff.evaluation.verdict import HIGHEST_DISPERSION, LOWEST_DISPERSION
 
 ABSENT = "\u2013"
 MINUS = "\u2212"
 
 EVEN_SPREAD = (LOWEST_DISPERSION, HIGHEST_DISPERSION)
 """Dispersions that count as that of the originals; below lies contraction."""
-OUTCOMES = {
-    "better than": "more accurate",
-    "worse than": "less accurate",
-    "as good as": "no difference shown",
-}
 
 
 def percent(fraction: float, digits: int = 2) -> str:
     """A fraction in percent."""
     return f"{100 * fraction:.{digits}f}%"
-
-
-def interval(pair: Pair, digits: int = 2) -> str:
-    """An interval of fractions in percent."""
-    low, high = (f"{100 * bound:.{digits}f}" for bound in pair)
-    return f"{low} to {high}%"
 
 
 def points(difference: float) -> str:
@@ -80,8 +69,3 @@ def spread(dispersion: float) -> str:
     if dispersion > EVEN_SPREAD[1]:
         return "more varied than the originals"
     return "about as varied as the originals"
-
-
-def outcome(comparison: Comparison) -> str:
-    """What the verdict makes of a paired difference."""
-    return OUTCOMES[relation(comparison)]

@@ -64,7 +64,7 @@ class Recalibrator:
             Labels ``[M, E]``.
 
         Raises:
-            UserError: a set gives logits that are not finite.
+            NotFiniteError: a set gives logits that are not finite.
         """
         return torch.stack(
             [self._labels(index, tensors) for index, tensors in enumerate(parameter_sets)]

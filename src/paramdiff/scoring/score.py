@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from paramdiff.errors import UserError
+from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.scoring.cut import cut, named_tensors
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.stack import evaluator_of
@@ -103,7 +103,7 @@ class Scorer:
             Probabilities ``[E, K]``.
 
         Raises:
-            UserError: a set gives logits that are not finite.
+            NotFiniteError: a set gives logits that are not finite.
         """
         for index, parameters in enumerate(parameter_sets):
             logits = self._logits(index, parameters)
@@ -127,8 +127,8 @@ class Scorer:
             Labels ``[M, E]``: int16, or int32 for more than 32,767 classes.
 
         Raises:
-            UserError: a set lacks a tensor, has one of another shape, or gives logits that are not
-                finite and so have no label.
+            UserError: a set lacks a tensor or has one of another shape.
+            NotFiniteError: a set gives logits that are not finite and so have no label.
         """
         if self.num_chunks > 1 and iter(parameter_sets) is parameter_sets:
             parameter_sets = list(parameter_sets)
@@ -258,7 +258,7 @@ def is_deterministic(network: nn.Module, example: Tensor) -> bool:
 
 
 def check_finite(logits: Tensor, first: int) -> None:
-    """Raise a ``UserError`` where one of the sets has a logit that is not finite.
+    """Raise a ``NotFiniteError`` where one of the sets has a logit that is not finite.
 
     Args:
         logits: ``[S, B, K]``.
@@ -269,7 +269,9 @@ def check_finite(logits: Tensor, first: int) -> None:
     finite = logits.isfinite().all(dim=-1).all(dim=-1)
     if not finite.all():
         index = first + int(finite.int().argmin())
-        raise UserError(f"parameter set {index}: expected finite logits, found NaN or infinity")
+        raise NotFiniteError(
+            f"parameter set {index}: expected finite logits, found NaN or infinity"
+        )
 
 
 def num_bytes(values: Any) -> int:

@@ -11,7 +11,7 @@ from paramdiff.tasks.image_folder import image_folder, imagenet1k
 from paramdiff.tasks.own import named_function
 from paramdiff.tasks.public_sets import FACTS, cifar10_10k, public_task
 from paramdiff.tasks.settings import TaskSettings
-from paramdiff.tasks.task import Task
+from paramdiff.tasks.task import AnyTask
 from paramdiff.tasks.vectors import breast_cancer, wine
 
 __all__ = ["TASKS", "TaskDescription", "TaskSettings", "build_task", "describe_task"]
@@ -43,7 +43,7 @@ def describe_task(settings: TaskSettings) -> TaskDescription:
     return _source(settings).describe()
 
 
-def build_task(settings: TaskSettings) -> Task:
+def build_task(settings: TaskSettings) -> AnyTask:
     """Build the task that the settings name, with its data.
 
     Args:
@@ -53,7 +53,7 @@ def build_task(settings: TaskSettings) -> Task:
         The task.
 
     Raises:
-        UserError: the name is unknown, the user's function cannot be found or returns no Task, or
+        UserError: the name is unknown, the user's function cannot be found or returns no task, or
             the data are missing or damaged.
     """
     return _source(settings).build()

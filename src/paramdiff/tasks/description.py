@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import nn
 
 from paramdiff.networks.catalogue import NetworkSettings, build_network
-from paramdiff.tasks.task import Task
+from paramdiff.tasks.task import AnyTask
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class TaskDescription:
 
     Attributes:
         title: for people.
-        input_shape: of one example: ``(C, H, W)`` or ``(F,)``.
-        num_classes: ``K``.
+        input_shape: of one example: ``(C, H, W)`` or ``(F,)``; None for a task with its own score.
+        num_classes: ``K``; None for a task with its own score.
         num_train: training examples.
         num_validation: validation examples; under the paper's protocol, the test examples.
         num_test: test examples.
@@ -27,8 +27,8 @@ class TaskDescription:
     """
 
     title: str
-    input_shape: tuple[int, ...]
-    num_classes: int
+    input_shape: tuple[int, ...] | None
+    num_classes: int | None
     num_train: int
     num_validation: int
     num_test: int
@@ -41,7 +41,7 @@ class TaskSource(Protocol):
     def describe(self) -> TaskDescription:
         """Sizes and the untrained network, without data where they can be told without."""
 
-    def build(self) -> Task:
+    def build(self) -> AnyTask:
         """The task, with its data."""
 
 

@@ -1,4 +1,4 @@
-"""A user's own task: a function that takes a seed and returns a ``Task``."""
+"""A user's own task: a function that takes a seed and returns a ``Task`` or ``ScoredTask``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from paramdiff.errors import UserError
 from paramdiff.networks.logits import num_logits
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.tasks.settings import TaskSettings
-from paramdiff.tasks.task import Task
+from paramdiff.tasks.task import AnyTask, Task
 
 SETTABLE = {"name", "seed"}
 
@@ -25,7 +25,7 @@ class OwnTask:
     """
 
     settings: TaskSettings
-    function: Callable[[int], Task]
+    function: Callable[[int], AnyTask]
 
     def __post_init__(self) -> None:
         for field in sorted(self.settings.model_fields_set - SETTABLE):
@@ -35,15 +35,16 @@ class OwnTask:
                     f"{getattr(self.settings, field)!r}"
                 )
 
-    def build(self) -> Task:
+    def build(self) -> AnyTask:
         """See ``TaskSource``."""
         task = self.function(self.settings.seed)
-        if not isinstance(task, Task):
+        if not isinstance(task, AnyTask):
             raise UserError(
-                f"task.name: expected {self.settings.name!r} to return a paramdiff Task, "
-                f"found {type(task).__name__}"
+                f"task.name: expected {self.settings.name!r} to return a paramdiff Task or "
+                f"ScoredTask, found {type(task).__name__}"
             )
-        self._num_classes(task)
+        if isinstance(task, Task):
+            self._num_classes(task)
         return task
 
     def describe(self) -> TaskDescription:
@@ -51,11 +52,11 @@ class OwnTask:
         task = self.build()
         return TaskDescription(
             task.name,
-            tuple(task.test.inputs[:1].shape[1:]),
-            self._num_classes(task),
-            len(task.train),
-            len(task.validation),
-            len(task.test),
+            tuple(task.test.inputs[:1].shape[1:]) if isinstance(task, Task) else None,
+            self._num_classes(task) if isinstance(task, Task) else None,
+            task.num_train,
+            task.num_validation,
+            task.num_test,
             task.build_network,
         )
 

@@ -1,4 +1,7 @@
-"""A task: three data splits and a network to train on them."""
+"""A task: a network, and data to train, select and test it on.
+
+``Task`` is classification; ``ScoredTask`` is anything that brings its own loss and score.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,6 +86,21 @@ class Task:
         """Whether the test split also selects, as in the paper."""
         return self.validation is self.test
 
+    @property
+    def num_train(self) -> int:
+        """Examples that networks are trained on."""
+        return len(self.train)
+
+    @property
+    def num_validation(self) -> int:
+        """Examples that select."""
+        return len(self.validation)
+
+    @property
+    def num_test(self) -> int:
+        """Examples that are scored once."""
+        return len(self.test)
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -115,7 +133,8 @@ class ScoredTask:
         build_network: as ``Task``'s.
         loss: the mean loss of a network, in its own mode and on its own device, on these rows
             ``[B]`` of the training split; augmentation draws from the generator.
-        score: of a network, which the call puts into evaluation mode.
+        score: of a network, which the call puts into evaluation mode; the same network has the
+            same scores each time, so what the call draws it seeds itself.
         build_pretrained: as ``Task``'s.
         network_name: as ``Task``'s.
         selects_on_test: whether the test split also selects, as in the paper.
@@ -134,13 +153,25 @@ class ScoredTask:
     network_name: str | None = None
     selects_on_test: bool = False
 
+    def __post_init__(self) -> None:
+        sizes = (self.num_train, self.num_validation, self.num_test)
+        if min(sizes) < 1:
+            raise UserError(
+                f"task {self.name!r}: expected at least one training, validation and test example "
+                f"each, found {sizes[0]}, {sizes[1]} and {sizes[2]}"
+            )
 
-def seeded_network(task: Task, seed: int) -> nn.Module:
+
+AnyTask = Task | ScoredTask
+"""A classification task, whose networks are scored together, or one with a score of its own."""
+
+
+def seeded_network(task: AnyTask, seed: int) -> nn.Module:
     """The network that training starts from; the seed determines its random weights."""
     return _seeded(task.build_pretrained or task.build_network, seed)
 
 
-def untrained_network(task: Task, seed: int) -> nn.Module:
+def untrained_network(task: AnyTask, seed: int) -> nn.Module:
     """The network with none but random weights, which the seed determines."""
     return _seeded(task.build_network, seed)
 

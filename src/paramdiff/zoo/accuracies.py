@@ -1,23 +1,26 @@
-"""The validation accuracy of every checkpoint of a zoo, written beside its index.
+"""The validation score of every checkpoint of a zoo, written beside its index.
 
 Scored once, after collection and for all checkpoints together, never by a pass over data after an
-update.
+update. The score is accuracy, or what the task brings.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from paramdiff.artefacts import write_json
 from paramdiff.scoring.score import Scorer
-from paramdiff.tasks.task import Task
+from paramdiff.tasks.one_by_one import OneByOne
+from paramdiff.tasks.task import AnyTask, Task
 from paramdiff.zoo.zoo import Zoo
 
 ACCURACIES_FILE = "accuracies.json"
 
 
-def write_accuracies(folder: Path, zoo: Zoo, task: Task, device: torch.device) -> None:
-    """Write ``accuracies.json``: the number of validation examples, and file to accuracy.
+def write_accuracies(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device) -> None:
+    """Write ``accuracies.json``: the number of validation examples, and file to score.
 
     Args:
         folder: the zoo's.
@@ -26,16 +29,33 @@ def write_accuracies(folder: Path, zoo: Zoo, task: Task, device: torch.device) -
         device: where to compute.
 
     Raises:
-        UserError: a checkpoint gives logits that are not finite.
+        UserError: a checkpoint gives logits or scores that are not finite.
     """
-    split = task.validation
-    scorer = Scorer(task.build_network(), zoo.base, zoo.layout.names, split.inputs, device=device)
+    scores_of = _scored_by(task, zoo, device)
     accuracies: dict[str, float] = {}
     for is_held_out, vectors in ((False, zoo.originals), (True, zoo.held_out)):
-        labels = scorer.predict([zoo.layout.unflatten(vector) for vector in vectors])
-        correct = (labels == split.labels).sum(1)
+        scores = scores_of([zoo.layout.unflatten(vector) for vector in vectors])
         entries = [entry for entry in zoo.index.checkpoints if entry.held_out == is_held_out]
-        for entry, number in zip(entries, correct.tolist(), strict=True):
-            accuracies[entry.file] = number / len(split)
-    content = {"num_validation": len(split), "accuracy": dict(sorted(accuracies.items()))}
+        for entry, score in zip(entries, scores, strict=True):
+            accuracies[entry.file] = score
+    content = {"num_validation": task.num_validation, "accuracy": dict(sorted(accuracies.items()))}
     write_json(folder / ACCURACIES_FILE, content)
+
+
+def _scored_by(
+    task: AnyTask, zoo: Zoo, device: torch.device
+) -> Callable[[list[dict[str, Tensor]]], list[float]]:
+    """A function from parameter sets to their mean validation scores."""
+    if isinstance(task, Task):
+        split = task.validation
+        scorer = Scorer(
+            task.build_network(), zoo.base, zoo.layout.names, split.inputs, device=device
+        )
+        return lambda sets: [
+            number / len(split)
+            for number in (scorer.predict(sets) == split.labels).sum(1).tolist()
+        ]
+    networks = OneByOne(task, zoo.base, device=device)
+    return lambda sets: [
+        float(scores.values.double().mean()) for scores in networks.scores(sets, "validation")
+    ]

@@ -1,4 +1,4 @@
-"""Cross-entropy over shuffled passes: what pre-training and fine-tuning minimise.
+"""Cross-entropy over shuffled passes: what training minimises where a task is classification.
 
 Everything random is a function of the stream's name and the number of the update, so that a run
 that was killed goes on exactly where it stood.
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.engine import seeded_generator
 from paramdiff.scoring.inputs import batches
 from paramdiff.tasks.task import Split, Task
+from paramdiff.zoo.passes import ShuffledPasses
 
 
-class ShuffledBatches:
-    """The training split in passes, each in an order of its own.
+class ShuffledBatches(ShuffledPasses):
+    """The training split of a classification task in shuffled passes.
 
     Args:
         task: whose training split it is.
@@ -25,26 +25,15 @@ class ShuffledBatches:
         stream: the name that determines the orders.
 
     Attributes:
-        steps_per_pass: updates in one pass.
         is_augmented: whether the same rows give other inputs each time.
         plain_inputs: all training inputs ``[E, ...]`` as they are, in order.
     """
 
     def __init__(self, task: Task, batch_size: int, stream: str) -> None:
-        self._task, self._batch_size, self._stream = task, batch_size, stream
-        self._pass, self._order = -1, torch.empty(0)
-        self.steps_per_pass = -(-len(task.train) // batch_size)
+        super().__init__(task.num_train, batch_size, stream)
+        self._task = task
         self.is_augmented = task.augmented is not None
         self.plain_inputs = task.train.inputs
-
-    def rows(self, step: int) -> Tensor:
-        """The rows ``[B]`` of the training split that an update sees."""
-        number, position = divmod(step, self.steps_per_pass)
-        if number != self._pass:
-            generator = seeded_generator(self._stream, number)
-            self._pass = number
-            self._order = torch.randperm(len(self._task.train), generator=generator)
-        return self._order[position * self._batch_size : (position + 1) * self._batch_size]
 
     def inputs(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """The inputs ``[B, ...]`` of these rows, augmented where the task does so."""
@@ -56,16 +45,22 @@ class ShuffledBatches:
         """The mean cross-entropy of logits ``[B, K]``."""
         return F.cross_entropy(logits, self._task.train.labels[rows].to(logits.device))
 
+    def training_loss(
+        self, network: nn.Module, rows: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """The mean loss of a whole network, in its own mode, on these rows."""
+        return self.loss(training_logits(network, self.inputs(rows, generator), generator), rows)
+
 
 def training_logits(network: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
     """Logits ``[B, K]`` in the network's own mode; dropout draws from the generator's stream."""
     device = next(network.parameters()).device
-    with _drawing_from(generator, device):
+    with drawing_from(generator, device):
         return network(inputs.to(device))
 
 
 @contextmanager
-def _drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators for a while: modules can draw from nothing else."""
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

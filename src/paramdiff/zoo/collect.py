@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
 from paramdiff.parameters.selection import select
-from paramdiff.tasks.task import Task, seeded_network
+from paramdiff.tasks.task import AnyTask, seeded_network
 from paramdiff.zoo.fine_tuning import fine_tune
 from paramdiff.zoo.plan import plan_of, run_seed
 from paramdiff.zoo.pretraining import pretrain
@@ -28,7 +28,7 @@ from paramdiff.zoo.zoo import write_zoo
 
 
 def collect(
-    task: Task,
+    task: AnyTask,
     patterns: tuple[str, ...],
     settings: CollectionSettings,
     *,
@@ -41,7 +41,7 @@ def collect(
     """Collect a zoo; killed at any moment, the same call completes it with the same result.
 
     Args:
-        task: data and network.
+        task: data, network and loss.
         patterns: which tensors are fine-tuned and kept.
         settings: the protocol.
         seed: of the initial weights, the order of the data, augmentation and dropout.
@@ -58,7 +58,7 @@ def collect(
     names = select(network.state_dict(), patterns)
     layout = ParameterLayout.of(network.state_dict(), names)
     check_selection(network, layout, settings)
-    plan = plan_of(settings, len(task.train))
+    plan = plan_of(settings, task.num_train)
     base: dict[str, Tensor] = {}
     vectors: list[Tensor] = []
     entries: list[dict] = []

@@ -13,16 +13,17 @@ from torch import Tensor, nn
 from paramdiff.artefacts import read_tensors, write_tensors
 from paramdiff.engine import Optimisation, train
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.tasks.task import Task
-from paramdiff.zoo.classification import ShuffledBatches, training_logits
+from paramdiff.tasks.task import AnyTask, Task
+from paramdiff.zoo.classification import ShuffledBatches
 from paramdiff.zoo.frozen import MEMORY_BUDGET, FrozenLayers, depends_on_mode
+from paramdiff.zoo.objective import batches_of
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.settings import FineTuningSettings
 
 
 def fine_tune(
     network: nn.Module,
-    task: Task,
+    task: AnyTask,
     layout: ParameterLayout,
     settings: FineTuningSettings,
     run: Run,
@@ -37,7 +38,7 @@ def fine_tune(
 
     Args:
         network: the trunk; trained in place.
-        task: data.
+        task: data and loss.
         layout: the tensors that are kept; those of them that are parameters are trained.
         settings: the protocol.
         run: its number, and after which updates a checkpoint is kept.
@@ -53,7 +54,7 @@ def fine_tune(
     finished = state_folder / f"run-{run.number}.safetensors"
     if finished.is_file():
         return list(read_tensors(finished)["vectors"])
-    data = ShuffledBatches(task, settings.batch_size, f"{seed}/fine-tuning/{run.number}")
+    data = batches_of(task, settings.batch_size, f"{seed}/fine-tuning/{run.number}")
     optimisation = Optimisation(
         num_steps=run.steps[-1],
         batch_size=settings.batch_size,
@@ -67,12 +68,15 @@ def fine_tune(
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name in layout.names)
     first_eval_step = {"train": run.steps[-1], "eval": 0, "eval_after_first_save": run.steps[0]}
-    is_mode_seen = first_eval_step[settings.mode] > 0 and depends_on_mode(
-        network, task.train.inputs
+    is_mode_seen = (
+        isinstance(task, Task)
+        and first_eval_step[settings.mode] > 0
+        and depends_on_mode(network, task.train.inputs)
     )
 
     @cache  # from the first update in evaluation mode on, frozen layers stay as they are
     def frozen_layers() -> FrozenLayers:
+        assert isinstance(data, ShuffledBatches)
         return FrozenLayers(
             network,
             [name for name, parameter in network.named_parameters() if parameter.requires_grad],
@@ -85,11 +89,10 @@ def fine_tune(
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
         rows = data.rows(step)
         module.train(step < first_eval_step[settings.mode])
-        if module.training and is_mode_seen:
-            logits = training_logits(module, data.inputs(rows, generator), generator)
-        else:
-            logits = frozen_layers().logits(module, rows, generator)
-        return data.loss(logits, rows)
+        # a network that is no classifier may compute anything, and is not cut
+        if not isinstance(data, ShuffledBatches) or (module.training and is_mode_seen):
+            return data.training_loss(module, rows, generator)
+        return data.loss(frozen_layers().logits(module, rows, generator), rows)
 
     kept: dict[str, list[Tensor]] = {"vectors": []}
     kept_steps = set(run.steps)

@@ -4,6 +4,7 @@ The authors take the epoch that is best on test data; so does this where the tas
 split is its test split (``protocol: paper``).
 """
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from torch import Tensor, nn
 
 from paramdiff.artefacts import read_tensors, write_tensors
 from paramdiff.engine import Optimisation, train
-from paramdiff.tasks.task import Task
-from paramdiff.zoo.classification import ShuffledBatches, evaluate_accuracy, training_logits
+from paramdiff.tasks.task import AnyTask
+from paramdiff.zoo.objective import batches_of, validation_score
 from paramdiff.zoo.settings import PretrainingSettings
 
 
@@ -24,7 +25,7 @@ def trunk_file(state_folder: Path, number: int) -> Path:
 
 def pretrain(
     network: nn.Module,
-    task: Task,
+    task: AnyTask,
     settings: PretrainingSettings | None,
     *,
     number: int,
@@ -37,7 +38,7 @@ def pretrain(
 
     Args:
         network: with its initial weights; trained in place.
-        task: data.
+        task: data, loss and score.
         settings: the protocol; None leaves the network as it is.
         number: of the trunk, for the names of its files.
         seed: of the order of the data and of augmentation.
@@ -47,13 +48,16 @@ def pretrain(
 
     Returns:
         The state dict of the first epoch that is best on validation data.
+
+    Raises:
+        UserError: training diverged, or the task's own score is malformed or not finite.
     """
     if settings is None:
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}
     finished = trunk_file(state_folder, number)
     if finished.is_file():
         return read_tensors(finished)
-    data = ShuffledBatches(task, settings.batch_size, f"{seed}/pretraining")
+    data = batches_of(task, settings.batch_size, f"{seed}/pretraining")
     optimisation = Optimisation(
         num_steps=settings.epochs * data.steps_per_pass,
         batch_size=settings.batch_size,
@@ -63,19 +67,17 @@ def pretrain(
     )
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
-        rows = data.rows(step)
-        inputs = data.inputs(rows, generator)
-        return data.loss(training_logits(module, inputs, generator), rows)
+        return data.training_loss(module, data.rows(step), generator)
 
-    best: dict = {"accuracy": -1.0, "state": {}}
+    best: dict = {"score": -math.inf, "state": {}}
 
     def keep_best(step: int, module: nn.Module) -> None:
         if (step + 1) % data.steps_per_pass:
             return
-        accuracy = evaluate_accuracy(module, task.validation, device)
-        if accuracy > best["accuracy"]:
+        score = validation_score(task, module, device, f"pre-training, update {step}")
+        if score > best["score"]:
             state = {name: tensor.cpu().clone() for name, tensor in module.state_dict().items()}
-            best.update(accuracy=accuracy, state=state)
+            best.update(score=score, state=state)
 
     network.train()
     train(

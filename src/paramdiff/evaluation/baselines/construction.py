@@ -29,8 +29,8 @@ class Material:
         decode: latents ``[M, L]`` to normalised vectors ``[M, P]``.
         untrained: a seed to the normalised vector ``[P]`` of a freshly initialised network; None
             where the network is not at hand.
-        validation_accuracy: ``[N]``, of the originals.
-        validate: normalised vectors ``[M, P]`` to validation accuracies ``[M]``.
+        validation_accuracy: ``[N]``, of the originals; or the task's own score.
+        validate: normalised vectors ``[M, P]`` to their validation scores ``[M]``.
     """
 
     originals: Tensor

@@ -1,0 +1,103 @@
+"""The task's score as the page writes it: one place for its name, its numbers and its axes."""
+
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from paramdiff.evaluation.schema import Comparison, Evaluation, Pair
+from paramdiff.evaluation.score import Score
+from paramdiff.evaluation.verdict import relation
+from paramdiff.report.words import MINUS
+
+OUTCOMES = {
+    "better than": "better",
+    "worse than": "worse",
+    "as good as": "no difference shown",
+}
+OUTCOMES_OF_ACCURACY = OUTCOMES | {"better than": "more accurate", "worse than": "less accurate"}
+
+
+@dataclass(frozen=True)
+class ShownScore:
+    """A score and how it reads; numbers have a true minus.
+
+    Args:
+        score: of the task.
+        negligible: differences below are none.
+    """
+
+    score: Score
+    negligible: float
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> "ShownScore":
+        """The score of an evaluation."""
+        original = evaluation.groups.get("original")
+        level = 0.0 if original is None else original.accuracy.mean
+        return cls(evaluation.score, evaluation.score.negligible(level))
+
+    @property
+    def name(self) -> str:
+        """Within a sentence."""
+        return self.score.name
+
+    @property
+    def title(self) -> str:
+        """At the beginning of a sentence."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
+    def good(self) -> str:
+        """What a network with a high score is."""
+        return "accurate" if self.score.is_accuracy else "good"
+
+    @property
+    def better(self) -> str:
+        """What a network with a higher score is."""
+        return "more accurate" if self.score.is_accuracy else "better"
+
+    @property
+    def unit(self) -> str:
+        """What follows a number; nothing where the score is no fraction."""
+        return "%" if self.score.is_fraction else ""
+
+    @property
+    def heading(self) -> str:
+        """What follows a column's name, if anything."""
+        return f", {self.unit}" if self.unit else ""
+
+    @property
+    def points(self) -> str:
+        """What a difference is counted in."""
+        return "points" if self.score.is_fraction else f"in {self.name}"
+
+    def number(self, value: float, digits: int = 2) -> str:
+        """A score in a column that says its unit; ``digits`` behind the point of a percentage."""
+        return self.score.number(value, digits).replace("-", MINUS)
+
+    def text(self, value: float, digits: int = 2) -> str:
+        """A score with its unit."""
+        return self.number(value, digits) + self.unit
+
+    def interval(self, pair: Pair, digits: int = 2) -> str:
+        """An interval of scores."""
+        return f"{self.number(pair[0], digits)} to {self.text(pair[1], digits)}"
+
+    def difference(self, value: float) -> str:
+        """A difference of scores, always with its sign."""
+        return self.score.difference(value).replace("-", MINUS)
+
+    def difference_interval(self, pair: Pair) -> str:
+        """An interval of differences."""
+        return f"{self.difference(pair[0])} to {self.difference(pair[1])}"
+
+    def outcome(self, comparison: Comparison) -> str:
+        """What the verdict makes of a paired difference."""
+        outcomes = OUTCOMES_OF_ACCURACY if self.score.is_accuracy else OUTCOMES
+        return outcomes[relation(comparison, self.negligible)]
+
+    def label_axis(self, axes: Axes, which: str) -> None:
+        """Write an axis of scores with their unit."""
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        factor = 100 if self.score.is_fraction else 1
+        axis.set_major_formatter(lambda value, _: f"{factor * value:.4g}{self.unit}")
