@@ -24,6 +24,7 @@ from paramdiff.experiment.assess import (
 )
 from paramdiff.experiment.folder import RunFolder, total_costs
 from paramdiff.experiment.parts import build_parts
+from paramdiff.experiment.remembered import RememberedAnswers, answers_file
 from paramdiff.experiment.stages import (
     Context,
     Report,
@@ -49,6 +50,7 @@ def run(
     *,
     device: str = "auto",
     reuse: Path | None = None,
+    answers: Path | None = None,
     report: Report = lambda stage, done, total: None,
 ) -> Evaluation:
     """Run every stage whose artefact is not there yet.
@@ -58,6 +60,7 @@ def run(
         out: the run's folder; the same call completes an interrupted run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         reuse: another run's folder, whose matching stages are copied.
+        answers: a folder that several runs share, so that no parameter vector is scored twice.
         report: told a stage's name, steps done and steps in all.
 
     Returns:
@@ -85,7 +88,7 @@ def run(
         raise
     generators = _train_generators(context, zoo, reuse)
     if not (folder.root / EVALUATION_FILE).is_file():
-        _evaluate(context, task, zoo, generators)
+        _evaluate(context, task, zoo, generators, answers)
     write_report(folder.root)
     for generator in generators:
         generator.folder.finish()
@@ -130,13 +133,24 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[_G
     return generators
 
 
-def _evaluate(context: Context, task: AnyTask, zoo: Zoo, generators: list[_Generator]) -> None:
+def _evaluate(
+    context: Context,
+    task: AnyTask,
+    zoo: Zoo,
+    generators: list[_Generator],
+    answers: Path | None,
+) -> None:
     started = time.monotonic()
     recipe, pipeline = context.recipe, generators[0].pipeline
     seeds = [torch.full((len(one.generated),), one.seed) for one in generators]
     behaviour = build_behaviour(
         task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
+    remembered = None
+    if answers is not None and behaviour.is_deterministic:
+        file = answers_file(answers, recipe, context.folder.artefact("zoo"), context.device.type)
+        remembered = RememberedAnswers(behaviour, file)
+        behaviour = remembered.behaviour()
     subject = Subject.of(
         zoo,
         torch.cat([one.generated for one in generators]),
@@ -161,6 +175,8 @@ def _evaluate(context: Context, task: AnyTask, zoo: Zoo, generators: list[_Gener
         first = recipe.generation.seed
         followed = list(range(first, first + recipe.evaluation.num_trajectories))
         arrays |= score_trajectory(pipeline, behaviour, followed, recipe.generation.num_steps)
+    if remembered is not None:
+        remembered.write()
     context.folder.record("evaluation", time.monotonic() - started)
     cost = total_costs([generator.folder for generator in generators])
     costed = evaluation.model_copy(update={"cost": cost})
