@@ -208,11 +208,13 @@ def test_a_switch_of_kind_replaces_the_section():
     recipe = load_recipe(
         "quickstart",
         [
-            "collection={kind: folder, path: /checkpoints}",
+            "collection={kind: folder, checkpoints: /checkpoints}",
             "diffusion.denoiser={kind: convolutional}",
         ],
     )
-    assert recipe.collection.kind == "folder" and str(recipe.collection.path) == "/checkpoints"
+    assert (
+        recipe.collection.kind == "folder" and recipe.collection.checkpoints[0] == "/checkpoints"
+    )
     assert recipe.collection.num_held_out == 0  # the recipe's 50 belonged to the other kind
     assert recipe.diffusion.denoiser.model_dump() == {
         "kind": "convolutional",
@@ -223,10 +225,13 @@ def test_a_switch_of_kind_replaces_the_section():
 
 
 def test_a_switch_of_kind_field_by_field_replaces_the_section():
-    recipe = load_recipe("quickstart", ["collection.path=/checkpoints", "collection.kind=folder"])
+    recipe = load_recipe(
+        "quickstart", ["collection.checkpoints=/checkpoints", "collection.kind=folder"]
+    )
     assert recipe.collection.model_dump(mode="json") == {
         "kind": "folder",
-        "path": "/checkpoints",
+        "checkpoints": ["/checkpoints"],
+        "entry": None,
         "base": None,
         "num_held_out": 0,
     }

@@ -1,18 +1,17 @@
 """One checkpoint as it lies on disk: a file, or a folder of weight files; read, and written alike.
 
 Folders are those of transformers, diffusers and PEFT: weight files of known names, one or several
-shards with an index, beside configuration that is copied when a checkpoint is written.
+shards with an index, beside configuration and vocabulary, which belong to the form.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from paramdiff.artefacts import read_json, sha256_of, write_tensors, write_text, written_aside
@@ -34,6 +33,7 @@ WEIGHT_FILES = (
 
 CONFIGURATIONS = frozenset({"config.json", "adapter_config.json"})
 PIPELINE_INDEX = "model_index.json"
+MAX_COMPANION_BYTES = 16 << 20
 
 
 class StoredFile(Settings):
@@ -51,11 +51,38 @@ class StoredForm(Settings):
 
     files: tuple[StoredFile, ...] = Field(min_length=1)
     is_folder: bool = Field(description="whether the checkpoint is a folder")
+    companions: dict[str, str] = Field(
+        {}, description="a folder's other text files (configuration, vocabulary), by relative path"
+    )
 
     @property
     def suffix(self) -> str:
         """Of a checkpoint's path."""
         return "" if self.is_folder else Path(self.files[0].file).suffix
+
+
+def read_form(path: Path) -> StoredForm:
+    """Read a form.
+
+    Args:
+        path: of its JSON.
+
+    Returns:
+        The form.
+
+    Raises:
+        UserError: it is no form, or names files outside a checkpoint's folder.
+    """
+    try:
+        form = StoredForm.model_validate(read_json(path))
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].lower()
+        raise UserError(f"{path}: expected how a checkpoint is stored, found {told}") from None
+    for relative in (*(file.file for file in form.files), *form.companions):
+        parts = PurePosixPath(relative).parts
+        if not parts or PurePosixPath(relative).is_absolute() or ".." in parts or "\\" in relative:
+            raise UserError(f"{path}: expected files inside the checkpoint, found {relative!a}")
+    return form
 
 
 @dataclass(frozen=True)
@@ -115,7 +142,8 @@ class StoredCheckpoint:
                     scope=scope,
                 )
             )
-        return tensors, StoredForm(files=tuple(files), is_folder=True)
+        companions = _companions(self.path)
+        return tensors, StoredForm(files=tuple(files), is_folder=True, companions=companions)
 
     @property
     def sha256(self) -> str:
@@ -145,8 +173,6 @@ def write_checkpoint(
     path: Path,
     tensors: Mapping[str, Tensor],
     form: StoredForm,
-    *,
-    like: Path | None = None,
     metadata: Any = None,
 ) -> None:
     """Write a checkpoint in a form; whole or not at all.
@@ -156,7 +182,6 @@ def write_checkpoint(
         tensors: name to tensor. Those that the form's files do not name are an error; those that
             the form names and that are missing leave their file, where it has no other, away.
         form: of another checkpoint of the same network.
-        like: a folder whose other files (configuration, tokenizer) are copied.
         metadata: any JSON value, for a checkpoint that is one safetensors file.
 
     Raises:
@@ -171,8 +196,8 @@ def write_checkpoint(
         return
     with written_aside(path) as aside:
         aside.mkdir()
-        if like is not None:
-            shutil.copytree(like, aside, dirs_exist_ok=True, ignore=_weights_of(like))
+        for relative, text in form.companions.items():
+            write_text(aside / relative, text)
         for file in form.files:
             own = {name: tensors[name] for name in file.names if name in tensors}
             if own:
@@ -253,16 +278,18 @@ def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]
         write_text(target, json.dumps(index, indent=2) + "\n")
 
 
-def _weights_of(like: Path) -> Any:
-    """For ``copytree``: what is a weight file or its index, and is written anew."""
-
-    def skipped(folder: str, names: list[str]) -> list[str]:
-        return [
-            name
-            for name in names
-            if name.endswith((*CHECKPOINT_SUFFIXES, INDEX_SUFFIX))
-            or name.startswith(".")
-            or ((Path(folder) / name).is_symlink() and not (Path(folder) / name).is_file())
-        ]
-
-    return skipped
+def _companions(folder: Path) -> dict[str, str]:
+    """Text files beside the weights; indices are written anew."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        is_weights = path.name.endswith((*CHECKPOINT_SUFFIXES, INDEX_SUFFIX))
+        if is_weights or any(part.startswith(".") for part in parts) or not path.is_file():
+            continue
+        if path.stat().st_size > MAX_COMPANION_BYTES:
+            continue
+        try:
+            found["/".join(parts)] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+    return found

@@ -65,7 +65,9 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
     check_recalibration(recipe.evaluation.recalibrate_batchnorm, description.num_classes)
     network = None
     if isinstance(recipe.collection, FolderSettings):
-        state_dict, _ = find_runs([str(recipe.collection.path)])[0][0].read()
+        state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
+            recipe.collection.entry
+        )
     else:
         network = _untrained_network(description)
         state_dict = network.state_dict()
@@ -103,7 +105,7 @@ def _num_originals(recipe: Recipe) -> int:
     """The checkpoints of the zoo-to-be that are not held out."""
     if not isinstance(recipe.collection, FolderSettings):
         return recipe.collection.num_checkpoints
-    *learned, last = (len(run) for run in find_runs([str(recipe.collection.path)]))
+    *learned, last = (len(run) for run in find_runs(recipe.collection.checkpoints))
     return sum(learned) if learned else last - recipe.collection.num_held_out
 
 

@@ -79,11 +79,12 @@ def _collect_or_import(context: Context, task: AnyTask, folder: Path) -> None:
     patterns, source = recipe.parameters.select, recipe.collection
     if isinstance(source, FolderSettings):
         import_checkpoints(
-            [str(source.path)],
+            source.checkpoints,
             folder,
             patterns,
             base=source.base,
             num_held_out=source.num_held_out,
+            entry=source.entry,
         )
     else:
         collect(
@@ -104,7 +105,7 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
     if not folder.exists():
         with context.timed("parameter space"):
             mode = context.recipe.parameters.normalisation
-            space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode)
+            space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode, zoo.index.form)
             with written_aside(folder) as aside:
                 space.save_pretrained(aside)
     return ParameterSpace.from_pretrained(folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from paramdiff.codec.training import CodecSettings
 from paramdiff.diffusion.schedule import check_num_steps
@@ -37,12 +37,20 @@ from paramdiff.tasks.catalogue import TaskSettings
 from paramdiff.zoo.settings import CollectionSettings
 
 
+def _as_tuple(value: Any) -> Any:
+    return (str(value),) if isinstance(value, str | Path) else value
+
+
 class FolderSettings(Settings):
-    """A zoo from a folder of existing checkpoints."""
+    """A zoo of existing checkpoints."""
 
     kind: Literal["folder"]
-    path: Path = Field(description="checkpoints, or one sub-folder of checkpoints per run")
+    checkpoints: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        min_length=1,
+        description="files, folders (one sub-folder per run), globs, or owner/name@revision",
+    )
     base: Path | None = Field(None, description="complete checkpoint for what is not selected")
+    entry: str | None = Field(None, description="key of the state dict, where files hold several")
     num_held_out: int = Field(0, ge=0, description="checkpoints of the tail that train nothing")
 
 
