@@ -61,8 +61,8 @@ def test_help_is_the_documented_one():
 
 
 def test_every_verb_of_the_issue_is_there():
-    named = {"quickstart", "run", "sweep", "check", "inspect", "generate", "evaluate", "report"}
-    named.add("recipes")
+    named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "evaluate"}
+    named |= {"report", "recipes"}
     assert named <= set(verbs())
     text = HELP_FILE.read_text(encoding="utf-8")
     for verb in ("quickstart", "run", "sweep", "generate", "evaluate"):
@@ -340,3 +340,25 @@ def test_inspect_tells_what_checkpoints_are(call, refused, tiny_run, tmp_path):
     assert "norm3.weight" in stdout and "Would be generated: 192 parameters" in stdout
     assert "few to learn a distribution from" in stdout
     assert "expected a checkpoint or a folder" in refused("inspect", tmp_path / "none")
+
+
+def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
+    quick = as_options(["diffusion.training.num_steps=20", "generation.num_steps=10"])
+    checkpoints = tiny_run / "generated"
+    status, stdout, stderr = call(
+        "fit", checkpoints, "--out", tmp_path / "mine", "--num", 2, "--device", "cpu", *quick
+    )
+    assert (status, stderr) == (0, ""), stderr
+    assert "Would be generated" in stdout and "Held out" in stdout
+    assert len(list((tmp_path / "mine" / "generated").iterdir())) == 2
+    status, _, stderr = call(
+        "generate", tmp_path / "mine" / "pipeline", "--out", tmp_path / "parts", "--num", 1,
+        "--selected-only", "--device", "cpu",
+    )  # fmt: skip
+    assert (status, stderr) == (0, "")
+    (path,) = (tmp_path / "parts").iterdir()
+    assert set(read_tensors(path)) == {
+        f"norm{n}.{part}" for n in "23" for part in ("weight", "bias")
+    }
+    told = refused("fit", checkpoints, "--out", tmp_path / "other", "--select", "conv1.*", *quick)
+    assert "not selected differ" in told

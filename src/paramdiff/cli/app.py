@@ -15,6 +15,7 @@ from paramdiff.cli.console import (
     errors,
     progress_bars,
     show_evaluation,
+    show_facts,
     show_inspection,
     show_recipes,
     show_sweep,
@@ -55,6 +56,13 @@ Reuse = Annotated[
 ]
 Entry = Annotated[
     str | None, typer.Option(metavar="KEY", help="Of the state dict, where a file holds several.")
+]
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINTS",
+        help="Files, folders, globs, or owner/name@revision,revision on the Hub.",
+    ),
 ]
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
@@ -142,7 +150,8 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     from paramdiff.tasks.catalogue import describe_task
 
     resolved = load_recipe(recipe, overrides or [])
-    sizes = check_recipe(resolved, describe_task(resolved.task))
+    description = None if resolved.task is None else describe_task(resolved.task)
+    sizes = check_recipe(resolved, description)
     typer.echo(to_yaml(resolved), nl=False)
     for label, value in sizes.items():
         typer.echo(f"# {label}: {value}")
@@ -150,13 +159,7 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
 
 @app.command()
 def inspect(
-    checkpoints: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CHECKPOINTS",
-            help="Files, folders, globs, or owner/name@revision,revision on the Hub.",
-        ),
-    ],
+    checkpoints: Checkpoints,
     entry: Entry = None,
     all_tensors: Annotated[
         bool, typer.Option("--all", help="Show the tensors that are equal, too.")
@@ -175,6 +178,51 @@ def inspect(
 
 
 @app.command()
+def fit(
+    checkpoints: Checkpoints,
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    select: Annotated[
+        list[str] | None,
+        typer.Option(help="Tensors to generate, as a glob; by default all that differ."),
+    ] = None,
+    buffers: Annotated[
+        bool, typer.Option("--buffers", help="Let --select match normalisation statistics, too.")
+    ] = False,
+    base: Annotated[
+        Path | None, typer.Option(help="A complete checkpoint for what is not selected.")
+    ] = None,
+    entry: Entry = None,
+    num: Annotated[int, typer.Option(min=1, help="How many networks to generate.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
+    device: Device = "auto",
+    overrides: Overrides = None,
+) -> None:
+    """Learn from checkpoints, whatever made them, and write new ones in the same format."""
+    from paramdiff.experiment.fit import plan_fit
+    from paramdiff.experiment.run import make_networks
+
+    with progress_bars() as stages:
+        plan = plan_fit(
+            checkpoints,
+            name=out.name,
+            patterns=select or [],
+            with_buffers=buffers,
+            base=base,
+            entry=entry,
+            num_samples=num,
+            seed=seed,
+            overrides=overrides or [],
+            progress=lambda done, total: stages("reading checkpoints", done, total),
+        )
+    show_facts(plan.facts, plan.warnings)
+    with progress_bars() as stages:
+        made = make_networks(plan.recipe, out, device=device, report=stages)
+    made.finish()
+    console.print(f"{num} checkpoints in {out / 'generated'}", markup=False)
+    console.print(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR", markup=False)
+
+
+@app.command()
 def generate(
     pipeline: Annotated[
         str, typer.Argument(help="A pipeline's folder, or owner/name on the Hub.")
@@ -186,6 +234,9 @@ def generate(
         float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
+    selected_only: Annotated[
+        bool, typer.Option("--selected-only", help="Leave out the tensors that are not generated.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
@@ -211,7 +262,8 @@ def generate(
             progress=lambda: report("generating networks", next(done), total),
         )
         origin = Path(pipeline)
-        write_generated(out, networks, sha256_of(origin) if origin.is_dir() else pipeline)
+        digest = sha256_of(origin) if origin.is_dir() else pipeline
+        write_generated(out, networks, digest, selected_only=selected_only)
     console.print(f"{num} checkpoints in {out}", markup=False)
 
 

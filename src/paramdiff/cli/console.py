@@ -1,6 +1,6 @@
 """What the command line shows: progress bars with the time left, and the table of groups."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -86,12 +86,17 @@ def show_evaluation(evaluation: "Evaluation") -> None:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
 
 
+def show_facts(facts: Mapping[str, str], warnings: Sequence[str]) -> None:
+    """Print labels with their values, then what should be looked at first."""
+    for label, value in facts.items():
+        console.print(f"[bold]{label}:[/bold] {escape(value)}", highlight=False)
+    for warning in warnings:
+        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False)
+
+
 def show_inspection(inspection: "Inspection", *, all_tensors: bool) -> None:
     """Print what a set of checkpoints is, and the tensors that differ."""
-    for label, value in inspection.facts.items():
-        console.print(f"[bold]{label}:[/bold] {escape(value)}", highlight=False)
-    for warning in inspection.warnings:
-        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False)
+    show_facts(inspection.facts, inspection.warnings)
     shown = [one for one in inspection.tensors if one.differs or all_tensors]
     if not shown:
         return

@@ -45,12 +45,12 @@ class Parts:
         return padded(self.layout.num_parameters)
 
 
-def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
+def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     """Build every part whose size is known before there is a zoo.
 
     Args:
         recipe: what would be run.
-        description: of the recipe's task.
+        description: of the recipe's task, where it has one.
 
     Returns:
         The parts, in evaluation mode.
@@ -62,17 +62,20 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
     """
     if recipe.parameters.num_checkpoints is not None:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
-    check_recalibration(recipe.evaluation.recalibrate_batchnorm, description.num_classes)
+    if description is not None:
+        check_recalibration(recipe.evaluation.recalibrate_batchnorm, description.num_classes)
     network = None
     if isinstance(recipe.collection, FolderSettings):
         state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
             recipe.collection.entry
         )
     else:
+        assert description is not None  # a recipe that trains has a task
         network = _untrained_network(description)
         state_dict = network.state_dict()
     layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))
-    if network is not None and not isinstance(recipe.collection, FolderSettings):
+    if network is not None and description is not None:
+        assert not isinstance(recipe.collection, FolderSettings)
         check_selection(network, layout, recipe.collection)
         plan_of(recipe.collection, description.num_train)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))

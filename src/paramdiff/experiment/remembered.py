@@ -35,8 +35,7 @@ def answers_file(folder: Path, recipe: Recipe, zoo: Path, device: str) -> Path:
         Its path.
     """
     known = [
-        recipe.task.model_dump(mode="json"),
-        recipe.parameters.select,
+        recipe.model_dump(mode="json", include={"task": True, "parameters": {"select"}}),
         sha256_of(zoo / BASE_FILE),
         device,
     ]

@@ -61,20 +61,21 @@ class Context:
         self.folder.record(stage, time.monotonic() - started)
 
 
-def make_zoo(context: Context, task: AnyTask) -> Zoo:
-    """Collect the checkpoints, or import a folder of them, and score them on validation data."""
+def make_zoo(context: Context, task: AnyTask | None) -> Zoo:
+    """Collect or import the checkpoints, and score them on validation data where there are any."""
     folder = context.folder.artefact("zoo")
-    if (folder / ACCURACIES_FILE).is_file():
+    if (folder if task is None else folder / ACCURACIES_FILE).exists():
         return Zoo.load(folder)
     with context.timed("zoo"):
         if not folder.exists():
             _collect_or_import(context, task, folder)
         zoo = Zoo.load(folder)
-        write_accuracies(folder, zoo, task, context.device)
+        if task is not None:
+            write_accuracies(folder, zoo, task, context.device)
     return zoo
 
 
-def _collect_or_import(context: Context, task: AnyTask, folder: Path) -> None:
+def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> None:
     recipe = context.recipe
     patterns, source = recipe.parameters.select, recipe.collection
     if isinstance(source, FolderSettings):
@@ -87,6 +88,7 @@ def _collect_or_import(context: Context, task: AnyTask, folder: Path) -> None:
             entry=source.entry,
         )
     else:
+        assert task is not None  # a recipe that trains has one
         collect(
             task,
             patterns,

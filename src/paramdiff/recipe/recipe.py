@@ -71,7 +71,9 @@ class Recipe(Settings):
         description="of the generator: a codec and a denoiser are trained for each, and what they "
         "generate is pooled; by default the recipe's seed alone",
     )
-    task: TaskSettings = Field(description="data and network")
+    task: TaskSettings | None = Field(
+        description="data and network; none where existing checkpoints are not evaluated"
+    )
     collection: ZooSettings = Field(description="where the checkpoints come from")
     parameters: ParameterSettings = Field(description="what is generated")
     codec: CodecSettings = Field(description="vector to latent and back")
@@ -90,6 +92,12 @@ class Recipe(Settings):
         if isinstance(content, dict) and content.get("seeds") in (None, [], ()):
             return content | {"seeds": [content.get("seed", 0)]}
         return content
+
+    @model_validator(mode="after")
+    def _training_needs_a_task(self) -> "Recipe":
+        if self.task is None and self.collection.kind == "train":
+            raise ValueError("task: expected data and a network to train checkpoints on")
+        return self
 
     @model_validator(mode="after")
     def _generators_differ(self) -> "Recipe":
@@ -150,6 +158,23 @@ def load_recipe(
         content = merge(content, nested(factors))
         where = f"{source} on {rebased}"
     return _resolve(merge(content, changes), where)
+
+
+def resolve_recipe(content: dict, overrides: Sequence[str], where: str) -> Recipe:
+    """A recipe that a program wrote, over the default preset.
+
+    Args:
+        content: its keys and values.
+        overrides: ``path=value``, the value in YAML.
+        where: what to call it in an error.
+
+    Returns:
+        The recipe with every value filled.
+
+    Raises:
+        UserError: see ``load_recipe``.
+    """
+    return _resolve(merge(content, parse_overrides(overrides)), where)
 
 
 def load_factors(source: str | Path) -> dict[str, Any]:
