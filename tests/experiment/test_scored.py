@@ -19,6 +19,7 @@ from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.folders import evaluate_folders
 from paramdiff.report import drawing, ensembles, frontier
 from paramdiff.tasks.catalogue import describe_task
+from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.task import Scores, Task
 from paramdiff.zoo.zoo import Zoo
 from tasks.scored import r_squared, wrapped
@@ -151,9 +152,9 @@ def test_a_score_of_a_whole_split(whole_split):
 
 def test_folders_of_networks_that_a_task_scores_itself(whole_split, tmp_path):
     found = evaluate_folders(
-        whole_split / "zoo",
-        whole_split / "generated",
-        "tasks.scored:r_squared",
+        str(whole_split / "zoo"),
+        str(whole_split / "generated"),
+        TaskSettings(name="tasks.scored:r_squared"),
         tmp_path / "out",
         patterns=("*",),
         num_held_out=0,

@@ -269,18 +269,40 @@ def generate(
 
 @app.command()
 def evaluate(
-    originals: Annotated[Path, typer.Argument(help="A zoo, or a folder of checkpoints.")],
-    generated: Annotated[Path, typer.Argument(help="A folder of checkpoints to judge.")],
-    task: Annotated[str, typer.Option(help="A task's name, or module:function.")],
+    generated: Annotated[
+        str, typer.Argument(help="The checkpoints to judge: a folder, or a glob.")
+    ],
+    originals: Annotated[str, typer.Option(help="A zoo, or the checkpoints to judge against.")],
     out: Annotated[Path, typer.Option(help="A new folder for the report.")],
+    task: Annotated[
+        str | None, typer.Option(help="A task's name, or module:function that returns one.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="With --data: timm:NAME, torchvision:NAME, or module:function."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels per side of the network's input.")
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(help="module:function from a state dict to a number, or to what is right."),
+    ] = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Tensors to compare; all by default.")
     ] = None,
     base: Annotated[
         Path | None, typer.Option(help="A complete checkpoint, where the originals are parts.")
     ] = None,
+    entry: Entry = None,
     num_held_out: Annotated[
         int, typer.Option(min=0, help="Originals of the tail to hold out.")
+    ] = 0,
+    keep_best: Annotated[
+        int, typer.Option(min=0, help="Copy so many, the best on validation data, to best/.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of baselines and intervals.")] = 0,
     recalibrate_batchnorm: Annotated[
@@ -293,16 +315,22 @@ def evaluate(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     from paramdiff.experiment.folders import evaluate_folders
+    from paramdiff.tasks.command_line import task_settings
 
+    if score is not None and not task == data == network is None:
+        raise UserError("expected one of --task, --data and --score")
+    asked = score if score is not None else task_settings(task, data, network, image_size)
     with progress_bars() as report:
         evaluation = evaluate_folders(
             originals,
             generated,
-            task,
+            asked,
             out,
             patterns=tuple(select or ["*"]),
             base=base,
+            entry=entry,
             num_held_out=num_held_out,
+            num_best=keep_best,
             seed=seed,
             recalibrate=recalibrate_batchnorm,
             device=device,
@@ -310,6 +338,8 @@ def evaluate(
         )
     show_evaluation(evaluation)
     console.print(f"Report: {out / 'report.html'}", markup=False)
+    if keep_best:
+        console.print(f"The best {keep_best} on validation data: {out / 'best'}", markup=False)
 
 
 @app.command()
