@@ -301,7 +301,7 @@ def test_first_difference():
     other = load_recipe(
         "quickstart", ["generation.spread=0.5", "collection.fine_tuning.lr=0.1"]
     ).model_dump(mode="json")
-    assert first_difference(one, other) == "collection.fine_tuning.lr: 0.05 there, 0.1 here"
+    assert first_difference(one, other) == "collection.fine_tuning.lr: 0.03 there, 0.1 here"
     assert first_difference({"a": 1}, {"a": 1, "b": 2}) == "b: None there, 2 here"
     assert first_difference({"a": {"b": 1}}, {"a": 3}) == "a: {'b': 1} there, 3 here"
     assert first_difference({"a": [1, 2]}, {"a": [1, 3]}) == "a: [1, 2] there, [1, 3] here"
