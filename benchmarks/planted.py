@@ -45,6 +45,7 @@ MNIST = [
     "task.network={name: cnn_medium}",
     "collection.pretraining={epochs: 2, batch_size: 128, lr: 3.0e-3}",
     "collection.fine_tuning={batch_size: 128, lr: 0.01, mode: train}",
+    "collection.skip_steps=100",
     "parameters.select=['fc1.*', 'fc2.*']",
 ]
 """CNNMedium, pre-trained for two epochs; its two linear layers are fine-tuned and generated."""

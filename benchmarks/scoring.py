@@ -89,7 +89,7 @@ LAST_NORMS_18 = ("layer4.1.bn1.", "layer4.1.bn2.")
 CASES = {
     "small_mlp_whole": Case(small_mlp, (500, 64), (), None, 4.0, 200, 1000, 7),
     "quickstart_two_norms": Case(
-        DigitsNetwork, (500, 1, 8, 8), ("norm2.", "norm3."), 1.6, 4.0, 80, 200, 7
+        DigitsNetwork, (500, 1, 8, 8), ("norm2.", "norm3."), 5.8, 4.0, 80, 200, 7
     ),
     "cnn_10853_whole": Case(whole_cnn, IMAGES, (), 1.0, 1.0, 5, 5, 5),
     "resnet20_last_two_norms": Case(ResNet20, IMAGES, LAST_NORMS_20, 17.0, 11.9, 2, 10),

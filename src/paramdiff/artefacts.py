@@ -18,6 +18,8 @@ from paramdiff.errors import UserError
 
 PARTIAL = ".partial-"
 METADATA_KEY = "paramdiff"
+FOREIGN_MARK = {"format": "pt"}
+"""What transformers and diffusers expect in the metadata of weights saved from torch."""
 
 
 @contextmanager
@@ -79,19 +81,24 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: expected JSON, found something else ({error})") from None
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: Any = None) -> None:
+def write_tensors(
+    path: Path, tensors: Mapping[str, Any], metadata: Any = None, *, is_foreign: bool = False
+) -> None:
     """Write named tensors as one safetensors file, whole.
 
     Args:
         path: the file.
         tensors: name to tensor; shared and non-contiguous ones are copied.
         metadata: any JSON value, kept beside the tensors.
+        is_foreign: whether the file is for other libraries, some of which ask for a mark of their
+            own; metadata are left out then.
     """
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with written_aside(path) as aside:
-        save_file(plain, aside, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+        own = {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
+        save_file(plain, aside, FOREIGN_MARK if is_foreign else own)
         umask = os.umask(0)
         os.umask(umask)
         aside.chmod(0o666 & ~umask)  # safetensors creates files that only their owner can read

@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.artefacts import read_json
+from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.linear import LinearCodec
@@ -40,7 +41,7 @@ from paramdiff.diffusion.sampling import (
 from paramdiff.diffusion.schedule import SolverName
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
-from paramdiff.parameters.space import ParameterSpace
+from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
 from paramdiff.settings import Settings
 
 PARTS: dict[str, tuple[type, ...]] = {
@@ -52,7 +53,7 @@ PARTS: dict[str, tuple[type, ...]] = {
 OPTIONAL_PARTS = ("denoiser", "scheduler")
 """Absent together where the codec is a VAE whose prior is sampled directly."""
 INDEX_FILE = "model_index.json"
-_ALLOWED_FILES = {"config.json", "base.safetensors", "scheduler_config.json"}
+_ALLOWED_FILES = {"config.json", BASE_FILE, FORM_FILE, "scheduler_config.json"}
 
 
 class GenerationSettings(Settings):
@@ -81,6 +82,16 @@ class GeneratedParameters(Sequence):
         self.vectors = vectors
         self.seeds = tuple(seeds)
         self._space = space
+
+    @property
+    def form(self) -> StoredForm | None:
+        """How the checkpoints that were learned from are stored, where they are somebody's."""
+        return self._space.form
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tensors that are generated."""
+        return self._space.layout.names
 
     def __len__(self) -> int:
         return len(self.seeds)

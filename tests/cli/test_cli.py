@@ -5,47 +5,13 @@ import shutil
 import subprocess
 import sys
 
-import pytest
 import torch
 
 from paramdiff.artefacts import read_json, read_metadata, read_tensors, write_text
-from paramdiff.cli import main
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
 
 from .help import HELP_FILE, rendered, verbs
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Calls the program as a shell does; returns its status and both outputs."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["paramdiff", *map(str, arguments)])
-        monkeypatch.setattr("warnings.showwarning", None)  # main sets it; put back afterwards
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return ended.value.code or 0, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def refused(call, tmp_path):
-    """Calls the program, which must refuse in one line and write nothing."""
-
-    def run(*arguments):
-        before = sorted(tmp_path.rglob("*"))
-        status, _, stderr = call(*arguments)
-        assert status == 2, stderr
-        assert len(stderr.splitlines()) == 1, stderr
-        assert stderr.startswith("error: ")
-        assert sorted(tmp_path.rglob("*")) == before
-        return stderr.removeprefix("error: ").rstrip("\n")
-
-    return run
 
 
 def as_options(overrides):
@@ -61,7 +27,8 @@ def test_help_is_the_documented_one():
 
 
 def test_every_verb_of_the_issue_is_there():
-    named = {"quickstart", "run", "sweep", "check", "generate", "evaluate", "report", "recipes"}
+    named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "evaluate"}
+    named |= {"report", "recipes"}
     assert named <= set(verbs())
     text = HELP_FILE.read_text(encoding="utf-8")
     for verb in ("quickstart", "run", "sweep", "generate", "evaluate"):
@@ -179,52 +146,6 @@ def test_run_and_from_print_the_table_and_the_reports_path(call, tiny, tiny_run,
     assert (out / "report.html").is_file()
 
 
-def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
-    originals, out = tmp_path / "originals", tmp_path / "out"
-    originals.mkdir()
-    base = read_tensors(tiny_run / "zoo" / "base.safetensors")
-    for path in sorted((tiny_run / "zoo" / "checkpoints").iterdir()):
-        torch.save(base | read_tensors(path), originals / f"{path.stem}.pt")
-    status, stdout, stderr = call(
-        *("evaluate", originals, tiny_run / "generated", "--task", "digits", "--out", out),
-        *("--select", "norm[23].weight", "--select", "norm[23].bias", "--num-held-out", 4),
-    )
-    assert (status, stderr) == (0, "")
-    assert stdout.rstrip().endswith(f"Report: {out / 'report.html'}")
-    assert (out / "report.html").is_file()
-    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
-    for group in ("original", "generated", "held_out"):
-        mean = expected["groups"][group]["accuracy"]["mean"]
-        assert found["groups"][group]["accuracy"]["mean"] == pytest.approx(mean, abs=1e-3)
-        assert found["groups"][group]["n"] == expected["groups"][group]["n"]
-    assert found["reconstruction"] is None
-    assert not list(tmp_path.rglob(".partial*"))
-
-
-def test_evaluate_completes_parts_from_a_base(call, tiny_run, tmp_path):
-    """A zoo's own files hold the selected tensors alone."""
-    parts, out = tiny_run / "zoo" / "checkpoints", tmp_path / "out"
-    given = ("evaluate", parts, tiny_run / "generated", "--task", "digits", "--out", out)
-    status, _, stderr = call(*given)
-    assert status == 2 and "conv1.weight" in stderr and not out.exists()
-    status, _, stderr = call(*given, "--base", tiny_run / "zoo" / "base.safetensors")
-    assert (status, stderr) == (0, "")
-    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
-    assert found["groups"]["generated"]["n"] == expected["groups"]["generated"]["n"]
-
-
-def test_evaluate_takes_a_zoo(call, tiny_run, tmp_path):
-    out = tmp_path / "out"
-    before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
-    status, _, stderr = call(
-        "evaluate", tiny_run / "zoo", tiny_run / "generated", "--task", "digits", "--out", out
-    )
-    assert (status, stderr) == (0, "")
-    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
-    assert found["groups"]["generated"] == expected["groups"]["generated"]
-    assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")} == before
-
-
 def test_report_draws_the_same_bytes(call, tiny_run, tmp_path):
     for name in ("evaluation.json", "arrays.safetensors"):
         shutil.copy(tiny_run / name, tmp_path / name)
@@ -260,7 +181,7 @@ def test_unknown_devices_are_refused(refused, tiny_run, tmp_path):
     assert refused("quickstart", *out) == told
     assert refused("run", "quickstart", *out) == told
     assert refused("generate", tiny_run / "pipeline", *out) == told
-    folders = (tiny_run / "zoo", tiny_run / "generated")
+    folders = (tiny_run / "generated", "--originals", tiny_run / "zoo")
     assert refused("evaluate", *folders, "--task", "digits", *out) == told
 
 
@@ -291,7 +212,7 @@ def test_existing_outputs_are_refused(refused, tiny_run, tmp_path):
     (tmp_path / "mine").mkdir()
     told = refused("generate", tiny_run / "pipeline", "--out", tmp_path / "mine")
     assert told == f"--out {tmp_path / 'mine'}: expected a new folder, found an existing one"
-    folders = (tiny_run / "zoo", tiny_run / "generated")
+    folders = (tiny_run / "generated", "--originals", tiny_run / "zoo")
     told = refused("evaluate", *folders, "--task", "digits", "--out", tmp_path / "mine")
     assert told == f"--out {tmp_path / 'mine'}: expected a new folder, found an existing one"
 
@@ -299,18 +220,23 @@ def test_existing_outputs_are_refused(refused, tiny_run, tmp_path):
 def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     out = ("--task", "digits", "--out", tmp_path / "out")
     zoo, generated = tiny_run / "zoo", tiny_run / "generated"
-    assert str(tmp_path / "none") in refused("evaluate", tmp_path / "none", generated, *out)
-    assert str(tmp_path / "none") in refused("evaluate", zoo, tmp_path / "none", *out)
-    told = refused("evaluate", zoo, generated, "--task", "digit", "--out", tmp_path / "out")
+
+    def judged(what, originals, *options):
+        return refused("evaluate", what, "--originals", originals, *out, *options)
+
+    assert str(tmp_path / "none") in judged(generated, tmp_path / "none")
+    assert str(tmp_path / "none") in judged(tmp_path / "none", zoo)
+    told = judged(generated, zoo, "--task", "digit")
     assert "'digits'" in told
     assert "evaluation.json" in refused("report", tmp_path / "none")
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "a.pt").write_bytes(b"PK\x03\x04")
-    assert "a.pt" in refused("evaluate", zoo, broken, *out)
-    assert "a.pt" in refused("evaluate", broken, generated, *out)
-    told = refused("evaluate", generated, zoo / "checkpoints", *out, "--select", "conv1.*")
-    assert "conv1.weight" in told
+    assert "a.pt" in judged(broken, zoo)
+    assert "a.pt" in judged(generated, broken)
+    assert "conv1.weight" in judged(zoo / "checkpoints", generated)
+    told = judged(generated, generated, "--select", "norm2.*")
+    assert "not selected differ" in told and "norm3.weight" in told
     told = refused("run", "quickstart", "--out", tmp_path / "run", "--from", tmp_path / "none")
     assert re.search(r"none: expected a run's folder with recipe\.yaml", told)
 
@@ -332,3 +258,33 @@ def test_bad_sweeps_are_refused(refused, tmp_path):
     assert refused("sweep", "quickstart", "nope/*", *out).startswith("nope/*: expected")
     assert "abacus" in refused("sweep", "quickstart", *out, "--device", "abacus")
     assert "--vary" in refused("sweep", "quickstart", *out, "--vary", "seed")
+
+
+def test_inspect_tells_what_checkpoints_are(call, refused, tiny_run, tmp_path):
+    status, stdout, stderr = call("inspect", tiny_run / "zoo" / "checkpoints")
+    assert (status, stderr) == (0, "")
+    assert "norm3.weight" in stdout and "Would be generated: 192 parameters" in stdout
+    assert "few to learn a distribution from" in stdout
+    assert "expected a checkpoint or a folder" in refused("inspect", tmp_path / "none")
+
+
+def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
+    quick = as_options(["diffusion.training.num_steps=20", "generation.num_steps=10"])
+    checkpoints = tiny_run / "generated"
+    status, stdout, stderr = call(
+        "fit", checkpoints, "--out", tmp_path / "mine", "--num", 2, "--device", "cpu", *quick
+    )
+    assert (status, stderr) == (0, ""), stderr
+    assert "Would be generated" in stdout and "Held out" in stdout
+    assert len(list((tmp_path / "mine" / "generated").iterdir())) == 2
+    status, _, stderr = call(
+        "generate", tmp_path / "mine" / "pipeline", "--out", tmp_path / "parts", "--num", 1,
+        "--selected-only", "--device", "cpu",
+    )  # fmt: skip
+    assert (status, stderr) == (0, "")
+    (path,) = (tmp_path / "parts").iterdir()
+    assert set(read_tensors(path)) == {
+        f"norm{n}.{part}" for n in "23" for part in ("weight", "bias")
+    }
+    told = refused("fit", checkpoints, "--out", tmp_path / "other", "--select", "conv1.*", *quick)
+    assert "not selected differ" in told

@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 
-from paramdiff.evaluation.behaviour import classification
+from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.evaluation.settings import EvaluationSettings
@@ -64,6 +64,17 @@ def behaviour(**fields):
         "labels": labels,
     }
     return classification(**{**defaults, **fields})
+
+
+def without_errors():
+    """The same networks, of which nobody says what they get wrong."""
+    known = behaviour()
+
+    def answers(vectors):
+        found = known.answers(vectors)
+        return Answers(found.validation.float(), found.test.float(), None)
+
+    return Behaviour(NUM_VALIDATION, NUM_TEST, answers, "share")
 
 
 UNSURE = {

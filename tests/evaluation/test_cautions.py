@@ -92,3 +92,19 @@ def test_few_generator_seeds(num, warns):
     one = OfSeed(n=20, accuracy=0.9, dispersion=1.0, pairwise_similarity=0.5)
     found = warned(generated=group(seeds={str(seed): one for seed in range(num)}))
     assert (f"Of only {num} generator seeds" in found) == warns
+
+
+def test_a_task_with_its_own_score_is_warned_in_its_own_words():
+    score = Score(name="R2", is_fraction=False, is_per_example=False, has_errors=False)
+    found = warned(score=score, errors=None, generated=group(dispersion=0.5), random=group(0.9))
+    assert "R2 alone would reward this" in found
+    assert "has one R2 as a whole" in found and "not that of test examples" in found
+    assert "untrained values of the selected tensors reach 0.90000, the originals 0.90000" in found
+    assert "errors" not in found and "chance" not in found
+    assert "similarities" not in warned(score=score, errors=None, is_deterministic=False)
+
+
+def test_few_of_what_may_be_wrong():
+    found = warned(errors=Errors(12.0, 4000, None))
+    assert "only 12 of 4000 possible errors; similarities rest on few of them" in found
+    assert warned(errors=Errors(3900.0, 4000, None)) == ""  # no classes, no chance

@@ -237,3 +237,29 @@ def test_percentiles_are_numpys():
 def test_certainty_has_no_width(value):
     draws = Bootstrap.over(20, seed=0).means(torch.full((3, 20), value))
     assert percentile_interval(draws) == pytest.approx((value, value), abs=1e-6)
+
+
+def test_where_a_split_has_one_score_networks_alone_are_drawn():
+    scores = torch.randn(40, 1, generator=torch.Generator().manual_seed(2))
+    bootstrap = Bootstrap.over(1, seed=0)
+    draws = bootstrap.means(scores)
+    # the standard error of a mean of 40
+    expected = float(scores.std(correction=0)) / 40**0.5
+    assert float(draws.std()) == pytest.approx(expected, rel=0.1)
+    assert float(draws.mean()) == pytest.approx(float(scores.mean()), abs=0.2 * expected)
+    alone = bootstrap.means(scores[:1])
+    assert alone.unique().tolist() == pytest.approx([float(scores[0])])
+
+
+def test_scores_that_are_counts_are_drawn_alike_as_numbers():
+    is_right = torch.rand(12, 30, generator=torch.Generator().manual_seed(2)) < 0.7
+    bootstrap = Bootstrap.over(30, seed=0)
+    assert bootstrap.means(is_right).equal(bootstrap.means(is_right.float()))
+
+
+def test_equal_networks_do_not_differ_by_rounding():
+    """Large scores of groups of other sizes: their draws agree to far below what is negligible."""
+    row = 1e6 * torch.rand(1, 200, generator=torch.Generator().manual_seed(2))
+    bootstrap = Bootstrap.over(200, seed=0)
+    one, other = (bootstrap.means(row.expand(num, -1), num) for num in (7, 50))
+    assert float((one - other).abs().max()) < 1e-6

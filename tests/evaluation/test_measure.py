@@ -302,3 +302,34 @@ def test_a_group_without_spread_cannot_be_rescaled():
     found = compared(same, cloud(60, 3), independent_hold_out=True)["generated"]
     assert found.dispersion == 0
     assert found.z_u.parameters is None
+
+
+def test_where_no_test_of_copying_follows_no_group_is_stretched():
+    vectors, originals = cloud(20, 2), cloud(30, 1)
+    plain, tested = (
+        Space(originals, LAYOUT, tests_copying=tests).position(vectors, None)
+        for tests in (False, True)
+    )
+    assert plain.near_rescaled is None and tested.near_rescaled is not None
+    assert plain.dispersion == tested.dispersion
+
+
+def test_scores_that_are_numbers_by_hand():
+    """Two networks, three examples; nothing is wrong."""
+    test = torch.tensor([[-1.0, -2.0, -6.0], [-1.0, 0.0, -2.0]])
+    own = Answers(torch.tensor([[-5.0], [-1.0]]), test, None)
+    originals = Answers(torch.zeros(3, 1), torch.tensor([[-1.0, -1.0, -1.0]]).repeat(3, 1), None)
+    measured = measurements(
+        {
+            "original": Scored(GROUPS["original"].position, originals, torch.arange(3)),
+            "generated": Scored(GROUPS["generated"].position, own, torch.tensor([0, 2])),
+        },
+        num_test=3,
+    )
+    group = group_of("generated", measured)
+    assert (group.accuracy.mean, group.accuracy.min, group.accuracy.max) == (-2, -3, -1)
+    assert group.max_similarity is group.max_similarity_with_source is None
+    assert group.pairwise_similarity is None and group.min_distance is not None
+    assert measured.compare("generated", "original").difference == -1
+    best = measured.best_of("generated", 2)
+    assert (best.validation_accuracy, best.test_accuracy) == (-1, -1)

@@ -10,7 +10,7 @@ from paramdiff.evaluation.frontier import MEASURES, YARDSTICKS
 from paramdiff.evaluation.schema import Comparison
 from paramdiff.evaluation.verdict import relation
 
-from .linear import SIZE, evaluated, good, shifted, to, warnings, words
+from .linear import SIZE, evaluated, good, shifted, to, warnings, without_errors, words
 
 
 def drawn(*shape, seed=7):
@@ -168,6 +168,72 @@ def test_what_no_free_alternative_resembles_is_compared_with_the_originals_alone
     )
 
 
+# ---- where nothing is right or wrong
+
+
+def test_without_errors_a_gaussian_of_equal_spread_and_the_average_decide():
+    """Expected: better than both, in a case that is better than every free alternative."""
+    faulty = {"shift": 1.0, "spread": 0.2, "fault": 1.2}
+    evaluation, arrays = evaluated(
+        shifted(30, 5, 1.0, 0.2),
+        shifted(30, 6, **faulty),
+        held_out=shifted(10, 7, **faulty),
+        how=without_errors(),
+    )
+    spread = evaluation.groups["generated"].dispersion
+    rival = f"gaussian@{round(spread, 2)}"
+    assert evaluation.verdict.headline == (
+        "Better than a fitted Gaussian and the average of all checkpoints."
+    )
+    assert evaluation.verdict.reference in (rival, "average@all")
+    sentences = evaluation.verdict.sentences
+    assert (
+        "which spreads as widely and is free" in sentences[0] and f"{spread:.2f}" in sentences[0]
+    )
+    assert "one network, made for free" in sentences[1]
+    assert sum("average of all checkpoints" in one for one in sentences) == 1
+    assert "points of share" in sentences[0]
+    told = words(evaluation)
+    assert "novelty in behaviour is not measured" in told
+    assert "dissimilar" not in told and "errors" not in told and "accuracy" not in told
+    assert not any("similarity" in name for name in arrays)
+    for group in evaluation.groups.values():
+        assert group.max_similarity is None and group.pairwise_similarity is None
+        assert group.min_distance is not None
+    assert evaluation.frontier["max_similarity"].points == ()
+
+
+def test_without_errors_copies_and_collapse_are_told_as_ever():
+    originals = good(30, 1)
+    evaluation, _ = evaluated(originals.flip(0), originals, how=without_errors())
+    assert evaluation.verdict.headline == "Copies of the originals: nothing new was made."
+    collapsed = originals.mean(0) + 0.01 * drawn(20, SIZE)
+    evaluation, _ = evaluated(collapsed, originals, how=without_errors())
+    assert "share alone would reward this" in warnings(evaluation)
+    assert evaluation.verdict.headline.endswith("of the originals' spread.")
+    assert not evaluation.verdict.headline.startswith("Better")
+
+
+def test_without_errors_broken_networks_are_worse():
+    evaluation, _ = evaluated(-good(20, 3), how=without_errors())
+    assert evaluation.verdict.headline == "Worse than the average of all checkpoints."
+
+
+def test_without_errors_copying_is_tested_in_parameters_alone():
+    evaluation, _ = evaluated(good(20, 3), held_out=good(30, 2), how=without_errors())
+    found = evaluation.groups["generated"].z_u
+    assert found.behaviour is None and abs(found.parameters) < 4
+    assert "data-copying test" in words(evaluation)
+    equal = good(1, 3).repeat(20, 1)  # nor can a group without spread be stretched
+    evaluation, _ = evaluated(equal, held_out=good(30, 2), how=without_errors())
+    assert evaluation.groups["generated"].z_u is None
+
+
+def test_without_errors_one_network_of_each_has_the_average_beside_it():
+    evaluation, _ = evaluated(good(1, 3), good(2, 1), held_out=good(0, 2), how=without_errors())
+    assert evaluation.verdict.reference == "average@all"
+
+
 # ---- the words by themselves
 
 
@@ -195,6 +261,14 @@ def test_a_difference_is_sure_and_no_trifle(interval, expected):
         ci95=interval,
     )
     assert relation(comparison) == expected
+
+
+def test_what_is_a_trifle_depends_on_the_score():
+    comparison = Comparison(
+        group="generated", reference="x", reference_dispersion=None, difference=2.0, ci95=(1, 3)
+    )
+    assert relation(comparison, 1.9) == "better than"
+    assert relation(comparison, 2.1) == "as good as"
 
 
 def test_who_has_labels_is_told_what_they_are_worth():

@@ -198,7 +198,10 @@ def test_bad_input_writes_nothing(tiny, tmp_path):
     out = tmp_path / "run"
     for overrides, named in (
         (["task.name=nope"], "task.name"),
-        (["collection.kind=folder", f"collection.path={tmp_path}/none"], f"{tmp_path}/none"),
+        (
+            ["collection.kind=folder", f"collection.checkpoints={tmp_path}/none"],
+            f"{tmp_path}/none",
+        ),
         (["parameters.select=[nope]"], "'nope'"),
         (["parameters.num_checkpoints=13"], "at most the zoo's 12 originals, found 13"),
         (["collection.skip_steps_per_pass=19"], "less than the 19 updates of a pass"),
@@ -221,7 +224,7 @@ def test_a_folder_that_cannot_become_a_zoo_leaves_nothing(tiny, tiny_run, tmp_pa
     write_tensors(source / "0003.safetensors", tensors)
     folder = [
         "collection={kind: folder}",
-        f"collection.path={source}",
+        f"collection.checkpoints={source}",
         *(one for one in tiny if not one.startswith("collection")),
     ]
     out = tmp_path / "out"

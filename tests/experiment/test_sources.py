@@ -89,7 +89,7 @@ def test_a_folder_of_checkpoints_is_a_zoo(tiny_run, tiny, tmp_path):
     overrides = [
         *(override for override in tiny if not override.startswith("collection")),
         "collection.kind=folder",
-        f"collection.path={source}",
+        f"collection.checkpoints={source}",
         "collection.num_held_out=2",
     ]
     evaluation = run(load_recipe("quickstart", overrides), tmp_path / "run", device="cpu")
@@ -110,7 +110,7 @@ def test_sub_folders_are_runs_and_the_last_one_is_held_out(tiny_run, tiny, tmp_p
     overrides = [
         *(override for override in tiny if not override.startswith("collection")),
         "collection.kind=folder",
-        f"collection.path={tmp_path / 'checkpoints'}",
+        f"collection.checkpoints={tmp_path / 'checkpoints'}",
     ]
     evaluation = run(load_recipe("quickstart", overrides), tmp_path / "run", device="cpu")
     assert evaluation.groups["original"].n == 4 and evaluation.groups["held_out"].n == 2

@@ -48,6 +48,15 @@ def test_other_image_sizes_are_refused(name, size):
     )
 
 
+@pytest.mark.parametrize("shape", [(1, 3, 8), (3, 8, 3)])
+def test_images_too_small_for_a_stride_are_refused(shape):
+    assert refusal("digits_cnn", shape=shape) == (
+        "task.image_size: 'digits_cnn' takes images of 4x4 pixels or more, "
+        f"found {shape[1]}x{shape[2]}"
+    )
+    build_network(NetworkSettings(name="digits_cnn"), 3, (1, 4, 4))(torch.randn(2, 1, 4, 4))
+
+
 def test_images_and_vectors_are_not_mistaken():
     assert "takes vectors" in refusal("mlp")
     assert "takes images" in refusal("resnet20", shape=(13,))

@@ -208,11 +208,13 @@ def test_a_switch_of_kind_replaces_the_section():
     recipe = load_recipe(
         "quickstart",
         [
-            "collection={kind: folder, path: /checkpoints}",
+            "collection={kind: folder, checkpoints: /checkpoints}",
             "diffusion.denoiser={kind: convolutional}",
         ],
     )
-    assert recipe.collection.kind == "folder" and str(recipe.collection.path) == "/checkpoints"
+    assert (
+        recipe.collection.kind == "folder" and recipe.collection.checkpoints[0] == "/checkpoints"
+    )
     assert recipe.collection.num_held_out == 0  # the recipe's 50 belonged to the other kind
     assert recipe.diffusion.denoiser.model_dump() == {
         "kind": "convolutional",
@@ -223,10 +225,13 @@ def test_a_switch_of_kind_replaces_the_section():
 
 
 def test_a_switch_of_kind_field_by_field_replaces_the_section():
-    recipe = load_recipe("quickstart", ["collection.path=/checkpoints", "collection.kind=folder"])
+    recipe = load_recipe(
+        "quickstart", ["collection.checkpoints=/checkpoints", "collection.kind=folder"]
+    )
     assert recipe.collection.model_dump(mode="json") == {
         "kind": "folder",
-        "path": "/checkpoints",
+        "checkpoints": ["/checkpoints"],
+        "entry": None,
         "base": None,
         "num_held_out": 0,
     }
@@ -296,7 +301,7 @@ def test_first_difference():
     other = load_recipe(
         "quickstart", ["generation.spread=0.5", "collection.fine_tuning.lr=0.1"]
     ).model_dump(mode="json")
-    assert first_difference(one, other) == "collection.fine_tuning.lr: 0.05 there, 0.1 here"
+    assert first_difference(one, other) == "collection.fine_tuning.lr: 0.03 there, 0.1 here"
     assert first_difference({"a": 1}, {"a": 1, "b": 2}) == "b: None there, 2 here"
     assert first_difference({"a": {"b": 1}}, {"a": 3}) == "a: {'b': 1} there, 3 here"
     assert first_difference({"a": [1, 2]}, {"a": [1, 3]}) == "a: [1, 2] there, [1, 3] here"

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from paramdiff.errors import UserError
+from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.scoring.cut import cut, used_by
 from paramdiff.scoring.inplace import overwriting
@@ -53,6 +55,21 @@ def test_resnet20_is_cut_before_its_last_block():
     assert [tuple(value.shape) for value in values] == [(3, 64, 8, 8)] * 2
     assert not any(name.startswith("layer1") for name, _ in parts.suffix.named_parameters())
     assert not used_by(parts.prefix, dict.fromkeys(names))
+
+
+def num_operations(module, inputs):
+    with FlopCounterMode(display=False) as counter:
+        module(*inputs)
+    return counter.get_total_flops()
+
+
+def test_most_of_the_quickstarts_network_lies_before_the_cut():
+    """By hand: 9,216 + 32,768 products before it, 8,192 + 640 after it."""
+    network, images = DigitsNetwork().eval(), torch.randn(4, 1, 8, 8)
+    parts, values = assert_equal_parts(network, last_norms(network, nn.BatchNorm2d), images)
+    assert [tuple(value.shape) for value in values] == [(4, 32, 2, 2)]
+    assert num_operations(network, (images,)) == 2 * 4 * 50_816
+    assert num_operations(parts.suffix, values) == 2 * 4 * 8_832
 
 
 def test_torchvision_resnet18_with_inplace_activations():

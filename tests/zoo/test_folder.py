@@ -6,16 +6,20 @@ from torch import nn
 
 from paramdiff.artefacts import sha256_of, write_tensors
 from paramdiff.errors import UserError
-from paramdiff.zoo.folder import import_folder
+from paramdiff.zoo.folder import import_checkpoints
 from paramdiff.zoo.zoo import Zoo
 
 PATTERNS = ("1.*",)
 
 
 def state(seed):
+    """The selected normalisation layer differs, the rest does not."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).state_dict() | {
-        "1.weight": torch.randn(4)
+    return network.state_dict() | {
+        "1.weight": torch.randn(4),
+        "1.num_batches_tracked": torch.tensor(seed),
     }
 
 
@@ -35,13 +39,13 @@ def filled(folder, names):
 
 
 def imported(tmp_path, **kwargs):
-    import_folder(tmp_path / "source", tmp_path / "zoo", PATTERNS, **kwargs)
+    import_checkpoints([str(tmp_path / "source")], tmp_path / "zoo", PATTERNS, **kwargs)
     return Zoo.load(tmp_path / "zoo")
 
 
 def refusal(tmp_path, patterns=PATTERNS, **kwargs):
     with pytest.raises(UserError) as caught:
-        import_folder(tmp_path / "source", tmp_path / "zoo", patterns, **kwargs)
+        import_checkpoints([str(tmp_path / "source")], tmp_path / "zoo", patterns, **kwargs)
     assert not (tmp_path / "zoo").exists()
     message = str(caught.value)
     assert len(message.splitlines()) == 1
@@ -63,6 +67,20 @@ def test_files_of_both_kinds_in_natural_order(tmp_path):
     assert zoo.index.hold_out == "none"
     assert len(zoo.held_out) == 0
     assert zoo.num_runs == 1
+
+
+def test_what_differs_and_is_not_selected_stops_the_import(tmp_path):
+    states = filled(tmp_path / "source", ["0.pt", "1.pt", "2.pt"])
+    for name in ("2.bias", "0.weight"):
+        states[2][name] = states[2][name] + 1
+    save(tmp_path / "source" / "2.pt", states[2])
+    assert refusal(tmp_path).startswith(
+        "2 tensors that are not selected differ between the checkpoints (0.weight, 2.bias): "
+    )
+    assert "0.weight" not in refusal(tmp_path, ("1.*", "0.weight"))
+    save(tmp_path / "base.pt", states[1])
+    zoo = imported(tmp_path, base=tmp_path / "base.pt")
+    assert zoo.base["2.bias"].equal(states[1]["2.bias"])
 
 
 def test_a_base_completes_what_is_not_selected(tmp_path):

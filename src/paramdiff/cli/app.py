@@ -15,6 +15,8 @@ from paramdiff.cli.console import (
     errors,
     progress_bars,
     show_evaluation,
+    show_facts,
+    show_inspection,
     show_recipes,
     show_sweep,
 )
@@ -51,6 +53,16 @@ Overrides = Annotated[
 ]
 Reuse = Annotated[
     Path | None, typer.Option("--from", metavar="RUN", help="Copy this run's matching stages.")
+]
+Entry = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Of the state dict, where a file holds several.")
+]
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINTS",
+        help="Files, folders, globs, or owner/name@revision,revision on the Hub.",
+    ),
 ]
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
@@ -138,10 +150,76 @@ def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     from paramdiff.tasks.catalogue import describe_task
 
     resolved = load_recipe(recipe, overrides or [])
-    sizes = check_recipe(resolved, describe_task(resolved.task))
+    description = None if resolved.task is None else describe_task(resolved.task)
+    sizes = check_recipe(resolved, description)
     typer.echo(to_yaml(resolved), nl=False)
     for label, value in sizes.items():
         typer.echo(f"# {label}: {value}")
+
+
+@app.command()
+def inspect(
+    checkpoints: Checkpoints,
+    entry: Entry = None,
+    all_tensors: Annotated[
+        bool, typer.Option("--all", help="Show the tensors that are equal, too.")
+    ] = False,
+) -> None:
+    """Tell what a set of checkpoints is: what differs, what is broken, what would be generated."""
+    from paramdiff.experiment.inspect import inspect_checkpoints
+
+    with progress_bars() as stages:
+        inspection = inspect_checkpoints(
+            checkpoints,
+            entry=entry,
+            progress=lambda done, total: stages("reading checkpoints", done, total),
+        )
+    show_inspection(inspection, all_tensors=all_tensors)
+
+
+@app.command()
+def fit(
+    checkpoints: Checkpoints,
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    select: Annotated[
+        list[str] | None,
+        typer.Option(help="Tensors to generate, as a glob; by default all that differ."),
+    ] = None,
+    buffers: Annotated[
+        bool, typer.Option("--buffers", help="Let --select match normalisation statistics, too.")
+    ] = False,
+    base: Annotated[
+        Path | None, typer.Option(help="A complete checkpoint for what is not selected.")
+    ] = None,
+    entry: Entry = None,
+    num: Annotated[int, typer.Option(min=1, help="How many networks to generate.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
+    device: Device = "auto",
+    overrides: Overrides = None,
+) -> None:
+    """Learn from checkpoints, whatever made them, and write new ones in the same format."""
+    from paramdiff.experiment.fit import plan_fit
+    from paramdiff.experiment.run import make_networks
+
+    with progress_bars() as stages:
+        plan = plan_fit(
+            checkpoints,
+            name=out.name,
+            patterns=select or [],
+            with_buffers=buffers,
+            base=base,
+            entry=entry,
+            num_samples=num,
+            seed=seed,
+            overrides=overrides or [],
+            progress=lambda done, total: stages("reading checkpoints", done, total),
+        )
+    show_facts(plan.facts, plan.warnings)
+    with progress_bars() as stages:
+        made = make_networks(plan.recipe, out, device=device, report=stages)
+    made.finish()
+    console.print(f"{num} checkpoints in {out / 'generated'}", markup=False)
+    console.print(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR", markup=False)
 
 
 @app.command()
@@ -156,6 +234,9 @@ def generate(
         float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
+    selected_only: Annotated[
+        bool, typer.Option("--selected-only", help="Leave out the tensors that are not generated.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
@@ -181,24 +262,47 @@ def generate(
             progress=lambda: report("generating networks", next(done), total),
         )
         origin = Path(pipeline)
-        write_generated(out, networks, sha256_of(origin) if origin.is_dir() else pipeline)
+        digest = sha256_of(origin) if origin.is_dir() else pipeline
+        write_generated(out, networks, digest, selected_only=selected_only)
     console.print(f"{num} checkpoints in {out}", markup=False)
 
 
 @app.command()
 def evaluate(
-    originals: Annotated[Path, typer.Argument(help="A zoo, or a folder of checkpoints.")],
-    generated: Annotated[Path, typer.Argument(help="A folder of checkpoints to judge.")],
-    task: Annotated[str, typer.Option(help="A task's name, or module:function.")],
+    generated: Annotated[
+        str, typer.Argument(help="The checkpoints to judge: a folder, or a glob.")
+    ],
+    originals: Annotated[str, typer.Option(help="A zoo, or the checkpoints to judge against.")],
     out: Annotated[Path, typer.Option(help="A new folder for the report.")],
+    task: Annotated[
+        str | None, typer.Option(help="A task's name, or module:function that returns one.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="With --data: timm:NAME, torchvision:NAME, or module:function."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels per side of the network's input.")
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(help="module:function from a state dict to a number, or to what is right."),
+    ] = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Tensors to compare; all by default.")
     ] = None,
     base: Annotated[
         Path | None, typer.Option(help="A complete checkpoint, where the originals are parts.")
     ] = None,
+    entry: Entry = None,
     num_held_out: Annotated[
         int, typer.Option(min=0, help="Originals of the tail to hold out.")
+    ] = 0,
+    keep_best: Annotated[
+        int, typer.Option(min=0, help="Copy so many, the best on validation data, to best/.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of baselines and intervals.")] = 0,
     recalibrate_batchnorm: Annotated[
@@ -211,16 +315,22 @@ def evaluate(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     from paramdiff.experiment.folders import evaluate_folders
+    from paramdiff.tasks.command_line import task_settings
 
+    if score is not None and not task == data == network is None:
+        raise UserError("expected one of --task, --data and --score")
+    asked = score if score is not None else task_settings(task, data, network, image_size)
     with progress_bars() as report:
         evaluation = evaluate_folders(
             originals,
             generated,
-            task,
+            asked,
             out,
             patterns=tuple(select or ["*"]),
             base=base,
+            entry=entry,
             num_held_out=num_held_out,
+            num_best=keep_best,
             seed=seed,
             recalibrate=recalibrate_batchnorm,
             device=device,
@@ -228,6 +338,8 @@ def evaluate(
         )
     show_evaluation(evaluation)
     console.print(f"Report: {out / 'report.html'}", markup=False)
+    if keep_best:
+        console.print(f"The best {keep_best} on validation data: {out / 'best'}", markup=False)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """What the command line shows: progress bars with the time left, and the table of groups."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
     from paramdiff.evaluation.score import Score
+    from paramdiff.experiment.inspect import Inspection
     from paramdiff.recipe.listing import Listed
     from paramdiff.report.sweep import Sweep
 
@@ -24,6 +25,8 @@ GROUPS = {
     "ablation": "Ablations of main/cifar100_resnet18",
     "other": "Detection, segmentation and diffusion",
 }
+
+SHOWN_TENSORS = 40
 
 console = Console()
 errors = Console(stderr=True)
@@ -82,6 +85,44 @@ def show_evaluation(evaluation: "Evaluation") -> None:
         console.print(escape(sentence))
     for warning in evaluation.verdict.warnings:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
+
+
+def show_facts(facts: Mapping[str, str], warnings: Sequence[str]) -> None:
+    """Print labels with their values, then what should be looked at first."""
+    for label, value in facts.items():
+        console.print(f"[bold]{label}:[/bold] {escape(value)}", highlight=False)
+    for warning in warnings:
+        console.print(f"[yellow]Warning:[/yellow] {escape(warning)}", highlight=False)
+
+
+def show_inspection(inspection: "Inspection", *, all_tensors: bool) -> None:
+    """Print what a set of checkpoints is, and the tensors that differ."""
+    show_facts(inspection.facts, inspection.warnings)
+    shown = [one for one in inspection.tensors if one.differs or all_tensors]
+    if not shown:
+        return
+    table = Table(title="All tensors" if all_tensors else "Tensors that differ")
+    table.add_column("tensor", overflow="fold")
+    for heading in ("shape", "type", "change", "differ from the first"):
+        table.add_column(heading, justify="right")
+    rows = shown if all_tensors else shown[:SHOWN_TENSORS]
+    for one in rows:
+        change = one.relative_change
+        table.add_row(
+            escape(one.name),
+            " x ".join(map(str, one.shape)) or "one value",
+            str(one.dtype).removeprefix("torch."),
+            "-" if change is None else f"{change:.1%}",
+            str(one.num_differing) if one.differs else "-",
+        )
+    console.print(table)
+    if len(rows) < len(shown):
+        console.print(f"and {len(shown) - len(rows)} more; --all shows every tensor")
+    console.print(
+        "change: root mean square difference of the others from the first checkpoint, relative to "
+        "its root mean square",
+        highlight=False,
+    )
 
 
 def show_recipes(recipes: Sequence["Listed"]) -> None:

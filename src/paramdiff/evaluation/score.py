@@ -88,7 +88,7 @@ def plain(value: float, figures: int, sign: str = "") -> str:
     Returns:
         The number.
     """
-    if value == 0 or not 1e-4 <= abs(value) < 1e15:
+    if not 1e-6 <= abs(value) < 1e15:
         return f"{value:{sign}.{figures}g}"
     decimals = max(0, figures - 1 - math.floor(math.log10(abs(value))))
     return f"{value:{sign}.{decimals}f}"

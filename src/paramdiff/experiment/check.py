@@ -6,12 +6,12 @@ from paramdiff.recipe import Recipe
 from paramdiff.tasks.description import TaskDescription
 
 
-def check_recipe(recipe: Recipe, description: TaskDescription) -> dict[str, str]:
+def check_recipe(recipe: Recipe, description: TaskDescription | None) -> dict[str, str]:
     """Say what a recipe would make.
 
     Args:
         recipe: what would be run.
-        description: of the recipe's task.
+        description: of the recipe's task, where it has one.
 
     Returns:
         Label to value, for people.
@@ -21,9 +21,13 @@ def check_recipe(recipe: Recipe, description: TaskDescription) -> dict[str, str]
     """
     parts = build_parts(recipe, description)
     layout = parts.layout
-    facts = {
-        "task": f"{description.title}: {description.num_train:,} training, "
-        f"{description.num_validation:,} validation, {description.num_test:,} test examples",
+    facts = {"task": "none: generated networks are not evaluated"}
+    if description is not None:
+        facts["task"] = (
+            f"{description.title}: {description.num_train:,} training, "
+            f"{description.num_validation:,} validation, {description.num_test:,} test examples"
+        )
+    facts |= {
         "network parameters": f"{num_values(parts.state_dict.values()):,}",
         "generated parameters": f"{layout.num_parameters:,} in {len(layout.slots)} tensors",
         "vector length": f"{parts.vector_length:,}",
@@ -37,7 +41,7 @@ def check_recipe(recipe: Recipe, description: TaskDescription) -> dict[str, str]
         facts["denoiser"] = "none: latents are drawn from N(0, I)"
     if parts.denoiser is not None:
         facts["denoiser parameters"] = f"{num_values(parts.denoiser.parameters()):,}"
-    if parts.network is not None:
+    if parts.network is not None and description is not None:
         facts["estimated cost"] = _cost_in_words(recipe, description, parts)
     return facts
 

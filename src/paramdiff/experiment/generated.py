@@ -6,24 +6,43 @@ import torch
 from torch import Tensor
 
 from paramdiff.artefacts import write_tensors, written_aside
+from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.stored import write_checkpoint
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import GeneratedParameters
-from paramdiff.zoo.files import list_checkpoints, read_checkpoint
 
 
-def write_generated(folder: Path, generated: GeneratedParameters, pipeline_sha256: str) -> None:
-    """Write complete state dicts, each with its seed and the pipeline's hash in its metadata.
+def write_generated(
+    folder: Path,
+    generated: GeneratedParameters,
+    pipeline_sha256: str,
+    *,
+    selected_only: bool = False,
+) -> None:
+    """Write state dicts in the form that the learned checkpoints have, safetensors otherwise.
+
+    A checkpoint that is one safetensors file has its seed and the pipeline's hash as metadata.
 
     Args:
         folder: where; must not exist yet.
         generated: the networks.
         pipeline_sha256: of the folder that generated them.
+        selected_only: whether to leave out the tensors that are not generated.
     """
+    form = generated.form
     with written_aside(folder) as aside:
         aside.mkdir()
         for number, (seed, state_dict) in enumerate(zip(generated.seeds, generated, strict=True)):
             metadata = {"seed": seed, "pipeline_sha256": pipeline_sha256}
-            write_tensors(aside / f"{number:04d}.safetensors", state_dict, metadata)
+            tensors = (
+                {name: state_dict[name] for name in generated.names}
+                if selected_only
+                else state_dict
+            )
+            if form is None:
+                write_tensors(aside / f"{number:04d}.safetensors", tensors, metadata)
+            else:
+                write_checkpoint(aside / f"{number:04d}{form.suffix}", tensors, form, metadata)
 
 
 def read_generated(folder: Path, layout: ParameterLayout) -> Tensor:
@@ -39,5 +58,5 @@ def read_generated(folder: Path, layout: ParameterLayout) -> Tensor:
     Raises:
         UserError: a file cannot be read or does not fit the layout.
     """
-    paths = list_checkpoints(folder)
-    return torch.stack([layout.flatten(read_checkpoint(path), str(path)) for path in paths])
+    found = [stored for run in find_runs([str(folder)]) for stored in run]
+    return torch.stack([layout.flatten(one.read()[0], str(one.path)) for one in found])

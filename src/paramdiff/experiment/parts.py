@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.component import Component
 from paramdiff.diffusion.training import build_denoiser
@@ -16,8 +17,6 @@ from paramdiff.parameters.space import padded
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.zoo.collect import check_selection
-from paramdiff.zoo.files import read_checkpoint
-from paramdiff.zoo.folder import list_runs
 from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.zoo import check_num_originals
 
@@ -46,12 +45,12 @@ class Parts:
         return padded(self.layout.num_parameters)
 
 
-def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
+def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     """Build every part whose size is known before there is a zoo.
 
     Args:
         recipe: what would be run.
-        description: of the recipe's task.
+        description: of the recipe's task, where it has one.
 
     Returns:
         The parts, in evaluation mode.
@@ -63,15 +62,20 @@ def build_parts(recipe: Recipe, description: TaskDescription) -> Parts:
     """
     if recipe.parameters.num_checkpoints is not None:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
-    check_recalibration(recipe.evaluation.recalibrate_batchnorm, description.num_classes)
+    if description is not None:
+        check_recalibration(recipe.evaluation.recalibrate_batchnorm, description.num_classes)
     network = None
     if isinstance(recipe.collection, FolderSettings):
-        state_dict = read_checkpoint(list_runs(recipe.collection.path)[0][0])
+        state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
+            recipe.collection.entry
+        )
     else:
+        assert description is not None  # a recipe that trains has a task
         network = _untrained_network(description)
         state_dict = network.state_dict()
     layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))
-    if network is not None and not isinstance(recipe.collection, FolderSettings):
+    if network is not None and description is not None:
+        assert not isinstance(recipe.collection, FolderSettings)
         check_selection(network, layout, recipe.collection)
         plan_of(recipe.collection, description.num_train)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
@@ -104,7 +108,7 @@ def _num_originals(recipe: Recipe) -> int:
     """The checkpoints of the zoo-to-be that are not held out."""
     if not isinstance(recipe.collection, FolderSettings):
         return recipe.collection.num_checkpoints
-    *learned, last = (len(files) for files in list_runs(recipe.collection.path))
+    *learned, last = (len(run) for run in find_runs(recipe.collection.checkpoints))
     return sum(learned) if learned else last - recipe.collection.num_held_out
 
 

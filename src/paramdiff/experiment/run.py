@@ -24,6 +24,7 @@ from paramdiff.experiment.assess import (
 )
 from paramdiff.experiment.folder import RunFolder, total_costs
 from paramdiff.experiment.parts import build_parts
+from paramdiff.experiment.remembered import RememberedAnswers, answers_file
 from paramdiff.experiment.stages import (
     Context,
     Report,
@@ -49,6 +50,7 @@ def run(
     *,
     device: str = "auto",
     reuse: Path | None = None,
+    answers: Path | None = None,
     report: Report = lambda stage, done, total: None,
 ) -> Evaluation:
     """Run every stage whose artefact is not there yet.
@@ -58,6 +60,7 @@ def run(
         out: the run's folder; the same call completes an interrupted run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         reuse: another run's folder, whose matching stages are copied.
+        answers: a folder that several runs share, so that no parameter vector is scored twice.
         report: told a stage's name, steps done and steps in all.
 
     Returns:
@@ -66,34 +69,20 @@ def run(
     Raises:
         UserError: anything that the user can mend.
     """
-    folder = RunFolder(Path(out))
-    context = Context(recipe, folder, resolve_device(device), report)
-    if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
-        raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
-    if not folder.artefact("zoo").exists():
-        # what cannot work is refused before anything is fetched or written
-        build_parts(recipe, describe_task(recipe.task))
-    task = build_task(recipe.task)
-    is_new = folder.claim(recipe)
-    if reuse is not None:
-        folder.reuse(RunFolder(Path(reuse)), recipe)
-    try:
-        zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
-    except UserError:
-        if is_new and not folder.artefact("zoo").exists():
-            folder.abandon()
-        raise
-    generators = _train_generators(context, zoo, reuse)
+    if recipe.task is None:
+        raise UserError("task: expected data and a network to evaluate with, found none")
+    made = make_networks(recipe, out, device=device, reuse=reuse, report=report)
+    folder = made.context.folder
     if not (folder.root / EVALUATION_FILE).is_file():
-        _evaluate(context, task, zoo, generators)
+        assert made.task is not None
+        _evaluate(made.context, made.task, made.zoo, made.generators, answers)
     write_report(folder.root)
-    for generator in generators:
-        generator.folder.finish()
+    made.finish()
     return Evaluation.model_validate_json((folder.root / EVALUATION_FILE).read_text())
 
 
 @dataclass(frozen=True)
-class _Generator:
+class Generator:
     """What one generator seed gave.
 
     Attributes:
@@ -109,7 +98,72 @@ class _Generator:
     generated: Tensor
 
 
-def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[_Generator]:
+@dataclass(frozen=True)
+class Made:
+    """A run up to its networks.
+
+    Attributes:
+        context: of the run.
+        task: the recipe's, where it has one.
+        zoo: the checkpoints that were learned from.
+        generators: one per generator seed.
+    """
+
+    context: Context
+    task: AnyTask | None
+    zoo: Zoo
+    generators: list[Generator]
+
+    def finish(self) -> None:
+        """Remove unfinished work: the run is complete."""
+        for generator in self.generators:
+            generator.folder.finish()
+
+
+def make_networks(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    reuse: Path | None = None,
+    report: Report = lambda stage, done, total: None,
+) -> Made:
+    """Run every stage up to the generated networks whose artefact is not there yet.
+
+    Args:
+        recipe: see ``run``; its task may be none.
+        out: see ``run``.
+        device: see ``run``.
+        reuse: see ``run``.
+        report: see ``run``.
+
+    Returns:
+        What was made.
+
+    Raises:
+        UserError: anything that the user can mend.
+    """
+    folder = RunFolder(Path(out))
+    context = Context(recipe, folder, resolve_device(device), report)
+    if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
+        raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
+    if not folder.artefact("zoo").exists():
+        # what cannot work is refused before anything is fetched or written
+        build_parts(recipe, None if recipe.task is None else describe_task(recipe.task))
+    task = None if recipe.task is None else build_task(recipe.task)
+    is_new = folder.claim(recipe)
+    if reuse is not None:
+        folder.reuse(RunFolder(Path(reuse)), recipe)
+    try:
+        zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
+    except UserError:
+        if is_new and not folder.artefact("zoo").exists():
+            folder.abandon()
+        raise
+    return Made(context, task, zoo, _train_generators(context, zoo, reuse))
+
+
+def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Generator]:
     """Codec, denoiser and generated networks for each seed; the first lie in the run's root."""
     generators = []
     for number, seed in enumerate(context.recipe.seeds):
@@ -126,17 +180,28 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[_G
         codec = make_codec(own, vectors)
         denoiser = make_denoiser(own, codec, vectors)
         pipeline = make_pipeline(own, space, codec, denoiser)
-        generators.append(_Generator(seed, folder, pipeline, make_generated(own, pipeline)))
+        generators.append(Generator(seed, folder, pipeline, make_generated(own, pipeline)))
     return generators
 
 
-def _evaluate(context: Context, task: AnyTask, zoo: Zoo, generators: list[_Generator]) -> None:
+def _evaluate(
+    context: Context,
+    task: AnyTask,
+    zoo: Zoo,
+    generators: list[Generator],
+    answers: Path | None,
+) -> None:
     started = time.monotonic()
     recipe, pipeline = context.recipe, generators[0].pipeline
     seeds = [torch.full((len(one.generated),), one.seed) for one in generators]
     behaviour = build_behaviour(
         task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
+    remembered = None
+    if answers is not None and behaviour.is_deterministic:
+        file = answers_file(answers, recipe, context.folder.artefact("zoo"), context.device.type)
+        remembered = RememberedAnswers(behaviour, file)
+        behaviour = remembered.behaviour()
     subject = Subject.of(
         zoo,
         torch.cat([one.generated for one in generators]),
@@ -161,6 +226,8 @@ def _evaluate(context: Context, task: AnyTask, zoo: Zoo, generators: list[_Gener
         first = recipe.generation.seed
         followed = list(range(first, first + recipe.evaluation.num_trajectories))
         arrays |= score_trajectory(pipeline, behaviour, followed, recipe.generation.num_steps)
+    if remembered is not None:
+        remembered.write()
     context.folder.record("evaluation", time.monotonic() - started)
     cost = total_costs([generator.folder for generator in generators])
     costed = evaluation.model_copy(update={"cost": cost})

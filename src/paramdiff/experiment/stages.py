@@ -28,7 +28,7 @@ from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
-from paramdiff.zoo.folder import import_folder
+from paramdiff.zoo.folder import import_checkpoints
 from paramdiff.zoo.zoo import MEMORY_BUDGET, Zoo, empty_array
 
 Report = Callable[[str, int, int], None]
@@ -61,27 +61,34 @@ class Context:
         self.folder.record(stage, time.monotonic() - started)
 
 
-def make_zoo(context: Context, task: AnyTask) -> Zoo:
-    """Collect the checkpoints, or import a folder of them, and score them on validation data."""
+def make_zoo(context: Context, task: AnyTask | None) -> Zoo:
+    """Collect or import the checkpoints, and score them on validation data where there are any."""
     folder = context.folder.artefact("zoo")
-    if (folder / ACCURACIES_FILE).is_file():
+    if (folder if task is None else folder / ACCURACIES_FILE).exists():
         return Zoo.load(folder)
     with context.timed("zoo"):
         if not folder.exists():
             _collect_or_import(context, task, folder)
         zoo = Zoo.load(folder)
-        write_accuracies(folder, zoo, task, context.device)
+        if task is not None:
+            write_accuracies(folder, zoo, task, context.device)
     return zoo
 
 
-def _collect_or_import(context: Context, task: AnyTask, folder: Path) -> None:
+def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> None:
     recipe = context.recipe
     patterns, source = recipe.parameters.select, recipe.collection
     if isinstance(source, FolderSettings):
-        import_folder(
-            source.path, folder, patterns, base=source.base, num_held_out=source.num_held_out
+        import_checkpoints(
+            source.checkpoints,
+            folder,
+            patterns,
+            base=source.base,
+            num_held_out=source.num_held_out,
+            entry=source.entry,
         )
     else:
+        assert task is not None  # a recipe that trains has one
         collect(
             task,
             patterns,
@@ -100,7 +107,7 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
     if not folder.exists():
         with context.timed("parameter space"):
             mode = context.recipe.parameters.normalisation
-            space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode)
+            space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode, zoo.index.form)
             with written_aside(folder) as aside:
                 space.save_pretrained(aside)
     return ParameterSpace.from_pretrained(folder)

@@ -27,6 +27,9 @@ from paramdiff.recipe.factors import differences
 from paramdiff.report.page import REPORT_FILE, read_evaluation
 from paramdiff.report.sweep import Sweep, SweepRow, result_of, write_sweep
 
+ANSWERS = "answers"
+"""A sub-folder of a sweep's: what parameter vectors answered, for the runs to share."""
+
 Watch = Callable[[str], AbstractContextManager[Report]]
 """Told a recipe's name before it runs; gives what its stages report to."""
 
@@ -107,6 +110,7 @@ def run_sweep(entries: Sequence[Entry], out: Path, *, device: str, watch: Watch)
                     out / entry.name,
                     device=device,
                     reuse=_nearest(entry, out),
+                    answers=out / ANSWERS,
                     report=report,
                 )
                 row = row.model_copy(update={"result": result_of(evaluation)})

@@ -45,15 +45,17 @@ class ImageNetwork:
     Args:
         build: called with ``num_classes`` and ``in_channels``.
         size: pixels per side, where only one will do.
+        smallest: pixels per side that an image must have.
     """
 
     build: Callable[..., nn.Module]
     size: int | None = None
+    smallest: int = 1
 
 
 NETWORKS: dict[str, ImageNetwork] = {
     "resnet20": ImageNetwork(ResNet20),
-    "digits_cnn": ImageNetwork(DigitsNetwork),
+    "digits_cnn": ImageNetwork(DigitsNetwork, smallest=4),
     "convnet_mini": ImageNetwork(ConvNetMini, 64),
     "mlp_mini": ImageNetwork(MLPMini, 64),
     "resnet_mini": ImageNetwork(ResNetMini, 64),
@@ -113,6 +115,11 @@ def _ours(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Modul
         raise UserError(
             f"task.image_size: {name!r} takes images of {entry.size}x{entry.size} pixels, found "
             f"{input_shape[1]}x{input_shape[2]}"
+        )
+    if min(input_shape[1:]) < entry.smallest:
+        raise UserError(
+            f"task.image_size: {name!r} takes images of {entry.smallest}x{entry.smallest} pixels "
+            f"or more, found {input_shape[1]}x{input_shape[2]}"
         )
     return entry.build(num_classes=num_classes, in_channels=input_shape[0])
 

@@ -14,7 +14,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from paramdiff.artefacts import read_tensors, write_tensors
+from paramdiff.artefacts import read_tensors, write_json, write_tensors
+from paramdiff.checkpoints.stored import StoredForm, read_form
 from paramdiff.component import Component, on_device_only
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
@@ -26,6 +27,7 @@ from paramdiff.parameters.normalisation import (
 from paramdiff.settings import Settings
 
 BASE_FILE = "base.safetensors"
+FORM_FILE = "form.json"
 PADDING_MULTIPLE = 64
 
 
@@ -59,6 +61,7 @@ class ParameterSpace(Component):
         self.register_buffer("scale", torch.ones(size))
         self.register_buffer("reference", torch.zeros(size))
         self.base: dict[str, Tensor] = {}
+        self.form: StoredForm | None = None
 
     @classmethod
     def fit(
@@ -67,6 +70,7 @@ class ParameterSpace(Component):
         layout: ParameterLayout,
         base: Mapping[str, Tensor],
         mode: NormalisationMode = "tensor",
+        form: StoredForm | None = None,
     ) -> "ParameterSpace":
         """Fit a space to a zoo.
 
@@ -75,6 +79,7 @@ class ParameterSpace(Component):
             layout: where each tensor lies.
             base: the complete state dict that unselected tensors are copied from.
             mode: per-tensor or per-coordinate normalisation.
+            form: how checkpoints are stored, where they are somebody's.
 
         Returns:
             The space.
@@ -85,6 +90,7 @@ class ParameterSpace(Component):
         space.scale.copy_(fitted.scale)
         space.reference.copy_(fitted.reference)
         space.base = {name: tensor.detach().clone() for name, tensor in base.items()}
+        space.form = form
         return space.eval()
 
     @property
@@ -129,9 +135,11 @@ class ParameterSpace(Component):
         return {name: generated.get(name, tensor).clone() for name, tensor in self.base.items()}
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
-        """Save the space and its base checkpoint."""
+        """Save the space, its base checkpoint and how checkpoints are stored."""
         super().save_pretrained(save_directory, **kwargs)
         write_tensors(Path(save_directory) / BASE_FILE, self.base)
+        if self.form is not None:
+            write_json(Path(save_directory) / FORM_FILE, self.form.model_dump(mode="json"))
 
     @classmethod
     def from_pretrained(cls, folder: Any, **kwargs: Any) -> Any:
@@ -154,6 +162,8 @@ class ParameterSpace(Component):
         missing = [name for name in space.layout.names if name not in space.base]
         if missing:
             raise UserError(f"{where}: tensor {missing[0]!r} of the parameter space is missing")
+        if where.with_name(FORM_FILE).is_file():
+            space.form = read_form(where.with_name(FORM_FILE))
         return loaded
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ParameterSpace":

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Recipe,
         load_factors,
         load_recipe,
+        resolve_recipe,
         to_yaml,
     )
     from paramdiff.recipe.source import SHIPPED, shipped_recipes
@@ -25,6 +26,7 @@ __all__ = [
     "first_difference",
     "load_factors",
     "load_recipe",
+    "resolve_recipe",
     "shipped_recipes",
     "to_yaml",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from paramdiff.codec.training import CodecSettings
 from paramdiff.diffusion.schedule import check_num_steps
@@ -37,12 +37,20 @@ from paramdiff.tasks.catalogue import TaskSettings
 from paramdiff.zoo.settings import CollectionSettings
 
 
+def _as_tuple(value: Any) -> Any:
+    return (str(value),) if isinstance(value, str | Path) else value
+
+
 class FolderSettings(Settings):
-    """A zoo from a folder of existing checkpoints."""
+    """A zoo of existing checkpoints."""
 
     kind: Literal["folder"]
-    path: Path = Field(description="checkpoints, or one sub-folder of checkpoints per run")
+    checkpoints: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        min_length=1,
+        description="files, folders (one sub-folder per run), globs, or owner/name@revision",
+    )
     base: Path | None = Field(None, description="complete checkpoint for what is not selected")
+    entry: str | None = Field(None, description="key of the state dict, where files hold several")
     num_held_out: int = Field(0, ge=0, description="checkpoints of the tail that train nothing")
 
 
@@ -63,7 +71,9 @@ class Recipe(Settings):
         description="of the generator: a codec and a denoiser are trained for each, and what they "
         "generate is pooled; by default the recipe's seed alone",
     )
-    task: TaskSettings = Field(description="data and network")
+    task: TaskSettings | None = Field(
+        description="data and network; none where existing checkpoints are not evaluated"
+    )
     collection: ZooSettings = Field(description="where the checkpoints come from")
     parameters: ParameterSettings = Field(description="what is generated")
     codec: CodecSettings = Field(description="vector to latent and back")
@@ -82,6 +92,12 @@ class Recipe(Settings):
         if isinstance(content, dict) and content.get("seeds") in (None, [], ()):
             return content | {"seeds": [content.get("seed", 0)]}
         return content
+
+    @model_validator(mode="after")
+    def _training_needs_a_task(self) -> "Recipe":
+        if self.task is None and self.collection.kind == "train":
+            raise ValueError("task: expected data and a network to train checkpoints on")
+        return self
 
     @model_validator(mode="after")
     def _generators_differ(self) -> "Recipe":
@@ -142,6 +158,23 @@ def load_recipe(
         content = merge(content, nested(factors))
         where = f"{source} on {rebased}"
     return _resolve(merge(content, changes), where)
+
+
+def resolve_recipe(content: dict, overrides: Sequence[str], where: str) -> Recipe:
+    """A recipe that a program wrote, over the default preset.
+
+    Args:
+        content: its keys and values.
+        overrides: ``path=value``, the value in YAML.
+        where: what to call it in an error.
+
+    Returns:
+        The recipe with every value filled.
+
+    Raises:
+        UserError: see ``load_recipe``.
+    """
+    return _resolve(merge(content, parse_overrides(overrides)), where)
 
 
 def load_factors(source: str | Path) -> dict[str, Any]:

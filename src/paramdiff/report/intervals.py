@@ -36,14 +36,14 @@ def lowest_shown(evaluation: Evaluation) -> float:
 
 
 def _lowest_of_any(groups: Mapping[str, Group]) -> float:
-    """Where no score is perfect: some way below the worst of originals and generated networks.
+    """Where no score is perfect: a way below the worst of originals and generated networks.
 
-    The way is ``ERRORS_SHOWN`` times from there to the best of all groups.
+    The way is as far as the best of all groups lies above it.
     """
     best = max((group.accuracy.mean for group in groups.values()), default=0.0)
     subjects = [groups[name].accuracy for name in ("original", "generated") if name in groups]
     worst = min((min(one.min, one.ci95[0]) for one in subjects), default=best)
-    return worst - ERRORS_SHOWN * (best - worst)
+    return worst - (best - worst)
 
 
 def marks(evaluation: Evaluation) -> dict[str, Mark | None]:

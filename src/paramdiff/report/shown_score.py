@@ -68,8 +68,8 @@ class ShownScore:
 
     @property
     def points(self) -> str:
-        """What a difference is counted in."""
-        return "points" if self.score.is_fraction else f"in {self.name}"
+        """What a difference is counted in; nothing where the score is no fraction."""
+        return "points" if self.score.is_fraction else ""
 
     def number(self, value: float, digits: int = 2) -> str:
         """A score in a column that says its unit; ``digits`` behind the point of a percentage."""

@@ -1,97 +1,106 @@
-"""A folder of somebody's checkpoints to a zoo.
+"""Somebody's checkpoints to a zoo.
 
-Files are read without executing code (``files.py``). All must hold the same tensors in the same
-shapes; the first one completes whatever is not selected, unless a base checkpoint is given.
+Files are read without executing code (``checkpoints/``), one at a time. All must hold the same
+tensors in the same shapes. What is not selected must be equal in all of them, or come from a base
+checkpoint: a generated network cannot be completed from values that differ.
 """
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from paramdiff.artefacts import sha256_of
+from paramdiff.checkpoints.sources import Runs, find_runs
+from paramdiff.checkpoints.stored import StoredCheckpoint
+from paramdiff.checkpoints.survey import check_same
 from paramdiff.errors import UserError
-from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
 from paramdiff.parameters.selection import select
-from paramdiff.zoo.files import (
-    CHECKPOINT_SUFFIXES,
-    list_checkpoints,
-    natural_order,
-    read_checkpoint,
-)
 from paramdiff.zoo.zoo import HoldOutRule, write_zoo
 
+MAX_LISTED = 5
 
-def import_folder(
-    source: Path,
+
+def import_checkpoints(
+    sources: Sequence[str],
     zoo_folder: Path,
     patterns: tuple[str, ...],
     *,
     base: Path | None = None,
     num_held_out: int = 0,
+    entry: str | None = None,
 ) -> None:
-    """Import the checkpoints of a folder, in the natural order of their names.
+    """Import checkpoints, run by run, in the natural order of their names.
 
     Args:
-        source: a folder of ``.safetensors``, ``.pt``, ``.pth``, ``.bin`` or ``.ckpt`` files. Its
-            sub-folders, where it has any and no files of its own, are separate runs.
+        sources: see ``find_runs``.
         zoo_folder: where the zoo is written.
         patterns: which tensors to select.
         base: a complete checkpoint for what is not selected; the first checkpoint by default.
         num_held_out: how many checkpoints of the tail to hold out; with several runs the last run
             is held out instead.
+        entry: the key of the state dict, where a file holds several.
 
     Raises:
         UserError: a file cannot be read, differs in names or shapes, or holds values that are not
-            finite; or too few checkpoints remain.
+            finite; tensors that are not selected differ and no base is given; or too few
+            checkpoints remain.
     """
-    runs = list_runs(source)
-    paths = [(run, path) for run, files in enumerate(runs) for path in files]
-    first = read_checkpoint(paths[0][1])
+    runs = find_runs(sources)
+    listed = [(run, stored) for run, found in enumerate(runs) for stored in found]
+    first, form = listed[0][1].read(entry)
     layout = ParameterLayout.of(first, select(first, patterns))
-    vectors, entries = [], []
-    for number, (run, path) in enumerate(paths):
-        checkpoint = first if number == 0 else read_checkpoint(path)
-        _check_same(first, checkpoint, paths[0][1], path)
-        vectors.append(layout.flatten(checkpoint, str(path)))
-        entries.append(
-            {"step": number, "run": run, "held_out": False}
-            | {"source": str(path.relative_to(source)), "source_sha256": sha256_of(path)}
-        )
-    hold_out = _hold_out(entries, len(runs), num_held_out, source)
-    complete = read_checkpoint(base) if base is not None else first
+    entries = [
+        {"step": number, "run": run, "held_out": False}
+        | {"source": stored.name, "source_sha256": stored.sha256}
+        for number, (run, stored) in enumerate(listed)
+    ]
+    hold_out = _hold_out(entries, len(runs), num_held_out, sources)
+    complete = first
+    if base is not None:
+        complete, form = StoredCheckpoint(base, base.name).read(entry)
     missing = [name for name in layout.names if name not in complete]
     if missing:
         raise UserError(f"{base}: tensor {missing[0]!r}, which is selected, is missing")
-    write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out)
+    vectors = _vectors(runs, first, layout, entry, needs_equal_rest=base is None)
+    write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out, form)
 
 
-def list_runs(source: Path) -> list[list[Path]]:
-    """The checkpoint files of each run: those of the folder, or of each of its sub-folders."""
-    if not source.is_dir():
-        raise UserError(f"{source}: expected a folder of checkpoints, found none")
-    folders = [p for p in source.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    children = sorted(folders, key=natural_order)
-    has_checkpoints = any(p.suffix in CHECKPOINT_SUFFIXES for p in source.iterdir())
-    if has_checkpoints or not children:
-        return [list_checkpoints(source)]
-    return [list_checkpoints(child) for child in children]
+def _vectors(
+    runs: Runs,
+    first: dict[str, Tensor],
+    layout: ParameterLayout,
+    entry: str | None,
+    *,
+    needs_equal_rest: bool,
+) -> Iterator[Tensor]:
+    """The raw vector ``[P]`` of each checkpoint; what is not selected is compared on the way."""
+    listed = [stored for found in runs for stored in found]
+    rest = [
+        name
+        for name, tensor in first.items()
+        if name not in layout.names and not is_copied_verbatim(name, tensor)
+    ]
+    differing: set[str] = set()
+    for number, stored in enumerate(listed):
+        found = first if number == 0 else stored.read(entry)[0]
+        check_same(first, found, listed[0], stored)
+        yield layout.flatten(found, str(stored.path))
+        differing |= {name for name in rest if not torch.equal(first[name], found[name])}
+    if differing and needs_equal_rest:
+        names = [name for name in rest if name in differing]
+        more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+        raise UserError(
+            f"{len(names)} tensors that are not selected differ between the checkpoints "
+            f"({', '.join(names[:MAX_LISTED])}{more}): select them too, or name a base checkpoint "
+            "to complete the generated networks from"
+        )
 
 
-def _check_same(
-    first: dict[str, Tensor], other: dict[str, Tensor], first_path: Path, path: Path
-) -> None:
-    for name in [*first, *other]:
-        if name not in other or name not in first:
-            has_it, lacks_it = (first_path, path) if name in first else (path, first_path)
-            raise UserError(f"{lacks_it}: tensor {name!r} is missing, which {has_it.name} has")
-        if first[name].shape != other[name].shape:
-            raise UserError(
-                f"{path}: tensor {name!r} has shape {list(other[name].shape)}, but "
-                f"{list(first[name].shape)} in {first_path.name}"
-            )
-
-
-def _hold_out(entries: list[dict], num_runs: int, num_held_out: int, source: Path) -> HoldOutRule:
+def _hold_out(
+    entries: list[dict], num_runs: int, num_held_out: int, sources: Sequence[str]
+) -> HoldOutRule:
     if num_runs > 1:
         for entry in entries:
             entry["held_out"] = entry["run"] == num_runs - 1
@@ -101,7 +110,7 @@ def _hold_out(entries: list[dict], num_runs: int, num_held_out: int, source: Pat
     if num_held_out >= len(entries):
         raise UserError(
             f"collection.num_held_out: expected fewer than the {len(entries)} checkpoints of "
-            f"{source}, found {num_held_out}"
+            f"{', '.join(sources)}, found {num_held_out}"
         )
     for entry in entries[-num_held_out:]:
         entry["held_out"] = True

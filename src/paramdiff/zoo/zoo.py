@@ -7,7 +7,7 @@ zoo/
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ from paramdiff.artefacts import (
     write_tensors,
     written_aside,
 )
+from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.settings import Settings
@@ -60,6 +61,7 @@ class ZooIndex(Settings):
     )
     hold_out: HoldOutRule
     checkpoints: list[CheckpointEntry]
+    form: StoredForm | None = Field(None, description="how imported checkpoints were stored")
 
 
 @dataclass(frozen=True)
@@ -153,21 +155,23 @@ class Zoo:
 
 def write_zoo(
     folder: Path,
-    vectors: Sequence[Tensor],
+    vectors: Iterable[Tensor],
     entries: Sequence[dict],
     layout: ParameterLayout,
     base: dict[str, Tensor],
     hold_out: HoldOutRule,
+    form: StoredForm | None = None,
 ) -> None:
     """Write a zoo, whole or not at all.
 
     Args:
         folder: where; must not exist yet.
-        vectors: raw vectors ``[P]``, one per checkpoint.
+        vectors: raw vectors ``[P]``, one per checkpoint; asked for one at a time.
         entries: the fields of ``CheckpointEntry`` but for the file and its hash.
         layout: where each tensor lies in a vector.
         base: the complete state dict.
         hold_out: how held-out checkpoints were chosen.
+        form: how the base was stored, where somebody's checkpoints were imported.
     """
     _warn_of_single(sum(not entry.get("held_out", False) for entry in entries))
     with written_aside(folder) as aside:
@@ -177,7 +181,9 @@ def write_zoo(
             write_tensors(aside / file, layout.unflatten(vector))
             written.append(CheckpointEntry(file=file, sha256=sha256_of(aside / file), **entry))
         write_tensors(aside / BASE_FILE, base)
-        index = ZooIndex(layout=layout.to_json(), hold_out=hold_out, checkpoints=written)
+        index = ZooIndex(
+            layout=layout.to_json(), hold_out=hold_out, checkpoints=written, form=form
+        )
         write_json(aside / INDEX_FILE, index.model_dump(mode="json"))
 
 

@@ -1,8 +1,8 @@
-"""Checkpoint files from strangers: listed in order and read without ever executing code.
+"""One checkpoint file from a stranger, read without ever executing code.
 
-The entrance of the zoo. Only the tensors of a state dict come in; what a file cannot hide behind a
-pickle, a zip header or a stride is checked before memory is spent on it, and everything refused
-is told as one line. Legacy (non-zip) files carry no checksum, so a flipped bit in one is not seen.
+Only the tensors of a state dict come in; what a file can hide behind a pickle, a zip header or a
+stride is checked before memory is spent on it, and everything refused is told as one line. Legacy
+(non-zip) files carry no checksum, so a flipped bit in one is not seen.
 """
 
 import io
@@ -17,61 +17,36 @@ import torch
 from torch import Tensor
 
 from paramdiff.artefacts import read_tensors
+from paramdiff.checkpoints.inert import inert_types, without_encoding
+from paramdiff.checkpoints.wrapping import Wrapping, unwrap, without_prefix
 from paramdiff.errors import UserError
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-WRAPPERS = ("state_dict", "model", "model_state_dict", "module")
-PARALLEL_PREFIX = "module."
 ZIP_MAGIC = b"PK\x03\x04"
-INFLATING = (b"\nbytearray\n", b"_codecs\nencode\n")  # allowed by torch: bytes make gigabytes
-MAX_DEPTH = 4
+INFLATING = b"\nbytearray\n"  # allowed by torch: bytes make gigabytes
 MAX_HEADER_BYTES = 8 << 20
 MAX_SHARING = 64
 MAX_MESSAGE = 300
 
 
-def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint files of a folder in natural order: ``step2`` comes before ``step10``.
-
-    Args:
-        folder: where to look; hidden files, subfolders and other suffixes are passed over.
-
-    Returns:
-        At least one path.
-
-    Raises:
-        UserError: the folder is missing or holds no checkpoint file.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder of checkpoints, found none")
-    paths = [
-        path
-        for path in folder.iterdir()
-        if path.suffix in CHECKPOINT_SUFFIXES and path.name[0] != "." and path.is_file()
-    ]
-    if not paths:
-        suffixes = ", ".join(CHECKPOINT_SUFFIXES)
-        raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found none")
-    return sorted(paths, key=natural_order)
+def read_checkpoint(path: Path, entry: str | None = None) -> dict[str, Tensor]:
+    """The state dict of ``read_file`` without what lay around it."""
+    return read_file(path, entry)[0]
 
 
-def natural_order(path: Path) -> tuple[list[str | int], str]:
-    """A sorting key by which ``step2`` comes before ``step10``."""
-    parts = re.split(r"(\d+)", path.name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], path.name
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
+def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], Wrapping]:
     """Read one state dict without executing code.
 
     A state dict that lies in a wrapper (``{"state_dict": ..., "epoch": 3}``) is taken out of it,
-    and the prefix ``module.`` of DataParallel goes where all names have it.
+    and the prefixes of DataParallel and torch.compile go where all names have them.
 
     Args:
         path: a safetensors file, by its suffix, or else whatever ``torch.save`` writes.
+        entry: the wrapper's key, where a file holds several state dicts.
 
     Returns:
-        Name to dense, contiguous tensor on the CPU; none shares memory with another.
+        Name to dense, contiguous tensor on the CPU, none of which shares memory with another; and
+        what lay around them.
 
     Raises:
         UserError: the file is missing, damaged, needs code to load, or holds anything else.
@@ -82,7 +57,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about what the file holds; told by the checks below
             read = _read_safetensors if path.suffix == ".safetensors" else _read_torch
-            return _dense_tensors(_unwrapped(read(path)), path.stat().st_size)
+            content, wrapping = unwrap(read(path), entry)
+            tensors, prefix = without_prefix(_dense_tensors(content, path.stat().st_size))
+            return tensors, wrapping.model_copy(update={"prefix": prefix})
     except Exception as error:  # a malformed file makes the readers raise almost anything
         told = _told(error).removeprefix(f"{path}: ")[:MAX_MESSAGE]
         printable = "".join(c if c.isprintable() else "?" for c in told)
@@ -114,11 +91,12 @@ def _read_torch(path: Path) -> Any:
     content = path.read_bytes()
     if content.startswith(ZIP_MAGIC):  # as torch decides it
         content = _repacked(content)
-    for call in INFLATING:
-        if call in content:
-            name = ".".join(call.decode().split())
-            raise UserError(f"expected tensors by name, found a pickle that asks for {name}")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    else:
+        content = without_encoding(content)
+    if INFLATING in content:
+        raise UserError("expected tensors by name, found a pickle that asks for bytearray")
+    with inert_types():
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _repacked(content: bytes) -> bytes:
@@ -132,21 +110,11 @@ def _repacked(content: bytes) -> bytes:
         if sum(entry.file_size for entry in entries) > len(content):
             raise UserError("expected zip entries no larger than the file, found larger ones")
         for entry in entries:
-            target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry))  # checks the CRC
+            data = source.read(entry)  # checks the CRC
+            if entry.filename.endswith(".pkl"):
+                data = without_encoding(data)
+            target.writestr(zipfile.ZipInfo(entry.filename), data)
     return packed.getvalue()
-
-
-def _unwrapped(content: Any) -> dict[Any, Any]:
-    for _ in range(MAX_DEPTH):
-        if not isinstance(content, dict):
-            raise UserError(f"expected a state dict, found {type(content).__name__}")
-        wrappers = [key for key in WRAPPERS if key in content and isinstance(content[key], dict)]
-        if not wrappers:
-            return content
-        if len(wrappers) > 1:
-            raise UserError(f"expected one state dict, found several: {', '.join(wrappers)}")
-        content = content[wrappers[0]]
-    raise UserError(f"expected a state dict, found dicts nested {MAX_DEPTH} deep or deeper")
 
 
 def _dense_tensors(content: dict[Any, Any], file_size: int) -> dict[str, Tensor]:
@@ -163,8 +131,6 @@ def _dense_tensors(content: dict[Any, Any], file_size: int) -> dict[str, Tensor]
         num_bytes += tensors[name].nbytes
         if num_bytes > MAX_SHARING * file_size:
             raise UserError(f"expected about {file_size} bytes, as the file, found {num_bytes}")
-    if all(name.startswith(PARALLEL_PREFIX) for name in tensors):
-        return {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in tensors.items()}
     return tensors
 
 

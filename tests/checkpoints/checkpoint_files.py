@@ -8,11 +8,11 @@ from functools import cache
 import pytest
 import torch
 
-from paramdiff.errors import UserError
-from paramdiff.zoo.files import (
+from paramdiff.checkpoints.files import (
     MAX_MESSAGE,
     read_checkpoint,
 )
+from paramdiff.errors import UserError
 
 STATE = {
     "conv.weight": torch.arange(24.0).reshape(2, 3, 4),

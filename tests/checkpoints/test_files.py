@@ -8,15 +8,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from checkpoints.checkpoint_files import (
+    STATE,
+    Call,
+    assert_state,
+    name_of,
+    refusal,
+    saved,
+    valid_bytes,
+)
 from paramdiff.artefacts import write_tensors
-from paramdiff.errors import UserError
-from paramdiff.zoo.files import (
+from paramdiff.checkpoints.files import (
     MAX_HEADER_BYTES,
-    WRAPPERS,
-    list_checkpoints,
     read_checkpoint,
 )
-from zoo.checkpoint_files import STATE, Call, assert_state, name_of, refusal, saved, valid_bytes
+from paramdiff.checkpoints.wrapping import WRAPPERS
 
 
 def test_safetensors_round_trip(tmp_path):
@@ -195,26 +201,3 @@ def test_attributes_set_by_the_file_do_not_matter(tmp_path):
     path = saved(tmp_path / "b.pt", Call(OrderedDict, state=state, items=STATE.items()))
     assert torch.load(path).items() == {}
     assert_state(read_checkpoint(path))
-
-
-# ---- folders
-
-
-def test_natural_order_without_hidden_and_other_files(tmp_path):
-    names = ["step1.safetensors", "step2.pt", "step02.pt", "step10.pth", "step10_b.bin", "z.ckpt"]
-    for name in [*reversed(names), ".partial-step3.pt", ".pt", "log.txt", "step4.pt.tmp"]:
-        (tmp_path / name).touch()
-    (tmp_path / "folder.pt").mkdir()
-    order = ["step1.safetensors", "step02.pt", "step2.pt", "step10.pth", "step10_b.bin", "z.ckpt"]
-    assert [path.name for path in list_checkpoints(tmp_path)] == order
-
-
-def test_folders_without_checkpoints(tmp_path):
-    (tmp_path / "log.txt").touch()
-    with pytest.raises(UserError, match=r"\.safetensors, \.pt, \.pth, \.bin, \.ckpt") as caught:
-        list_checkpoints(tmp_path)
-    assert str(tmp_path) in str(caught.value)
-    for path in (tmp_path / "none", tmp_path / "log.txt"):
-        with pytest.raises(UserError) as caught:
-            list_checkpoints(path)
-        assert str(caught.value) == f"{path}: expected a folder of checkpoints, found none"

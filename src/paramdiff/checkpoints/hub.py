@@ -1,0 +1,56 @@
+"""Checkpoints of a Hugging Face Hub repository: one per revision."""
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from paramdiff.checkpoints.stored import WEIGHT_FILES
+from paramdiff.errors import UserError
+
+_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w.,/*?-]+)?")
+_WANTED = ("*.json", "*.txt", "*.model", *WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
+
+
+def is_hub_name(source: str) -> bool:
+    """Whether a source reads as ``owner/name`` or ``owner/name@revision,revision``."""
+    return _NAME.fullmatch(source) is not None
+
+
+def download_revisions(source: str) -> list[Path]:
+    """The local folders of a repository's revisions, downloaded where they are not yet.
+
+    Args:
+        source: ``owner/name``, ``owner/name@step1000,step2000``, or with a glob over branches and
+            tags after the ``@``.
+
+    Returns:
+        One folder per revision, in the order named; a glob's in the Hub's.
+
+    Raises:
+        UserError: the repository or a revision cannot be reached, or a glob fits none.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    repository, _, wanted = source.partition("@")
+    try:
+        revisions: list[str | None] = []
+        for pattern in wanted.split(",") if wanted else [""]:
+            if not re.search(r"[*?]", pattern):
+                revisions.append(pattern or None)
+                continue
+            refs = HfApi().list_repo_refs(repository)
+            found = [ref.name for ref in (*refs.branches, *refs.tags)]
+            revisions += [name for name in found if fnmatchcase(name, pattern)]
+        if not revisions:
+            raise UserError(f"{source}: expected revisions that fit the pattern, found none")
+        return [
+            Path(snapshot_download(repository, revision=one, allow_patterns=list(_WANTED)))
+            for one in revisions
+        ]
+    except UserError:
+        raise
+    except Exception as error:  # of the network, the Hub or the cache
+        told = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{source}: expected a local path or a repository on the Hub, found neither ({told})"
+        ) from None

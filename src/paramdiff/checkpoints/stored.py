@@ -1,0 +1,295 @@
+"""One checkpoint as it lies on disk: a file, or a folder of weight files; read, and written alike.
+
+Folders are those of transformers, diffusers and PEFT: weight files of known names, one or several
+shards with an index, beside configuration and vocabulary, which belong to the form.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, ValidationError
+from torch import Tensor
+
+from paramdiff.artefacts import read_json, sha256_of, write_tensors, write_text, written_aside
+from paramdiff.checkpoints.files import CHECKPOINT_SUFFIXES, read_file
+from paramdiff.checkpoints.wrapping import Wrapping
+from paramdiff.errors import UserError
+from paramdiff.settings import Settings
+
+INDEX_SUFFIX = ".index.json"
+WEIGHT_FILES = (
+    "model.safetensors",
+    "adapter_model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "pytorch_model.bin",
+    "adapter_model.bin",
+    "diffusion_pytorch_model.bin",
+)
+"""What the libraries call their weights; shards have an index of the same name."""
+
+CONFIGURATIONS = frozenset({"config.json", "adapter_config.json"})
+PIPELINE_INDEX = "model_index.json"
+MAX_COMPANION_BYTES = 16 << 20
+
+
+class StoredFile(Settings):
+    """One weight file of a checkpoint."""
+
+    file: str = Field(description="relative to the checkpoint's folder")
+    kind: Literal["safetensors", "torch"]
+    wrapping: Wrapping = Wrapping()
+    names: tuple[str, ...] = Field(description="of its tensors, as they are called in a zoo")
+    scope: str = Field("", description="what stands before a name for this file's component")
+
+
+class StoredForm(Settings):
+    """How a checkpoint is stored, so that another can be stored alike."""
+
+    files: tuple[StoredFile, ...] = Field(min_length=1)
+    is_folder: bool = Field(description="whether the checkpoint is a folder")
+    companions: dict[str, str] = Field(
+        {}, description="a folder's other text files (configuration, vocabulary), by relative path"
+    )
+
+    @property
+    def suffix(self) -> str:
+        """Of a checkpoint's path."""
+        return "" if self.is_folder else Path(self.files[0].file).suffix
+
+
+def read_form(path: Path) -> StoredForm:
+    """Read a form.
+
+    Args:
+        path: of its JSON.
+
+    Returns:
+        The form.
+
+    Raises:
+        UserError: it is no form, or names files outside a checkpoint's folder.
+    """
+    try:
+        form = StoredForm.model_validate(read_json(path))
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].lower()
+        raise UserError(f"{path}: expected how a checkpoint is stored, found {told}") from None
+    for relative in (*(file.file for file in form.files), *form.companions):
+        parts = PurePosixPath(relative).parts
+        if not parts or PurePosixPath(relative).is_absolute() or ".." in parts or "\\" in relative:
+            raise UserError(f"{path}: expected files inside the checkpoint, found {relative!a}")
+    return form
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A checkpoint that has not been read yet.
+
+    Attributes:
+        path: the file, or the folder.
+        name: for people.
+    """
+
+    path: Path
+    name: str
+
+    def read(self, entry: str | None = None) -> tuple[dict[str, Tensor], StoredForm]:
+        """All tensors, and how they are stored.
+
+        Args:
+            entry: the key of the state dict, where a file holds several.
+
+        Returns:
+            Name to tensor, and the form.
+
+        Raises:
+            UserError: a file is missing, damaged, or holds anything but one state dict.
+        """
+        if not self.path.is_dir():
+            found, wrapping = read_file(self.path, entry)
+            stored = StoredFile(
+                file=self.path.name,
+                kind=_kind(self.path),
+                wrapping=wrapping,
+                names=tuple(found),
+            )
+            return found, StoredForm(files=(stored,), is_folder=False)
+        tensors: dict[str, Tensor] = {}
+        files = []
+        for relative, scope, names in _weight_files(self.path):
+            found, wrapping = read_file(self.path / relative, entry)
+            if names is not None and set(names) != set(found):
+                odd = sorted(set(names) ^ set(found))[0]
+                raise UserError(
+                    f"{self.path / relative}: expected the tensors that the index names, found "
+                    f"{odd!a} in one of the two only"
+                )
+            scoped = {f"{scope}{name}": tensor for name, tensor in found.items()}
+            twice = next((name for name in scoped if name in tensors), None)
+            if twice is not None:
+                raise UserError(f"{self.path / relative}: tensor {twice!a} is in two files")
+            tensors |= scoped
+            files.append(
+                StoredFile(
+                    file=relative,
+                    kind=_kind(Path(relative)),
+                    wrapping=wrapping,
+                    names=tuple(scoped),
+                    scope=scope,
+                )
+            )
+        companions = _companions(self.path)
+        return tensors, StoredForm(files=tuple(files), is_folder=True, companions=companions)
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, or of the folder's weight files."""
+        if not self.path.is_dir():
+            return sha256_of(self.path)
+        hashes = [sha256_of(self.path / file) for file, _, _ in _weight_files(self.path)]
+        return hashes[0] if len(hashes) == 1 else "+".join(hashes)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether a path is one checkpoint: a file by its suffix, or a folder that a library wrote.
+
+    Such a folder has weights of a known name and a configuration, an index, or nothing else that
+    could be a checkpoint.
+    """
+    if not path.is_dir():
+        return path.is_file() and path.suffix in CHECKPOINT_SUFFIXES
+    names = {entry.name for entry in path.iterdir()}
+    if PIPELINE_INDEX in names or names & {f"{file}{INDEX_SUFFIX}" for file in WEIGHT_FILES}:
+        return True
+    others = {name for name in names if name.endswith(CHECKPOINT_SUFFIXES)} - set(WEIGHT_FILES)
+    return bool(names & set(WEIGHT_FILES)) and (bool(names & CONFIGURATIONS) or not others)
+
+
+def write_checkpoint(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    form: StoredForm,
+    metadata: Any = None,
+) -> None:
+    """Write a checkpoint in a form; whole or not at all.
+
+    Args:
+        path: the file or folder; a folder must not exist yet.
+        tensors: name to tensor. Those that the form's files do not name are an error; those that
+            the form names and that are missing leave their file, where it has no other, away.
+        form: of another checkpoint of the same network.
+        metadata: any JSON value, for a checkpoint that is one safetensors file.
+
+    Raises:
+        UserError: a tensor has no place in the form.
+    """
+    known = {name for file in form.files for name in file.names}
+    strange = [name for name in tensors if name not in known]
+    if strange:
+        raise UserError(f"{path}: tensor {strange[0]!a} has no place in the checkpoint's form")
+    if not form.is_folder:
+        _write_file(path, form.files[0], tensors, metadata)
+        return
+    with written_aside(path) as aside:
+        aside.mkdir()
+        for relative, text in form.companions.items():
+            write_text(aside / relative, text)
+        for file in form.files:
+            own = {name: tensors[name] for name in file.names if name in tensors}
+            if own:
+                (aside / file.file).parent.mkdir(parents=True, exist_ok=True)
+                _write_file(aside / file.file, file, own, None)
+        _write_indices(aside, form, tensors)
+
+
+def _kind(path: Path) -> Literal["safetensors", "torch"]:
+    return "safetensors" if path.suffix == ".safetensors" else "torch"
+
+
+def _weight_files(folder: Path) -> list[tuple[str, str, tuple[str, ...] | None]]:
+    """Relative path, scope of its names, and the names in it where an index tells, per file."""
+    if (folder / PIPELINE_INDEX).is_file():
+        found = [
+            (f"{child.name}/{file}", f"{child.name}.", names)
+            for child in sorted(folder.iterdir())
+            if child.is_dir() and is_checkpoint(child)
+            for file, _, names in _weight_files(child)
+        ]
+        if not found:
+            raise UserError(f"{folder}: expected components with weights, found none")
+        return found
+    for name in WEIGHT_FILES:
+        if (folder / f"{name}{INDEX_SUFFIX}").is_file():
+            return _shards(folder / f"{name}{INDEX_SUFFIX}")
+        if (folder / name).is_file():
+            return [(name, "", None)]
+    raise UserError(f"{folder}: expected weight files ({', '.join(WEIGHT_FILES)}), found none")
+
+
+def _shards(index: Path) -> list[tuple[str, str, tuple[str, ...] | None]]:
+    content = read_json(index)
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise UserError(f"{index}: expected a weight_map from tensor to file, found none")
+    names: dict[str, list[str]] = {}
+    for tensor, file in places.items():
+        if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
+            raise UserError(f"{index}: expected names of files beside it, found {file!a}")
+        if Path(file).suffix not in CHECKPOINT_SUFFIXES:
+            raise UserError(f"{index}: expected weight files, found {file!a}")
+        names.setdefault(file, []).append(tensor)
+    return [(file, "", tuple(inside)) for file, inside in sorted(names.items())]
+
+
+def _write_file(
+    path: Path, file: StoredFile, tensors: Mapping[str, Tensor], metadata: Any
+) -> None:
+    plain = {name.removeprefix(file.scope): tensor for name, tensor in tensors.items()}
+    content = file.wrapping.around(plain)
+    if file.kind == "safetensors":
+        write_tensors(path, content, metadata, is_foreign=metadata is None)
+        return
+    with written_aside(path) as aside:
+        torch.save(content, aside)
+
+
+def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]) -> None:
+    """An index for every component that is stored in shards."""
+    for parent in sorted({str(Path(file.file).parent) for file in form.files}):
+        files = [file for file in form.files if str(Path(file.file).parent) == parent]
+        if Path(files[0].file).name in WEIGHT_FILES:
+            continue
+        stem, _, _ = Path(files[0].file).name.partition("-0")
+        places = {
+            f"{file.wrapping.prefix}{name.removeprefix(file.scope)}": Path(file.file).name
+            for file in files
+            for name in file.names
+            if name in tensors
+        }
+        size = sum(
+            tensors[name].nbytes for file in files for name in file.names if name in tensors
+        )
+        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(places.items()))}
+        target = folder / parent / f"{stem}{Path(files[0].file).suffix}{INDEX_SUFFIX}"
+        write_text(target, json.dumps(index, indent=2) + "\n")
+
+
+def _companions(folder: Path) -> dict[str, str]:
+    """Text files beside the weights; indices are written anew."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        is_weights = path.name.endswith((*CHECKPOINT_SUFFIXES, INDEX_SUFFIX))
+        if is_weights or any(part.startswith(".") for part in parts) or not path.is_file():
+            continue
+        if path.stat().st_size > MAX_COMPANION_BYTES:
+            continue
+        try:
+            found["/".join(parts)] = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+    return found

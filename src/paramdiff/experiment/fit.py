@@ -1,0 +1,117 @@
+"""From somebody's checkpoints to a generator and new checkpoints, without a recipe to write."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+from paramdiff.checkpoints.sources import find_runs
+from paramdiff.errors import UserError
+from paramdiff.experiment.inspect import inspect_checkpoints
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.selection import select
+from paramdiff.recipe import Recipe, resolve_recipe
+
+HELD_OUT_SHARE = 0.1
+MAX_HELD_OUT = 50
+FEWEST_FOR_HOLDING_OUT = 20
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+"""How normalisation layers call what is no parameter; a state dict does not tell."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``paramdiff fit`` is about to do.
+
+    Attributes:
+        recipe: that does it.
+        facts: label to value, for people.
+        warnings: what should be looked at first.
+    """
+
+    recipe: Recipe
+    facts: dict[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def plan_fit(
+    sources: Sequence[str],
+    *,
+    name: str,
+    patterns: Sequence[str] = (),
+    with_buffers: bool = False,
+    base: Path | None = None,
+    entry: str | None = None,
+    num_samples: int,
+    seed: int = 0,
+    overrides: Sequence[str] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Plan:
+    """Choose what is generated and write the recipe.
+
+    Args:
+        sources: checkpoints, see ``find_runs``.
+        name: of the run.
+        patterns: which tensors to generate; none are all that differ between the checkpoints.
+        with_buffers: whether patterns match normalisation statistics, too.
+        base: a complete checkpoint for what is not selected.
+        entry: the key of the state dict, where a file holds several.
+        num_samples: networks to generate.
+        seed: of everything.
+        overrides: ``path=value`` for the recipe.
+        progress: told how many checkpoints are read, where they must be to choose.
+
+    Returns:
+        The plan.
+
+    Raises:
+        UserError: a source, a pattern or an override is wrong, or nothing differs.
+    """
+    runs = find_runs(sources)
+    facts: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+    if patterns:
+        first, _ = runs[0][0].read(entry)
+        names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
+        layout = ParameterLayout.of(first, select(names, patterns))
+        chosen = list(layout.names)
+        facts["Generated"] = f"{layout.num_parameters:,} parameters in {len(chosen)} tensors"
+    else:
+        inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
+        if not inspection.generated:
+            raise UserError("the checkpoints are equal: nothing to learn from")
+        chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
+    num_held_out = _num_held_out([len(run) for run in runs])
+    content = {
+        "name": name,
+        "description": "somebody's checkpoints",
+        "seed": seed,
+        "task": None,
+        "collection": {
+            "kind": "folder",
+            "checkpoints": list(sources),
+            "base": None if base is None else str(base),
+            "entry": entry,
+            "num_held_out": num_held_out,
+        },
+        "parameters": {"select": [escape(one) for one in chosen]},
+        "generation": {"num_samples": num_samples},
+    }
+    recipe = resolve_recipe(content, overrides, "paramdiff fit")
+    facts["Held out"] = _held_out_in_words(len(runs), num_held_out)
+    return Plan(recipe, facts, warnings)
+
+
+def _num_held_out(sizes: Sequence[int]) -> int:
+    """Of the tail of a single run; of several runs the last is held out."""
+    if len(sizes) > 1 or sizes[0] < FEWEST_FOR_HOLDING_OUT:
+        return 0
+    return min(MAX_HELD_OUT, round(HELD_OUT_SHARE * sizes[0]))
+
+
+def _held_out_in_words(num_runs: int, num_held_out: int) -> str:
+    if num_runs > 1:
+        return "the last run: it trains nothing"
+    if num_held_out:
+        return f"the last {num_held_out} checkpoints: they train nothing"
+    return f"none (it takes {FEWEST_FOR_HOLDING_OUT} checkpoints, or several runs)"

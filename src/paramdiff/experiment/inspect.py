@@ -1,0 +1,137 @@
+"""What a set of checkpoints is, before anything is made of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.stored import StoredForm
+from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
+from paramdiff.evaluation.trajectory import sequence_of
+from paramdiff.parameters.layout import is_copied_verbatim
+
+FEW_CHECKPOINTS = 30
+MAX_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found.
+
+    Attributes:
+        facts: label to value, in reading order.
+        warnings: what should be looked at first, one sentence each.
+        tensors: all tensors, in their own order.
+        generated: names of the tensors that would be generated: those that differ.
+    """
+
+    facts: dict[str, str]
+    warnings: tuple[str, ...]
+    tensors: tuple[SurveyedTensor, ...]
+    generated: tuple[str, ...]
+
+
+def inspect_checkpoints(
+    sources: Sequence[str],
+    *,
+    entry: str | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Inspection:
+    """Read checkpoints and tell what they are.
+
+    Args:
+        sources: see ``find_runs``.
+        entry: the key of the state dict, where a file holds several.
+        progress: told how many checkpoints are read, and how many there are.
+
+    Returns:
+        What was found.
+
+    Raises:
+        UserError: a source is missing, or a checkpoint cannot be read or does not fit the others.
+    """
+    found = survey(find_runs(sources), entry=entry, progress=progress)
+    tensors = tuple(found.tensors.values())
+    differing = [one for one in tensors if one.differs]
+    generated = [one for one in differing if not _is_copied(one)]
+    num_values = sum(_size(one) for one in tensors)
+    facts = {
+        "Checkpoints": _checkpoints(found),
+        "Stored as": _stored(found.form),
+        "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
+        "Order": _order(found),
+        "Would be generated": f"{sum(_size(one) for one in generated):,} parameters in "
+        f"{len(generated)} tensors: all that differ"
+        if generated
+        else "nothing: no tensor with more than one value differs",
+    }
+    copied = [one.name for one in differing if _is_copied(one)]
+    if copied:
+        facts["Would be copied"] = f"{_named(copied)} (counters and single values)"
+    warnings = _warnings(found, tensors)
+    return Inspection(facts, warnings, tensors, tuple(one.name for one in generated))
+
+
+def _checkpoints(found: Survey) -> str:
+    num_runs = len(set(found.runs))
+    runs = f" in {num_runs} runs" if num_runs > 1 else ""
+    return f"{len(found.names)}{runs}, from {found.names[0]} to {found.names[-1]}"
+
+
+def _stored(form: StoredForm) -> str:
+    first = form.files[0]
+    kinds = {"safetensors": "safetensors", "torch": "torch.save"}
+    files = "1 file" if len(form.files) == 1 else f"{len(form.files)} files"
+    told = f"a folder with {files} of {kinds[first.kind]}" if form.is_folder else kinds[first.kind]
+    if first.wrapping.keys:
+        told += f", the state dict under {'.'.join(first.wrapping.keys)!r}"
+    if first.wrapping.prefix:
+        told += f", names after {first.wrapping.prefix!r}"
+    return told
+
+
+def _order(found: Survey) -> str:
+    sequence = None
+    if torch.isfinite(found.samples).all():
+        sequence = sequence_of(found.samples, seed=0)
+    if sequence is None:
+        return "not tested (it takes 8 checkpoints that differ and hold finite values)"
+    ratio = f"successive ones are {sequence.step_ratio:.2f} times as far apart as any two"
+    if sequence.is_trajectory:
+        return f"one trajectory: {ratio}"
+    return f"no trajectory: {ratio}"
+
+
+def _warnings(found: Survey, tensors: Sequence[SurveyedTensor]) -> tuple[str, ...]:
+    told = []
+    for one in tensors:
+        if one.broken:
+            told.append(f"{one.name} holds NaN or infinite values in {_named(one.broken)}")
+        if one.outlying:
+            told.append(
+                f"{one.name} holds values in {_named(one.outlying)} that are over a million times "
+                "its usual size"
+            )
+    for names in found.duplicates:
+        told.append(f"{_named(names)} hold equal tensors")
+    if len(found.names) < FEW_CHECKPOINTS:
+        told.append(
+            f"{len(found.names)} checkpoints are few to learn a distribution from: averages and "
+            "Gaussian noise need none of it"
+        )
+    return tuple(told)
+
+
+def _is_copied(tensor: SurveyedTensor) -> bool:
+    shaped = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return is_copied_verbatim(tensor.name, shaped)
+
+
+def _size(tensor: SurveyedTensor) -> int:
+    return torch.Size(tensor.shape).numel()
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more

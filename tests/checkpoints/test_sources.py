@@ -1,0 +1,99 @@
+"""What a user names is found in order; each folder of checkpoints is a run."""
+
+import pytest
+import torch
+
+from checkpoints.checkpoint_files import STATE
+from paramdiff.artefacts import write_tensors
+from paramdiff.checkpoints.sources import find_runs
+from paramdiff.errors import UserError
+
+
+def filled(folder, *names):
+    for name in names:
+        write_tensors(folder / name, STATE)
+    return folder
+
+
+def names_of(*sources):
+    return [[stored.name for stored in run] for run in find_runs([str(one) for one in sources])]
+
+
+def refusal(*sources):
+    with pytest.raises(UserError) as caught:
+        find_runs([str(one) for one in sources])
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_a_folder_in_natural_order_without_hidden_and_other_files(tmp_path):
+    names = ["step1.safetensors", "step2.pt", "step02.pt", "step10.pth", "step10_b.bin", "z.ckpt"]
+    for name in [*reversed(names), ".partial-step3.pt", ".pt", "log.txt", "step4.pt.tmp"]:
+        (tmp_path / name).touch()
+    order = ["step1.safetensors", "step02.pt", "step2.pt", "step10.pth", "step10_b.bin", "z.ckpt"]
+    assert names_of(tmp_path) == [order]
+
+
+def test_files_and_globs_are_one_run_in_the_order_named(tmp_path):
+    filled(tmp_path, "step2.pt", "step10.pt", "best/last.pt")
+    assert names_of(tmp_path / "best" / "last.pt", f"{tmp_path}/step*.pt") == [
+        ["last.pt", "step2.pt", "step10.pt"]
+    ]
+
+
+def test_sub_folders_and_several_folders_are_runs(tmp_path):
+    filled(tmp_path, "a/1.pt", "a/2.pt", "b/1.pt", "c10/x/1.pt", "c9/x/1.pt")
+    assert names_of(tmp_path / "a", tmp_path / "b") == [["1.pt", "2.pt"], ["1.pt"]]
+    assert names_of(f"{tmp_path}/c*/x") == [["1.pt"], ["1.pt"]]
+    assert names_of(tmp_path) == [["a/1.pt", "a/2.pt"], ["b/1.pt"]]
+
+
+def test_folders_that_a_library_wrote_are_checkpoints(tmp_path):
+    for step in (500, 1000, 90):
+        folder = filled(tmp_path / f"checkpoint-{step}", "model.safetensors")
+        (folder / "config.json").write_text("{}")
+        (folder / "optimizer.pt").touch()
+    assert names_of(tmp_path) == [["checkpoint-90", "checkpoint-500", "checkpoint-1000"]]
+    assert names_of(tmp_path / "checkpoint-90") == [["checkpoint-90"]]
+
+
+def test_what_is_not_there_is_told(tmp_path):
+    assert str(tmp_path / "none") in refusal(tmp_path / "none")
+    assert ".safetensors" in refusal(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    assert "notes.txt" in refusal(tmp_path / "notes.txt")
+    assert "fit the pattern" in refusal(f"{tmp_path}/*.pt")
+
+
+# ---- the Hub
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A download cache as the Hub's library lays it out, and no network."""
+    root = tmp_path / "hub" / "models--someone--network"
+    for number, revision in enumerate(("main", "step1", "step2")):
+        commit = f"{number}" * 40
+        (root / "refs").mkdir(parents=True, exist_ok=True)
+        (root / "refs" / revision).write_text(commit)
+        folder = root / "snapshots" / commit
+        write_tensors(folder / "model.safetensors", {"a": torch.full((2,), float(number))})
+        (folder / "config.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+@pytest.mark.usefixtures("cache")
+def test_revisions_of_a_repository_are_checkpoints():
+    (run,) = find_runs(["someone/network@step2,step1"])
+    assert [float(stored.read()[0]["a"][0]) for stored in run] == [2.0, 1.0]
+    (run,) = find_runs(["someone/network"])
+    assert float(run[0].read()[0]["a"][0]) == 0.0
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_repository_that_cannot_be_reached_is_told():
+    message = refusal("someone/other@step1")
+    assert message.startswith("someone/other@step1: expected a local path or a repository")
+    assert len(message) < 400

@@ -1,0 +1,146 @@
+"""Checkpoints are judged, whatever made them and whatever scores them."""
+
+import pytest
+import torch
+
+from paramdiff.artefacts import read_json, read_tensors
+
+
+def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
+    originals, out = tmp_path / "originals", tmp_path / "out"
+    originals.mkdir()
+    base = read_tensors(tiny_run / "zoo" / "base.safetensors")
+    for path in sorted((tiny_run / "zoo" / "checkpoints").iterdir()):
+        torch.save(base | read_tensors(path), originals / f"{path.stem}.pt")
+    status, stdout, stderr = call(
+        *(
+            "evaluate",
+            tiny_run / "generated",
+            "--originals",
+            originals,
+            "--task",
+            "digits",
+            "--out",
+            out,
+        ),
+        *("--select", "norm[23].weight", "--select", "norm[23].bias", "--num-held-out", 4),
+    )
+    assert (status, stderr) == (0, "")
+    assert stdout.rstrip().endswith(f"Report: {out / 'report.html'}")
+    assert (out / "report.html").is_file()
+    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
+    for group in ("original", "generated", "held_out"):
+        mean = expected["groups"][group]["accuracy"]["mean"]
+        assert found["groups"][group]["accuracy"]["mean"] == pytest.approx(mean, abs=1e-3)
+        assert found["groups"][group]["n"] == expected["groups"][group]["n"]
+    assert found["reconstruction"] is None
+    assert not list(tmp_path.rglob(".partial*"))
+
+
+def test_evaluate_completes_parts_from_a_base(call, tiny_run, tmp_path):
+    """A zoo's own files hold the selected tensors alone."""
+    parts, out = tiny_run / "zoo" / "checkpoints", tmp_path / "out"
+    given = ("evaluate", tiny_run / "generated", "--originals", parts, "--task", "digits")
+    given += ("--out", out)
+    status, _, stderr = call(*given)
+    assert status == 2 and "conv1.weight" in stderr and not out.exists()
+    status, _, stderr = call(*given, "--base", tiny_run / "zoo" / "base.safetensors")
+    assert (status, stderr) == (0, "")
+    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
+    assert found["groups"]["generated"]["n"] == expected["groups"]["generated"]["n"]
+
+
+def test_evaluate_takes_a_zoo(call, tiny_run, tmp_path):
+    out = tmp_path / "out"
+    before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
+    status, _, stderr = call(
+        *("evaluate", tiny_run / "generated", "--originals", tiny_run / "zoo"),
+        *("--task", "digits", "--out", out),
+    )
+    assert (status, stderr) == (0, "")
+    found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
+    assert found["groups"]["generated"] == expected["groups"]["generated"]
+    assert {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")} == before
+
+
+def mean_of_norm3(state_dict):
+    """A scoring function: a number."""
+    return float(state_dict["norm3.weight"].mean())
+
+
+def positive_of_norm3(state_dict):
+    """A scoring function: what is right."""
+    return state_dict["norm3.weight"] > 0.9
+
+
+def failing(state_dict):
+    raise ValueError("no such\nthing")
+
+
+def odd(state_dict):
+    return "text"
+
+
+@pytest.mark.parametrize("score", ["mean_of_norm3", "positive_of_norm3"])
+def test_evaluate_by_a_users_function(call, tiny_run, tmp_path, score):
+    out = tmp_path / "out"
+    status, _, stderr = call(
+        *("evaluate", tiny_run / "generated", "--originals", tiny_run / "zoo", "--out", out),
+        *("--score", f"{__name__}:{score}", "--keep-best", 2),
+    )
+    assert (status, stderr) == (0, "")
+    paths = sorted((tiny_run / "generated").iterdir())
+    function = globals()[score]
+    scores = {path.name: torch.as_tensor(function(read_tensors(path))) for path in paths}
+    values = {name: float(found.float().mean()) for name, found in scores.items()}
+    found = read_json(out / "evaluation.json")
+    mean = sum(values.values()) / len(values)
+    assert found["groups"]["generated"]["accuracy"]["mean"] == pytest.approx(mean, rel=1e-5)
+    assert (found["groups"]["generated"]["pairwise_similarity"] is None) == (score[0] == "m")
+    best = read_json(out / "best" / "validation.json")
+    assert sorted(best.values()) == pytest.approx(sorted(values.values())[-2:], rel=1e-5)
+    for name in best:
+        assert (out / "best" / name).read_bytes() == (tiny_run / "generated" / name).read_bytes()
+    assert "random" not in found["groups"]
+
+
+def test_evaluate_on_a_users_images_with_a_librarys_network(call, tmp_path):
+    import timm
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for number, name in enumerate("ab"):
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for index in range(6):
+                colour = (40 * index, 255 * number, 9)
+                Image.new("RGB", (8, 8), colour).save(folder / f"{index}.png")
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=2)
+    for folder, num in (("originals", 5), ("generated", 3)):
+        (tmp_path / folder).mkdir()
+        for number in range(num):
+            for parameter in network.get_classifier().parameters():
+                parameter.data += 0.1 * torch.randn_like(parameter)
+            torch.save(network.state_dict(), tmp_path / folder / f"{number}.pth")
+    status, _, stderr = call(
+        *("evaluate", tmp_path / "generated", "--originals", tmp_path / "originals"),
+        *("--data", f"imagefolder:{tmp_path / 'images'}", "--network", "timm:test_resnet"),
+        *("--image-size", 32, "--out", tmp_path / "out", "--device", "cpu"),
+    )
+    assert (status, stderr) == (0, "")
+    assert read_json(tmp_path / "out" / "evaluation.json")["num_test"] == 12
+
+
+def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
+    given = ("evaluate", tiny_run / "generated", "--originals", tiny_run / "zoo")
+    given += ("--out", tmp_path / "out")
+    assert refused(*given) == "expected one of --task, --data and --score"
+    assert "one of" in refused(*given, "--task", "digits", "--score", "a:b")
+    assert "brings its own" in refused(*given, "--task", "digits", "--network", "timm:resnet18")
+    assert "'nothing:at_all'" in refused(*given, "--score", "nothing:at_all")
+    assert "at most 6" in refused(*given, "--task", "digits", "--keep-best", 7)
+    told = refused(*given, "--score", f"{__name__}:failing")
+    assert told.endswith("failing' failed: ValueError: no such thing")
+    told = refused(*given, "--score", f"{__name__}:odd")
+    assert told.endswith("to return a number, or bool [E] of what is right, found 'text'")

@@ -1,0 +1,83 @@
+"""What a set of checkpoints is, told before anything is made of it."""
+
+import pytest
+import torch
+from torch import nn
+
+from paramdiff.experiment.inspect import inspect_checkpoints
+
+
+def trajectory(folder, num=40, moved=("1.weight", "1.bias", "1.num_batches_tracked")):
+    """A network whose normalisation layer drifts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    state = network.state_dict()
+    for step in range(num):
+        for name in moved:
+            change = torch.randn(state[name].shape) if state[name].is_floating_point() else 1
+            state[name] = state[name] + change
+        torch.save({"state_dict": state}, folder / f"step{step}.pt")
+    return folder
+
+
+def test_a_trajectory_is_told_with_what_would_be_generated(tmp_path):
+    found = inspect_checkpoints([str(trajectory(tmp_path / "a"))])
+    assert found.facts["Checkpoints"] == "40, from step0.pt to step39.pt"
+    assert found.facts["Stored as"] == "torch.save, the state dict under 'state_dict'"
+    assert found.facts["Tensors"] == "7 with 33 values; 3 differ"
+    assert found.facts["Order"].startswith("one trajectory: successive ones are 0.")
+    assert found.facts["Would be generated"] == "8 parameters in 2 tensors: all that differ"
+    assert found.facts["Would be copied"].startswith("1.num_batches_tracked")
+    assert found.generated == ("1.weight", "1.bias")
+    assert found.warnings == ()
+
+
+def test_independent_checkpoints_are_no_trajectory(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    for number in range(40):
+        torch.save({"a": torch.randn(30, generator=generator)}, tmp_path / f"{number}.pt")
+    assert inspect_checkpoints([str(tmp_path)]).facts["Order"].startswith("no trajectory: ")
+
+
+def test_what_should_be_looked_at_first_is_told(tmp_path):
+    folder = trajectory(tmp_path / "a", num=9)
+    content = torch.load(folder / "step3.pt")
+    content["state_dict"]["1.weight"][2] = torch.nan
+    torch.save(content, folder / "step4.pt")
+    torch.save(torch.load(folder / "step1.pt"), folder / "step8.pt")
+    found = inspect_checkpoints([str(folder)])
+    assert found.warnings == (
+        "1.weight holds NaN or infinite values in step4.pt",
+        "step1.pt, step8.pt hold equal tensors",
+        "9 checkpoints are few to learn a distribution from: averages and Gaussian noise need "
+        "none of it",
+    )
+    assert found.facts["Order"].startswith("not tested")
+
+
+def test_equal_checkpoints_have_nothing_to_generate(tmp_path):
+    for number in range(2):
+        torch.save({"a": torch.ones(3)}, tmp_path / f"{number}.pt")
+    found = inspect_checkpoints([str(tmp_path)])
+    assert found.facts["Would be generated"].startswith("nothing")
+    assert found.generated == ()
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_what_libraries_stored_is_told(tmp_path, shards):
+    from diffusers import UNet2DModel
+
+    for number in range(2):
+        torch.manual_seed(number)
+        UNet2DModel(
+            sample_size=8,
+            block_out_channels=(8,),
+            norm_num_groups=4,
+            layers_per_block=1,
+            down_block_types=("DownBlock2D",),
+            up_block_types=("UpBlock2D",),
+        ).save_pretrained(tmp_path / str(number), max_shard_size="10KB" if shards else "1GB")
+    stored = inspect_checkpoints([str(tmp_path)]).facts["Stored as"]
+    assert stored.startswith("a folder with ") and stored.endswith("safetensors")
+    assert ("1 file " in stored) != shards

@@ -1,0 +1,84 @@
+"""A vector that has answered is not asked again, and the evaluation is the same to the bit."""
+
+import pytest
+import torch
+
+from paramdiff.artefacts import read_json, read_tensors
+from paramdiff.evaluation.behaviour import Answers, Behaviour
+from paramdiff.experiment.remembered import RememberedAnswers, answers_file
+from paramdiff.experiment.run import run
+from paramdiff.recipe import load_recipe
+
+
+class Counting:
+    """Classifies by the vector's first values and counts whom it asks."""
+
+    def __init__(self):
+        self.asked = []
+
+    def answers(self, vectors):
+        self.asked += vectors[:, 0].tolist()
+        labels = vectors.long() % 7
+        return Answers(labels[:, :2] == 1, labels == 2, labels != 2, labels)
+
+    def behaviour(self):
+        return Behaviour(num_validation=2, num_test=3, answers=self.answers)
+
+
+def equal(one, other):
+    return all(
+        getattr(one, part).equal(getattr(other, part))
+        for part in ("validation", "test", "wrong", "labels")
+    )
+
+
+def test_each_vector_is_asked_once(tmp_path):
+    vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [1, 2, 3], [8, 9, 10]])
+    plain, counting = Counting(), Counting()
+    remembered = RememberedAnswers(counting.behaviour(), tmp_path / "a.safetensors")
+    for rows in ([0, 1], [2, 3, 0], [3, 1, 2, 0]):
+        assert equal(remembered.answers(vectors[rows]), plain.answers(vectors[rows]))
+    assert counting.asked == [1.0, 4.0, 8.0]
+    remembered.write()
+    later = Counting()
+    again = RememberedAnswers(later.behaviour(), tmp_path / "a.safetensors").behaviour()
+    assert equal(again.answers(vectors), plain.answers(vectors))
+    assert again.answers(vectors).labels.dtype == torch.int64 and later.asked == []
+    assert again.answers(vectors + 1).test.shape == (4, 3) and len(later.asked) == 3
+
+
+def test_scores_without_labels_are_remembered(tmp_path):
+    def answers(vectors):
+        return Answers(vectors[:, :1], vectors[:, 1:2], None)
+
+    behaviour = Behaviour(num_validation=9, num_test=9, answers=answers)
+    remembered = RememberedAnswers(behaviour, tmp_path / "a.safetensors")
+    vectors = torch.rand(3, 2)
+    remembered.answers(vectors)
+    remembered.write()
+    found = RememberedAnswers(behaviour, tmp_path / "a.safetensors").answers(vectors)
+    assert found.validation.equal(vectors[:, :1]) and found.test.equal(vectors[:, 1:])
+    assert found.wrong is None and found.labels is None
+
+
+def test_an_evaluation_from_memory_is_the_same(tiny, tiny_run, tmp_path):
+    recipe = load_recipe("quickstart", tiny)
+    for name in ("a", "b"):
+        run(recipe, tmp_path / name, device="cpu", reuse=tiny_run, answers=tmp_path / "answers")
+    (file,) = (tmp_path / "answers").iterdir()
+    assert file == answers_file(tmp_path / "answers", recipe, tiny_run / "zoo", "cpu")
+    wanted = read_json(tiny_run / "evaluation.json") | {"cost": None}
+    arrays = read_tensors(tiny_run / "arrays.safetensors")
+    for name in ("a", "b"):
+        assert read_json(tmp_path / name / "evaluation.json") | {"cost": None} == wanted
+        found = read_tensors(tmp_path / name / "arrays.safetensors")
+        assert found.keys() == arrays.keys()
+        assert all(found[key].equal(value) for key, value in arrays.items())
+
+
+@pytest.mark.parametrize("change", ["task.seed=1", 'parameters.select=["norm3.*"]'])
+def test_another_task_or_selection_has_its_own_memory(tiny, tiny_run, tmp_path, change):
+    recipe, other = load_recipe("quickstart", tiny), load_recipe("quickstart", [*tiny, change])
+    zoo = tiny_run / "zoo"
+    assert answers_file(tmp_path, recipe, zoo, "cpu") != answers_file(tmp_path, other, zoo, "cpu")
+    assert answers_file(tmp_path, recipe, zoo, "cpu") != answers_file(tmp_path, recipe, zoo, "mps")
