@@ -68,3 +68,14 @@ def test_a_collection_that_cannot_work_is_refused(override, named):
     recipe = load_recipe("quickstart", [override])
     with pytest.raises(UserError, match=named):
         check_recipe(recipe, describe_task(recipe.task))
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn", "fcos", "fcn", "ddpm_unet"])
+def test_a_task_with_its_own_score_needs_no_data_either(name, monkeypatch, tmp_path):
+    pytest.importorskip("torchvision")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    recipe = load_recipe(f"other/{name}", [f"task.root={tmp_path / 'none'}"])
+    facts = check_recipe(recipe, describe_task(recipe.task))
+    assert "5,000 validation" in facts["task"]
+    assert facts["estimated cost"] == "unknown; the task has its own loss and score"
+    assert list(tmp_path.iterdir()) == []
