@@ -54,6 +54,8 @@ def test_recipes_are_listed(call):
     assert sorted(first for first in firsts if first in names) == names
     assert load_recipe("quickstart").description in stdout
     row = next(line for line in stdout.splitlines() if line.startswith("ablation/noise_x10 "))
+    other = next(line for line in stdout.splitlines() if line.startswith("other/fcos "))
+    assert other.split()[1:3] == ["1,024", "-"]
     assert row.split()[1] == "2,048" and row.rstrip().endswith("both noises times 10")
     after = stdout.partition(row)[2].splitlines()[1:3]
     assert [line.strip() for line in after] == [

@@ -13,18 +13,23 @@ from paramdiff.recipe.listing import COSTS
 from paramdiff.tasks.catalogue import describe_task
 
 
-def computed(name: str) -> list[float]:
-    """A recipe's number of generated parameters and its PFLOP, to three digits."""
+def computed(name: str) -> list[float | None]:
+    """A recipe's number of generated parameters and its PFLOP, to three digits.
+
+    The operations of a task with its own loss and score are not counted.
+    """
     recipe = load_recipe(name)
     description = describe_task(recipe.task)
     parts = build_parts(recipe, description)
+    if description.input_shape is None:
+        return [parts.layout.num_parameters, None]
     operations = sum(estimate_cost(recipe, description, parts).values())
     return [parts.layout.num_parameters, float(f"{operations / PFLOP:.3g}")]
 
 
 def rendered() -> str:
     """The table, one recipe a line."""
-    lines = [f" {json.dumps(name)}: {computed(name)}" for name in shipped_recipes()]
+    lines = [f" {json.dumps(name)}: {json.dumps(computed(name))}" for name in shipped_recipes()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 

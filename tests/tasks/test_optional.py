@@ -24,9 +24,9 @@ def test_nothing_loads_them_before_they_are_needed():
 @pytest.fixture
 def not_installed(monkeypatch):
     for name in list(sys.modules):
-        if name.split(".")[0] in ("torchvision", "timm"):
+        if name.split(".")[0] in ("torchvision", "timm", "pycocotools"):
             monkeypatch.setitem(sys.modules, name, None)
-    for name in ("torchvision", "timm"):
+    for name in ("torchvision", "timm", "pycocotools"):
         monkeypatch.setitem(sys.modules, name, None)
 
 
@@ -45,3 +45,12 @@ def test_a_network_of_theirs_says_so(network):
     described = describe_task(TaskSettings(name="cifar10", network={"name": network}))
     with pytest.raises(UserError, match=r"needs (torchvision|timm): pip install 'paramdiff\["):
         described.build_network()
+
+
+@pytest.mark.usefixtures("not_installed")
+@pytest.mark.parametrize("name", ["coco_detection", "coco_segmentation"])
+def test_a_task_that_needs_pycocotools_says_so(name, tmp_path):
+    with pytest.raises(
+        UserError, match=r"needs pycocotools: pip install 'paramdiff\[detection\]'"
+    ):
+        build_task(TaskSettings(name=name, root=tmp_path))

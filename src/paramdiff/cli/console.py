@@ -23,6 +23,7 @@ GROUPS = {
     "main": "Normalisation layers of large networks",
     "full": "All parameters of small networks",
     "ablation": "Ablations of main/cifar100_resnet18",
+    "other": "Detection, segmentation and diffusion",
 }
 
 SHOWN_TENSORS = 40
@@ -138,7 +139,7 @@ def show_recipes(recipes: Sequence["Listed"]) -> None:
                 table.add_row(
                     recipe.name,
                     f"{recipe.num_parameters:,}",
-                    f"{recipe.pflop:.0f}" if recipe.pflop >= 10 else f"{recipe.pflop:.2g}",
+                    _pflop(recipe.pflop),
                     Text("\n".join([recipe.description, *changes]), overflow="fold"),
                 )
         console.print(table)
@@ -149,6 +150,12 @@ def show_recipes(recipes: Sequence["Listed"]) -> None:
         "(two CPU cores).",
         highlight=False,
     )
+
+
+def _pflop(number: float | None) -> str:
+    if number is None:
+        return "-"
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def show_sweep(sweep: "Sweep") -> None:

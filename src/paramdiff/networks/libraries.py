@@ -70,13 +70,13 @@ def image_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def library(name: str) -> Any:
-    """Import timm or a module of torchvision; a ``UserError`` says how to install it."""
+def library(name: str, extra: str = "vision") -> Any:
+    """Import a module of an optional library; a ``UserError`` says which extra installs it."""
     try:
         return import_module(name)
     except ImportError as error:
         raise UserError(
-            f"this task or network needs {name.split('.')[0]}: pip install 'paramdiff[vision]' "
+            f"this task or network needs {name.split('.')[0]}: pip install 'paramdiff[{extra}]' "
             f"({error})"
         ) from None
 
@@ -114,11 +114,11 @@ def _build_timm(
     if published and published.fixed_input_size and input_shape[1:] != published.input_size[1:]:
         options["img_size"] = input_shape[1:]
     try:
-        with _quiet_downloads():
+        with quiet_downloads():
             return timm.create_model(name, pretrained=pretrained, **options)
     except Exception as error:  # of the network's code, the download or the file: any type
         if pretrained:
-            raise _no_weights(name, error) from None
+            raise no_weights(name, error) from None
         raise UserError(
             f"{FIELD}: {name!r} cannot be built for inputs {input_shape}: {_flat(error)}"
         ) from None
@@ -139,14 +139,37 @@ def _build_torchvision(
         options["image_size"] = input_shape[1]
     network = models.get_model(own_name, weights=None, **options)
     if pretrained:
-        weights = models.get_model_weights(own_name).DEFAULT
-        try:
-            with _quiet_downloads():
-                published = weights.get_state_dict(progress=True, check_hash=True)
-        except Exception as error:  # of the network connection or the file: any type
-            raise _no_weights(name, error) from None
-        load_but_the_head(name, network, published, len(weights.meta["categories"]), num_classes)
+        num_published = len(models.get_model_weights(own_name).DEFAULT.meta["categories"])
+        load_but_the_head(name, network, published_values(name), num_published, num_classes)
     return network
+
+
+def published_values(name: str) -> dict[str, Any]:
+    """The state dict of torchvision's default weights.
+
+    Args:
+        name: ``torchvision/NAME``.
+
+    Returns:
+        Name to tensor; fetched once, into torchvision's cache.
+
+    Raises:
+        UserError: they cannot be fetched, or the file is damaged.
+    """
+    weights = library("torchvision.models").get_model_weights(name.removeprefix(TORCHVISION))
+    try:
+        with quiet_downloads():
+            return weights.DEFAULT.get_state_dict(progress=True, check_hash=True)
+    except Exception as error:  # of the network connection or the file: any type
+        raise no_weights(name, error) from None
+
+
+def load_whole(name: str, network: nn.Module, published: dict[str, Any]) -> None:
+    """Load published weights that have the network's own head; a ``UserError`` if they differ."""
+    try:
+        network.load_state_dict(published)
+    except RuntimeError as error:
+        raise no_weights(name, error) from None
 
 
 def load_but_the_head(
@@ -189,7 +212,8 @@ def _torchvision_names() -> list[str]:
     return [name for name in models.list_models(module=models) if name not in TWO_HEADED]
 
 
-def _no_weights(name: str, error: Exception) -> UserError:
+def no_weights(name: str, error: Exception) -> UserError:
+    """The error for weights that are not to be had, or do not fit."""
     field = "task.network.pretrained"
     if not isinstance(error, OSError):  # a network or a cache without the file raises one
         return UserError(f"{field}: the weights of {name!r} do not fit: {_flat(error)}")
@@ -201,7 +225,7 @@ def _no_weights(name: str, error: Exception) -> UserError:
 
 
 @contextmanager
-def _quiet_downloads() -> Iterator[None]:
+def quiet_downloads() -> Iterator[None]:
     """Only progress and errors: every retry without a network would be a line of its own."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level

@@ -21,7 +21,8 @@ class Listed:
         name: of the shipped recipe.
         description: its own.
         num_parameters: that it generates per network.
-        pflop: estimated floating-point operations from data to report, in units of 10^15.
+        pflop: estimated floating-point operations from data to report, in units of 10^15; None
+            where the task brings its own loss and score, whose operations are not counted.
         factors: what an ablation changes, dotted path to value (of a whole part, its kind); empty
             for a complete recipe.
     """
@@ -29,7 +30,7 @@ class Listed:
     name: str
     description: str
     num_parameters: int
-    pflop: float
+    pflop: float | None
     factors: dict[str, Any]
 
     @property

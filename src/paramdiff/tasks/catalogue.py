@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from paramdiff.errors import UserError
 from paramdiff.tasks.arrays import npz
+from paramdiff.tasks.cifar10_denoising import Denoising
+from paramdiff.tasks.coco_detection import CocoDetection
+from paramdiff.tasks.coco_segmentation import CocoSegmentation
 from paramdiff.tasks.description import TaskDescription, TaskSource
 from paramdiff.tasks.digits import DigitsTask
 from paramdiff.tasks.image_folder import image_folder, imagenet1k
@@ -25,6 +28,9 @@ TASKS: dict[str, Callable[[TaskSettings], TaskSource]] = {
     "imagenet1k": imagenet1k,
     "image_folder": image_folder,
     "npz": npz,
+    "coco_detection": CocoDetection,
+    "coco_segmentation": CocoSegmentation,
+    "cifar10_denoising": Denoising,
 }
 
 

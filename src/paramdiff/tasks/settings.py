@@ -23,7 +23,9 @@ class TaskSettings(Settings):
         None, gt=0, description="pixels per side of the network's input; none: the task's own"
     )
     augment: bool = Field(
-        False, description="train on random crops, resized to image_size, and their mirror images"
+        False,
+        description="train on random crops, resized to image_size, and their mirror images; tasks "
+        "with a loss of their own mirror only",
     )
     protocol: Literal["validation", "paper"] = Field(
         "validation",
