@@ -1,9 +1,13 @@
 """The README's commands are there, and its Python example runs."""
 
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
+
+from paramdiff.cli import main
 
 README = Path(__file__).parents[1] / "README.md"
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -43,3 +47,21 @@ def test_the_python_example_runs(tmp_path, monkeypatch, tiny):
     monkeypatch.chdir(tmp_path)
     exec(compile(examples[0], "README.md", "exec"), {"__name__": "example"})
     assert (tmp_path / "runs" / "quickstart" / "report.html").is_file()
+
+
+def test_the_commands_for_ones_own_checkpoints_run(tmp_path, monkeypatch, tiny_run, capsys):
+    """One after the other, as they stand there, beside a finished quickstart."""
+    section = README.read_text(encoding="utf-8").partition("## Your own checkpoints")[2]
+    lines = FENCE.search(section)[2].splitlines()
+    assert [line.split()[1] for line in lines] == ["inspect", "fit", "evaluate", "generate"]
+    shutil.copytree(tiny_run / "generated", tmp_path / "runs" / "quickstart" / "generated")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        monkeypatch.setattr(sys, "argv", line.split())
+        monkeypatch.setattr("warnings.showwarning", None)  # main sets it
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code, capsys.readouterr().err
+    assert len(list((tmp_path / "runs" / "more").iterdir())) == 5
+    assert len(list((tmp_path / "runs" / "judged" / "best").glob("*.safetensors"))) == 3
+    assert (tmp_path / "runs" / "judged" / "report.html").is_file()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paramdiff.artefacts import read_tensors
-from paramdiff.errors import UserError
+from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.experiment.assess import write_evaluation
 
@@ -188,6 +188,25 @@ def test_logits_that_are_not_numbers_name_the_group():
     message = r"^group 'generated': parameter set 7: expected finite logits, found NaN"
     with pytest.raises(UserError, match=message):
         evaluated(good(20, 3), how=behaviour(labels=scores))
+
+
+def test_free_alternatives_that_compute_no_numbers_are_left_out(tmp_path):
+    """Here every single network is lost: the average of all, and the candidates of the soup."""
+
+    def answers(vectors):
+        if len(vectors) == 1:
+            raise NotFiniteError("parameter set 0: expected finite logits, found NaN or infinity")
+        return labels(vectors)
+
+    evaluation = written(tmp_path, *evaluated(good(20, 3), how=behaviour(labels=answers)))
+    why = "(its networks compute NaN or infinite values)"
+    for name in ("average@all", "greedy_soup"):
+        assert name not in evaluation.groups
+        assert f"{name} {why}" in evaluation.facts["Left out"]
+    assert evaluation.facts["Left out"].startswith("average@64 (needs 64 checkpoints), ")
+    assert evaluation.facts["Left out"].count(why) == 2
+    assert {"gaussian@1.0", "average@16"} <= evaluation.groups.keys()
+    assert evaluation.verdict.headline and "soup" not in " ".join(evaluation.verdict.sentences)
 
 
 def test_random_networks_are_told():

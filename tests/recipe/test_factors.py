@@ -136,7 +136,7 @@ def test_a_part_of_another_kind_is_one_factor(tmp_path):
         tmp_path,
         diffusion=None,
         generation=None,
-        collection={"kind": "folder", "path": "there"},
+        collection={"kind": "folder", "checkpoints": "there"},
         factors=["collection"],
     )
     assert load_factors(path)["collection"]["kind"] == "folder"

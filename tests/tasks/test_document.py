@@ -26,7 +26,8 @@ def test_every_task_is_told(name):
 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_every_network_is_told(name):
-    size = NETWORKS[name].size
+    size, smallest = NETWORKS[name].size, NETWORKS[name].smallest
     network = build_network(NetworkSettings(name=name), 10, (3, size or 32, size or 32))
     assert f" {sum(p.numel() for p in network.parameters()):,} " in row_of(name)
-    assert (f"{size}x{size}" if size else "any size") in row_of(name)
+    told = f"{smallest} pixels per side or more" if smallest > 1 else "any size"
+    assert (f"{size}x{size}" if size else told) in row_of(name)

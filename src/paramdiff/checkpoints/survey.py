@@ -104,7 +104,9 @@ def survey(
         name: SurveyedTensor(name, tuple(one.shape), one.dtype, _scale(one))
         for name, one in first.items()
     }
-    samples: dict[str, list[Tensor]] = {name: [] for name in first}
+    places = _places(first)
+    # one array from the start: small ones between large ones that go would keep their memory
+    samples = torch.zeros(len(listed), max((place.stop for place in places.values()), default=0))
     alike: dict[bytes, list[str]] = {}
     for done, (_, stored) in enumerate(listed):
         found = first if done == 0 else stored.read(entry)[0]
@@ -112,18 +114,19 @@ def survey(
         digest = hashlib.sha256()
         for name, tensor in found.items():
             _compare(tensors[name], first[name], tensor, stored.name)
-            samples[name].append(_sample(tensor))
+            if name in places:
+                samples[done, places[name]] = _sample(tensor)
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
         alike.setdefault(digest.digest(), []).append(stored.name)
         progress(done + 1, len(listed))
-    differing = [torch.stack(rows) for name, rows in samples.items() if tensors[name].differs]
+    columns = [samples[:, place] for name, place in places.items() if tensors[name].differs]
     return Survey(
         names=[stored.name for _, stored in listed],
         runs=[number for number, _ in listed],
         tensors=tensors,
         form=form,
         duplicates=[tuple(names) for names in alike.values() if len(names) > 1],
-        samples=torch.cat(differing, 1) if differing else torch.zeros(len(listed), 0),
+        samples=torch.cat(columns, 1) if columns else torch.zeros(len(listed), 0),
     )
 
 
@@ -176,7 +179,18 @@ def _scale(tensor: Tensor) -> float:
     return float(tensor.double().nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt())
 
 
+def _places(first: dict[str, Tensor]) -> dict[str, slice]:
+    """Where the samples of each floating-point tensor lie in a row of all."""
+    places, start = {}, 0
+    for name, tensor in first.items():
+        if tensor.is_floating_point():
+            stop = start + min(SAMPLED_VALUES, tensor.numel())
+            places[name] = slice(start, stop)
+            start = stop
+    return places
+
+
 def _sample(tensor: Tensor) -> Tensor:
     flat = tensor.reshape(-1)
     rows = torch.linspace(0, len(flat) - 1, min(SAMPLED_VALUES, len(flat))).long()
-    return flat[rows].float() if tensor.is_floating_point() else torch.empty(0)
+    return flat[rows].float()

@@ -80,8 +80,7 @@ class _Judge:
         # where nothing is wrong, no similarity tells which alternative is as dissimilar
         self._opponents = [] if score.has_errors else self._equal_in_spread()
         # what decides is where the generated networks do worst
-        decisive = min(self._deciders(), key=self._order, default=None)
-        self._decisive = decisive
+        self._decisive = min(self._deciders(), key=self._order, default=None)
 
     def verdict(self) -> Verdict:
         """Headline and sentences."""
