@@ -288,3 +288,22 @@ def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
     }
     told = refused("fit", checkpoints, "--out", tmp_path / "other", "--select", "conv1.*", *quick)
     assert "not selected differ" in told
+
+
+def test_a_table_that_needs_no_run_is_drawn_and_drawn_again(call, refused, tmp_path):
+    assert "the nearest is 'table" in refused("sweep", "table5", "--out", tmp_path / "none")
+    assert "benchmarks.memory" in refused("sweep", "table13", "--out", tmp_path / "none")
+    out = tmp_path / "sweep"
+    status, stdout, _ = call("sweep", "table6", "--out", out, "--device", "cpu")
+    page = (out / "sweep.html").read_bytes()
+    assert status == 0 and "Comparison: " in stdout and b"80,714" in page
+    (out / "sweep.html").unlink()
+    status, stdout, _ = call("report", out)
+    assert status == 0 and f"Comparison: {out}" in stdout
+    assert (out / "sweep.html").read_bytes() == page
+
+
+def test_the_list_of_recipes_names_the_papers_tables_and_figures(call):
+    _, stdout, _ = call("recipes")
+    assert re.search(r"^table3b +5  Scale of the noise on parameters", stdout, re.MULTILINE)
+    assert re.search(r"^figure5c +5  Maximum similarity", stdout, re.MULTILINE)

@@ -11,11 +11,13 @@ import yaml
 from paramdiff.artefacts import read_json, sha256_of
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.experiment.entries import plan_sweep
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.published import PUBLISHED, published_for
 from paramdiff.experiment.run import run
-from paramdiff.experiment.sweep import plan_sweep, run_sweep
+from paramdiff.experiment.sweep import run_sweep
 from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
+from paramdiff.report.exhibits.evidence import NOTHING
 from paramdiff.report.sweep import Sweep, SweepRow, render_sweep, result_of
 
 SHARED = ("zoo", "pipeline/parameter_space", "pipeline/codec", "pipeline/denoiser")
@@ -205,14 +207,11 @@ def test_published_numbers_are_those_of_the_paper_and_its_logs():
     assert mnist.minus_original == pytest.approx(0.933 - 0.921)
     assert published_for("quickstart", load_recipe("quickstart")) is None
     known = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    papers = {n for n in shipped_recipes() if n.startswith(("main/", "full/", "ablation/"))}
-    unknown = papers - set(known)
-    assert set(known) <= set(shipped_recipes())
+    unknown = {n for n in shipped_recipes() if n.startswith(("main/", "full/", "ablation/"))}
+    unknown -= set(known)
+    assert {name.partition(",")[0] for name in known} <= set(shipped_recipes())
     assert len(unknown) == 7 and "ablation/numberckpt_001" in unknown
     assert sum(name.startswith("main/cifar10_") for name in unknown) == 6
-    for numbers in known.values():
-        fractions = [value for key, value in numbers.items() if key != "where"]
-        assert fractions and all(0.3 < value < 1 for value in fractions)
 
 
 def test_what_was_not_run_as_published_is_said():
@@ -228,7 +227,7 @@ def test_what_was_not_run_as_published_is_said():
         failure="it failed",
         published=published,
     )
-    page = render_sweep(Sweep(rows=(row,)))
+    page = render_sweep(Sweep(rows=(row,)), NOTHING)
     assert f"Not run as published: {name}. What differs: task.name." in page
 
 

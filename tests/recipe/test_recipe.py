@@ -12,7 +12,7 @@ from paramdiff.recipe import SHIPPED, first_difference, load_recipe, shipped_rec
 SHIPPED_NAMES = sorted(
     str(path.relative_to(SHIPPED)).removesuffix(".yaml")
     for path in SHIPPED.rglob("*.yaml")
-    if path.parent.name != "presets"
+    if path.parent.name not in ("presets", "paper")
 )
 
 

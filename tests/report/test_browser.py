@@ -1,10 +1,16 @@
 """A headless browser opens the page: silent, whole, and within its width."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from paramdiff.artefacts import write_json, write_text
+from paramdiff.experiment.sweep import redraw_sweep
+from paramdiff.recipe import load_recipe
+from paramdiff.recipe.recipe import to_yaml
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -66,3 +72,29 @@ def test_print_unfolds_what_is_folded(browser: Any, report: str):
         assert browser.execute_script(seen)
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+@pytest.fixture(scope="module")
+def sweep_page(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A sweep's page with tables and figures of the paper, drawn from one set of numbers."""
+    folder = tmp_path_factory.mktemp("sweep")
+    for name in ("main/cifar100_resnet18", "ablation/noise_0000a00", "ablation/numberckpt_010"):
+        write_text(folder / name / "recipe.yaml", to_yaml(load_recipe(name)))
+        for file in ("evaluation.json", "arrays.safetensors"):
+            shutil.copy(drawn.parent / file, folder / name / file)
+    asked = ["table1", "table7", "table13", "figure5b"]
+    write_json(folder / "sweep.json", {"schema": 1, "rows": [], "asked": asked})
+    return redraw_sweep(folder).as_uri()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_papers_tables_and_figures_in_a_browser(browser: Any, sweep_page: str, width: int):
+    screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    browser.get(sweep_page)
+    page = browser.execute_script
+    assert page("return document.documentElement.scrollWidth") <= width
+    shown = page("return [...document.querySelectorAll('div.exhibit')].map(e => e.id)")
+    assert {"table1", "table3a", "table13", "figure5a", "figure5c"} <= set(shown)
+    assert page("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert browser.get_log("browser") == []

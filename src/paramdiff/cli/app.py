@@ -15,6 +15,7 @@ from paramdiff.cli.console import (
     errors,
     progress_bars,
     show_evaluation,
+    show_exhibits,
     show_facts,
     show_inspection,
     show_recipes,
@@ -97,7 +98,9 @@ def sweep(
     recipes: Annotated[
         list[str],
         typer.Argument(
-            metavar="RECIPE", help="Recipes, or patterns of names: 'ablation/noise_*'."
+            metavar="RECIPE",
+            help="Recipes, patterns of names ('ablation/noise_*'), or tables and figures of the "
+            "paper: table3a, 'figure*'.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Holds one folder per recipe, and the comparison.")],
@@ -118,7 +121,8 @@ def sweep(
     from contextlib import contextmanager
 
     from paramdiff.engine import resolve_device
-    from paramdiff.experiment.sweep import plan_sweep, run_sweep
+    from paramdiff.experiment.entries import asked_for, plan_sweep
+    from paramdiff.experiment.sweep import run_sweep
     from paramdiff.report.sweep import SWEEP_PAGE
 
     resolve_device(device)
@@ -130,7 +134,7 @@ def sweep(
         with progress_bars() as stages:
             yield stages
 
-    finished = run_sweep(entries, out, device=device, watch=watch)
+    finished = run_sweep(entries, out, device=device, watch=watch, asked=asked_for(recipes))
     show_sweep(finished)
     console.print(f"Comparison: {out / SWEEP_PAGE}", markup=False)
     failed = [row for row in finished.rows if row.failure is not None]
@@ -343,19 +347,31 @@ def evaluate(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A folder with evaluation.json.")]) -> None:
-    """Draw a run's report again from its numbers."""
+def report(
+    run: Annotated[
+        Path, typer.Argument(help="A folder with evaluation.json, or a sweep's with sweep.json.")
+    ],
+) -> None:
+    """Draw a run's report, or a sweep's comparison, again from its numbers."""
     from paramdiff.report.page import write_report
+    from paramdiff.report.sweep import SWEEP_FILE
 
+    if (run / SWEEP_FILE).is_file():
+        from paramdiff.experiment.sweep import redraw_sweep
+
+        console.print(f"Comparison: {redraw_sweep(run)}", markup=False)
+        return
     console.print(f"Report: {write_report(run)}", markup=False)
 
 
 @app.command()
 def recipes() -> None:
-    """List the shipped recipes: what each generates, costs and, if an ablation, changes."""
+    """List the shipped recipes, and the paper's tables and figures that `sweep` makes of them."""
+    from paramdiff.recipe.exhibits import load_exhibits
     from paramdiff.recipe.listing import list_recipes
 
     show_recipes(list_recipes())
+    show_exhibits(list(load_exhibits().values()))
 
 
 def _run(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from paramdiff.evaluation.score import Score
     from paramdiff.experiment.inspect import Inspection
     from paramdiff.recipe.listing import Listed
+    from paramdiff.report.exhibits.exhibit import Exhibit
     from paramdiff.report.sweep import Sweep
 
 GROUPS = {
@@ -156,6 +157,25 @@ def _pflop(number: float | None) -> str:
     if number is None:
         return "-"
     return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
+
+
+def show_exhibits(exhibits: Sequence["Exhibit"]) -> None:
+    """Print the paper's tables and figures, with how many runs each needs."""
+    console.print()
+    table = Table(
+        title="The paper's tables and figures: paramdiff sweep NAME --out DIR",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("name", no_wrap=True)
+    table.add_column("runs", justify="right")
+    table.add_column("what it shows")
+    for exhibit in exhibits:
+        runs = len({one.key for one in exhibit.settings}) if exhibit.needs_runs else 0
+        told = f" ({exhibit.measured_by})" if exhibit.measured_by else ""
+        table.add_row(exhibit.name, str(runs), Text(exhibit.title + told, overflow="fold"))
+    console.print(table)
 
 
 def show_sweep(sweep: "Sweep") -> None:

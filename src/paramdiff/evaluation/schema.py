@@ -29,6 +29,9 @@ ARRAYS = {
     "losses/denoiser": "[steps] training loss",
     "trajectory/timestep": "[S] diffusion timesteps, from noise (first) to 0 (last)",
     "trajectory/accuracy": "[seeds, S] test score of the decoded states of the reverse process",
+    "course/training": "[S, C] some raw values of originals, from the first saved to the last",
+    "course/reverse": "[S, C] the same values of the decoded states of one reverse process",
+    "course/num_weights": "[1] how many of the C, from the first, are weights",
 }
 
 Pair = tuple[float, float]

@@ -11,6 +11,7 @@ from paramdiff.codec.training import decode_all, encode_all
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
+from paramdiff.evaluation.course import reverse_course
 from paramdiff.evaluation.schema import (
     ARRAYS_FILE,
     EVALUATION_FILE,
@@ -153,8 +154,8 @@ def score_trajectory(
         num_steps: of the reverse process.
 
     Returns:
-        The arrays ``trajectory/timestep`` and ``trajectory/accuracy``; none where a network on the
-        way computes NaN or infinite values.
+        The arrays ``trajectory/timestep``, ``trajectory/accuracy`` and ``course/reverse``; none
+        where a network on the way computes NaN or infinite values.
     """
     every = max(1, num_steps // TRAJECTORY_STATES)
     trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every)
@@ -164,7 +165,8 @@ def score_trajectory(
     except NotFiniteError:
         return {}
     accuracy = scores.float().mean(1).view(states.shape[:2])
-    return {"trajectory/timestep": trajectory.timesteps, "trajectory/accuracy": accuracy.T}
+    arrays = {"trajectory/timestep": trajectory.timesteps, "trajectory/accuracy": accuracy.T}
+    return arrays | reverse_course(states[:, 0], pipeline.parameter_space.layout)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, arrays: dict[str, Tensor]) -> None:

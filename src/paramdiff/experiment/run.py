@@ -11,6 +11,7 @@ from paramdiff.codec.codec import Codec
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
+from paramdiff.evaluation.course import training_course
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.evaluation.subject import Subject
@@ -221,6 +222,7 @@ def _evaluate(
         losses = context.folder.losses(stage)
         if losses:
             arrays[f"losses/{stage}"] = torch.tensor(losses)
+    arrays |= training_course(zoo.originals, zoo.layout)
     if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
         pipeline.to(context.device)
         first = recipe.generation.seed

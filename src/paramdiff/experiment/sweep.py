@@ -6,26 +6,31 @@ fine-tuning the pre-trained network. The same call completes an interrupted swee
 fails does not stop the others.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from paramdiff.artefacts import write_text
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
+from paramdiff.experiment.entries import Entry
+from paramdiff.experiment.evidence import gather
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
 from paramdiff.experiment.stages import Report
-from paramdiff.recipe import Recipe, load_factors, load_recipe, shipped_recipes
-from paramdiff.recipe.factors import differences
+from paramdiff.report.exhibits.evidence import NOTHING
 from paramdiff.report.page import REPORT_FILE, read_evaluation
-from paramdiff.report.sweep import Sweep, SweepRow, result_of, write_sweep
+from paramdiff.report.sweep import (
+    SWEEP_FILE,
+    SWEEP_PAGE,
+    Sweep,
+    SweepRow,
+    read_sweep,
+    render_sweep,
+    result_of,
+    write_sweep,
+)
 
 ANSWERS = "answers"
 """A sub-folder of a sweep's: what parameter vectors answered, for the runs to share."""
@@ -34,67 +39,26 @@ Watch = Callable[[str], AbstractContextManager[Report]]
 """Told a recipe's name before it runs; gives what its stages report to."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One recipe of a sweep; its name is also its folder."""
-
-    name: str
-    recipe: Recipe
-    changed: dict[str, Any] = field(default_factory=dict)
-
-
-def plan_sweep(
-    sources: Sequence[str],
-    overrides: Sequence[str] = (),
-    vary: str | None = None,
-    base: str | None = None,
-) -> list[Entry]:
-    """Resolve every recipe of a sweep before any of them runs.
-
-    Args:
-        sources: recipe files, and names or globs (``ablation/noise_*``) of shipped recipes.
-        overrides: ``path=value`` for all of them.
-        vary: ``path=value,value,...`` for a single recipe, which then runs once per value.
-        base: what ablations change, instead of the recipes that they extend.
-
-    Returns:
-        The entries, in the order of the sources; what each changes is an ablation's factors, the
-        varied field, or else the fields in which the recipes of the sweep differ.
-
-    Raises:
-        UserError: a recipe or a pattern is unknown, an override is wrong, or two have one name.
-    """
-    names = [name for source in sources for name in _expand(source)]
-    if vary is not None:
-        entries = _varied(names, overrides, vary, base)
-    else:
-        entries = [_entry(name, overrides, base) for name in names]
-    for number, entry in enumerate(entries):
-        if entry.name in {other.name for other in entries[:number]}:
-            raise UserError(f"sweep: two recipes are called {entry.name!r}; each needs a folder")
-    dumped = [entry.recipe.model_dump(mode="json") for entry in entries]
-    paths = dict.fromkeys(path for other in dumped for path in differences(dumped[0], other))
-    return [
-        entry
-        if entry.changed
-        else Entry(entry.name, entry.recipe, {path: _at(content, path) for path in _shown(paths)})
-        for entry, content in zip(entries, dumped, strict=True)
-    ]
-
-
-def run_sweep(entries: Sequence[Entry], out: Path, *, device: str, watch: Watch) -> Sweep:
+def run_sweep(
+    entries: Sequence[Entry], out: Path, *, device: str, watch: Watch, asked: Sequence[str] = ()
+) -> Sweep:
     """Run every entry and write ``sweep.json`` and ``sweep.html`` after each.
+
+    The paper's tables and figures take seconds to draw and join the page at the end.
 
     Args:
         entries: what to run.
-        out: holds one folder per entry.
+        out: holds one folder per entry; what an earlier sweep wrote about others stays.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         watch: see ``Watch``.
+        asked: tables and figures of the paper that the page shows in any case, by name.
 
     Returns:
         One row per entry; a row without a result says why it failed.
     """
     rows: list[SweepRow] = []
+    before = _earlier(out, {entry.name for entry in entries})
+    named = tuple(dict.fromkeys((*before.asked, *asked)))
     for entry in entries:
         row = SweepRow(
             name=entry.name,
@@ -117,8 +81,44 @@ def run_sweep(entries: Sequence[Entry], out: Path, *, device: str, watch: Watch)
             except Exception as error:  # of any part, or of the machine: the others still run
                 row = row.model_copy(update={"failure": _one_line(error)})
         rows.append(row)
-        write_sweep(out, Sweep(rows=tuple(rows)))
-    return Sweep(rows=tuple(rows))
+        write_sweep(out, Sweep(rows=(*before.rows, *rows), asked=named), NOTHING)
+    whole = Sweep(rows=(*before.rows, *rows), asked=named)
+    write_sweep(out, whole, gather(out, _failures(whole)))
+    return Sweep(rows=tuple(rows), asked=named)
+
+
+def redraw_sweep(out: Path) -> Path:
+    """Draw a sweep's page again from its numbers and its runs.
+
+    Args:
+        out: the sweep's folder.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        UserError: ``sweep.json`` or a run's ``evaluation.json`` is not what it should be.
+    """
+    sweep = read_sweep(out)
+    write_text(out / SWEEP_PAGE, render_sweep(sweep, gather(out, _failures(sweep))))
+    return out / SWEEP_PAGE
+
+
+def _earlier(out: Path, running: set[str]) -> Sweep:
+    """What an earlier sweep of the same folder wrote about other recipes that are still there."""
+    if not (out / SWEEP_FILE).is_file():
+        return Sweep(rows=())
+    sweep = read_sweep(out)
+    kept = [
+        row
+        for row in sweep.rows
+        if row.name not in running and (out / row.name / EVALUATION_FILE).is_file()
+    ]
+    return sweep.model_copy(update={"rows": tuple(kept)})
+
+
+def _failures(sweep: Sweep) -> dict[str, str]:
+    return {row.name: row.failure for row in sweep.rows if row.failure is not None}
 
 
 def _finished(entry: Entry, out: Path) -> Evaluation | None:
@@ -142,54 +142,6 @@ def _nearest(entry: Entry, out: Path) -> Path | None:
         if shared > most:
             best, most = folder.root, shared
     return best
-
-
-def _expand(source: str) -> list[str]:
-    if not re.search(r"[*?\[]", source) or Path(source).is_file():
-        return [source]
-    found = [name for name in shipped_recipes() if fnmatchcase(name, source)]
-    if not found:
-        raise UserError(f"{source}: expected a pattern of shipped recipes, found none that fits")
-    return found
-
-
-def _entry(source: str, overrides: Sequence[str], base: str | None) -> Entry:
-    recipe = load_recipe(source, overrides, base)
-    name = source if source in shipped_recipes() else recipe.name
-    return Entry(name, recipe, load_factors(source))
-
-
-def _varied(
-    sources: list[str], overrides: Sequence[str], vary: str, base: str | None
-) -> list[Entry]:
-    path, separator, text = vary.partition("=")
-    try:
-        values = yaml.safe_load(f"[{text}]")
-    except yaml.YAMLError:
-        values = []
-    if len(sources) != 1 or not separator or not values:
-        raise UserError(
-            "--vary: expected one recipe and path=value,value,..., found "
-            f"{len(sources)} recipes and {vary!r}"
-        )
-    entries = []
-    for value in values:
-        written = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
-        entry = _entry(sources[0], [*overrides, f"{path}={written}"], base)
-        label = re.sub(r"[^\w.+-]+", "_", written)
-        name = f"{entry.name},{path.rpartition('.')[2]}={label}"
-        entries.append(Entry(name, entry.recipe, {path: value}))
-    return entries
-
-
-def _shown(paths: dict[str, None]) -> list[str]:
-    return [path for path in paths if path not in ("name", "description")]
-
-
-def _at(content: Any, path: str) -> Any:
-    for key in path.split("."):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content
 
 
 def _one_line(error: Exception) -> str:

@@ -126,7 +126,7 @@ def merge(below: dict, above: dict) -> dict:
 
 def _walk(folder: "Traversable", prefix: str) -> "Iterator[tuple[str, Traversable]]":
     for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != "presets":
+        if entry.is_dir() and entry.name not in ("presets", "paper"):
             yield from _walk(entry, f"{prefix}{entry.name}/")
         elif entry.name.endswith(".yaml"):
             yield prefix + entry.name.removesuffix(".yaml"), entry

@@ -151,6 +151,7 @@ FILTERS: dict[str, Any] = {
     "points": words.points,
     "points_interval": words.points_interval,
     "number": words.number,
+    "signed": words.signed,
     "typeset": words.typeset,
     "label": label_of,
     "family": lambda name: family_of(name).label,

@@ -1,18 +1,24 @@
 """A sweep's page: one row per recipe, ``sweep.json`` and ``sweep.html``.
 
 The page is a pure function of the numbers in ``sweep.json``, which come from each run's own
-``evaluation.json``; a recipe that failed keeps its row and says why.
+``evaluation.json``, and for the paper's tables and figures of the runs' own files. A recipe that
+failed keeps its row and says why.
 """
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, ValidationError
 
-from paramdiff.artefacts import write_json, write_text
+from paramdiff.artefacts import read_json, write_json, write_text
+from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation, Pair
 from paramdiff.evaluation.score import Score
+from paramdiff.report.exhibits.agreement import agreements, tally
+from paramdiff.report.exhibits.evidence import Evidence
+from paramdiff.report.exhibits.sections import lift_notes, sections
 from paramdiff.report.page import template_of
+from paramdiff.report.published import Published
 from paramdiff.report.shown_score import ShownScore
 from paramdiff.report.sweep_figure import differences_figure
 from paramdiff.settings import Settings
@@ -40,32 +46,6 @@ class SweepResult(Settings):
     headline: str = Field(description="of the verdict")
 
 
-class Published(Settings):
-    """What the paper and the authors' logs report; null where they report nothing."""
-
-    where: str = Field(description="in the paper")
-    original_best: float | None = None
-    ensemble: float | None = Field(None, description="the average of all originals")
-    generated_best: float | None = None
-    original_mean: float | None = None
-    generated_mean: float | None = None
-    log_original_mean: float | None = Field(None, description="of a run that is not the paper's")
-    log_generated_mean: float | None = None
-    log_max_similarity: float | None = None
-    departures: tuple[str, ...] = Field((), description="fields that were not as published here")
-
-    @property
-    def minus_original(self) -> float | None:
-        """Generated minus original mean, of one run of the authors'."""
-        for generated, original in (
-            (self.log_generated_mean, self.log_original_mean),
-            (self.generated_mean, self.original_mean),
-        ):
-            if generated is not None and original is not None:
-                return generated - original
-        return None
-
-
 class SweepRow(Settings):
     """One recipe of a sweep."""
 
@@ -80,8 +60,11 @@ class SweepRow(Settings):
 class Sweep(Settings):
     """The whole of ``sweep.json``."""
 
-    schema_version: Literal[1] = Field(1, serialization_alias="schema")
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    schema_version: Literal[1] = Field(1, alias="schema")
     rows: tuple[SweepRow, ...]
+    asked: tuple[str, ...] = Field((), description="tables and figures of the paper, by name")
 
 
 def result_of(evaluation: Evaluation) -> SweepResult:
@@ -110,23 +93,48 @@ def result_of(evaluation: Evaluation) -> SweepResult:
     )
 
 
-def write_sweep(folder: Path, sweep: Sweep) -> Path:
+def read_sweep(folder: Path) -> Sweep:
+    """Read a sweep's numbers.
+
+    Args:
+        folder: the sweep's.
+
+    Returns:
+        The content of its ``sweep.json``.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or a field of it is not as it should be.
+    """
+    path = folder / SWEEP_FILE
+    content = read_json(path)
+    try:
+        return Sweep.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise UserError(f"{path}: {where}: {first['msg']}") from None
+
+
+def write_sweep(folder: Path, sweep: Sweep, evidence: Evidence) -> Path:
     """Write a sweep's numbers and its page.
 
     Args:
         folder: where the runs' folders lie.
         sweep: the rows.
+        evidence: what the paper's tables and figures are drawn from.
 
     Returns:
         The path of the page.
     """
     write_json(folder / SWEEP_FILE, sweep.model_dump(mode="json", by_alias=True))
-    write_text(folder / SWEEP_PAGE, render_sweep(sweep))
+    write_text(folder / SWEEP_PAGE, render_sweep(sweep, evidence))
     return folder / SWEEP_PAGE
 
 
-def render_sweep(sweep: Sweep) -> str:
-    """The page as HTML."""
+def render_sweep(sweep: Sweep, evidence: Evidence) -> str:
+    """The page as HTML; see ``write_sweep``."""
+    agreement = agreements(evidence)
+    notes, shown = lift_notes(sections(sweep.asked, evidence))
     finished = [row for row in sweep.rows if row.result is not None]
     scores = {row.name: ShownScore(row.result.score, 0.0) for row in finished if row.result}
     return template_of(TEMPLATE).render(
@@ -135,7 +143,11 @@ def render_sweep(sweep: Sweep) -> str:
         scores=scores,
         are_fractions=all(score.score.is_fraction for score in scores.values()),
         has_published=any(row.published for row in sweep.rows),
-        departures=_departures(sweep),
+        departures=_departures(sweep, evidence),
+        sections=shown,
+        shared_notes=notes,
+        agreement=agreement,
+        tally=tally(agreement),
         figure=differences_figure(
             [
                 (row.name, row.result, row.published.minus_original if row.published else None)
@@ -146,10 +158,16 @@ def render_sweep(sweep: Sweep) -> str:
     )
 
 
-def _departures(sweep: Sweep) -> dict[tuple[str, ...], list[str]]:
-    """Fields that were not as published, to the recipes of which that holds."""
-    found: dict[tuple[str, ...], list[str]] = {}
+def _departures(sweep: Sweep, evidence: Evidence) -> dict[str, list[str]]:
+    """What was not as published, in words, to the recipes of which that holds."""
+    found: dict[str, list[str]] = {}
     for row in sweep.rows:
-        if row.published and row.published.departures:
-            found.setdefault(row.published.departures, []).append(row.name)
+        if row.published is None or not row.published.departures:
+            continue
+        run = evidence.runs.get(row.name)
+        if run is not None and run.is_on_other_base and run.base is not None:
+            what = f"they change {run.base.name}"
+        else:
+            what = ", ".join(row.published.departures)
+        found.setdefault(what, []).append(row.name)
     return found
