@@ -195,7 +195,9 @@ class Scorer:
                     f"parameter set {index}: expected shape {tuple(like.shape)} for {name!r}, "
                     f"found {tuple(tensor.shape)}"
                 )
-            tensors[name] = tensor.to(like)
+            # comparing is cheaper than a conversion to what it is already
+            same = tensor.dtype is like.dtype and tensor.device == like.device
+            tensors[name] = tensor if same else tensor.to(like)
         return tensors
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from paramdiff.scoring.cut import named_tensors
 from paramdiff.scoring.inplace import overwriting
 
-STACK_BYTES = 2**21  # activations of one group of sets; larger groups leave the processor's cache
+STACK_BYTES = 2**22  # activations of one group of sets; smaller groups call more operations
 SMALLEST_GROUP = 4
 ELEMENTWISE_MODULES = (
     nn.Dropout,
