@@ -49,6 +49,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, tiny):
     assert (tmp_path / "runs" / "quickstart" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_commands_for_ones_own_checkpoints_run(tmp_path, monkeypatch, tiny_run, capsys):
     """One after the other, as they stand there, beside a finished quickstart."""
     section = README.read_text(encoding="utf-8").partition("## Your own checkpoints")[2]

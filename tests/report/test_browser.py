@@ -14,6 +14,7 @@ from paramdiff.recipe.recipe import to_yaml
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+support = pytest.importorskip("selenium.webdriver.support.ui", reason="selenium is not installed")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="Chromium is not installed"
 )
@@ -69,7 +70,7 @@ def test_print_unfolds_what_is_folded(browser: Any, report: str):
     assert not browser.execute_script(seen)
     try:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-        assert browser.execute_script(seen)
+        support.WebDriverWait(browser, 20).until(lambda page: page.execute_script(seen))
     finally:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
