@@ -13,8 +13,6 @@ The last line is one JSON object.
 import argparse
 import json
 import multiprocessing
-import resource
-import sys
 from collections.abc import Sequence
 from functools import partial
 
@@ -25,6 +23,7 @@ from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.training import decode_all, train_codec
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.engine import resolve_device
+from paramdiff.experiment.folder import peak_memory
 from paramdiff.recipe import Recipe, load_recipe
 
 # length, latent, and what the paper measured on one GPU: autoencoder and diffusion, MB
@@ -97,9 +96,11 @@ def _measure(part: str, length: int, latent_dim: int, device: str) -> float:
     work = PARTS[part]
     vectors = torch.randn(NUM_VECTORS, length, generator=torch.Generator().manual_seed(0))
     recipe, place = settings(latent_dim), torch.device(device)
-    before = _held(device)
+    if place.type == "cuda":
+        torch.cuda.init()  # from now on the device's memory is told, not the program's
+    before = peak_memory()
     work(recipe, vectors, place)
-    return round(_held(device) - before, 1)
+    return round(peak_memory() - before, 1)
 
 
 def _train_autoencoder(recipe: Recipe, vectors: Tensor, device: torch.device) -> None:
@@ -122,13 +123,6 @@ def _train_diffusion(recipe: Recipe, vectors: Tensor, device: torch.device) -> N
     batch = partial(_encode, codec, vectors)
     train_denoiser(batch, latent_dim, recipe.diffusion, seed=0, device=device)
     decode_all(codec, torch.randn(1, latent_dim, device=device), "sample", batch_size=1)
-
-
-def _held(device: str) -> float:
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 PARTS = {"autoencoder": _train_autoencoder, "diffusion": _train_diffusion}

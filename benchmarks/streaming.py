@@ -56,21 +56,21 @@ def measured(*arguments: str) -> dict[str, float]:
     """Seconds and peak resident memory in MB of the program in a process of its own."""
     started = time.monotonic()
     code = (
-        "import resource, sys\n"
+        "import sys\n"
         "from paramdiff.cli import main\n"
+        "from paramdiff.experiment.folder import peak_memory\n"
         "sys.argv = ['paramdiff', *sys.argv[1:]]\n"
         "try:\n"
         "    main()\n"
         "except SystemExit as ended:\n"
         "    assert not ended.code, ended.code\n"
-        "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print('PEAK', peak_memory())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=True
     )
     print(done.stdout.partition("PEAK")[0], flush=True)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peak = int(done.stdout.rpartition("PEAK")[2]) / unit
+    peak = float(done.stdout.rpartition("PEAK")[2])
     return {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": round(peak, 1)}
 
 

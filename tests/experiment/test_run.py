@@ -2,6 +2,8 @@
 
 import math
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -264,3 +266,11 @@ def test_a_vae_alone_generates_from_its_prior(tiny_paper, tmp_path):
     before = times_of(tmp_path / "run", "report.html")
     run(recipe, tmp_path / "run", device="cpu")
     assert times_of(tmp_path / "run", "report.html") == before
+
+
+def test_peak_memory_is_the_programs_own():
+    """Not that of a larger program which started it."""
+    large = torch.ones(1 << 28)  # 1 GiB, held while the other starts
+    code = "from paramdiff.experiment.folder import peak_memory; print(peak_memory())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 50 < float(done.stdout) < large.nbytes / 2**20

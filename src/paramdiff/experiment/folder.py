@@ -35,6 +35,9 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Stage to its artefact and the fields it depends on, beside those of the stages before it."""
 
+STATUS = Path("/proc/self/status")
+"""Where Linux tells what memory a process holds."""
+
 TRUNK_FIELDS = ("seed", "task", "collection.pretraining")
 """What the pre-trained network depends on."""
 
@@ -236,6 +239,9 @@ def peak_memory() -> float:
     """The most memory in MB that the process, or on CUDA the device, has held so far."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
+    if STATUS.is_file():  # what getrusage tells counts the program that started this one, too
+        (line,) = (one for one in STATUS.read_text().splitlines() if one.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
