@@ -274,3 +274,9 @@ class Evaluation(Settings):
     reconstruction: Reconstruction | None
     verdict: Verdict
     cost: dict[str, Cost]
+
+    @property
+    def minus_original(self) -> Comparison | None:
+        """The generated networks beside the originals."""
+        pairs = {(one.group, one.reference): one for one in self.comparisons}
+        return pairs.get(("generated", "original"))

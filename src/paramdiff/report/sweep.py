@@ -70,11 +70,8 @@ class Sweep(Settings):
 def result_of(evaluation: Evaluation) -> SweepResult:
     """The numbers of a run that a sweep compares."""
     original, generated = evaluation.groups["original"], evaluation.groups["generated"]
-    paired = next(
-        comparison
-        for comparison in evaluation.comparisons
-        if (comparison.group, comparison.reference) == ("generated", "original")
-    )
+    paired = evaluation.minus_original
+    assert paired is not None  # every evaluation compares the two
     similarity = generated.max_similarity
     return SweepResult(
         score=evaluation.score,

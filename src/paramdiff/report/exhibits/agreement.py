@@ -116,10 +116,8 @@ def _agreement(key: str, run: Run, published: Published) -> Agreement:
 
 
 def _minus_original(evaluation: Evaluation) -> tuple[float | None, Pair | None]:
-    for comparison in evaluation.comparisons:
-        if (comparison.group, comparison.reference) == ("generated", "original"):
-            return comparison.difference, comparison.ci95
-    return None, None
+    found = evaluation.minus_original
+    return (None, None) if found is None else (found.difference, found.ci95)
 
 
 def _mean_similarity(group: Group) -> float | None:

@@ -98,14 +98,8 @@ def _median_similarity(group: str) -> Read:
 
 
 def _minus_original(run: Run) -> float | None:
-    return next(
-        (
-            comparison.difference
-            for comparison in run.evaluation.comparisons
-            if (comparison.group, comparison.reference) == ("generated", "original")
-        ),
-        None,
-    )
+    found = run.evaluation.minus_original
+    return None if found is None else found.difference
 
 
 def _range(summary: Summary) -> Pair:
