@@ -4,7 +4,6 @@ import shutil
 import time
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from paramdiff.artefacts import write_json, written_aside
@@ -23,10 +22,12 @@ from paramdiff.experiment.assess import (
     write_evaluation,
 )
 from paramdiff.experiment.folder import peak_memory
+from paramdiff.experiment.generated import read_vectors
 from paramdiff.experiment.stages import Report
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import TaskSettings, build_task
-from paramdiff.tasks.scoring_function import import_scoring_function, task_of_function
+from paramdiff.tasks.scoring_function import task_of_function
+from paramdiff.user_code import import_function
 from paramdiff.zoo.folder import import_checkpoints
 from paramdiff.zoo.zoo import INDEX_FILE, Zoo
 
@@ -78,7 +79,7 @@ def evaluate_folders(
     found = [stored for run in find_runs([generated]) for stored in run]
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
-    own = None if isinstance(task, TaskSettings) else import_scoring_function(task)
+    own = None if isinstance(task, TaskSettings) else import_function(task, "--score")
     built = build_task(task) if isinstance(task, TaskSettings) else None
     target = resolve_device(device)
     with written_aside(out) as aside:
@@ -95,9 +96,7 @@ def evaluate_folders(
                 entry=entry,
             )
         zoo = Zoo.load(zoo_folder)
-        vectors = torch.stack(
-            [zoo.layout.flatten(one.read(entry)[0], str(one.path)) for one in found]
-        )
+        vectors = read_vectors(found, zoo.layout, entry)
         if own is not None:
             built = task_of_function(str(task), own, zoo.base)
         assert built is not None

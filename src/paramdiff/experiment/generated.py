@@ -1,13 +1,13 @@
-"""Generated networks on disk: one complete safetensors checkpoint each, with its seed."""
+"""Generated networks on disk: one checkpoint each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from paramdiff.artefacts import write_tensors, written_aside
-from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.stored import write_checkpoint
+from paramdiff.checkpoints.stored import StoredCheckpoint, write_checkpoint
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import GeneratedParameters
 
@@ -45,12 +45,15 @@ def write_generated(
                 write_checkpoint(aside / f"{number:04d}{form.suffix}", tensors, form, metadata)
 
 
-def read_generated(folder: Path, layout: ParameterLayout) -> Tensor:
-    """The raw vectors ``[M, P]`` of all checkpoints in a folder, in the order of their names.
+def read_vectors(
+    checkpoints: Sequence[StoredCheckpoint], layout: ParameterLayout, entry: str | None = None
+) -> Tensor:
+    """The raw vectors ``[M, P]`` of checkpoints.
 
     Args:
-        folder: complete or partial checkpoints; tensors outside the layout are ignored.
+        checkpoints: complete or partial ones; tensors outside the layout are ignored.
         layout: where each tensor lies in a vector.
+        entry: the key of the state dict, where a file holds several.
 
     Returns:
         One row per checkpoint.
@@ -58,5 +61,4 @@ def read_generated(folder: Path, layout: ParameterLayout) -> Tensor:
     Raises:
         UserError: a file cannot be read or does not fit the layout.
     """
-    found = [stored for run in find_runs([str(folder)]) for stored in run]
-    return torch.stack([layout.flatten(one.read()[0], str(one.path)) for one in found])
+    return torch.stack([layout.flatten(one.read(entry)[0], str(one.path)) for one in checkpoints])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.artefacts import remove, sha256_of, written_aside
+from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.linear import LinearCodec
@@ -21,7 +22,7 @@ from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
 from paramdiff.engine import seeded_generator
 from paramdiff.experiment.folder import RunFolder
-from paramdiff.experiment.generated import read_generated, write_generated
+from paramdiff.experiment.generated import read_vectors, write_generated
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import INDEX_FILE, ParameterDiffusionPipeline
 from paramdiff.recipe import FolderSettings, Recipe
@@ -235,4 +236,5 @@ def make_generated(context: Context, pipeline: ParameterDiffusionPipeline) -> Te
                 seeds, progress=lambda: context.report("generating networks", next(done), total)
             )
             write_generated(folder, generated, sha256_of(context.folder.pipeline))
-    return read_generated(folder, pipeline.parameter_space.layout)
+    (written,) = find_runs([str(folder)])
+    return read_vectors(written, pipeline.parameter_space.layout)

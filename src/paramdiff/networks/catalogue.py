@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
 import torch
 from pydantic import Field
@@ -27,6 +26,7 @@ from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.networks.resnet_mini import ResNetMini
 from paramdiff.networks.vit_mini import ViTMini
 from paramdiff.settings import Settings
+from paramdiff.user_code import import_function
 
 
 class NetworkSettings(Settings):
@@ -126,12 +126,7 @@ def _ours(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Modul
 
 def _users_own(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
     """Call ``function(num_classes, input_shape)`` and look at what its network gives."""
-    module_name, _, function_name = name.partition(":")
-    try:
-        function = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"task.network.name: {name!r} cannot be imported: {error}") from None
-    network = function(num_classes, input_shape)
+    network = import_function(name, "task.network.name")(num_classes, input_shape)
     if not isinstance(network, nn.Module):
         raise UserError(
             f"task.network.name: expected {name!r} to return a torch module, found "

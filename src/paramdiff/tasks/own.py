@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
 import torch
 
@@ -11,6 +10,7 @@ from paramdiff.networks.logits import num_logits
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.task import AnyTask, Task
+from paramdiff.user_code import import_function
 
 SETTABLE = {"name", "seed"}
 
@@ -86,9 +86,4 @@ def named_function(settings: TaskSettings) -> OwnTask:
     Raises:
         UserError: it cannot be imported.
     """
-    module_name, _, function_name = settings.name.partition(":")
-    try:
-        function = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"task.name: {settings.name!r} cannot be imported: {error}") from None
-    return OwnTask(settings, function)
+    return OwnTask(settings, import_function(settings.name, "task.name"))

@@ -1,7 +1,6 @@
 """A user's function from a state dict to a score, as a task without data and network of ours."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any, Literal
 
 import torch
@@ -36,25 +35,6 @@ class StateDictHolder(nn.Module):
             odd = sorted(state_dict.keys() ^ self.content.keys())[0]
             raise RuntimeError(f"tensor {odd!r} is in one of two checkpoints only")
         self.content = dict(state_dict)
-
-
-def import_scoring_function(name: str) -> ScoringFunction:
-    """Import ``module:function``; this runs the module's code.
-
-    Args:
-        name: of the function.
-
-    Returns:
-        The function.
-
-    Raises:
-        UserError: it cannot be imported.
-    """
-    module_name, _, function_name = name.partition(":")
-    try:
-        return getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"--score: {name!r} cannot be imported: {error}") from None
 
 
 def task_of_function(
