@@ -1,0 +1,197 @@
+"""The verbs that take somebody's checkpoints or a saved pipeline; no recipe is needed."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from paramdiff.cli.console import (
+    console,
+    progress_bars,
+    show_evaluation,
+    show_facts,
+    show_inspection,
+)
+from paramdiff.cli.options import Checkpoints, Device, Entry, Overrides
+from paramdiff.errors import UserError
+
+
+def inspect(
+    checkpoints: Checkpoints,
+    entry: Entry = None,
+    all_tensors: Annotated[
+        bool, typer.Option("--all", help="Show the tensors that are equal, too.")
+    ] = False,
+) -> None:
+    """Tell what a set of checkpoints is: what differs, what is broken, what would be generated."""
+    from paramdiff.experiment.inspect import inspect_checkpoints
+
+    with progress_bars() as stages:
+        inspection = inspect_checkpoints(
+            checkpoints,
+            entry=entry,
+            progress=lambda done, total: stages("reading checkpoints", done, total),
+        )
+    show_inspection(inspection, all_tensors=all_tensors)
+
+
+def fit(
+    checkpoints: Checkpoints,
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    select: Annotated[
+        list[str] | None,
+        typer.Option(help="Tensors to generate, as a glob; by default all that differ."),
+    ] = None,
+    buffers: Annotated[
+        bool, typer.Option("--buffers", help="Let --select match normalisation statistics, too.")
+    ] = False,
+    base: Annotated[
+        Path | None, typer.Option(help="A complete checkpoint for what is not selected.")
+    ] = None,
+    entry: Entry = None,
+    num: Annotated[int, typer.Option(min=1, help="How many networks to generate.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
+    device: Device = "auto",
+    overrides: Overrides = None,
+) -> None:
+    """Learn from checkpoints, whatever made them, and write new ones in the same format."""
+    from paramdiff.experiment.fit import plan_fit
+    from paramdiff.experiment.run import make_networks
+
+    with progress_bars() as stages:
+        plan = plan_fit(
+            checkpoints,
+            name=out.name,
+            patterns=select or [],
+            with_buffers=buffers,
+            base=base,
+            entry=entry,
+            num_samples=num,
+            seed=seed,
+            overrides=overrides or [],
+            progress=lambda done, total: stages("reading checkpoints", done, total),
+        )
+    show_facts(plan.facts, plan.warnings)
+    with progress_bars() as stages:
+        made = make_networks(plan.recipe, out, device=device, report=stages)
+    made.finish()
+    console.print(f"{num} checkpoints in {out / 'generated'}", markup=False)
+    console.print(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR", markup=False)
+
+
+def generate(
+    pipeline: Annotated[
+        str, typer.Argument(help="A pipeline's folder, or owner/name on the Hub.")
+    ],
+    out: Annotated[Path, typer.Option(help="A new folder for the checkpoints.")],
+    num: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first; the others count up.")] = 0,
+    spread: Annotated[
+        float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
+    selected_only: Annotated[
+        bool, typer.Option("--selected-only", help="Leave out the tensors that are not generated.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Generate networks from a saved pipeline, as complete checkpoints."""
+    from diffusers.utils import logging
+
+    from paramdiff.artefacts import sha256_of
+    from paramdiff.engine import resolve_device
+    from paramdiff.experiment.generated import write_generated
+    from paramdiff.pipeline import ParameterDiffusionPipeline
+
+    if out.exists():
+        raise UserError(f"--out {out}: expected a new folder, found an existing one")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    loaded = ParameterDiffusionPipeline.from_pretrained(pipeline).to(resolve_device(device))
+    total = -(-num // min(loaded.config.batch_size, num)) * (steps or loaded.config.num_steps)
+    with progress_bars() as report:
+        done = iter(range(1, total + 1))
+        networks = loaded(
+            range(seed, seed + num),
+            num_steps=steps,
+            spread=spread,
+            progress=lambda: report("generating networks", next(done), total),
+        )
+        origin = Path(pipeline)
+        digest = sha256_of(origin) if origin.is_dir() else pipeline
+        write_generated(out, networks, digest, selected_only=selected_only)
+    console.print(f"{num} checkpoints in {out}", markup=False)
+
+
+def evaluate(
+    generated: Annotated[
+        str, typer.Argument(help="The checkpoints to judge: a folder, or a glob.")
+    ],
+    originals: Annotated[str, typer.Option(help="A zoo, or the checkpoints to judge against.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the report.")],
+    task: Annotated[
+        str | None, typer.Option(help="A task's name, or module:function that returns one.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="With --data: timm:NAME, torchvision:NAME, or module:function."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels per side of the network's input.")
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(help="module:function from a state dict to a number, or to what is right."),
+    ] = None,
+    select: Annotated[
+        list[str] | None, typer.Option(help="Tensors to compare; all by default.")
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="A complete checkpoint, where the originals are parts.")
+    ] = None,
+    entry: Entry = None,
+    num_held_out: Annotated[
+        int, typer.Option(min=0, help="Originals of the tail to hold out.")
+    ] = 0,
+    keep_best: Annotated[
+        int, typer.Option(min=0, help="Copy so many, the best on validation data, to best/.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of baselines and intervals.")] = 0,
+    recalibrate_batchnorm: Annotated[
+        bool,
+        typer.Option(
+            "--recalibrate-batchnorm", help="Also score with BatchNorm statistics estimated anew."
+        ),
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Judge checkpoints, whatever made them, beside everything the originals give for free."""
+    from paramdiff.experiment.folders import evaluate_folders
+    from paramdiff.tasks.command_line import task_settings
+
+    if score is not None and not task == data == network is None:
+        raise UserError("expected one of --task, --data and --score")
+    asked = score if score is not None else task_settings(task, data, network, image_size)
+    with progress_bars() as report:
+        evaluation = evaluate_folders(
+            originals,
+            generated,
+            asked,
+            out,
+            patterns=tuple(select or ["*"]),
+            base=base,
+            entry=entry,
+            num_held_out=num_held_out,
+            num_best=keep_best,
+            seed=seed,
+            recalibrate=recalibrate_batchnorm,
+            device=device,
+            report=report,
+        )
+    show_evaluation(evaluation)
+    console.print(f"Report: {out / 'report.html'}", markup=False)
+    if keep_best:
+        console.print(f"The best {keep_best} on validation data: {out / 'best'}", markup=False)

@@ -1,0 +1,146 @@
+"""The verbs that run recipes, or tell about them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from paramdiff.cli.console import (
+    Stages,
+    console,
+    errors,
+    progress_bars,
+    show_evaluation,
+    show_exhibits,
+    show_recipes,
+    show_sweep,
+)
+from paramdiff.cli.options import Device, Overrides, RecipeName, Reuse
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(help="The run's folder.")] = Path("runs/quickstart"),
+    device: Device = "auto",
+    overrides: Overrides = None,
+    reuse: Reuse = None,
+) -> None:
+    """Generate networks for scikit-learn's digits: data, training and report in about a minute."""
+    _run("quickstart", out, device, overrides, reuse)
+
+
+def run(
+    recipe: RecipeName,
+    out: Annotated[Path, typer.Option(help="The run's folder.")],
+    device: Device = "auto",
+    overrides: Overrides = None,
+    reuse: Reuse = None,
+) -> None:
+    """Run a recipe to its report; the same command completes an interrupted run."""
+    _run(recipe, out, device, overrides, reuse)
+
+
+def sweep(
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RECIPE",
+            help="Recipes, patterns of names ('ablation/noise_*'), or tables and figures of the "
+            "paper: table3a, 'figure*'.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Holds one folder per recipe, and the comparison.")],
+    device: Device = "auto",
+    overrides: Overrides = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(metavar="PATH=VALUE,VALUE,...", help="Run one recipe once per value."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE", help="What ablations change, instead of the recipe they extend."
+        ),
+    ] = None,
+) -> None:
+    """Run several recipes, sharing equal stages, and compare them; the same command resumes."""
+    from contextlib import contextmanager
+
+    from paramdiff.engine import resolve_device
+    from paramdiff.experiment.entries import asked_for, plan_sweep
+    from paramdiff.experiment.sweep import run_sweep
+    from paramdiff.report.sweep import SWEEP_PAGE
+
+    resolve_device(device)
+    entries = plan_sweep(recipes, overrides or [], vary, base)
+
+    @contextmanager
+    def watch(name: str) -> Iterator[Stages]:
+        console.print(f"[bold]{escape(name)}[/bold]")
+        with progress_bars() as stages:
+            yield stages
+
+    finished = run_sweep(entries, out, device=device, watch=watch, asked=asked_for(recipes))
+    show_sweep(finished)
+    console.print(f"Comparison: {out / SWEEP_PAGE}", markup=False)
+    failed = [row for row in finished.rows if row.failure is not None]
+    for row in failed:
+        errors.print(
+            f"failed: {row.name}: {row.failure}", markup=False, highlight=False, soft_wrap=True
+        )
+    if failed:
+        raise typer.Exit(1)
+
+
+def check(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Resolve and validate a recipe; print it with its sizes and its cost; run nothing."""
+    from paramdiff.experiment.check import check_recipe
+    from paramdiff.recipe import load_recipe, to_yaml
+    from paramdiff.tasks.catalogue import describe_task
+
+    resolved = load_recipe(recipe, overrides or [])
+    description = None if resolved.task is None else describe_task(resolved.task)
+    sizes = check_recipe(resolved, description)
+    typer.echo(to_yaml(resolved), nl=False)
+    for label, value in sizes.items():
+        typer.echo(f"# {label}: {value}")
+
+
+def report(
+    run: Annotated[
+        Path, typer.Argument(help="A folder with evaluation.json, or a sweep's with sweep.json.")
+    ],
+) -> None:
+    """Draw a run's report, or a sweep's comparison, again from its numbers."""
+    from paramdiff.report.page import write_report
+    from paramdiff.report.sweep import SWEEP_FILE
+
+    if (run / SWEEP_FILE).is_file():
+        from paramdiff.experiment.sweep import redraw_sweep
+
+        console.print(f"Comparison: {redraw_sweep(run)}", markup=False)
+        return
+    console.print(f"Report: {write_report(run)}", markup=False)
+
+
+def recipes() -> None:
+    """List the shipped recipes, and the paper's tables and figures that `sweep` makes of them."""
+    from paramdiff.recipe.exhibits import load_exhibits
+    from paramdiff.recipe.listing import list_recipes
+
+    show_recipes(list_recipes())
+    show_exhibits(list(load_exhibits().values()))
+
+
+def _run(
+    name: str, out: Path, device: str, overrides: list[str] | None, reuse: Path | None
+) -> None:
+    from paramdiff.experiment.run import run as run_recipe
+    from paramdiff.recipe import load_recipe
+
+    recipe = load_recipe(name, overrides or [])
+    with progress_bars() as stages:
+        evaluation = run_recipe(recipe, out, device=device, reuse=reuse, report=stages)
+    show_evaluation(evaluation)
+    console.print(f"Report: {out / 'report.html'}", markup=False)

@@ -1,0 +1,28 @@
+"""Options and arguments that several verbs have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field: generation.spread=0.8"),
+]
+Reuse = Annotated[
+    Path | None, typer.Option("--from", metavar="RUN", help="Copy this run's matching stages.")
+]
+Entry = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Of the state dict, where a file holds several.")
+]
+Checkpoints = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="CHECKPOINTS",
+        help="Files, folders, globs, or owner/name@revision,revision on the Hub.",
+    ),
+]
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
+]
