@@ -180,3 +180,13 @@ def test_what_cannot_be_read_is_named(tmp_path, reader, content):
 def test_a_folder_is_no_file(tmp_path, reader):
     with pytest.raises(UserError, match=str(tmp_path)):
         reader(tmp_path)
+
+
+def test_a_card_and_hidden_files_do_not_change_a_folders_hash(tmp_path):
+    write_text(tmp_path / "one" / "part" / "a", "same")
+    before = sha256_of(tmp_path / "one")
+    write_text(tmp_path / "one" / "README.md", "# About it")
+    write_text(tmp_path / "one" / ".cache" / "x", "")
+    assert sha256_of(tmp_path / "one") == before
+    write_text(tmp_path / "one" / "part" / "README.md", "not the folder's own")
+    assert sha256_of(tmp_path / "one") != before

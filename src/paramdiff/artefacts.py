@@ -17,6 +17,8 @@ from typing import Any
 from paramdiff.errors import UserError
 
 PARTIAL = ".partial-"
+CARD_FILE = "README.md"
+"""Tells people about the files beside it; shown on a Hub page."""
 METADATA_KEY = "paramdiff"
 FOREIGN_MARK = {"format": "pt"}
 """What transformers and diffusers expect in the metadata of weights saved from torch."""
@@ -137,12 +139,18 @@ def read_metadata(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, or of all files of a folder with their names, as hex digits."""
+    """The SHA-256 of a file, or of the files of a folder with their names, as hex digits.
+
+    A folder's card and what is hidden do not count: neither changes what the others do.
+    """
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     for file in files:
         if file != path:
-            digest.update(str(file.relative_to(path)).encode())
+            name = file.relative_to(path)
+            if name == Path(CARD_FILE) or any(part.startswith(".") for part in name.parts):
+                continue
+            digest.update(str(name).encode())
         with file.open("rb") as stream:
             for block in iter(lambda: stream.read(1 << 20), b""):
                 digest.update(block)

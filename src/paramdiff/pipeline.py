@@ -1,37 +1,22 @@
 """The pipeline: parameter space, codec, denoiser and scheduler; seeds in, state dicts out.
 
 A diffusers pipeline: ``save_pretrained`` writes one folder per part and ``model_index.json``;
-``from_pretrained`` and ``push_to_hub`` are diffusers' own, made strict. Importing this file also
-imports every class that a saved folder may name, which diffusers requires.
+``from_pretrained`` and ``push_to_hub`` are diffusers' own, made strict by ``pipeline_folder.py``. That
+file also imports every class that a saved folder may name, which diffusers requires.
 """
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DDPMScheduler,
-    DiffusionPipeline,
-    DPMSolverMultistepScheduler,
-    SchedulerMixin,
-)
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from diffusers import DiffusionPipeline, SchedulerMixin
 from pydantic import Field
 from torch import Tensor
 
-from paramdiff.artefacts import read_json
 from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.codec.codec import Codec
-from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.linear import LinearCodec
 from paramdiff.codec.training import decode_all
 from paramdiff.component import Component, first_line
-from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
-from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.sampling import (
     Trajectory,
     initial_noise,
@@ -41,19 +26,9 @@ from paramdiff.diffusion.sampling import (
 from paramdiff.diffusion.schedule import SolverName
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
-from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
+from paramdiff.parameters.space import ParameterSpace
+from paramdiff.pipeline_folder import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
 from paramdiff.settings import Settings
-
-PARTS: dict[str, tuple[type, ...]] = {
-    "parameter_space": (ParameterSpace,),
-    "codec": (ConvolutionalCodec, LinearCodec),
-    "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
-    "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
-}
-OPTIONAL_PARTS = ("denoiser", "scheduler")
-"""Absent together where the codec is a VAE whose prior is sampled directly."""
-INDEX_FILE = "model_index.json"
-_ALLOWED_FILES = {"config.json", BASE_FILE, FORM_FILE, "scheduler_config.json"}
 
 
 class GenerationSettings(Settings):
@@ -270,14 +245,9 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         Raises:
             UserError: the folder is missing, incomplete or holds something foreign.
         """
-        path = Path(folder)
-        if not path.exists() and _is_hub_name(path):
-            # the whole repository: diffusers' own selection leaves the base checkpoint out
-            wanted = {key: kwargs.pop(key) for key in ("revision", "token") if key in kwargs}
-            path = _downloaded(str(folder), **wanted)
-        if not path.is_dir():
-            raise UserError(f"{path}: expected a pipeline folder, found none")
-        _check_folder(path)
+        wanted = {key: kwargs.pop(key) for key in ("revision", "token") if key in kwargs}
+        path = locate_pipeline(folder, **wanted)
+        check_pipeline_folder(path)
         kwargs = {"local_files_only": True, "use_safetensors": True, **kwargs}
         try:
             return super().from_pretrained(path, **kwargs)
@@ -287,56 +257,3 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             raise UserError(
                 f"{path}: cannot be loaded as a pipeline: {first_line(error)}"
             ) from None
-
-
-def _downloaded(name: str, **wanted: Any) -> Path:
-    """The local copy of a Hub repository."""
-    try:
-        return Path(snapshot_download(name, **wanted))
-    except (ValueError, OSError, HfHubHTTPError) as error:
-        raise UserError(
-            f"{name}: no folder of this name, and the Hub gave none: {first_line(error)}"
-        ) from None
-
-
-def _is_hub_name(path: Path) -> bool:
-    """Whether a path reads ``owner/name``."""
-    return not path.is_absolute() and len(path.parts) == 2 and path.parts[0] not in (".", "..")
-
-
-def _check_folder(path: Path) -> None:
-    """Refuse missing and foreign files and classes before anything is loaded."""
-    index = read_json(path / INDEX_FILE)
-    if not isinstance(index, dict) or index.get("_class_name") != "ParameterDiffusionPipeline":
-        raise UserError(f"{path / INDEX_FILE}: expected the index of a ParameterDiffusionPipeline")
-    known = inspect.signature(ParameterDiffusionPipeline).parameters
-    foreign = [key for key in index if key not in known and not key.startswith("_")]
-    if foreign:
-        raise UserError(f"{path / INDEX_FILE}: foreign key {foreign[0]!r}")
-    _refuse_foreign(path, {*PARTS, INDEX_FILE, "README.md"})
-    is_prior = all(index.get(part) == [None, None] for part in OPTIONAL_PARTS)
-    for part, classes in PARTS.items():
-        if is_prior and part in OPTIONAL_PARTS:
-            continue
-        stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes]
-        if index.get(part) not in stored:
-            raise UserError(
-                f"{path / INDEX_FILE}: {part}: expected one of {stored}, found {index.get(part)}"
-            )
-        if not (path / part).is_dir():
-            raise UserError(f"{path / part}: expected a folder, found none")
-        weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
-        _refuse_foreign(path / part, _ALLOWED_FILES | weights)
-    if not is_prior and not (path / "scheduler" / "scheduler_config.json").is_file():
-        raise UserError(
-            f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
-        )
-
-
-def _refuse_foreign(path: Path, expected: set[str]) -> None:
-    found = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
-    if found - expected:
-        raise UserError(
-            f"{path}: foreign file {sorted(found - expected)[0]!r}; "
-            f"expected only {sorted(expected)}"
-        )

@@ -24,7 +24,8 @@ from paramdiff.engine import seeded_generator
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import read_vectors, write_generated
 from paramdiff.parameters.space import ParameterSpace
-from paramdiff.pipeline import INDEX_FILE, ParameterDiffusionPipeline
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.pipeline_folder import INDEX_FILE
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies

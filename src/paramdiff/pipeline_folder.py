@@ -1,0 +1,128 @@
+"""A saved pipeline's folder: where it is, what may lie in it, and what travels with it.
+
+Everything is checked before anything of it is loaded.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+
+from paramdiff.artefacts import CARD_FILE, read_json
+from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.codec.linear import LinearCodec
+from paramdiff.component import first_line
+from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
+from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.errors import UserError
+from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
+
+PARTS: dict[str, tuple[type, ...]] = {
+    "parameter_space": (ParameterSpace,),
+    "codec": (ConvolutionalCodec, LinearCodec),
+    "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
+    "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
+}
+OPTIONAL_PARTS = ("denoiser", "scheduler")
+"""Absent together where the codec is a VAE whose prior is sampled directly."""
+SETTINGS = ("statistics", "standardise", "num_steps", "spread", "batch_size")
+"""What the pipeline itself keeps in its index."""
+INDEX_FILE = "model_index.json"
+_PIPELINE = "ParameterDiffusionPipeline"
+_ALLOWED_FILES = {"config.json", BASE_FILE, FORM_FILE, "scheduler_config.json"}
+
+
+def locate_pipeline(folder: str | Path, **wanted: Any) -> Path:
+    """The local folder of a pipeline, downloaded where it is a Hub repository.
+
+    Args:
+        folder: a folder, or ``owner/name`` on the Hugging Face Hub where no folder is so named.
+        **wanted: ``revision`` and ``token`` for the Hub.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(folder)
+    if not path.exists() and _is_hub_name(path):
+        try:  # the whole repository: diffusers' own selection leaves the base checkpoint out
+            return Path(snapshot_download(str(folder), **wanted))
+        except (ValueError, OSError, HfHubHTTPError) as error:
+            raise UserError(
+                f"{folder}: no folder of this name, and the Hub gave none: {first_line(error)}"
+            ) from None
+    if not path.is_dir():
+        raise UserError(f"{path}: expected a pipeline folder, found none")
+    return path
+
+
+def _is_hub_name(path: Path) -> bool:
+    """Whether a path reads ``owner/name``."""
+    return not path.is_absolute() and len(path.parts) == 2 and path.parts[0] not in (".", "..")
+
+
+def pipeline_files(path: Path) -> list[str]:
+    """The files of a pipeline's folder that travel with it, the card among them.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        Relative paths, sorted; nothing hidden, and nothing that ``check_pipeline_folder`` refuses.
+
+    Raises:
+        UserError: see ``check_pipeline_folder``.
+    """
+    check_pipeline_folder(path)
+    places = [path, *(path / part for part in PARTS if (path / part).is_dir())]
+    found = (file for place in places for file in place.iterdir() if file.is_file())
+    return sorted(str(file.relative_to(path)) for file in found if file.name[0] != ".")
+
+
+def check_pipeline_folder(path: Path) -> None:
+    """Refuse missing and foreign files and classes before anything is loaded.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        UserError: it is incomplete or holds something foreign.
+    """
+    index = read_json(path / INDEX_FILE)
+    if not isinstance(index, dict) or index.get("_class_name") != _PIPELINE:
+        raise UserError(f"{path / INDEX_FILE}: expected the index of a {_PIPELINE}")
+    known = (*PARTS, *SETTINGS)
+    foreign = [key for key in index if key not in known and not key.startswith("_")]
+    if foreign:
+        raise UserError(f"{path / INDEX_FILE}: foreign key {foreign[0]!r}")
+    _refuse_foreign(path, {*PARTS, INDEX_FILE, CARD_FILE})
+    is_prior = all(index.get(part) == [None, None] for part in OPTIONAL_PARTS)
+    for part, classes in PARTS.items():
+        if is_prior and part in OPTIONAL_PARTS:
+            continue
+        stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes]
+        if index.get(part) not in stored:
+            raise UserError(
+                f"{path / INDEX_FILE}: {part}: expected one of {stored}, found {index.get(part)}"
+            )
+        if not (path / part).is_dir():
+            raise UserError(f"{path / part}: expected a folder, found none")
+        weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
+        _refuse_foreign(path / part, _ALLOWED_FILES | weights)
+    if not is_prior and not (path / "scheduler" / "scheduler_config.json").is_file():
+        raise UserError(
+            f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
+        )
+
+
+def _refuse_foreign(path: Path, expected: set[str]) -> None:
+    found = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    if found - expected:
+        raise UserError(
+            f"{path}: foreign file {sorted(found - expected)[0]!r}; "
+            f"expected only {sorted(expected)}"
+        )
