@@ -5,12 +5,13 @@ import sys
 import pytest
 
 from paramdiff.cli import main
+from paramdiff.cli.console import console
 
 
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Calls the program as a shell does; returns its status and both outputs."""
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["paramdiff", *map(str, arguments)])

@@ -33,6 +33,11 @@ console = Console()
 errors = Console(stderr=True)
 
 
+def say(line: str) -> None:
+    """Print one line as it is; it is never broken, so that a path in it can be copied."""
+    console.print(line, markup=False, soft_wrap=True)
+
+
 class Stages:
     """One progress bar per stage, added when the stage first reports."""
 

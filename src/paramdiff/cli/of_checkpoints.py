@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from paramdiff.cli.console import (
-    console,
     progress_bars,
+    say,
     show_evaluation,
     show_facts,
     show_inspection,
@@ -75,8 +75,8 @@ def fit(
     with progress_bars() as stages:
         made = make_networks(plan.recipe, out, device=device, report=stages)
     made.finish()
-    console.print(f"{num} checkpoints in {out / 'generated'}", markup=False)
-    console.print(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR", markup=False)
+    say(f"{num} checkpoints in {out / 'generated'}")
+    say(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR")
 
 
 def generate(
@@ -120,7 +120,7 @@ def generate(
         origin = Path(pipeline)
         digest = sha256_of(origin) if origin.is_dir() else pipeline
         write_generated(out, networks, digest, selected_only=selected_only)
-    console.print(f"{num} checkpoints in {out}", markup=False)
+    say(f"{num} checkpoints in {out}")
 
 
 def evaluate(
@@ -192,6 +192,6 @@ def evaluate(
             report=report,
         )
     show_evaluation(evaluation)
-    console.print(f"Report: {out / 'report.html'}", markup=False)
+    say(f"Report: {out / 'report.html'}")
     if keep_best:
-        console.print(f"The best {keep_best} on validation data: {out / 'best'}", markup=False)
+        say(f"The best {keep_best} on validation data: {out / 'best'}")

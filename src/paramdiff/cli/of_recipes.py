@@ -12,6 +12,7 @@ from paramdiff.cli.console import (
     console,
     errors,
     progress_bars,
+    say,
     show_evaluation,
     show_exhibits,
     show_recipes,
@@ -83,7 +84,7 @@ def sweep(
 
     finished = run_sweep(entries, out, device=device, watch=watch, asked=asked_for(recipes))
     show_sweep(finished)
-    console.print(f"Comparison: {out / SWEEP_PAGE}", markup=False)
+    say(f"Comparison: {out / SWEEP_PAGE}")
     failed = [row for row in finished.rows if row.failure is not None]
     for row in failed:
         errors.print(
@@ -119,9 +120,9 @@ def report(
     if (run / SWEEP_FILE).is_file():
         from paramdiff.experiment.sweep import redraw_sweep
 
-        console.print(f"Comparison: {redraw_sweep(run)}", markup=False)
+        say(f"Comparison: {redraw_sweep(run)}")
         return
-    console.print(f"Report: {write_report(run)}", markup=False)
+    say(f"Report: {write_report(run)}")
 
 
 def recipes() -> None:
@@ -143,4 +144,4 @@ def _run(
     with progress_bars() as stages:
         evaluation = run_recipe(recipe, out, device=device, reuse=reuse, report=stages)
     show_evaluation(evaluation)
-    console.print(f"Report: {out / 'report.html'}", markup=False)
+    say(f"Report: {out / 'report.html'}")
