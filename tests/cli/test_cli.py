@@ -109,7 +109,7 @@ def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
     assert (status, stderr) == (0, "")
     assert str(out) in stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == ["new"]
-    paths = sorted(out.iterdir())
+    paths = sorted(out.glob("*.safetensors"))
     assert [path.name for path in paths] == [f"{n:04d}.safetensors" for n in range(3)]
     assert [read_metadata(path)["seed"] for path in paths] == [2, 3, 4]
     for path, seed in zip(paths, (2, 3, 4), strict=True):
@@ -124,7 +124,10 @@ def test_generate_heeds_its_options(call, tiny_run, tmp_path):
     base = ("generate", tiny_run / "pipeline", "--num", 2)
     assert call(*base, "--out", tmp_path / "mean", "--spread", 0)[0] == 0
     assert call(*base, "--out", tmp_path / "short", "--steps", 5)[0] == 0
-    mean = [read_tensors(path)["norm3.weight"] for path in sorted((tmp_path / "mean").iterdir())]
+    mean = [
+        read_tensors(path)["norm3.weight"]
+        for path in sorted((tmp_path / "mean").glob("*.safetensors"))
+    ]
     assert torch.equal(mean[0], mean[1])
     short = read_tensors(tmp_path / "short" / "0000.safetensors")["norm3.weight"]
     usual = read_tensors(tiny_run / "generated" / "0000.safetensors")["norm3.weight"]
@@ -276,13 +279,13 @@ def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
     )
     assert (status, stderr) == (0, ""), stderr
     assert "Would be generated" in stdout and "Held out" in stdout
-    assert len(list((tmp_path / "mine" / "generated").iterdir())) == 2
+    assert len(list((tmp_path / "mine" / "generated").glob("*.safetensors"))) == 2
     status, _, stderr = call(
         "generate", tmp_path / "mine" / "pipeline", "--out", tmp_path / "parts", "--num", 1,
         "--selected-only", "--device", "cpu",
     )  # fmt: skip
     assert (status, stderr) == (0, "")
-    (path,) = (tmp_path / "parts").iterdir()
+    (path,) = (tmp_path / "parts").glob("*.safetensors")
     assert set(read_tensors(path)) == {
         f"norm{n}.{part}" for n in "23" for part in ("weight", "bias")
     }

@@ -89,7 +89,7 @@ def test_evaluate_by_a_users_function(call, tiny_run, tmp_path, score):
         *("--score", f"{__name__}:{score}", "--keep-best", 2),
     )
     assert (status, stderr) == (0, "")
-    paths = sorted((tiny_run / "generated").iterdir())
+    paths = sorted((tiny_run / "generated").glob("*.safetensors"))
     function = globals()[score]
     scores = {path.name: torch.as_tensor(function(read_tensors(path))) for path in paths}
     values = {name: float(found.float().mean()) for name, found in scores.items()}

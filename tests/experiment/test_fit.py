@@ -1,5 +1,7 @@
 """Checkpoints of other libraries in, checkpoints that load into those libraries out."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +9,7 @@ from torch import nn
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.errors import UserError
 from paramdiff.experiment.fit import plan_fit
-from paramdiff.experiment.generated import write_generated
+from paramdiff.experiment.generated import making_of, write_generated
 from paramdiff.experiment.run import make_networks
 from paramdiff.pipeline import ParameterDiffusionPipeline
 
@@ -51,7 +53,7 @@ def test_what_differs_is_generated_and_comes_out_as_it_came_in(tmp_path):
     made = fitted(drifting(tmp_path / "in"), tmp_path / "out")
     assert made.zoo.layout.names == ("1.weight", "1.bias")
     assert (len(made.zoo.originals), len(made.zoo.held_out)) == (22, 2)
-    files = sorted((tmp_path / "out" / "generated").iterdir())
+    files = sorted((tmp_path / "out" / "generated").glob("*.pt"))
     assert [path.name for path in files] == ["0000.pt", "0001.pt", "0002.pt"]
     first = torch.load(tmp_path / "in" / "step0.pt")["state_dict"]
     for number, path in enumerate(files):
@@ -68,9 +70,10 @@ def test_a_saved_pipeline_needs_nothing_else(tmp_path):
     fitted(drifting(tmp_path / "in"), tmp_path / "out")
     (tmp_path / "in").rename(tmp_path / "gone")
     pipeline = ParameterDiffusionPipeline.from_pretrained(tmp_path / "out" / "pipeline")
-    write_generated(tmp_path / "more", pipeline([7, 8]), "digest")
+    made_so = partial(making_of, pipeline, "mine", "digest")
+    write_generated(tmp_path / "more", pipeline([7, 8]), made_so([7, 8]))
     assert set(torch.load(tmp_path / "more" / "0001.pt")) == {"state_dict"}
-    write_generated(tmp_path / "parts", pipeline([7]), "digest", selected_only=True)
+    write_generated(tmp_path / "parts", pipeline([7]), made_so([7], selected_only=True))
     content = torch.load(tmp_path / "parts" / "0000.pt")["state_dict"]
     assert list(content) == ["1.weight", "1.bias"]
 

@@ -96,30 +96,20 @@ def generate(
     device: Device = "auto",
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
-    from diffusers.utils import logging
+    from paramdiff.experiment.generate import generate as generate_networks
 
-    from paramdiff.artefacts import sha256_of
-    from paramdiff.engine import resolve_device
-    from paramdiff.experiment.generated import write_generated
-    from paramdiff.pipeline import ParameterDiffusionPipeline
-
-    if out.exists():
-        raise UserError(f"--out {out}: expected a new folder, found an existing one")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    loaded = ParameterDiffusionPipeline.from_pretrained(pipeline).to(resolve_device(device))
-    total = -(-num // min(loaded.config.batch_size, num)) * (steps or loaded.config.num_steps)
     with progress_bars() as report:
-        done = iter(range(1, total + 1))
-        networks = loaded(
-            range(seed, seed + num),
-            num_steps=steps,
+        generate_networks(
+            pipeline,
+            out,
+            num=num,
+            seed=seed,
             spread=spread,
-            progress=lambda: report("generating networks", next(done), total),
+            num_steps=steps,
+            selected_only=selected_only,
+            device=device,
+            report=report,
         )
-        origin = Path(pipeline)
-        digest = sha256_of(origin) if origin.is_dir() else pipeline
-        write_generated(out, networks, digest, selected_only=selected_only)
     console.print(f"{num} checkpoints in {out}", markup=False)
 
 
