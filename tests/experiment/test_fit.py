@@ -6,12 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from paramdiff.artefacts import sha256_of
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.errors import UserError
 from paramdiff.experiment.fit import plan_fit
 from paramdiff.experiment.generated import making_of, write_generated
 from paramdiff.experiment.run import make_networks
+from paramdiff.experiment.run_cards import add_scores
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.report.page import read_evaluation
 
 QUICK = (
     "diffusion.training.num_steps=20",
@@ -179,3 +182,20 @@ def test_adapters(tmp_path):
     inside = [value for name, value in loaded.state_dict().items() if "lora" in name]
     assert [value.shape for value in inside] == [value.shape for value in tensors.values()]
     assert made.zoo.layout.flatten(tensors).equal(made.generators[0].generated[0])
+
+
+def test_scores_join_the_cards_of_a_run_that_could_not_score_itself(tmp_path, tiny_run):
+    fitted(drifting(tmp_path / "in"), tmp_path / "out")
+    cards = [tmp_path / "out" / part / "README.md" for part in ("pipeline", "generated")]
+    assert all("Not evaluated" in card.read_text() for card in cards)
+    evaluation = read_evaluation(tiny_run / "evaluation.json")
+    add_scores(tmp_path / "in", evaluation)
+    add_scores(tmp_path / "out" / "pipeline", evaluation)
+    assert all("Not evaluated" in card.read_text() for card in cards)
+    digest = sha256_of(tmp_path / "out" / "pipeline")
+    add_scores(tmp_path / "out" / "generated", evaluation)
+    assert all(evaluation.verdict.headline in card.read_text() for card in cards)
+    assert sha256_of(tmp_path / "out" / "pipeline") == digest
+    before = (tiny_run / "generated" / "README.md").stat().st_mtime_ns
+    add_scores(tiny_run / "generated", evaluation)
+    assert (tiny_run / "generated" / "README.md").stat().st_mtime_ns == before

@@ -21,12 +21,13 @@ class Origin:
     num_runs: int
 
     @classmethod
-    def of(cls, index: ZooIndex) -> "Origin":
-        """What a zoo's index tells."""
-        learned = [entry for entry in index.checkpoints if not entry.held_out]
+    def of(cls, index: ZooIndex, num_originals: int | None = None) -> "Origin":
+        """What a zoo's index tells about its first so many originals, or all."""
+        originals = [entry for entry in index.checkpoints if not entry.held_out]
+        learned = originals[:num_originals]
         return cls(
             hashes={_name(entry): entry.source_sha256 or entry.sha256 for entry in learned},
-            num_held_out=len(index.checkpoints) - len(learned),
+            num_held_out=len(index.checkpoints) - len(originals),
             num_runs=len({entry.run for entry in learned}),
         )
 

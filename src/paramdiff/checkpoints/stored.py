@@ -300,7 +300,7 @@ def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]
 
 
 def _companions(folder: Path) -> dict[str, str]:
-    """Text files beside the weights; indices are written anew, and a card is the original's own."""
+    """Text files beside the weights, without indices, which are written anew, and the card."""
     found = {}
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts

@@ -23,6 +23,7 @@ from paramdiff.experiment.assess import (
 )
 from paramdiff.experiment.folder import peak_memory
 from paramdiff.experiment.generated import read_vectors
+from paramdiff.experiment.run_cards import add_scores
 from paramdiff.experiment.stages import Report
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import TaskSettings, build_task
@@ -124,6 +125,7 @@ def evaluate_folders(
         if num_best:
             validation = behaviour.answers(vectors).validation.double().mean(1)
             _copy_best(aside / "best", found, validation, num_best)
+    add_scores(Path(generated), evaluation)
     return evaluation
 
 

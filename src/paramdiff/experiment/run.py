@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from paramdiff.cards.origin import Origin
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.course import training_course
@@ -242,5 +243,6 @@ def _evaluate(
 
 
 def _describe(generators: list[Generator], zoo: Zoo, evaluation: Evaluation | None) -> None:
+    origin = Origin.of(zoo.index)
     for one in generators:
-        write_cards(one.recipe, one.folder, one.pipeline, zoo, evaluation)
+        write_cards(one.recipe, one.folder, one.pipeline, origin, evaluation)

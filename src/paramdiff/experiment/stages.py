@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.artefacts import remove, written_aside
+from paramdiff.cards.origin import Origin
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
@@ -237,7 +238,7 @@ def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: 
             generated = pipeline(
                 seeds, progress=lambda: context.report("generating networks", next(done), total)
             )
-            making = making_in_run(context.recipe, context.folder, pipeline, zoo)
+            making = making_in_run(context.recipe, context.folder, pipeline, Origin.of(zoo.index))
             write_generated(folder, generated, making)
     (written,) = find_runs([str(folder)])
     return read_vectors(written, pipeline.parameter_space.layout)

@@ -96,13 +96,7 @@ class Zoo:
         Raises:
             UserError: a file is missing, malformed, changed, or does not fit the layout.
         """
-        try:
-            index = ZooIndex.model_validate(read_json(folder / INDEX_FILE))
-        except ValidationError as error:
-            where = ".".join(map(str, error.errors()[0]["loc"]))
-            raise UserError(
-                f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}"
-            ) from None
+        index = read_index(folder)
         layout = ParameterLayout.from_json(index.layout)
         groups = []
         for held_out in (False, True):
@@ -151,6 +145,25 @@ class Zoo:
     def num_runs(self) -> int:
         """How many training runs the originals come from, as far as the index tells."""
         return len({entry.run for entry in self.index.checkpoints if not entry.held_out})
+
+
+def read_index(folder: Path) -> ZooIndex:
+    """A zoo's index.
+
+    Args:
+        folder: of the zoo.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: the file is missing or malformed.
+    """
+    try:
+        return ZooIndex.model_validate(read_json(folder / INDEX_FILE))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}") from None
 
 
 def write_zoo(
