@@ -28,7 +28,7 @@ def test_help_is_the_documented_one():
 
 def test_every_verb_of_the_issue_is_there():
     named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "evaluate"}
-    named |= {"report", "recipes"}
+    named |= {"push", "report", "recipes"}
     assert named <= set(verbs())
     text = HELP_FILE.read_text(encoding="utf-8")
     for verb in ("quickstart", "run", "sweep", "generate", "evaluate"):
@@ -291,6 +291,15 @@ def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
     }
     told = refused("fit", checkpoints, "--out", tmp_path / "other", "--select", "conv1.*", *quick)
     assert "not selected differ" in told
+
+
+def test_push_copies_a_runs_pipeline(call, refused, tiny_run, tmp_path):
+    status, stdout, stderr = call("push", tiny_run, tmp_path / "given")
+    assert (status, stderr) == (0, "")
+    assert stdout.replace("\n", "") == f"Pipeline: {tmp_path / 'given'}"
+    assert (tmp_path / "given" / "README.md").is_file()
+    assert "found an existing one" in refused("push", tiny_run, tmp_path / "given")
+    assert "found neither" in refused("push", tiny_run / "zoo", tmp_path / "other")
 
 
 def test_a_table_that_needs_no_run_is_drawn_and_drawn_again(call, refused, tmp_path):

@@ -10,11 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from paramdiff.cli.console import errors
-from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect
+from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect, push
 from paramdiff.cli.of_recipes import check, quickstart, recipes, report, run, sweep
 from paramdiff.errors import UserError
 
-VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, report, recipes)
+VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, push, report, recipes)
 
 
 class _Verbs(TyperGroup):

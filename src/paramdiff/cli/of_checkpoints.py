@@ -90,6 +90,10 @@ def generate(
         float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="A complete checkpoint for what is not generated.")
+    ] = None,
+    entry: Entry = None,
     selected_only: Annotated[
         bool, typer.Option("--selected-only", help="Leave out the tensors that are not generated.")
     ] = False,
@@ -106,6 +110,8 @@ def generate(
             seed=seed,
             spread=spread,
             num_steps=steps,
+            base=base,
+            entry=entry,
             selected_only=selected_only,
             device=device,
             report=report,
@@ -185,3 +191,19 @@ def evaluate(
     console.print(f"Report: {out / 'report.html'}", markup=False)
     if keep_best:
         console.print(f"The best {keep_best} on validation data: {out / 'best'}", markup=False)
+
+
+def push(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|PIPELINE", help="A run's folder, or a pipeline's.")
+    ],
+    target: Annotated[str, typer.Argument(help="owner/name on the Hub, or a new folder.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everybody see it; private by default.")
+    ] = False,
+) -> None:
+    """Give a pipeline away with its card: to the Hugging Face Hub, or to a folder."""
+    from paramdiff.experiment.push import push as push_pipeline
+
+    where = push_pipeline(source, target, is_public=public)
+    console.print(f"Pipeline: {where}", markup=False)

@@ -6,6 +6,7 @@ from diffusers.utils import logging
 
 from paramdiff.artefacts import sha256_of
 from paramdiff.cards.pipeline_card import checkpoints_on_card
+from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.experiment.generated import making_of, write_generated
@@ -22,6 +23,8 @@ def generate(
     seed: int = 0,
     spread: float | None = None,
     num_steps: int | None = None,
+    base: Path | None = None,
+    entry: str | None = None,
     selected_only: bool = False,
     device: str = "auto",
     report: Report = lambda stage, done, total: None,
@@ -35,6 +38,8 @@ def generate(
         seed: of the first; the others count up.
         spread: scale about the training mean; by default the pipeline's.
         num_steps: denoiser evaluations per network; by default the pipeline's.
+        base: a complete checkpoint for what is not generated, in whose form they are stored.
+        entry: the key of the base's state dict, where its file holds several.
         selected_only: whether to leave out the tensors that are not generated.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         report: told the stage's name, steps done and steps in all.
@@ -49,6 +54,11 @@ def generate(
     target = resolve_device(device)
     folder = locate_pipeline(pipeline)
     loaded = ParameterDiffusionPipeline.from_pretrained(folder).to(target)
+    completing = None
+    if base is not None:
+        stored = StoredCheckpoint(base, base.name)
+        loaded.parameter_space.complete_from(*stored.read(entry), str(base))
+        completing = (stored.name, stored.sha256)
     seeds = range(seed, seed + num)
     steps_each = loaded.config.num_steps if num_steps is None else num_steps
     total = -(-num // min(loaded.config.batch_size, num)) * steps_each
@@ -67,6 +77,7 @@ def generate(
         num_steps=num_steps,
         spread=spread,
         checkpoints=checkpoints_on_card(folder),
+        base=completing,
         selected_only=selected_only,
     )
     write_generated(out, networks, making)
