@@ -214,10 +214,10 @@ def test_bad_pipelines_are_refused(refused, tiny_run, tmp_path):
 def test_existing_outputs_are_refused(refused, tiny_run, tmp_path):
     (tmp_path / "mine").mkdir()
     told = refused("generate", tiny_run / "pipeline", "--out", tmp_path / "mine")
-    assert told == f"--out {tmp_path / 'mine'}: expected a new folder, found an existing one"
+    assert told == f"{tmp_path / 'mine'}: expected a new folder, found an existing one"
     folders = (tiny_run / "generated", "--originals", tiny_run / "zoo")
     told = refused("evaluate", *folders, "--task", "digits", "--out", tmp_path / "mine")
-    assert told == f"--out {tmp_path / 'mine'}: expected a new folder, found an existing one"
+    assert told == f"{tmp_path / 'mine'}: expected a new folder, found an existing one"
 
 
 def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
@@ -319,3 +319,18 @@ def test_the_list_of_recipes_names_the_papers_tables_and_figures(call):
     _, stdout, _ = call("recipes")
     assert re.search(r"^table3b +5  Scale of the noise on parameters", stdout, re.MULTILINE)
     assert re.search(r"^figure5c +5  Maximum similarity", stdout, re.MULTILINE)
+
+
+def test_errors_of_the_system_are_one_line(refused, tiny_run, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    told = refused("generate", tiny_run / "pipeline", "--out", tmp_path / "file" / "new")
+    assert str(tmp_path / "file") in told
+    told = refused("push", tiny_run, tmp_path / "file" / "new")
+    assert str(tmp_path / "file") in told
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("paramdiff.experiment.generate.write_generated", full)
+    told = refused("generate", tiny_run / "pipeline", "--num", 1, "--out", tmp_path / "new")
+    assert told == "[Errno 28] No space left on device"

@@ -47,9 +47,7 @@ def planned(folder, **options):
 
 def fitted(folder, out, **options):
     plan = planned(folder, **options)
-    made = make_networks(plan.recipe, out, device="cpu")
-    made.finish()
-    return made
+    return make_networks(plan.recipe, out, device="cpu")
 
 
 def test_what_differs_is_generated_and_comes_out_as_it_came_in(tmp_path):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from paramdiff.artefacts import (
     sha256_of,
     write_tensors,
     write_text,
+    write_torch,
     written_aside,
 )
 from paramdiff.checkpoints.files import CHECKPOINT_SUFFIXES, read_file
@@ -274,8 +274,7 @@ def _write_file(
     if file.kind == "safetensors":
         write_tensors(path, content, metadata, is_foreign=metadata is None)
         return
-    with written_aside(path) as aside:
-        torch.save(content, aside)
+    write_torch(path, content)
 
 
 def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]) -> None:

@@ -24,7 +24,7 @@ class _Verbs(TyperGroup):
         """Run a verb; mistakes of the user are one line on stderr and exit status 2."""
         try:
             return super().invoke(ctx)
-        except (UserError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        except (UserError, OSError) as error:
             errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:

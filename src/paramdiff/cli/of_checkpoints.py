@@ -73,8 +73,7 @@ def fit(
         )
     show_facts(plan.facts, plan.warnings)
     with progress_bars() as stages:
-        made = make_networks(plan.recipe, out, device=device, report=stages)
-    made.finish()
+        make_networks(plan.recipe, out, device=device, report=stages)
     console.print(f"{num} checkpoints in {out / 'generated'}", markup=False)
     console.print(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR", markup=False)
 

@@ -11,6 +11,7 @@ from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.experiment.generated import making_of, write_generated
 from paramdiff.experiment.stages import Report
+from paramdiff.locking import sole_writer
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import locate_pipeline
 
@@ -47,37 +48,38 @@ def generate(
     Raises:
         UserError: anything that the user can mend.
     """
-    if out.exists():
-        raise UserError(f"--out {out}: expected a new folder, found an existing one")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    target = resolve_device(device)
-    folder = locate_pipeline(pipeline)
-    loaded = ParameterDiffusionPipeline.from_pretrained(folder).to(target)
-    completing = None
-    if base is not None:
-        stored = StoredCheckpoint(base, base.name)
-        loaded.parameter_space.complete_from(*stored.read(entry), str(base))
-        completing = (stored.name, stored.sha256)
-    seeds = range(seed, seed + num)
-    steps_each = loaded.config.num_steps if num_steps is None else num_steps
-    total = -(-num // min(loaded.config.batch_size, num)) * steps_each
-    done = iter(range(1, total + 1))
-    networks = loaded(
-        seeds,
-        num_steps=num_steps,
-        spread=spread,
-        progress=lambda: report("generating networks", next(done), total),
-    )
-    making = making_of(
-        loaded,
-        Path(pipeline).resolve().name if Path(pipeline).exists() else pipeline,
-        sha256_of(folder),
-        seeds,
-        num_steps=num_steps,
-        spread=spread,
-        checkpoints=checkpoints_on_card(folder),
-        base=completing,
-        selected_only=selected_only,
-    )
-    write_generated(out, networks, making)
+    with sole_writer(out):
+        if out.exists():
+            raise UserError(f"{out}: expected a new folder, found an existing one")
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        target = resolve_device(device)
+        folder = locate_pipeline(pipeline)
+        loaded = ParameterDiffusionPipeline.from_pretrained(folder).to(target)
+        completing = None
+        if base is not None:
+            stored = StoredCheckpoint(base, base.name)
+            loaded.parameter_space.complete_from(*stored.read(entry), str(base))
+            completing = (stored.name, stored.sha256)
+        seeds = range(seed, seed + num)
+        steps_each = loaded.config.num_steps if num_steps is None else num_steps
+        total = -(-num // min(loaded.config.batch_size, num)) * steps_each
+        done = iter(range(1, total + 1))
+        networks = loaded(
+            seeds,
+            num_steps=num_steps,
+            spread=spread,
+            progress=lambda: report("generating networks", next(done), total),
+        )
+        making = making_of(
+            loaded,
+            Path(pipeline).resolve().name if Path(pipeline).exists() else pipeline,
+            sha256_of(folder),
+            seeds,
+            num_steps=num_steps,
+            spread=spread,
+            checkpoints=checkpoints_on_card(folder),
+            base=completing,
+            selected_only=selected_only,
+        )
+        write_generated(out, networks, making)

@@ -37,10 +37,11 @@ from paramdiff.experiment.stages import (
     make_zoo,
     normalised_zoo,
 )
+from paramdiff.locking import sole_writer
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.facts import recipe_facts
-from paramdiff.report.page import write_report
+from paramdiff.report.page import read_evaluation, write_report
 from paramdiff.tasks.catalogue import build_task, describe_task
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.zoo import Zoo
@@ -73,14 +74,14 @@ def run(
     """
     if recipe.task is None:
         raise UserError("task: expected data and a network to evaluate with, found none")
-    made = make_networks(recipe, out, device=device, reuse=reuse, report=report)
-    folder = made.context.folder
-    if not (folder.root / EVALUATION_FILE).is_file():
-        assert made.task is not None
-        _evaluate(made.context, made.task, made.zoo, made.generators, answers)
-    write_report(folder.root)
-    made.finish()
-    return Evaluation.model_validate_json((folder.root / EVALUATION_FILE).read_text())
+    with sole_writer(out):
+        made = _make(recipe, out, device, reuse, report)
+        if not (out / EVALUATION_FILE).is_file():
+            assert made.task is not None
+            _evaluate(made.context, made.task, made.zoo, made.generators, answers)
+        write_report(out)
+        made.finish()
+    return read_evaluation(out / EVALUATION_FILE)
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def make_networks(
     reuse: Path | None = None,
     report: Report = lambda stage, done, total: None,
 ) -> Made:
-    """Run every stage up to the generated networks whose artefact is not there yet.
+    """Run every stage up to the generated networks, for which no task is needed.
 
     Args:
         recipe: see ``run``; its task may be none.
@@ -145,7 +146,15 @@ def make_networks(
     Raises:
         UserError: anything that the user can mend.
     """
-    folder = RunFolder(Path(out))
+    with sole_writer(out):
+        made = _make(recipe, out, device, reuse, report)
+        made.finish()
+    return made
+
+
+def _make(recipe: Recipe, out: Path, device: str, reuse: Path | None, report: Report) -> Made:
+    """Run every stage up to the generated networks whose artefact is not there yet."""
+    folder = RunFolder(out)
     context = Context(recipe, folder, resolve_device(device), report)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")

@@ -122,8 +122,7 @@ def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
     num, length = len(zoo.originals), space.padded_length
     if num * length * 4 <= MEMORY_BUDGET:
         return space.normalise(zoo.originals)
-    scratch = context.state("normalised.npy")
-    array = empty_array(num, length, torch.float32, scratch, MEMORY_BUDGET)
+    array = empty_array(num, length, torch.float32, context.folder.root, MEMORY_BUDGET)
     for row in range(num):
         array[row] = space.normalise(zoo.originals[row])
     return array
