@@ -119,11 +119,23 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: expected a file, found none") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: expected JSON, found something else ({error})") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; a ``ValueError`` where it is none, or says a key twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a key stands there twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
 
 
 def write_torch(path: Path, content: Any) -> None:
