@@ -1,5 +1,7 @@
 """What all tests share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,23 @@ def one_thread():
 def seeded():
     """What a test draws from the global stream is the same in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_files():
+    """A context in which no file grows beyond so many bytes, as on a disk that fills up."""
+    import resource
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
 
 
 @pytest.fixture(scope="session")

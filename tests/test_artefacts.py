@@ -2,11 +2,13 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 import torch
 
 from paramdiff.artefacts import (
+    new_folder,
     read_json,
     read_metadata,
     read_tensors,
@@ -15,6 +17,7 @@ from paramdiff.artefacts import (
     write_json,
     write_tensors,
     write_text,
+    write_torch,
     written_aside,
 )
 from paramdiff.errors import UserError
@@ -124,6 +127,60 @@ def test_shared_and_strided_tensors_are_written_as_they_look(tmp_path):
     assert read_metadata(tmp_path / "t.safetensors") is None
 
 
+WRITERS = {
+    "text": lambda path: write_text(path, "a" * 9000),
+    "json": lambda path: write_json(path, ["a" * 9000]),
+    "tensors": lambda path: write_tensors(path, {"a": torch.zeros(9000)}),
+    "torch": lambda path: write_torch(path, {"a": torch.zeros(9000)}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, small_files, kind):
+    path = tmp_path / "artefact"
+    path.write_text("old")
+    with small_files(4000), pytest.raises(UserError) as caught:
+        WRITERS[kind](path)
+    assert str(caught.value) == f"{path}: cannot be written: File too large"
+    assert names(tmp_path) == ["artefact"] and path.read_text() == "old"
+    WRITERS[kind](path)
+    assert path.stat().st_size >= 9000
+
+
+@pytest.mark.parametrize("kind", ["text", "json", "torch"])  # safetensors takes no device
+def test_a_really_full_disk_reads_alike(monkeypatch, tmp_path, kind):
+    """``/dev/full`` takes nothing; who writes a file aside is led there."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / ".partial-artefact").symlink_to("/dev/full")
+    monkeypatch.setattr("paramdiff.artefacts.remove", lambda path: None)
+    with pytest.raises(UserError, match="No space left on device"):
+        WRITERS[kind](tmp_path / "artefact")
+    assert not (tmp_path / "artefact").exists()
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    for error in (KeyError("a"), FileNotFoundError(2, "none", "b"), UserError("c")):
+        with pytest.raises(type(error)) as caught, written_aside(tmp_path / "a"):
+            raise error
+        assert caught.value is error
+
+
+def test_a_folder_that_somebody_made_meanwhile_is_kept(tmp_path):
+    with pytest.raises(UserError, match="not empty"), new_folder(tmp_path / "new"):
+        (tmp_path / "new").mkdir()
+        (tmp_path / "new" / "theirs").write_text("theirs")
+    assert names(tmp_path / "new") == ["theirs"] and names(tmp_path) == ["new"]
+    with pytest.raises(UserError, match="found an existing one"), new_folder(tmp_path / "new"):
+        pytest.fail("written into")
+
+
+def test_what_torch_writes_does_not_depend_on_the_name(tmp_path):
+    for name in ("one", "another.pt"):
+        write_torch(tmp_path / name, {"a": torch.ones(3)})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "another.pt").read_bytes()
+
+
 def test_bytes_depend_on_content_alone(tmp_path):
     write_tensors(tmp_path / "one", TENSORS, {"b": 1, "a": 2})
     write_tensors(tmp_path / "two", dict(reversed(TENSORS.items())), {"a": 2, "b": 1})
@@ -162,7 +219,7 @@ def test_json_is_strict_and_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("reader", [read_json, read_tensors])
-@pytest.mark.parametrize("content", [None, b"", b"\x80\x00 nonsense", b"{", "truncated"])
+@pytest.mark.parametrize("content", [None, b"", b"\x80\x00 nonsense", b"{", b'{"a": 1, "a": 2}', "truncated"])
 def test_what_cannot_be_read_is_named(tmp_path, reader, content):
     path = tmp_path / "file"
     if content == "truncated":

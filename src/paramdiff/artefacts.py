@@ -5,9 +5,11 @@ run killed at any moment leaves either the finished artefact or none. Tensors ar
 safetensors with one metadata key that holds sorted JSON, which keeps the bytes reproducible.
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ PARTIAL = ".partial-"
 CARD_FILE = "README.md"
 """Tells people about the files beside it; shown on a Hub page."""
 METADATA_KEY = "paramdiff"
+DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTEMPTY)
+"""What the system answers where nothing more fits, or where somebody made the folder meanwhile."""
 FOREIGN_MARK = {"format": "pt"}
 """What transformers and diffusers expect in the metadata of weights saved from torch."""
 
@@ -33,6 +37,9 @@ def written_aside(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to, in the same folder.
+
+    Raises:
+        UserError: the disk is full, or takes no more for another reason.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{PARTIAL}{path.name}")
@@ -40,8 +47,44 @@ def written_aside(path: Path) -> Iterator[Path]:
     try:
         yield aside
         os.replace(aside, path)
+    except Exception as error:
+        reason = _disk_failure(error)
+        if reason is None or isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: cannot be written: {reason}") from None
     finally:
         remove(aside)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """``written_aside`` for the folder that a verb writes.
+
+    Args:
+        path: the folder.
+
+    Yields:
+        The empty folder to write into.
+
+    Raises:
+        UserError: it exists already; and see ``written_aside``.
+    """
+    if path.exists():
+        raise UserError(f"{path}: expected a new folder, found an existing one")
+    with written_aside(path) as aside:
+        aside.mkdir()
+        yield aside
+
+
+def _disk_failure(error: BaseException | None) -> str | None:
+    """What the disk said, where it is the reason; libraries hide it in errors of their own."""
+    while error is not None:
+        told = re.search(r"\(os error (\d+)\)", str(error))  # safetensors is written in Rust
+        number = error.errno if isinstance(error, OSError) else told and int(told[1])
+        if number in DISK_FAILURES:
+            return os.strerror(number)
+        error = error.__context__
+    return None
 
 
 def remove(path: Path) -> None:
@@ -76,11 +119,31 @@ def read_json(path: Path) -> Any:
         UserError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: expected a file, found none") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{path}: expected JSON, found something else ({error})") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text; a ``ValueError`` where it is none, or says a key twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a key stands there twice")
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
+
+
+def write_torch(path: Path, content: Any) -> None:
+    """Write what ``torch.save`` writes, whole; its bytes do not depend on the file's name."""
+    import torch
+
+    with written_aside(path) as aside, aside.open("wb") as file:
+        torch.save(content, file)
 
 
 def write_tensors(

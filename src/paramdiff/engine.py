@@ -20,7 +20,7 @@ from diffusers.training_utils import EMAModel
 from pydantic import Field
 from torch import Tensor, nn
 
-from paramdiff.artefacts import written_aside
+from paramdiff.artefacts import write_torch
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
@@ -196,8 +196,7 @@ class _State:
             "seconds": self.seconds,
             "recorded": self.recorded,
         }
-        with written_aside(path) as aside:
-            torch.save(content, aside)
+        write_torch(path, content)
 
     def load(self, path: Path) -> None:
         content = torch.load(path, map_location="cpu", weights_only=True)

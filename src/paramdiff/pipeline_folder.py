@@ -48,7 +48,7 @@ def locate_pipeline(folder: str | Path, **wanted: Any) -> Path:
         UserError: there is none.
     """
     path = Path(folder)
-    if not path.exists() and _is_hub_name(path):
+    if not path.exists() and is_hub_name(path):
         try:  # the whole repository: diffusers' own selection leaves the base checkpoint out
             return Path(snapshot_download(str(folder), **wanted))
         except (ValueError, OSError, HfHubHTTPError) as error:
@@ -60,7 +60,7 @@ def locate_pipeline(folder: str | Path, **wanted: Any) -> Path:
     return path
 
 
-def _is_hub_name(path: Path) -> bool:
+def is_hub_name(path: Path) -> bool:
     """Whether a path reads ``owner/name``."""
     return not path.is_absolute() and len(path.parts) == 2 and path.parts[0] not in (".", "..")
 

@@ -11,6 +11,7 @@ import pickle
 import random
 import struct
 import subprocess
+import warnings
 import zipfile
 
 import torch
@@ -89,9 +90,50 @@ def absurd_headers():
         "unknown-type": safetensors_bytes({"a": tensor(dtype="F1024")}),
         "type-is-a-number": safetensors_bytes({"a": tensor() | {"dtype": 7}}),
         "nothing": safetensors_bytes({}, data=b""),
+        "giant": safetensors_bytes(json.dumps({"a": tensor()}).encode() + b" " * (9 << 20)),
     }
     for name, content in headers.items():
         yield f"header-{name}.safetensors", content
+
+
+def ambiguous():
+    """Files that two readers would read differently."""
+    one = json.dumps(tensor())
+    twice = {
+        "tensor": f'{{"a": {one}, "a": {one}}}',
+        "metadata": f'{{"__metadata__": {{"k": "1", "k": "2"}}, "a": {one}}}',
+        "shape": f'{{"a": {one[:-1]}, "shape": [4]}}}}',
+    }
+    for name, header in twice.items():
+        yield f"twice-{name}.safetensors", safetensors_bytes(header.encode(), bytes(16))
+    for name in ("data.pkl", "data/0", "version"):
+        data = entries_of_zip()
+        stream = io.BytesIO()
+        with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as file:
+            warnings.simplefilter("ignore")
+            for entry, content in [*data.items(), (f"archive/{name}", data[f"archive/{name}"])]:
+                file.writestr(entry, content)
+        yield f"twice-{name.replace('/', '-')}.pt", stream.getvalue()
+
+
+def traversing():
+    """Archives with entries that lead elsewhere."""
+    for number, name in enumerate(
+        ("../evil", "archive/../../evil", "/etc/evil", "..", "archive\\..\\evil", "archive/..")
+    ):
+        data = entries_of_zip()
+        for place, content in {"more": data | {name: b"evil"}, "only": {name: b"evil"}}.items():
+            stream = io.BytesIO()
+            with zipfile.ZipFile(stream, "w") as file:
+                for entry, inside in content.items():
+                    file.writestr(entry, inside)
+            yield f"traversing-{number}-{place}.pt", stream.getvalue()
+
+
+def entries_of_zip():
+    """Of a whole checkpoint, under the name that torch gives to what has none."""
+    with zipfile.ZipFile(io.BytesIO(valid_bytes("zip"))) as source:
+        return {name: source.read(name) for name in source.namelist()}
 
 
 def bombs():
@@ -99,11 +141,9 @@ def bombs():
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("archive/data.pkl", bytes(1 << 28))
     yield "bomb-deflated-pickle.pt", stream.getvalue()
-    with zipfile.ZipFile(io.BytesIO(valid_bytes("zip"))) as source:
-        entries = {name: source.read(name) for name in source.namelist()}
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in entries.items():
+        for name, data in entries_of_zip().items():
             file.writestr(name, data + bytes(1 << 27) if name.endswith("/0") else data)
     yield "bomb-deflated-storage.pt", stream.getvalue()
     for zipped in (True, False):
@@ -208,6 +248,7 @@ def broken_payloads():
 
 def structural(marker):
     """All files that must be refused: name and bytes."""
-    for family in (truncated, other_formats, absurd_headers, bombs, odd_contents):
+    families = (truncated, other_formats, absurd_headers, ambiguous, traversing, bombs)
+    for family in (*families, odd_contents):
         yield from family()
     yield from commands(marker)

@@ -35,7 +35,8 @@ def refusal(path):
 
 def test_the_corpus_is_large(structural):
     families = {path.name.partition("-")[0] for path in structural}
-    assert families == {"truncated", "other", "header", "bomb", "odd", "command"}
+    named = {"truncated", "other", "header", "twice", "traversing", "bomb", "odd", "command"}
+    assert families == named
     assert len(structural) >= 200
 
 
@@ -134,3 +135,21 @@ def test_broken_values_load_and_are_told(tmp_path, name, tensors, told):
         torch.save(tensors, tmp_path / name)
     warnings = " | ".join(inspect_checkpoints([str(tmp_path)]).warnings[:-1])
     assert (told in warnings and name in warnings) if told else not warnings
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_set_of_mixed_types_is_refused(tmp_path, suffix):
+    """Of the others, nobody could tell which type is meant."""
+    usual = torch.linspace(-1, 1, 64)
+    for number, dtype in enumerate((torch.float32, torch.float32, torch.bfloat16)):
+        write_tensors(tmp_path / f"{number}.safetensors", {"a": usual.to(dtype)})
+        if suffix == ".pt":
+            (tmp_path / f"{number}.safetensors").unlink()
+            torch.save({"a": usual.to(dtype)}, tmp_path / f"{number}.pt")
+    told = refusal(tmp_path)
+    assert told == (
+        f"{tmp_path / f'2{suffix}'}: tensor 'a' holds torch.bfloat16, but torch.float32 in "
+        f"0{suffix}"
+    )
+    (tmp_path / f"2{suffix}").unlink()
+    assert survey(find_runs([str(tmp_path)])).tensors["a"].dtype == torch.float32

@@ -184,9 +184,11 @@ def test_a_trainers_folder_is_one_checkpoint_and_loses_its_optimiser(tmp_path, b
     bert.save_pretrained(folder)
     saved(folder / "optimizer.pt", {"state": {}, "param_groups": []})
     (folder / "trainer_state.json").write_text("{}")
+    (folder / "README.md").write_text("# What the original is")
     assert is_checkpoint(folder)
     through(folder, tmp_path / "b")
     assert not (tmp_path / "b" / "optimizer.pt").exists()
+    assert not (tmp_path / "b" / "README.md").exists()
     assert (tmp_path / "b" / "config.json").is_file()
 
 

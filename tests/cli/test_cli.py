@@ -28,7 +28,7 @@ def test_help_is_the_documented_one():
 
 def test_every_verb_of_the_issue_is_there():
     named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "evaluate"}
-    named |= {"report", "recipes"}
+    named |= {"push", "report", "recipes"}
     assert named <= set(verbs())
     text = HELP_FILE.read_text(encoding="utf-8")
     for verb in ("quickstart", "run", "sweep", "generate", "evaluate"):
@@ -109,7 +109,7 @@ def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
     assert (status, stderr) == (0, "")
     assert str(out) in stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == ["new"]
-    paths = sorted(out.iterdir())
+    paths = sorted(out.glob("*.safetensors"))
     assert [path.name for path in paths] == [f"{n:04d}.safetensors" for n in range(3)]
     assert [read_metadata(path)["seed"] for path in paths] == [2, 3, 4]
     for path, seed in zip(paths, (2, 3, 4), strict=True):
@@ -124,7 +124,10 @@ def test_generate_heeds_its_options(call, tiny_run, tmp_path):
     base = ("generate", tiny_run / "pipeline", "--num", 2)
     assert call(*base, "--out", tmp_path / "mean", "--spread", 0)[0] == 0
     assert call(*base, "--out", tmp_path / "short", "--steps", 5)[0] == 0
-    mean = [read_tensors(path)["norm3.weight"] for path in sorted((tmp_path / "mean").iterdir())]
+    mean = [
+        read_tensors(path)["norm3.weight"]
+        for path in sorted((tmp_path / "mean").glob("*.safetensors"))
+    ]
     assert torch.equal(mean[0], mean[1])
     short = read_tensors(tmp_path / "short" / "0000.safetensors")["norm3.weight"]
     usual = read_tensors(tiny_run / "generated" / "0000.safetensors")["norm3.weight"]
@@ -211,10 +214,10 @@ def test_bad_pipelines_are_refused(refused, tiny_run, tmp_path):
 def test_existing_outputs_are_refused(refused, tiny_run, tmp_path):
     (tmp_path / "mine").mkdir()
     told = refused("generate", tiny_run / "pipeline", "--out", tmp_path / "mine")
-    assert told == f"--out {tmp_path / 'mine'}: expected a new folder, found an existing one"
+    assert told == f"{tmp_path / 'mine'}: expected a new folder, found an existing one"
     folders = (tiny_run / "generated", "--originals", tiny_run / "zoo")
     told = refused("evaluate", *folders, "--task", "digits", "--out", tmp_path / "mine")
-    assert told == f"--out {tmp_path / 'mine'}: expected a new folder, found an existing one"
+    assert told == f"{tmp_path / 'mine'}: expected a new folder, found an existing one"
 
 
 def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
@@ -276,18 +279,27 @@ def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
     )
     assert (status, stderr) == (0, ""), stderr
     assert "Would be generated" in stdout and "Held out" in stdout
-    assert len(list((tmp_path / "mine" / "generated").iterdir())) == 2
+    assert len(list((tmp_path / "mine" / "generated").glob("*.safetensors"))) == 2
     status, _, stderr = call(
         "generate", tmp_path / "mine" / "pipeline", "--out", tmp_path / "parts", "--num", 1,
         "--selected-only", "--device", "cpu",
     )  # fmt: skip
     assert (status, stderr) == (0, "")
-    (path,) = (tmp_path / "parts").iterdir()
+    (path,) = (tmp_path / "parts").glob("*.safetensors")
     assert set(read_tensors(path)) == {
         f"norm{n}.{part}" for n in "23" for part in ("weight", "bias")
     }
     told = refused("fit", checkpoints, "--out", tmp_path / "other", "--select", "conv1.*", *quick)
     assert "not selected differ" in told
+
+
+def test_push_copies_a_runs_pipeline(call, refused, tiny_run, tmp_path):
+    status, stdout, stderr = call("push", tiny_run, tmp_path / "given")
+    assert (status, stderr) == (0, "")
+    assert stdout.replace("\n", "") == f"Pipeline: {tmp_path / 'given'}"
+    assert (tmp_path / "given" / "README.md").is_file()
+    assert "found an existing one" in refused("push", tiny_run, tmp_path / "given")
+    assert "found neither" in refused("push", tiny_run / "zoo", tmp_path / "other")
 
 
 def test_a_table_that_needs_no_run_is_drawn_and_drawn_again(call, refused, tmp_path):
@@ -307,3 +319,18 @@ def test_the_list_of_recipes_names_the_papers_tables_and_figures(call):
     _, stdout, _ = call("recipes")
     assert re.search(r"^table3b +5  Scale of the noise on parameters", stdout, re.MULTILINE)
     assert re.search(r"^figure5c +5  Maximum similarity", stdout, re.MULTILINE)
+
+
+def test_errors_of_the_system_are_one_line(refused, tiny_run, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    told = refused("generate", tiny_run / "pipeline", "--out", tmp_path / "file" / "new")
+    assert str(tmp_path / "file") in told
+    told = refused("push", tiny_run, tmp_path / "file" / "new")
+    assert str(tmp_path / "file") in told
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("paramdiff.experiment.generate.write_generated", full)
+    told = refused("generate", tiny_run / "pipeline", "--num", 1, "--out", tmp_path / "new")
+    assert told == "[Errno 28] No space left on device"

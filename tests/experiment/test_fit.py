@@ -1,15 +1,22 @@
-"""Checkpoints of other libraries in, checkpoints that load into those libraries out."""
+"""Somebody's checkpoints in, new ones of the same form out.
+
+Those of the libraries are in ``test_checkpoints_page.py``.
+"""
+
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from paramdiff.checkpoints.stored import StoredCheckpoint
+from paramdiff.artefacts import sha256_of
 from paramdiff.errors import UserError
 from paramdiff.experiment.fit import plan_fit
-from paramdiff.experiment.generated import write_generated
+from paramdiff.experiment.generated import making_of, write_generated
 from paramdiff.experiment.run import make_networks
+from paramdiff.experiment.run_cards import add_scores
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.report.page import read_evaluation
 
 QUICK = (
     "diffusion.training.num_steps=20",
@@ -42,16 +49,14 @@ def planned(folder, **options):
 
 def fitted(folder, out, **options):
     plan = planned(folder, **options)
-    made = make_networks(plan.recipe, out, device="cpu")
-    made.finish()
-    return made
+    return make_networks(plan.recipe, out, device="cpu")
 
 
 def test_what_differs_is_generated_and_comes_out_as_it_came_in(tmp_path):
     made = fitted(drifting(tmp_path / "in"), tmp_path / "out")
     assert made.zoo.layout.names == ("1.weight", "1.bias")
     assert (len(made.zoo.originals), len(made.zoo.held_out)) == (22, 2)
-    files = sorted((tmp_path / "out" / "generated").iterdir())
+    files = sorted((tmp_path / "out" / "generated").glob("*.pt"))
     assert [path.name for path in files] == ["0000.pt", "0001.pt", "0002.pt"]
     first = torch.load(tmp_path / "in" / "step0.pt")["state_dict"]
     for number, path in enumerate(files):
@@ -68,9 +73,10 @@ def test_a_saved_pipeline_needs_nothing_else(tmp_path):
     fitted(drifting(tmp_path / "in"), tmp_path / "out")
     (tmp_path / "in").rename(tmp_path / "gone")
     pipeline = ParameterDiffusionPipeline.from_pretrained(tmp_path / "out" / "pipeline")
-    write_generated(tmp_path / "more", pipeline([7, 8]), "digest")
+    made_so = partial(making_of, pipeline, "mine", "digest")
+    write_generated(tmp_path / "more", pipeline([7, 8]), made_so([7, 8]))
     assert set(torch.load(tmp_path / "more" / "0001.pt")) == {"state_dict"}
-    write_generated(tmp_path / "parts", pipeline([7]), "digest", selected_only=True)
+    write_generated(tmp_path / "parts", pipeline([7]), made_so([7], selected_only=True))
     content = torch.load(tmp_path / "parts" / "0000.pt")["state_dict"]
     assert list(content) == ["1.weight", "1.bias"]
 
@@ -123,56 +129,18 @@ def test_half_precision_comes_out_as_it_came_in(tmp_path, dtype):
     assert found.dtype == dtype and torch.isfinite(found).all()
 
 
-# ---- the libraries
-
-
-def test_layer_norms_of_a_text_classifier(tmp_path):
-    from transformers import BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=20,
-    )
-    classifier = BertForSequenceClassification(config)
-    for step in range(6):
-        with torch.no_grad():
-            for name, parameter in classifier.named_parameters():
-                if "LayerNorm" in name:
-                    parameter += 0.1 * torch.randn_like(parameter)
-        classifier.save_pretrained(tmp_path / "in" / f"checkpoint-{step}", max_shard_size="10KB")
-    made = fitted(tmp_path / "in", tmp_path / "out")
-    assert made.zoo.layout.num_parameters == 6 * 16
-    loaded = BertForSequenceClassification.from_pretrained(tmp_path / "out" / "generated" / "0001")
-    vector = made.zoo.layout.flatten(loaded.state_dict())
-    assert vector.equal(made.generators[0].generated[1])
-    assert loaded.config.hidden_size == 16
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning:transformers")  # between the two libraries
-def test_adapters(tmp_path):
-    from peft import LoraConfig, PeftModel, get_peft_model
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(vocab_size=40, n_positions=16, n_embd=16, n_layer=1, n_head=2)
-    torch.manual_seed(0)
-    base = GPT2LMHeadModel(config)
-    adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True))
-    for step in range(5):
-        with torch.no_grad():
-            for name, parameter in adapted.named_parameters():
-                if "lora" in name:
-                    parameter += 0.1 * torch.randn_like(parameter)
-        adapted.save_pretrained(tmp_path / "in" / str(step))
-    made = fitted(tmp_path / "in", tmp_path / "out")
-    assert all("lora" in name for name in made.zoo.layout.names)
-    folder = tmp_path / "out" / "generated" / "0000"
-    loaded = PeftModel.from_pretrained(GPT2LMHeadModel(config), folder)
-    tensors, _ = StoredCheckpoint(folder, "0000").read()
-    inside = [value for name, value in loaded.state_dict().items() if "lora" in name]
-    assert [value.shape for value in inside] == [value.shape for value in tensors.values()]
-    assert made.zoo.layout.flatten(tensors).equal(made.generators[0].generated[0])
+def test_scores_join_the_cards_of_a_run_that_could_not_score_itself(tmp_path, tiny_run):
+    fitted(drifting(tmp_path / "in"), tmp_path / "out")
+    cards = [tmp_path / "out" / part / "README.md" for part in ("pipeline", "generated")]
+    assert all("Not evaluated" in card.read_text() for card in cards)
+    evaluation = read_evaluation(tiny_run / "evaluation.json")
+    add_scores(tmp_path / "in", evaluation)
+    add_scores(tmp_path / "out" / "pipeline", evaluation)
+    assert all("Not evaluated" in card.read_text() for card in cards)
+    digest = sha256_of(tmp_path / "out" / "pipeline")
+    add_scores(tmp_path / "out" / "generated", evaluation)
+    assert all(evaluation.verdict.headline in card.read_text() for card in cards)
+    assert sha256_of(tmp_path / "out" / "pipeline") == digest
+    before = (tiny_run / "generated" / "README.md").stat().st_mtime_ns
+    add_scores(tiny_run / "generated", evaluation)
+    assert (tiny_run / "generated" / "README.md").stat().st_mtime_ns == before

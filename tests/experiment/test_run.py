@@ -42,7 +42,8 @@ def test_every_artefact_is_there_and_nothing_else(tiny_run):
     zoo |= {f"zoo/checkpoints/{number:04d}.safetensors" for number in range(16)}
     generated = {f"generated/{number:04d}.safetensors" for number in range(6)}
     single = {"recipe.yaml", "evaluation.json", "arrays.safetensors", "report.html", "log.jsonl"}
-    assert set(found) == pipeline | zoo | generated | single
+    cards = {"pipeline/README.md", "generated/README.md"}
+    assert set(found) == pipeline | zoo | generated | cards | single
     assert not list(tiny_run.rglob(".partial*"))
     assert sorted(p.name for p in tiny_run.parent.iterdir() if p.name.startswith(".")) == []
 

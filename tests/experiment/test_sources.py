@@ -104,7 +104,7 @@ def test_a_folder_of_checkpoints_is_a_zoo(tiny_run, tiny, tmp_path):
 
 
 def test_sub_folders_are_runs_and_the_last_one_is_held_out(tiny_run, tiny, tmp_path):
-    for number, path in enumerate(sorted((tiny_run / "generated").iterdir())):
+    for number, path in enumerate(sorted((tiny_run / "generated").glob("*.safetensors"))):
         (tmp_path / "checkpoints" / f"run{number // 2}").mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "checkpoints" / f"run{number // 2}")
     overrides = [

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paramdiff.artefacts import read_tensors
+from paramdiff.artefacts import parse_json, read_tensors
 from paramdiff.checkpoints.inert import inert_types, without_encoding
 from paramdiff.checkpoints.wrapping import Wrapping, unwrap, without_prefix
 from paramdiff.errors import UserError
@@ -82,9 +82,15 @@ def _told(error: Exception) -> str:
 def _read_safetensors(path: Path) -> Any:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-    if size > MAX_HEADER_BYTES:
-        raise UserError(f"expected a header of {MAX_HEADER_BYTES} bytes or less, found {size}")
-    return read_tensors(path)
+        if size > MAX_HEADER_BYTES:
+            raise UserError(f"expected a header of {MAX_HEADER_BYTES} bytes or less, found {size}")
+        header = file.read(size)
+    tensors = read_tensors(path)
+    try:
+        parse_json(header)
+    except ValueError as error:  # the reader takes the last of two, another may take the first
+        raise UserError(f"expected a header that says each name once ({error})") from None
+    return tensors
 
 
 def _read_torch(path: Path) -> Any:
@@ -109,12 +115,21 @@ def _repacked(content: bytes) -> bytes:
             raise UserError("expected a zip of stored entries, found compressed ones")
         if sum(entry.file_size for entry in entries) > len(content):
             raise UserError("expected zip entries no larger than the file, found larger ones")
+        _refuse_names([entry.filename for entry in entries])
         for entry in entries:
             data = source.read(entry)  # checks the CRC
             if entry.filename.endswith(".pkl"):
                 data = without_encoding(data)
             target.writestr(zipfile.ZipInfo(entry.filename), data)
     return packed.getvalue()
+
+
+def _refuse_names(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise UserError("expected zip entries of different names, found a name twice")
+    for name in names:
+        if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+            raise UserError(f"expected zip entries inside the archive, found {name!a}")
 
 
 def _dense_tensors(content: dict[Any, Any], file_size: int) -> dict[str, Tensor]:

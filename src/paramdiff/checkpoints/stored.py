@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from paramdiff.artefacts import read_json, sha256_of, write_tensors, write_text, written_aside
+from paramdiff.artefacts import (
+    CARD_FILE,
+    read_json,
+    sha256_of,
+    write_tensors,
+    write_text,
+    write_torch,
+    written_aside,
+)
 from paramdiff.checkpoints.files import CHECKPOINT_SUFFIXES, read_file
 from paramdiff.checkpoints.wrapping import Wrapping
 from paramdiff.errors import UserError
@@ -59,6 +66,20 @@ class StoredForm(Settings):
     def suffix(self) -> str:
         """Of a checkpoint's path."""
         return "" if self.is_folder else Path(self.files[0].file).suffix
+
+    @property
+    def words(self) -> str:
+        """The form, for people."""
+        first = self.files[0]
+        told = {"safetensors": "safetensors", "torch": "torch.save"}[first.kind]
+        if self.is_folder:
+            files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+            told = f"a folder with {files} of {told}"
+        if first.wrapping.keys:
+            told += f", the state dict under {'.'.join(first.wrapping.keys)!r}"
+        if first.wrapping.prefix:
+            told += f", names after {first.wrapping.prefix!r}"
+        return told
 
 
 def read_form(path: Path) -> StoredForm:
@@ -253,8 +274,7 @@ def _write_file(
     if file.kind == "safetensors":
         write_tensors(path, content, metadata, is_foreign=metadata is None)
         return
-    with written_aside(path) as aside:
-        torch.save(content, aside)
+    write_torch(path, content)
 
 
 def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]) -> None:
@@ -279,10 +299,12 @@ def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]
 
 
 def _companions(folder: Path) -> dict[str, str]:
-    """Text files beside the weights; indices are written anew."""
+    """Text files beside the weights, without indices, which are written anew, and the card."""
     found = {}
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
+        if parts == (CARD_FILE,):
+            continue
         is_weights = path.name.endswith((*CHECKPOINT_SUFFIXES, INDEX_SUFFIX))
         if is_weights or any(part.startswith(".") for part in parts) or not path.is_file():
             continue

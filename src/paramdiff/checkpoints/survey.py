@@ -145,7 +145,7 @@ def check_same(
         stored: where the other lies.
 
     Raises:
-        UserError: a tensor is missing in one of the two, or has another shape.
+        UserError: a tensor is missing in one of the two, or has another shape or type.
     """
     for name in [*first, *other]:
         if name not in other or name not in first:
@@ -157,6 +157,11 @@ def check_same(
             raise UserError(
                 f"{stored.path}: tensor {name!r} has shape {list(other[name].shape)}, but "
                 f"{list(first[name].shape)} in {first_stored.name}"
+            )
+        if first[name].dtype != other[name].dtype:
+            raise UserError(
+                f"{stored.path}: tensor {name!r} holds {other[name].dtype}, but "
+                f"{first[name].dtype} in {first_stored.name}"
             )
 
 

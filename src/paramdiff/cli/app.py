@@ -10,11 +10,11 @@ import typer
 from typer.core import TyperGroup
 
 from paramdiff.cli.console import errors
-from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect
+from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect, push
 from paramdiff.cli.of_recipes import check, quickstart, recipes, report, run, sweep
 from paramdiff.errors import UserError
 
-VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, report, recipes)
+VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, push, report, recipes)
 
 
 class _Verbs(TyperGroup):
@@ -24,7 +24,7 @@ class _Verbs(TyperGroup):
         """Run a verb; mistakes of the user are one line on stderr and exit status 2."""
         try:
             return super().invoke(ctx)
-        except (UserError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        except (UserError, OSError) as error:
             errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:

@@ -68,23 +68,14 @@ def progress_bars() -> Iterator[Stages]:
 
 def show_evaluation(evaluation: "Evaluation") -> None:
     """Print the table of groups, the verdict and the warnings."""
+    from paramdiff.report.score_table import score_headings, score_rows
+
     table = Table(title=escape(evaluation.title), title_justify="left")
     table.add_column("group", no_wrap=True)
-    score = evaluation.score
-    title = f"{escape(score.name)} %" if score.is_fraction else escape(score.name)
-    for heading in ("n", title, "95% interval", "similarity", "spread"):
-        table.add_column(heading, justify="right")
-    for name, group in evaluation.groups.items():
-        accuracy, similarity, spread = group.accuracy, group.max_similarity, group.dispersion
-        table.add_row(
-            escape(name),
-            str(group.n),
-            f"{score.number(accuracy.mean)} ± {score.deviation(accuracy.std)}",
-            f"{score.number(accuracy.ci95[0])} to {score.number(accuracy.ci95[1])}",
-            "-" if similarity is None else f"{similarity.mean:.3f}",
-            "-" if spread is None else f"{spread:.2f}",
-            style="bold" if name == "generated" else None,
-        )
+    for heading in score_headings(evaluation):
+        table.add_column(escape(heading), justify="right")
+    for name, cells in score_rows(evaluation).items():
+        table.add_row(escape(name), *cells, style="bold" if name == "generated" else None)
     console.print(table)
     console.print(f"[bold]{escape(evaluation.verdict.headline)}[/bold]")
     for sentence in evaluation.verdict.sentences:

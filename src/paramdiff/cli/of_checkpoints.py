@@ -73,8 +73,7 @@ def fit(
         )
     show_facts(plan.facts, plan.warnings)
     with progress_bars() as stages:
-        made = make_networks(plan.recipe, out, device=device, report=stages)
-    made.finish()
+        make_networks(plan.recipe, out, device=device, report=stages)
     say(f"{num} checkpoints in {out / 'generated'}")
     say(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR")
 
@@ -90,36 +89,32 @@ def generate(
         float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="A complete checkpoint for what is not generated.")
+    ] = None,
+    entry: Entry = None,
     selected_only: Annotated[
         bool, typer.Option("--selected-only", help="Leave out the tensors that are not generated.")
     ] = False,
     device: Device = "auto",
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
-    from diffusers.utils import logging
+    from paramdiff.experiment.generate import generate as generate_networks
 
-    from paramdiff.artefacts import sha256_of
-    from paramdiff.engine import resolve_device
-    from paramdiff.experiment.generated import write_generated
-    from paramdiff.pipeline import ParameterDiffusionPipeline
-
-    if out.exists():
-        raise UserError(f"--out {out}: expected a new folder, found an existing one")
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    loaded = ParameterDiffusionPipeline.from_pretrained(pipeline).to(resolve_device(device))
-    total = -(-num // min(loaded.config.batch_size, num)) * (steps or loaded.config.num_steps)
     with progress_bars() as report:
-        done = iter(range(1, total + 1))
-        networks = loaded(
-            range(seed, seed + num),
-            num_steps=steps,
+        generate_networks(
+            pipeline,
+            out,
+            num=num,
+            seed=seed,
             spread=spread,
-            progress=lambda: report("generating networks", next(done), total),
+            num_steps=steps,
+            base=base,
+            entry=entry,
+            selected_only=selected_only,
+            device=device,
+            report=report,
         )
-        origin = Path(pipeline)
-        digest = sha256_of(origin) if origin.is_dir() else pipeline
-        write_generated(out, networks, digest, selected_only=selected_only)
     say(f"{num} checkpoints in {out}")
 
 
@@ -195,3 +190,19 @@ def evaluate(
     say(f"Report: {out / 'report.html'}")
     if keep_best:
         say(f"The best {keep_best} on validation data: {out / 'best'}")
+
+
+def push(
+    source: Annotated[
+        Path, typer.Argument(metavar="RUN|PIPELINE", help="A run's folder, or a pipeline's.")
+    ],
+    target: Annotated[str, typer.Argument(help="owner/name on the Hub, or a new folder.")],
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everybody see it; private by default.")
+    ] = False,
+) -> None:
+    """Give a pipeline away with its card: to the Hugging Face Hub, or to a folder."""
+    from paramdiff.experiment.push import push as push_pipeline
+
+    where = push_pipeline(source, target, is_public=public)
+    say(f"Pipeline: {where}")

@@ -172,6 +172,7 @@ def _arrays(examined: Examined, behaviour: Behaviour) -> dict[str, Tensor]:
         if scored.answers.labels is not None:
             arrays[f"labels/{name}"] = scored.answers.labels
         arrays[f"accuracy/{name}"] = measured.accuracies(name).float()
+        arrays[f"validation/{name}"] = scored.answers.validation.double().mean(1).float()
         similarities = measured.maximum_similarities(name)
         if similarities is not None:
             arrays[f"max_similarity/{name}"] = similarities

@@ -19,6 +19,7 @@ ARRAYS = {
     "truth": "[E] the test examples' true labels, in classification",
     "labels/GROUP": "[M, E] predicted labels of a group's parameter sets, in classification",
     "accuracy/GROUP": "[M] test score of every parameter set",
+    "validation/GROUP": "[M] validation score of every parameter set",
     "max_similarity/GROUP": "[M] highest IoU of what is wrong to an original, where anything is",
     "similarity": "[R, R] IoU among the first originals, then the first generated",
     "similarity_num_original": "[1] how many rows of `similarity` are originals",

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import yaml
 
-from paramdiff.artefacts import PARTIAL, remove, write_text, written_aside
+from paramdiff.artefacts import CARD_FILE, PARTIAL, remove, write_text, written_aside
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Cost
 from paramdiff.recipe import Recipe, first_difference, to_yaml
@@ -136,7 +136,8 @@ class RunFolder:
                     if record["stage"] == stage:
                         self.record(**record)
                 with written_aside(self.artefact(stage)) as aside:
-                    shutil.copytree(other.artefact(stage), aside)
+                    without_card = shutil.ignore_patterns(CARD_FILE)  # it tells their scores
+                    shutil.copytree(other.artefact(stage), aside, ignore=without_card)
         trunk, own = other.trunk_for(recipe), trunk_file(self.state / "zoo", 0)
         if "zoo" not in taken and trunk is not None and not own.is_file():
             own.parent.mkdir(parents=True, exist_ok=True)

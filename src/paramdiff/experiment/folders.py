@@ -1,12 +1,13 @@
 """Evaluate two folders of checkpoints, whatever made them."""
 
+import os
 import shutil
 import time
 from pathlib import Path
 
 from torch import Tensor
 
-from paramdiff.artefacts import write_json, written_aside
+from paramdiff.artefacts import new_folder, write_json
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
@@ -23,7 +24,9 @@ from paramdiff.experiment.assess import (
 )
 from paramdiff.experiment.folder import peak_memory
 from paramdiff.experiment.generated import read_vectors
+from paramdiff.experiment.run_cards import add_scores
 from paramdiff.experiment.stages import Report
+from paramdiff.locking import sole_writer
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import TaskSettings, build_task
 from paramdiff.tasks.scoring_function import task_of_function
@@ -74,16 +77,13 @@ def evaluate_folders(
         UserError: a folder or file is missing, unreadable or does not fit.
     """
     started = time.monotonic()
-    if out.exists():
-        raise UserError(f"--out {out}: expected a new folder, found an existing one")
     found = [stored for run in find_runs([generated]) for stored in run]
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
     own = None if isinstance(task, TaskSettings) else import_function(task, "--score")
     built = build_task(task) if isinstance(task, TaskSettings) else None
     target = resolve_device(device)
-    with written_aside(out) as aside:
-        aside.mkdir()
+    with sole_writer(out), new_folder(out) as aside:
         zoo_folder = Path(originals)
         if not (zoo_folder / INDEX_FILE).is_file():
             zoo_folder = aside / "zoo"
@@ -122,20 +122,26 @@ def evaluate_folders(
         )
         write_report(aside)
         if num_best:
-            validation = behaviour.answers(vectors).validation.double().mean(1)
-            _copy_best(aside / "best", found, validation, num_best)
+            _copy_best(aside / "best", found, arrays["validation/generated"], num_best)
+    add_scores(Path(generated), evaluation)
     return evaluation
 
 
 def _copy_best(
     folder: Path, checkpoints: list[StoredCheckpoint], validation: Tensor, num: int
 ) -> None:
-    """Copy the checkpoints with the best validation scores, and write these beside them."""
+    """Copy the checkpoints with the best validation scores, and write these beside them.
+
+    What lies in several folders lies so in the copy: names alone may be the same.
+    """
     best = validation.argsort(descending=True, stable=True)[:num].tolist()
-    folder.mkdir()
+    paths = [stored.path.resolve() for stored in checkpoints]
+    shared = Path(os.path.commonpath([path.parent for path in paths]))
+    scores = {}
     for row in best:
-        source = checkpoints[row].path
-        copy = shutil.copytree if source.is_dir() else shutil.copyfile
-        copy(source, folder / source.name)
-    scores = {checkpoints[row].path.name: float(validation[row]) for row in best}
+        place = paths[row].relative_to(shared)
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if paths[row].is_dir() else shutil.copyfile
+        copy(paths[row], folder / place)
+        scores[place.as_posix()] = float(validation[row])
     write_json(folder / "validation.json", scores)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
 from paramdiff.evaluation.trajectory import sequence_of
 from paramdiff.parameters.layout import is_copied_verbatim
@@ -58,7 +57,7 @@ def inspect_checkpoints(
     num_values = sum(_size(one) for one in tensors)
     facts = {
         "Checkpoints": _checkpoints(found),
-        "Stored as": _stored(found.form),
+        "Stored as": found.form.words,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
         "Order": _order(found),
         "Would be generated": f"{sum(_size(one) for one in generated):,} parameters in "
@@ -77,18 +76,6 @@ def _checkpoints(found: Survey) -> str:
     num_runs = len(set(found.runs))
     runs = f" in {num_runs} runs" if num_runs > 1 else ""
     return f"{len(found.names)}{runs}, from {found.names[0]} to {found.names[-1]}"
-
-
-def _stored(form: StoredForm) -> str:
-    first = form.files[0]
-    kinds = {"safetensors": "safetensors", "torch": "torch.save"}
-    files = "1 file" if len(form.files) == 1 else f"{len(form.files)} files"
-    told = f"a folder with {files} of {kinds[first.kind]}" if form.is_folder else kinds[first.kind]
-    if first.wrapping.keys:
-        told += f", the state dict under {'.'.join(first.wrapping.keys)!r}"
-    if first.wrapping.prefix:
-        told += f", names after {first.wrapping.prefix!r}"
-    return told
 
 
 def _order(found: Survey) -> str:

@@ -7,8 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.codec.codec import Codec
-from paramdiff.diffusion.training import DiffusionSettings
+from paramdiff.cards.origin import Origin
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.course import training_course
@@ -26,6 +25,7 @@ from paramdiff.experiment.assess import (
 from paramdiff.experiment.folder import RunFolder, total_costs
 from paramdiff.experiment.parts import build_parts
 from paramdiff.experiment.remembered import RememberedAnswers, answers_file
+from paramdiff.experiment.run_cards import write_cards
 from paramdiff.experiment.stages import (
     Context,
     Report,
@@ -37,9 +37,11 @@ from paramdiff.experiment.stages import (
     make_zoo,
     normalised_zoo,
 )
+from paramdiff.locking import sole_writer
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
-from paramdiff.report.page import write_report
+from paramdiff.recipe.facts import recipe_facts
+from paramdiff.report.page import read_evaluation, write_report
 from paramdiff.tasks.catalogue import build_task, describe_task
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.zoo import Zoo
@@ -72,14 +74,14 @@ def run(
     """
     if recipe.task is None:
         raise UserError("task: expected data and a network to evaluate with, found none")
-    made = make_networks(recipe, out, device=device, reuse=reuse, report=report)
-    folder = made.context.folder
-    if not (folder.root / EVALUATION_FILE).is_file():
-        assert made.task is not None
-        _evaluate(made.context, made.task, made.zoo, made.generators, answers)
-    write_report(folder.root)
-    made.finish()
-    return Evaluation.model_validate_json((folder.root / EVALUATION_FILE).read_text())
+    with sole_writer(out):
+        made = _make(recipe, out, device, reuse, report)
+        if not (out / EVALUATION_FILE).is_file():
+            assert made.task is not None
+            _evaluate(made.context, made.task, made.zoo, made.generators, answers)
+        write_report(out)
+        made.finish()
+    return read_evaluation(out / EVALUATION_FILE)
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,13 @@ class Generator:
     """What one generator seed gave.
 
     Attributes:
-        seed: the generator's.
+        recipe: of this seed alone.
         folder: of its artefacts.
         pipeline: what generates.
         generated: raw vectors ``[M, P]``.
     """
 
-    seed: int
+    recipe: Recipe
     folder: RunFolder
     pipeline: ParameterDiffusionPipeline
     generated: Tensor
@@ -129,7 +131,7 @@ def make_networks(
     reuse: Path | None = None,
     report: Report = lambda stage, done, total: None,
 ) -> Made:
-    """Run every stage up to the generated networks whose artefact is not there yet.
+    """Run every stage up to the generated networks, for which no task is needed.
 
     Args:
         recipe: see ``run``; its task may be none.
@@ -144,7 +146,15 @@ def make_networks(
     Raises:
         UserError: anything that the user can mend.
     """
-    folder = RunFolder(Path(out))
+    with sole_writer(out):
+        made = _make(recipe, out, device, reuse, report)
+        made.finish()
+    return made
+
+
+def _make(recipe: Recipe, out: Path, device: str, reuse: Path | None, report: Report) -> Made:
+    """Run every stage up to the generated networks whose artefact is not there yet."""
+    folder = RunFolder(out)
     context = Context(recipe, folder, resolve_device(device), report)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
@@ -161,7 +171,9 @@ def make_networks(
         if is_new and not folder.artefact("zoo").exists():
             folder.abandon()
         raise
-    return Made(context, task, zoo, _train_generators(context, zoo, reuse))
+    generators = _train_generators(context, zoo, reuse)
+    _describe(generators, zoo, None)
+    return Made(context, task, zoo, generators)
 
 
 def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Generator]:
@@ -181,7 +193,8 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Ge
         codec = make_codec(own, vectors)
         denoiser = make_denoiser(own, codec, vectors)
         pipeline = make_pipeline(own, space, codec, denoiser)
-        generators.append(Generator(seed, folder, pipeline, make_generated(own, pipeline)))
+        generated = make_generated(own, pipeline, zoo)
+        generators.append(Generator(recipe, folder, pipeline, generated))
     return generators
 
 
@@ -194,7 +207,7 @@ def _evaluate(
 ) -> None:
     started = time.monotonic()
     recipe, pipeline = context.recipe, generators[0].pipeline
-    seeds = [torch.full((len(one.generated),), one.seed) for one in generators]
+    seeds = [torch.full((len(one.generated),), one.recipe.seeds[0]) for one in generators]
     behaviour = build_behaviour(
         task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
@@ -207,7 +220,8 @@ def _evaluate(
         zoo,
         torch.cat([one.generated for one in generators]),
         title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
-        facts=network_facts(task, zoo.layout, zoo) | _facts(recipe, pipeline.codec),
+        facts=network_facts(task, zoo.layout, zoo)
+        | recipe_facts(recipe, pipeline.codec.latent_dim),
         generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
@@ -233,27 +247,11 @@ def _evaluate(
     context.folder.record("evaluation", time.monotonic() - started)
     cost = total_costs([generator.folder for generator in generators])
     costed = evaluation.model_copy(update={"cost": cost})
+    _describe(generators, zoo, costed)
     write_evaluation(context.folder.root, costed, arrays)
 
 
-def _facts(recipe: Recipe, codec: Codec) -> dict[str, str]:
-    generation = recipe.generation
-    steps = f"{generation.num_steps} steps of {generation.solver}, " if recipe.diffusion else ""
-    return {
-        "Preset": recipe.preset,
-        "Codec": f"{recipe.codec.kind}, latent of {codec.latent_dim}",
-        "Denoiser": _describe(recipe.diffusion),
-        "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
-        f"seeds from {generation.seed}",
-        "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
-    }
-
-
-def _describe(settings: DiffusionSettings | None) -> str:
-    if settings is None:
-        return "none: latents are drawn from N(0, I)"
-    training = settings.training
-    return (
-        f"{settings.denoiser.kind}, {training.num_steps + training.extra_updates} updates, "
-        f"T = {settings.schedule.num_timesteps}"
-    )
+def _describe(generators: list[Generator], zoo: Zoo, evaluation: Evaluation | None) -> None:
+    origin = Origin.of(zoo.index)
+    for one in generators:
+        write_cards(one.recipe, one.folder, one.pipeline, origin, evaluation)

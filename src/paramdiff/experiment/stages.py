@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.artefacts import remove, sha256_of, written_aside
+from paramdiff.artefacts import remove, written_aside
+from paramdiff.cards.origin import Origin
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
@@ -23,6 +24,7 @@ from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_d
 from paramdiff.engine import seeded_generator
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import read_vectors, write_generated
+from paramdiff.experiment.run_cards import making_in_run
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import INDEX_FILE
@@ -120,8 +122,7 @@ def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
     num, length = len(zoo.originals), space.padded_length
     if num * length * 4 <= MEMORY_BUDGET:
         return space.normalise(zoo.originals)
-    scratch = context.state("normalised.npy")
-    array = empty_array(num, length, torch.float32, scratch, MEMORY_BUDGET)
+    array = empty_array(num, length, torch.float32, context.folder.root, MEMORY_BUDGET)
     for row in range(num):
         array[row] = space.normalise(zoo.originals[row])
     return array
@@ -224,7 +225,7 @@ def make_pipeline(
     return pipeline.to(context.device)
 
 
-def make_generated(context: Context, pipeline: ParameterDiffusionPipeline) -> Tensor:
+def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: Zoo) -> Tensor:
     """Generate the networks; returns their raw vectors ``[M, P]``."""
     folder, settings = context.folder.artefact("generation"), context.recipe.generation
     if not folder.exists():
@@ -236,6 +237,7 @@ def make_generated(context: Context, pipeline: ParameterDiffusionPipeline) -> Te
             generated = pipeline(
                 seeds, progress=lambda: context.report("generating networks", next(done), total)
             )
-            write_generated(folder, generated, sha256_of(context.folder.pipeline))
+            making = making_in_run(context.recipe, context.folder, pipeline, Origin.of(zoo.index))
+            write_generated(folder, generated, making)
     (written,) = find_runs([str(folder)])
     return read_vectors(written, pipeline.parameter_space.layout)

@@ -19,6 +19,7 @@ from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
 from paramdiff.experiment.stages import Report
+from paramdiff.locking import sole_writer
 from paramdiff.report.exhibits.evidence import NOTHING
 from paramdiff.report.page import REPORT_FILE, read_evaluation
 from paramdiff.report.sweep import (
@@ -56,6 +57,13 @@ def run_sweep(
     Returns:
         One row per entry; a row without a result says why it failed.
     """
+    with sole_writer(out):
+        return _run_all(entries, out, device, watch, asked)
+
+
+def _run_all(
+    entries: Sequence[Entry], out: Path, device: str, watch: Watch, asked: Sequence[str]
+) -> Sweep:
     rows: list[SweepRow] = []
     before = _earlier(out, {entry.name for entry in entries})
     named = tuple(dict.fromkeys((*before.asked, *asked)))

@@ -4,6 +4,7 @@ The first stage of the pipeline (method.md 2.2). What is not selected comes back
 the base checkpoint, which travels with the space.
 """
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,39 @@ class ParameterSpace(Component):
             are copies of the base checkpoint's.
         """
         generated = self.layout.unflatten(vector.cpu())
-        return {name: generated.get(name, tensor).clone() for name, tensor in self.base.items()}
+        return {
+            name: generated.get(name, tensor).to(tensor.dtype, copy=True)
+            for name, tensor in self.base.items()
+        }
+
+    def complete_from(
+        self, base: Mapping[str, Tensor], form: StoredForm | None, where: str
+    ) -> None:
+        """Take what is not selected, types and the stored form from another checkpoint.
+
+        Args:
+            base: a complete state dict.
+            form: how it is stored.
+            where: how to name it in an error.
+
+        Raises:
+            UserError: a tensor of the layout is missing, has another shape, or holds no
+                floating-point values.
+        """
+        for slot in self.layout.slots:
+            tensor = base.get(slot.name)
+            if tensor is None:
+                near = difflib.get_close_matches(slot.name, base, n=1, cutoff=0.0)
+                raise UserError(
+                    f"{where}: expected the tensor {slot.name!r}, which is generated, found none; "
+                    f"the nearest is {near[0]!r}"
+                )
+            if tuple(tensor.shape) != slot.shape or not tensor.is_floating_point():
+                raise UserError(
+                    f"{where}: tensor {slot.name!r}: expected floating-point values of shape "
+                    f"{list(slot.shape)}, found {tensor.dtype} of shape {list(tensor.shape)}"
+                )
+        self.base, self.form = dict(base), form
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Save the space, its base checkpoint and how checkpoints are stored."""

@@ -6,6 +6,8 @@ zoo/
   checkpoints/0000.safetensors ...  the selected tensors of each checkpoint
 """
 
+import os
+import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +20,6 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from paramdiff.artefacts import (
-    PARTIAL,
     read_json,
     read_tensors,
     sha256_of,
@@ -96,20 +97,13 @@ class Zoo:
         Raises:
             UserError: a file is missing, malformed, changed, or does not fit the layout.
         """
-        try:
-            index = ZooIndex.model_validate(read_json(folder / INDEX_FILE))
-        except ValidationError as error:
-            where = ".".join(map(str, error.errors()[0]["loc"]))
-            raise UserError(
-                f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}"
-            ) from None
+        index = read_index(folder)
         layout = ParameterLayout.from_json(index.layout)
         groups = []
         for held_out in (False, True):
             entries = [entry for entry in index.checkpoints if entry.held_out == held_out]
-            scratch = folder / f"{PARTIAL}{'held_out' if held_out else 'originals'}.npy"
             array = empty_array(
-                len(entries), layout.num_parameters, layout.dtype, scratch, memory_budget
+                len(entries), layout.num_parameters, layout.dtype, folder, memory_budget
             )
             for row, entry in enumerate(entries):
                 path = folder / entry.file
@@ -151,6 +145,25 @@ class Zoo:
     def num_runs(self) -> int:
         """How many training runs the originals come from, as far as the index tells."""
         return len({entry.run for entry in self.index.checkpoints if not entry.held_out})
+
+
+def read_index(folder: Path) -> ZooIndex:
+    """A zoo's index.
+
+    Args:
+        folder: of the zoo.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: the file is missing or malformed.
+    """
+    try:
+        return ZooIndex.model_validate(read_json(folder / INDEX_FILE))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}") from None
 
 
 def write_zoo(
@@ -205,10 +218,37 @@ def _warn_of_single(num_originals: int) -> None:
 
 
 def empty_array(
-    rows: int, columns: int, dtype: torch.dtype, scratch: Path, memory_budget: int
+    rows: int, columns: int, dtype: torch.dtype, folder: Path, memory_budget: int
 ) -> Tensor:
-    """An array ``[rows, columns]``, in memory where it fits the budget, else memory-mapped."""
-    if rows * columns * dtype.itemsize <= memory_budget:
+    """An array in memory where it fits the budget, else a memory map of a file without a name.
+
+    The file goes with the array or the program, and no two programs have the same.
+
+    Args:
+        rows: how many.
+        columns: how many.
+        dtype: float32 or float64.
+        folder: on the disk that holds the file.
+        memory_budget: bytes that may be in memory.
+
+    Returns:
+        ``[rows, columns]``; what it holds is not defined.
+
+    Raises:
+        UserError: the disk is too full for the file.
+    """
+    num_bytes = rows * columns * dtype.itemsize
+    if num_bytes <= memory_budget:
         return torch.empty(rows, columns, dtype=dtype)
     kind = np.float64 if dtype == torch.float64 else np.float32
-    return torch.from_numpy(np.lib.format.open_memmap(scratch, "w+", kind, (rows, columns)))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:  # a page that the disk has no place for would end the program later, without a word
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+            file.truncate(num_bytes)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: expected room for {num_bytes / 2**20:,.0f} MiB on its disk: "
+                f"{error.strerror}"
+            ) from None
+        return torch.from_numpy(np.memmap(file, kind, "r+", shape=(rows, columns)))

@@ -1,0 +1,1 @@
+"""Cards: what a saved pipeline or a folder of generated networks is, in words beside it."""

@@ -1,0 +1,91 @@
+"""A pipeline's card: what it generates, from what, how, and what that is worth."""
+
+import re
+from pathlib import Path
+
+import torch
+from huggingface_hub import ModelCard
+
+from paramdiff.artefacts import CARD_FILE
+from paramdiff.cards.origin import Origin
+from paramdiff.cards.writing import METADATA, card_metadata, render_card, versions
+from paramdiff.evaluation.schema import Evaluation
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.recipe import Recipe
+from paramdiff.recipe.facts import recipe_facts
+
+SHOWN_TENSORS = 12
+
+
+def pipeline_card(
+    recipe: Recipe,
+    pipeline: ParameterDiffusionPipeline,
+    origin: Origin,
+    evaluation: Evaluation | None = None,
+) -> str:
+    """The card of a run's pipeline.
+
+    Args:
+        recipe: of the run; of one generator seed, where there are several.
+        pipeline: what it made.
+        origin: the checkpoints that it learned from.
+        evaluation: of what it generates, where there is one.
+
+    Returns:
+        Markdown.
+    """
+    space = pipeline.parameter_space
+    layout = space.layout
+    rest = [tensor for name, tensor in space.base.items() if name not in layout.names]
+    own = {
+        "num_parameters": layout.num_parameters,
+        "num_checkpoints": len(origin.hashes),
+        "checkpoints_sha256": origin.sha256,
+        "seed": recipe.seeds[0],
+    }
+    return render_card(
+        "pipeline.md.jinja",
+        card_metadata(recipe.name, own, evaluation),
+        recipe=recipe,
+        slots=layout.slots[:SHOWN_TENSORS],
+        num_more=max(0, len(layout.slots) - SHOWN_TENSORS),
+        layout=layout,
+        types=sorted({_type(slot.dtype) for slot in layout.slots}),
+        num_kept=len(rest),
+        num_kept_values=sum(tensor.numel() for tensor in rest),
+        form=space.form,
+        origin=origin,
+        facts=recipe_facts(recipe, pipeline.codec.latent_dim),
+        versions=versions(),
+        evaluation=evaluation,
+        num_generators=_num_generators(evaluation),
+    )
+
+
+def checkpoints_on_card(folder: Path) -> str | None:
+    """What a pipeline learned from, as far as its card tells.
+
+    Args:
+        folder: the pipeline's, maybe a stranger's.
+
+    Returns:
+        For people; None where there is no card of ours.
+    """
+    if not (folder / CARD_FILE).is_file():
+        return None
+    try:
+        told = ModelCard.load(folder / CARD_FILE).data.get(METADATA, {})
+        count, digest = int(told["num_checkpoints"]), str(told["checkpoints_sha256"])
+    except Exception:  # anybody may have written the card
+        return None
+    if re.fullmatch("[0-9a-f]{64}", digest) is None:
+        return None
+    return f"{count} checkpoints, SHA-256 of their hashes `{digest}`"
+
+
+def _type(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _num_generators(evaluation: Evaluation | None) -> int:
+    return 1 if evaluation is None else len(evaluation.groups["generated"].seeds or [0])

@@ -1,0 +1,85 @@
+"""From a saved pipeline to a folder of new checkpoints."""
+
+from pathlib import Path
+
+from diffusers.utils import logging
+
+from paramdiff.artefacts import sha256_of
+from paramdiff.cards.pipeline_card import checkpoints_on_card
+from paramdiff.checkpoints.stored import StoredCheckpoint
+from paramdiff.engine import resolve_device
+from paramdiff.errors import UserError
+from paramdiff.experiment.generated import making_of, write_generated
+from paramdiff.experiment.stages import Report
+from paramdiff.locking import sole_writer
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.pipeline_folder import locate_pipeline
+
+
+def generate(
+    pipeline: str,
+    out: Path,
+    *,
+    num: int,
+    seed: int = 0,
+    spread: float | None = None,
+    num_steps: int | None = None,
+    base: Path | None = None,
+    entry: str | None = None,
+    selected_only: bool = False,
+    device: str = "auto",
+    report: Report = lambda stage, done, total: None,
+) -> None:
+    """Generate networks and write them with their card.
+
+    Args:
+        pipeline: its folder, or ``owner/name`` on the Hub.
+        out: a new folder.
+        num: how many networks.
+        seed: of the first; the others count up.
+        spread: scale about the training mean; by default the pipeline's.
+        num_steps: denoiser evaluations per network; by default the pipeline's.
+        base: a complete checkpoint for what is not generated, in whose form they are stored.
+        entry: the key of the base's state dict, where its file holds several.
+        selected_only: whether to leave out the tensors that are not generated.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        report: told the stage's name, steps done and steps in all.
+
+    Raises:
+        UserError: anything that the user can mend.
+    """
+    with sole_writer(out):
+        if out.exists():
+            raise UserError(f"{out}: expected a new folder, found an existing one")
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        target = resolve_device(device)
+        folder = locate_pipeline(pipeline)
+        loaded = ParameterDiffusionPipeline.from_pretrained(folder).to(target)
+        completing = None
+        if base is not None:
+            stored = StoredCheckpoint(base, base.name)
+            loaded.parameter_space.complete_from(*stored.read(entry), str(base))
+            completing = (stored.name, stored.sha256)
+        seeds = range(seed, seed + num)
+        steps_each = loaded.config.num_steps if num_steps is None else num_steps
+        total = -(-num // min(loaded.config.batch_size, num)) * steps_each
+        done = iter(range(1, total + 1))
+        networks = loaded(
+            seeds,
+            num_steps=num_steps,
+            spread=spread,
+            progress=lambda: report("generating networks", next(done), total),
+        )
+        making = making_of(
+            loaded,
+            Path(pipeline).resolve().name if Path(pipeline).exists() else pipeline,
+            sha256_of(folder),
+            seeds,
+            num_steps=num_steps,
+            spread=spread,
+            checkpoints=checkpoints_on_card(folder),
+            base=completing,
+            selected_only=selected_only,
+        )
+        write_generated(out, networks, making)

@@ -1,0 +1,111 @@
+"""Give a pipeline away: to the Hugging Face Hub, or to a folder."""
+
+import shutil
+from pathlib import Path
+
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from paramdiff.artefacts import CARD_FILE, new_folder
+from paramdiff.errors import UserError
+from paramdiff.locking import sole_writer
+from paramdiff.pipeline_folder import INDEX_FILE, PARTS, is_hub_name, pipeline_files
+
+HUB = "hf://"
+"""What stands before a target that is surely on the Hub."""
+MAX_MESSAGE = 200
+
+
+def push(source: Path, target: str, *, is_public: bool = False) -> str:
+    """Copy a pipeline's files, its card among them, and nothing else.
+
+    Args:
+        source: a run's folder, or a pipeline's.
+        target: ``owner/name`` on the Hub, or a new folder.
+        is_public: whether everybody may see the Hub's repository; one that exists must be so
+            already. A folder is what it is.
+
+    Returns:
+        Where they are now.
+
+    Raises:
+        UserError: the source is no pipeline, the folder exists, it is not clear which of the two
+            the target is, or the Hub does not take it.
+    """
+    folder = source if (source / INDEX_FILE).is_file() else source / "pipeline"
+    if not (folder / INDEX_FILE).is_file():
+        raise UserError(f"{source}: expected a run's folder or a pipeline's, found neither")
+    files = pipeline_files(folder)
+    name = _hub_name(target)
+    if name is None:
+        if is_public:
+            raise UserError(f"--public: expected owner/name on the Hub, found the folder {target}")
+        _copy(folder, files, Path(target))
+        return target
+    if get_token() is None:
+        raise UserError(
+            f"{target}: expected a token for the Hub, found none: log in with `hf auth login`, or "
+            "set HF_TOKEN"
+        )
+    try:
+        return _upload(folder, files, name, is_public=is_public)
+    except UserError:
+        raise
+    except Exception as error:  # of the network, of the Hub, or about the name
+        told = " ".join(str(error).split())[:MAX_MESSAGE] or type(error).__name__
+        raise UserError(f"{target}: the Hub did not take the pipeline: {told}") from None
+
+
+def _hub_name(target: str) -> str | None:
+    """The name on the Hub; None for a folder."""
+    if target.startswith(HUB):
+        return target.removeprefix(HUB)
+    path = Path(target)
+    if target.startswith("./") or not is_hub_name(path):
+        return None
+    if path.parent.exists():
+        raise UserError(
+            f"{target}: expected a folder or a name on the Hub, found what may be either: say "
+            f"./{target} or {HUB}{target}"
+        )
+    return target
+
+
+def _copy(folder: Path, files: list[str], target: Path) -> None:
+    with sole_writer(target), new_folder(target) as aside:
+        for file in files:
+            (aside / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / file, aside / file)
+
+
+def _upload(folder: Path, files: list[str], name: str, *, is_public: bool) -> str:
+    """One commit, after which the repository holds the pipeline and nothing else."""
+    hub = HfApi()
+    try:
+        found = hub.model_info(name)
+    except RepositoryNotFoundError:
+        hub.create_repo(name, private=not is_public)
+        there: set[str] = set()
+    else:
+        if found.private == is_public:
+            wanted, is_so = ("public", "private") if is_public else ("private", "public")
+            raise UserError(
+                f"{name}: expected a {wanted} repository, found a {is_so} one: change that on the "
+                f"Hub, or {'leave --public out' if is_public else 'say --public'}"
+            )
+        there = {one.rfilename for one in found.siblings or ()} - {".gitattributes"}
+        foreign = sorted(one for one in there if not _is_of_a_pipeline(one))
+        if foreign or (there - {CARD_FILE} and INDEX_FILE not in there):
+            odd = (foreign or sorted(there))[0]
+            raise UserError(
+                f"{name}: expected a new repository or one of a pipeline, found one with {odd!a}"
+            )
+    stale = [CommitOperationDelete(path_in_repo=one) for one in sorted(there - set(files))]
+    added = [CommitOperationAdd(path_in_repo=one, path_or_fileobj=folder / one) for one in files]
+    hub.create_commit(name, [*stale, *added], commit_message="Add a parameter diffusion pipeline")
+    return f"{hub.endpoint}/{name}"
+
+
+def _is_of_a_pipeline(file: str) -> bool:
+    first, _, rest = file.partition("/")
+    return first in PARTS if rest else first in (INDEX_FILE, CARD_FILE)

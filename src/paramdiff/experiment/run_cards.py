@@ -1,0 +1,87 @@
+"""The cards of a run: of its pipeline, and of the networks that it generated."""
+
+import warnings
+from pathlib import Path
+
+from paramdiff.artefacts import CARD_FILE, sha256_of, write_text
+from paramdiff.cards.generated_card import Making, generated_card
+from paramdiff.cards.origin import Origin
+from paramdiff.cards.pipeline_card import pipeline_card
+from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
+from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.generated import making_of
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.zoo.zoo import read_index
+
+
+def making_in_run(
+    recipe: Recipe, folder: RunFolder, pipeline: ParameterDiffusionPipeline, origin: Origin
+) -> Making:
+    """How a run's networks are generated.
+
+    Args:
+        recipe: of the run; of one generator seed, where there are several.
+        folder: of its artefacts; the pipeline is there.
+        pipeline: that generates.
+        origin: what it learned from.
+
+    Returns:
+        What their card needs to know.
+    """
+    first = recipe.generation.seed
+    return making_of(
+        pipeline,
+        recipe.name,
+        sha256_of(folder.pipeline),
+        range(first, first + recipe.generation.num_samples),
+        checkpoints=f"{origin.words}; SHA-256 of their hashes `{origin.sha256}`",
+    )
+
+
+def write_cards(
+    recipe: Recipe,
+    folder: RunFolder,
+    pipeline: ParameterDiffusionPipeline,
+    origin: Origin,
+    evaluation: Evaluation | None,
+) -> None:
+    """Write both cards; those without scores only where they are missing.
+
+    Args:
+        recipe: see ``making_in_run``.
+        folder: see ``making_in_run``.
+        pipeline: see ``making_in_run``.
+        origin: see ``making_in_run``.
+        evaluation: of the run, where it was just made.
+    """
+    places = (folder.pipeline / CARD_FILE, folder.artefact("generation") / CARD_FILE)
+    if evaluation is None and all(place.is_file() for place in places):
+        return
+    making = making_in_run(recipe, folder, pipeline, origin)
+    write_text(places[0], pipeline_card(recipe, pipeline, origin, evaluation))
+    write_text(places[1], generated_card(making, evaluation))
+
+
+def add_scores(generated: Path, evaluation: Evaluation) -> None:
+    """Write the scores on a run's cards, where the run could not score its networks itself.
+
+    Args:
+        generated: the folder that was judged; nothing happens unless it is that of such a run.
+        evaluation: of what lies there.
+    """
+    folder = RunFolder(generated.resolve().parent)
+    source = folder.root / "recipe.yaml"
+    is_runs = generated.resolve() == folder.artefact("generation") and source.is_file()
+    if not is_runs or (folder.root / EVALUATION_FILE).is_file():
+        return
+    recipe = load_recipe(source)
+    if recipe.task is not None:
+        return
+    pipeline = ParameterDiffusionPipeline.from_pretrained(folder.pipeline)
+    index = read_index(folder.artefact("zoo"))
+    origin = Origin.of(index, recipe.parameters.num_checkpoints)
+    try:
+        write_cards(recipe, folder, pipeline, origin, evaluation)
+    except OSError as error:
+        warnings.warn(f"the run's cards stay without scores: {error}", stacklevel=2)

@@ -1,0 +1,36 @@
+"""What a recipe does, for people: the same words in the report and on a pipeline's card."""
+
+from paramdiff.diffusion.training import DiffusionSettings
+from paramdiff.recipe.recipe import Recipe
+
+
+def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
+    """How networks are made.
+
+    Args:
+        recipe: a resolved one.
+        latent_dim: of the trained codec, which the zoo may have decided.
+
+    Returns:
+        Label to value.
+    """
+    generation = recipe.generation
+    steps = f"{generation.num_steps} steps of {generation.solver}, " if recipe.diffusion else ""
+    return {
+        "Preset": recipe.preset,
+        "Codec": f"{recipe.codec.kind}, latent of {latent_dim}",
+        "Denoiser": _denoiser(recipe.diffusion),
+        "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
+        f"seeds from {generation.seed}",
+        "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
+    }
+
+
+def _denoiser(settings: DiffusionSettings | None) -> str:
+    if settings is None:
+        return "none: latents are drawn from N(0, I)"
+    training = settings.training
+    return (
+        f"{settings.denoiser.kind}, {training.num_steps + training.extra_updates} updates, "
+        f"T = {settings.schedule.num_timesteps}"
+    )
