@@ -219,7 +219,9 @@ def test_json_is_strict_and_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize("reader", [read_json, read_tensors])
-@pytest.mark.parametrize("content", [None, b"", b"\x80\x00 nonsense", b"{", b'{"a": 1, "a": 2}', "truncated"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\x80\x00 nonsense", b"{", b'{"a": 1, "a": 2}', "truncated"]
+)
 def test_what_cannot_be_read_is_named(tmp_path, reader, content):
     path = tmp_path / "file"
     if content == "truncated":
