@@ -222,6 +222,7 @@ def fit(
     with progress_bars() as stages:
         made = make_networks(plan.recipe, out, device=device, report=stages)
     made.finish()
+    show_facts({}, made.warnings)
     console.print(f"{num} checkpoints in {out / 'generated'}", markup=False)
     console.print(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR", markup=False)
 

@@ -81,7 +81,7 @@ def plan_fit(
         if not inspection.generated:
             raise UserError("the checkpoints are equal: nothing to learn from")
         chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
-    num_held_out = _num_held_out([len(run) for run in runs])
+    num_held_out = _num_held_out(sum(len(run) for run in runs))
     content = {
         "name": name,
         "description": "somebody's checkpoints",
@@ -93,25 +93,25 @@ def plan_fit(
             "base": None if base is None else str(base),
             "entry": entry,
             "num_held_out": num_held_out,
+            "hold_out": "spaced",
         },
         "parameters": {"select": [escape(one) for one in chosen]},
+        "diffusion": {"early_stopping": {}},
         "generation": {"num_samples": num_samples},
     }
     recipe = resolve_recipe(content, overrides, "paramdiff fit")
-    facts["Held out"] = _held_out_in_words(len(runs), num_held_out)
+    facts["Held out"] = _held_out_in_words(num_held_out)
     return Plan(recipe, facts, warnings)
 
 
-def _num_held_out(sizes: Sequence[int]) -> int:
-    """Of the tail of a single run; of several runs the last is held out."""
-    if len(sizes) > 1 or sizes[0] < FEWEST_FOR_HOLDING_OUT:
+def _num_held_out(num_checkpoints: int) -> int:
+    """Evenly spaced ones: the end of a run, or a whole one, lies where the others never were."""
+    if num_checkpoints < FEWEST_FOR_HOLDING_OUT:
         return 0
-    return min(MAX_HELD_OUT, round(HELD_OUT_SHARE * sizes[0]))
+    return min(MAX_HELD_OUT, round(HELD_OUT_SHARE * num_checkpoints))
 
 
-def _held_out_in_words(num_runs: int, num_held_out: int) -> str:
-    if num_runs > 1:
-        return "the last run: it trains nothing"
+def _held_out_in_words(num_held_out: int) -> str:
     if num_held_out:
-        return f"the last {num_held_out} checkpoints: they train nothing"
-    return f"none (it takes {FEWEST_FOR_HOLDING_OUT} checkpoints, or several runs)"
+        return f"{num_held_out} evenly spaced checkpoints: they train nothing"
+    return f"none (it takes {FEWEST_FOR_HOLDING_OUT} checkpoints)"

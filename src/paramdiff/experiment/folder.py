@@ -12,14 +12,16 @@ import resource
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from pydantic import ValidationError
 
 from paramdiff.artefacts import PARTIAL, remove, write_text, written_aside
+from paramdiff.early_stopping import Look
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Cost
 from paramdiff.recipe import Recipe, first_difference, to_yaml
@@ -134,7 +136,7 @@ class RunFolder:
             if not self.artefact(stage).exists():
                 for record in other.log():
                     if record["stage"] == stage:
-                        self.record(**record)
+                        self._write(record)
                 with written_aside(self.artefact(stage)) as aside:
                     shutil.copytree(other.artefact(stage), aside)
         trunk, own = other.trunk_for(recipe), trunk_file(self.state / "zoo", 0)
@@ -196,24 +198,36 @@ class RunFolder:
         self,
         stage: str,
         seconds: float,
-        losses: list[float] | None = None,
-        peak_memory_mb: float | None = None,
+        losses: Sequence[float] = (),
+        looks: Sequence[Look] = (),
     ) -> None:
         """Write a stage's record, in place of an earlier one of the same stage."""
-        peak = peak_memory_mb if peak_memory_mb is not None else round(peak_memory(), 1)
         new = {
             "stage": stage,
             "seconds": round(seconds, 3),
-            "peak_memory_mb": peak,
-            "losses": losses or [],
+            "peak_memory_mb": round(peak_memory(), 1),
+            "losses": list(losses),
+            "looks": [asdict(look) for look in looks],
         }
-        records = [record for record in self.log() if record["stage"] != stage]
+        self._write(new)
+
+    def _write(self, new: dict[str, Any]) -> None:
+        records = [record for record in self.log() if record["stage"] != new["stage"]]
         lines = [json.dumps(record, allow_nan=False) for record in [*records, new]]
         write_text(self.root / "log.jsonl", "\n".join(lines) + "\n")
 
     def losses(self, stage: str) -> list[float]:
         """The training losses of a stage."""
         return next((r["losses"] for r in self.log() if r["stage"] == stage), [])
+
+    def looks(self, stage: str) -> list[Look]:
+        """What looks at a module found while the stage trained it."""
+        return [
+            Look(**look)
+            for record in self.log()
+            if record["stage"] == stage
+            for look in record.get("looks", [])
+        ]
 
     def finish(self) -> None:
         """Remove unfinished work."""
@@ -247,10 +261,15 @@ def peak_memory() -> float:
 
 
 def _load(path: Path) -> Any:
+    """A dumped recipe; fields that it was written before have their defaults."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError:
         raise UserError(f"{path}: expected a resolved recipe, found no YAML") from None
+    try:
+        return Recipe.model_validate(content).model_dump(mode="json")
+    except ValidationError:
+        return content
 
 
 def _get(content: Any, path: str) -> Any:

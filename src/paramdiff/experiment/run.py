@@ -37,6 +37,7 @@ from paramdiff.experiment.stages import (
     make_zoo,
     normalised_zoo,
 )
+from paramdiff.experiment.watching import spread_warning
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.report.page import write_report
@@ -52,7 +53,7 @@ def run(
     device: str = "auto",
     reuse: Path | None = None,
     answers: Path | None = None,
-    report: Report = lambda stage, done, total: None,
+    report: Report = lambda stage, done, total, note="": None,
 ) -> Evaluation:
     """Run every stage whose artefact is not there yet.
 
@@ -115,6 +116,12 @@ class Made:
     zoo: Zoo
     generators: list[Generator]
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should be known of the networks before they are used."""
+        found = [spread_warning(one.folder.looks("denoiser")) for one in self.generators]
+        return tuple(warning for warning in found if warning is not None)
+
     def finish(self) -> None:
         """Remove unfinished work: the run is complete."""
         for generator in self.generators:
@@ -127,7 +134,7 @@ def make_networks(
     *,
     device: str = "auto",
     reuse: Path | None = None,
-    report: Report = lambda stage, done, total: None,
+    report: Report = lambda stage, done, total, note="": None,
 ) -> Made:
     """Run every stage up to the generated networks whose artefact is not there yet.
 
@@ -179,7 +186,7 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Ge
         space = make_space(own, zoo)
         vectors = normalised_zoo(own, zoo, space)
         codec = make_codec(own, vectors)
-        denoiser = make_denoiser(own, codec, vectors)
+        denoiser = make_denoiser(own, zoo, space, codec, vectors)
         pipeline = make_pipeline(own, space, codec, denoiser)
         generators.append(Generator(seed, folder, pipeline, make_generated(own, pipeline)))
     return generators
@@ -253,7 +260,8 @@ def _describe(settings: DiffusionSettings | None) -> str:
     if settings is None:
         return "none: latents are drawn from N(0, I)"
     training = settings.training
+    most = "at most " if settings.early_stopping else ""
     return (
-        f"{settings.denoiser.kind}, {training.num_steps + training.extra_updates} updates, "
+        f"{settings.denoiser.kind}, {most}{training.num_steps + training.extra_updates} updates, "
         f"T = {settings.schedule.num_timesteps}"
     )
