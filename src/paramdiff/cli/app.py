@@ -65,6 +65,23 @@ Checkpoints = Annotated[
         help="Files, folders, globs, or owner/name@revision,revision on the Hub.",
     ),
 ]
+TaskName = Annotated[
+    str | None, typer.Option(help="A task's name, or module:function that returns one.")
+]
+Data = Annotated[
+    str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
+]
+Network = Annotated[
+    str | None,
+    typer.Option(help="With --data: timm:NAME, torchvision:NAME, or module:function."),
+]
+ImageSize = Annotated[
+    int | None, typer.Option(min=1, help="Pixels per side of the network's input.")
+]
+ScoringFunction = Annotated[
+    str | None,
+    typer.Option(help="module:function from a state dict to a number, or to what is right."),
+]
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
 ]
@@ -197,14 +214,31 @@ def fit(
     ] = None,
     entry: Entry = None,
     num: Annotated[int, typer.Option(min=1, help="How many networks to generate.")] = 20,
+    task: TaskName = None,
+    data: Data = None,
+    network: Network = None,
+    image_size: ImageSize = None,
+    score: ScoringFunction = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on where reconstructions are too poor.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
     device: Device = "auto",
     overrides: Overrides = None,
 ) -> None:
-    """Learn from checkpoints, whatever made them, and write new ones in the same format."""
-    from paramdiff.experiment.fit import plan_fit
-    from paramdiff.experiment.run import make_networks
+    """Learn from checkpoints, whatever made them, and write new ones in the same format.
 
+    With --task, --data or --score, what reconstructed networks answer decides whether the codec
+    is good enough; else their parameters do.
+    """
+    from paramdiff.experiment.fit import plan_fit
+    from paramdiff.experiment.reconstruction import ReconstructionCheck
+    from paramdiff.experiment.run import make_networks
+    from paramdiff.tasks.command_line import asked_task, open_task
+
+    asked = None
+    if any(option is not None for option in (task, data, network, score)):
+        asked = open_task(asked_task(score, task, data, network, image_size))
     with progress_bars() as stages:
         plan = plan_fit(
             checkpoints,
@@ -220,9 +254,10 @@ def fit(
         )
     show_facts(plan.facts, plan.warnings)
     with progress_bars() as stages:
-        made = make_networks(plan.recipe, out, device=device, report=stages)
+        check = ReconstructionCheck(asked, device, is_binding=not anyway)
+        made = make_networks(plan.recipe, out, device=device, check=check, report=stages)
     made.finish()
-    show_facts({}, made.warnings)
+    show_facts(made.facts, made.warnings)
     console.print(f"{num} checkpoints in {out / 'generated'}", markup=False)
     console.print(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR", markup=False)
 
@@ -279,23 +314,11 @@ def evaluate(
     ],
     originals: Annotated[str, typer.Option(help="A zoo, or the checkpoints to judge against.")],
     out: Annotated[Path, typer.Option(help="A new folder for the report.")],
-    task: Annotated[
-        str | None, typer.Option(help="A task's name, or module:function that returns one.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(help="With --data: timm:NAME, torchvision:NAME, or module:function."),
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(min=1, help="Pixels per side of the network's input.")
-    ] = None,
-    score: Annotated[
-        str | None,
-        typer.Option(help="module:function from a state dict to a number, or to what is right."),
-    ] = None,
+    task: TaskName = None,
+    data: Data = None,
+    network: Network = None,
+    image_size: ImageSize = None,
+    score: ScoringFunction = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Tensors to compare; all by default.")
     ] = None,
@@ -320,11 +343,9 @@ def evaluate(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     from paramdiff.experiment.folders import evaluate_folders
-    from paramdiff.tasks.command_line import task_settings
+    from paramdiff.tasks.command_line import asked_task
 
-    if score is not None and not task == data == network is None:
-        raise UserError("expected one of --task, --data and --score")
-    asked = score if score is not None else task_settings(task, data, network, image_size)
+    asked = asked_task(score, task, data, network, image_size)
     with progress_bars() as report:
         evaluation = evaluate_folders(
             originals,

@@ -75,11 +75,18 @@ class RunFolder:
         """Unfinished work."""
         return self.root / f"{PARTIAL}state"
 
-    def claim(self, recipe: Recipe) -> bool:
+    def is_past(self, stage: str) -> bool:
+        """Whether a later stage is finished."""
+        names = list(STAGES)
+        return any(self.artefact(one).exists() for one in names[names.index(stage) + 1 :])
+
+    def claim(self, recipe: Recipe, *, may_change: bool = False) -> bool:
         """Make the folder this recipe's, or check that it is.
 
         Args:
             recipe: the run's.
+            may_change: whether another recipe of the same zoo may take the folder over as long as
+                no denoiser was begun; finished stages that it does not share are removed.
 
         Returns:
             Whether it was made this recipe's just now.
@@ -90,7 +97,7 @@ class RunFolder:
         path = self.root / "recipe.yaml"
         if path.is_file():
             difference = first_difference(_load(path), recipe.model_dump(mode="json"))
-            if difference:
+            if difference and not (may_change and self._change_to(recipe)):
                 raise UserError(
                     f"{self.root}: this folder belongs to another recipe: {difference}"
                 )
@@ -107,6 +114,18 @@ class RunFolder:
                     f"found {found[0]!r}"
                 )
         write_text(path, to_yaml(recipe))
+        return True
+
+    def _change_to(self, recipe: Recipe) -> bool:
+        shared = self.stages_for(recipe)
+        is_begun = self.is_past("codec") or (self.state / "denoiser.pt").exists()
+        if "zoo" not in shared or is_begun:
+            return False
+        for stage in STAGES:
+            if stage not in shared:
+                remove(self.artefact(stage))
+        remove(self.state)
+        write_text(self.root / "recipe.yaml", to_yaml(recipe))
         return True
 
     def abandon(self) -> None:

@@ -1,6 +1,7 @@
 """Run a recipe: from a task or a folder of checkpoints to new networks and a report."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from paramdiff.experiment.stages import (
     normalised_zoo,
 )
 from paramdiff.experiment.watching import spread_warning
+from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.report.page import write_report
@@ -92,12 +94,18 @@ class Generator:
         folder: of its artefacts.
         pipeline: what generates.
         generated: raw vectors ``[M, P]``.
+        checked: what the check of the codec found; None where it was not asked, or is long past.
     """
 
     seed: int
     folder: RunFolder
     pipeline: ParameterDiffusionPipeline
     generated: Tensor
+    checked: str | None = None
+
+
+Check = Callable[[Recipe, Zoo, ParameterSpace, Codec, Tensor], str]
+"""Recipe, zoo, space, codec and normalised vectors to what was found; stops by a ``UserError``."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,12 @@ class Made:
     generators: list[Generator]
 
     @property
+    def facts(self) -> dict[str, str]:
+        """What was found on the way, label to value."""
+        checked = self.generators[0].checked
+        return {} if checked is None else {"Reconstruction": checked}
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What should be known of the networks before they are used."""
         found = [spread_warning(one.folder.looks("denoiser")) for one in self.generators]
@@ -134,6 +148,7 @@ def make_networks(
     *,
     device: str = "auto",
     reuse: Path | None = None,
+    check: Check | None = None,
     report: Report = lambda stage, done, total, note="": None,
 ) -> Made:
     """Run every stage up to the generated networks whose artefact is not there yet.
@@ -143,6 +158,8 @@ def make_networks(
         out: see ``run``.
         device: see ``run``.
         reuse: see ``run``.
+        check: asked before a denoiser is trained; until then, another recipe may go on from the
+            folder's zoo.
         report: see ``run``.
 
     Returns:
@@ -159,7 +176,7 @@ def make_networks(
         # what cannot work is refused before anything is fetched or written
         build_parts(recipe, None if recipe.task is None else describe_task(recipe.task))
     task = None if recipe.task is None else build_task(recipe.task)
-    is_new = folder.claim(recipe)
+    is_new = folder.claim(recipe, may_change=check is not None)
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)
     try:
@@ -168,10 +185,12 @@ def make_networks(
         if is_new and not folder.artefact("zoo").exists():
             folder.abandon()
         raise
-    return Made(context, task, zoo, _train_generators(context, zoo, reuse))
+    return Made(context, task, zoo, _train_generators(context, zoo, reuse, check))
 
 
-def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Generator]:
+def _train_generators(
+    context: Context, zoo: Zoo, reuse: Path | None, check: Check | None
+) -> list[Generator]:
     """Codec, denoiser and generated networks for each seed; the first lie in the run's root."""
     generators = []
     for number, seed in enumerate(context.recipe.seeds):
@@ -186,9 +205,13 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Ge
         space = make_space(own, zoo)
         vectors = normalised_zoo(own, zoo, space)
         codec = make_codec(own, vectors)
+        checked = None
+        if check is not None and not folder.is_past("codec"):
+            checked = check(recipe, zoo, space, codec, vectors)
         denoiser = make_denoiser(own, zoo, space, codec, vectors)
         pipeline = make_pipeline(own, space, codec, denoiser)
-        generators.append(Generator(seed, folder, pipeline, make_generated(own, pipeline)))
+        generated = make_generated(own, pipeline)
+        generators.append(Generator(seed, folder, pipeline, generated, checked))
     return generators
 
 

@@ -26,6 +26,8 @@ from paramdiff.zoo.zoo import Zoo
 NUM_SAMPLES = 64
 NUM_SOLVER_STEPS = 20
 """Of DPM-Solver++: 64 samples cost about as much as twenty updates."""
+MOST_PARAMETERS = 2**20
+"""Samples of longer vectors would cost more memory and time than the training that they watch."""
 
 
 def build_watcher(
@@ -59,11 +61,12 @@ def build_watcher(
         return None
     watcher = Watcher(settings.early_stopping)
     if len(zoo.held_out):
-        latents = _latents(codec, space.normalise(zoo.held_out), settings)
+        latents = _latents(zoo, space, codec, settings)
         watcher = replace(
             watcher, held_out_loss=held_out_loss(latents, settings, seed=seed, device=device)
         )
-    if not settings.standardise:  # few solver steps shrink the spread of other latents
+    # few solver steps shrink the spread of latents that are not standardised
+    if not settings.standardise or space.num_parameters > MOST_PARAMETERS:
         return watcher
     spread = _spread(recipe, zoo, space, codec, vectors, device=device)
 
@@ -88,10 +91,13 @@ def spread_warning(looks: list[Look]) -> str | None:
     )
 
 
-def _latents(codec: Codec, vectors: Tensor, settings: DiffusionSettings) -> Tensor:
+def _latents(zoo: Zoo, space: ParameterSpace, codec: Codec, settings: DiffusionSettings) -> Tensor:
     """Held-out latents ``[H, D]`` in the coordinates that the denoiser learns."""
-    is_running = settings.latent_statistics == "running"
-    latents = encode_all(codec, vectors) if is_running else codec.encode(vectors, "batch")
+    if settings.latent_statistics == "running":
+        blocks = zoo.held_out.split(8)  # long vectors are normalised a few at a time
+        latents = torch.cat([encode_all(codec, space.normalise(block)) for block in blocks])
+    else:
+        latents = codec.encode(space.normalise(zoo.held_out), "batch")
     return codec.standardise(latents) if settings.standardise else latents
 
 
