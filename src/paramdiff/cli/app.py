@@ -219,6 +219,10 @@ def fit(
     network: Network = None,
     image_size: ImageSize = None,
     score: ScoringFunction = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="For training the denoiser and generating, on this machine."),
+    ] = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on where reconstructions are too poor.")
     ] = False,
@@ -242,13 +246,15 @@ def fit(
     with progress_bars() as stages:
         plan = plan_fit(
             checkpoints,
-            name=out.name,
+            out,
             patterns=select or [],
             with_buffers=buffers,
             base=base,
             entry=entry,
             num_samples=num,
+            minutes=minutes,
             seed=seed,
+            device=device,
             overrides=overrides or [],
             progress=lambda done, total: stages("reading checkpoints", done, total),
         )

@@ -21,6 +21,10 @@ from paramdiff.settings import Settings
 NUM_HELD_OUT_EXAMPLES = 512
 """Pairs of noise and timestep, at least, over which the held-out loss is averaged."""
 
+LEAST_WIDTH = 128
+"""Of an MLP that follows the latent's size. Hidden layers that are narrower than the latent cannot
+pass it on: samples of 200 dimensions through 128 spread 90 times too widely."""
+
 LatentBatch = Callable[[int, torch.Generator], Tensor]
 """A number of examples and a generator to a batch of latents ``[B, D]``."""
 
@@ -37,7 +41,11 @@ class MLPDenoiserSettings(Settings):
     """A residual multilayer perceptron."""
 
     kind: Literal["mlp"]
-    width: int = Field(128, gt=0, description="of the hidden layers")
+    width: int | None = Field(
+        128,
+        gt=0,
+        description="of the hidden layers; none is twice the latent's size, at least 128",
+    )
     depth: int = Field(3, gt=0, description="number of residual blocks")
 
 
@@ -71,6 +79,7 @@ def build_denoiser(settings: DiffusionSettings, latent_dim: int) -> Component:
     """The untrained denoiser that the settings describe."""
     options = settings.denoiser.model_dump(exclude={"kind"})
     if settings.denoiser.kind == "mlp":
+        options["width"] = settings.denoiser.width or max(LEAST_WIDTH, 2 * latent_dim)
         return MLPDenoiser(latent_dim=latent_dim, **options)
     return ConvolutionalDenoiser(latent_dim=latent_dim, **options)
 

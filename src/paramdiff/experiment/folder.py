@@ -206,6 +206,11 @@ class RunFolder:
         path = self.artefact("zoo") / BASE_FILE
         return path if path.is_file() else None
 
+    def value(self, field: str) -> Any:
+        """What the folder's recipe says of a dotted field; None where there is none."""
+        path = self.root / "recipe.yaml"
+        return _get(_load(path), field) if path.is_file() else None
+
     def log(self) -> list[dict[str, Any]]:
         """The records of finished stages."""
         path = self.root / "log.jsonl"

@@ -11,13 +11,8 @@ from paramdiff.codec.training import encode_all
 from paramdiff.component import Component
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
-from paramdiff.early_stopping import Look, Watcher, best_look
-from paramdiff.evaluation.spread import (
-    HIGHEST_DISPERSION,
-    LOWEST_DISPERSION,
-    relative_spread,
-    total_variance,
-)
+from paramdiff.early_stopping import HIGHEST_SPREAD, LOWEST_SPREAD, Look, Watcher, best_look
+from paramdiff.evaluation.spread import relative_spread, total_variance
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
@@ -81,12 +76,12 @@ def build_watcher(
 
 def spread_warning(looks: list[Look]) -> str | None:
     """What to tell where the denoiser that was kept spreads unlike the originals."""
-    spread = best_look(looks).spread if looks else None
-    if spread is None or LOWEST_DISPERSION <= spread <= HIGHEST_DISPERSION:
+    best = best_look(looks) if looks else None
+    if best is None or best.is_even:
         return None
     return (
-        f"samples of the trained denoiser spread {spread:.2f} times as widely as the checkpoints; "
-        f"{LOWEST_DISPERSION} to {HIGHEST_DISPERSION} is usual: more updates "
+        f"samples of the trained denoiser spread {best.spread:.2f} times as widely as the "
+        f"checkpoints; {LOWEST_SPREAD} to {HIGHEST_SPREAD} is usual: more updates "
         "(--set diffusion.training.num_steps=...) or more checkpoints may help"
     )
 
