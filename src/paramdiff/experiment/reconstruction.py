@@ -18,7 +18,6 @@ from paramdiff.codec.training import decode_all, encode_all
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.behaviour import Behaviour
-from paramdiff.evaluation.spread import effective_rank
 from paramdiff.experiment.assess import build_behaviour
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import Recipe
@@ -26,7 +25,9 @@ from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
 LEAST_EXPLAINED = 0.3
-"""Of what as many single parameters leave: working zoos reach 0.65, noise 0.15 at most."""
+"""Of what as many single parameters leave: working zoos reach 0.65, noise 0."""
+COMPLETE = 0.99
+"""Explains what there is, also where parameters are independent."""
 MOST_UNLIKE = 2.0
 """Times as much as two checkpoints differ in what they answer."""
 NEGLIGIBLE = 0.01
@@ -75,14 +76,14 @@ class ReconstructionCheck:
         sources = space.normalise(sources) if is_new else sources
         if self.task is None:
             found = explained_variance(codec, sources, vectors.mean(0), recipe.codec.statistics)
-            single = _in_single_parameters(codec, vectors)
-            least = single + LEAST_EXPLAINED * (1 - single)
+            single = explained_by_single_parameters(codec, vectors)
+            least = min(single + LEAST_EXPLAINED * (1 - single), COMPLETE)
             told = (
                 f"{found:.1%} of the variance of {whose} explained, at least {least:.1%} expected"
             )
             is_enough = found >= least
         else:
-            differ, between, most = _answers(
+            differ, between, most = answers_apart(
                 build_behaviour(self.task(zoo.base), zoo, resolve_device(self.device)),
                 space,
                 codec,
@@ -127,24 +128,43 @@ def _some(vectors: Tensor) -> Tensor:
     return vectors[rows]
 
 
-def _in_single_parameters(codec: Codec, vectors: Tensor) -> float:
-    """The share of the variance of ``[N, length]`` in as many parameters as latents vary in."""
-    rank = effective_rank(encode_all(codec, vectors))
+def explained_by_single_parameters(codec: Codec, vectors: Tensor) -> float:
+    """What as many single parameters as latents vary in would explain.
+
+    Args:
+        codec: whose latents are counted: the directions that hold 99 % of their variance.
+        vectors: normalised vectors ``[N, length]`` that the codec learned from.
+
+    Returns:
+        A share of their variance.
+    """
+    latents = encode_all(codec, vectors)
+    spread = torch.linalg.svdvals((latents - latents.mean(0)).double()).square().cumsum(0)
+    count = int((spread < 0.99 * spread[-1]).sum()) + 1
     variances = vectors.var(0).double().sort(descending=True).values
     total = float(variances.sum())
-    return 0.0 if rank is None or not total else float(variances[: round(rank)].sum()) / total
+    return float(variances[:count].sum()) / total if total else 0.0
 
 
-def _answers(
+def answers_apart(
     behaviour: Behaviour,
     space: ParameterSpace,
     codec: Codec,
     sources: Tensor,
     statistics: Statistics,
 ) -> tuple[float, float, float]:
-    """How far answers lie from the source's, two sources' from each other, and the limit.
+    """How far answers of reconstructions lie from those of their sources.
 
-    Mean absolute differences of validation scores: of examples, the share answered differently.
+    Args:
+        behaviour: answers; validation scores are compared.
+        space: the run's normalisation.
+        codec: what reconstructs.
+        sources: normalised vectors ``[M, length]``.
+        statistics: see ``Codec.decode``.
+
+    Returns:
+        Mean absolute differences (of examples, the share with another answer): of reconstructions
+        from their sources, of two sources from each other, and the most that the first may be.
     """
     found = decode_all(codec, encode_all(codec, sources), statistics)
     scores = behaviour.answers(space.denormalise(torch.cat([sources, found]))).validation.double()

@@ -207,7 +207,11 @@ def _train_generators(
         codec = make_codec(own, vectors)
         checked = None
         if check is not None and not folder.is_past("codec"):
-            checked = check(recipe, zoo, space, codec, vectors)
+            try:
+                checked = check(recipe, zoo, space, codec, vectors)
+            except UserError:
+                folder.finish()  # what is there is whole
+                raise
         denoiser = make_denoiser(own, zoo, space, codec, vectors)
         pipeline = make_pipeline(own, space, codec, denoiser)
         generated = make_generated(own, pipeline)
