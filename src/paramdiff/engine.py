@@ -10,7 +10,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from paramdiff.artefacts import write_torch
+from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
@@ -60,10 +61,17 @@ class Optimisation(Settings):
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The loss of every update, and the seconds that this and earlier attempts took."""
+    """What training gave beside the module.
+
+    Attributes:
+        losses: of every update.
+        seconds: that this and earlier attempts took.
+        looks: of the watcher, where there was one.
+    """
 
     losses: list[float]
     seconds: float
+    looks: tuple[Look, ...] = ()
 
 
 def resolve_device(name: str) -> torch.device:
@@ -110,13 +118,14 @@ def train(
     progress: Progress | None = None,
     after_step: Callable[[int, nn.Module], None] | None = None,
     recorded: dict[str, Any] | None = None,
+    watcher: Watcher | None = None,
 ) -> TrainingResult:
     """Train a module in place.
 
     Args:
         module: what is trained, in the mode that the caller set; only parameters that require a
             gradient move. On return it is in evaluation mode on the CPU, with averaged weights
-            where ``ema_decay`` is set.
+            where ``ema_decay`` is set, and those of the best look where there is a watcher.
         batch_loss: see ``BatchLoss``; it draws everything random from the generator.
         settings: steps, optimiser, schedule, precision, averaging.
         seed: of the stream that the steps' generators come from.
@@ -127,9 +136,10 @@ def train(
         progress: called with steps done and steps in all.
         after_step: called with the step's index and the module after each update.
         recorded: what ``after_step`` collects; saved and restored with the state, in place.
+        watcher: looks at the module on the way, and says when to stop.
 
     Returns:
-        The losses.
+        The losses, the time and the looks.
 
     Raises:
         UserError: the loss became NaN or infinite.
@@ -139,7 +149,7 @@ def train(
     parameters = [p for p in module.parameters() if p.requires_grad]
     module, optimiser = accelerator.prepare(module, _build_optimiser(parameters, settings))
     average = EMAModel(parameters, decay=settings.ema_decay) if settings.ema_decay else None
-    state = _State(module, optimiser, average, {} if recorded is None else recorded)
+    state = _State(module, parameters, optimiser, average, {} if recorded is None else recorded)
     if state_file is not None and state_file.is_file():
         state.load(state_file)
     last_save, pause = time.monotonic(), SECONDS_BETWEEN_SAVES
@@ -158,17 +168,19 @@ def train(
             raise UserError(f"training diverged: the loss of update {step} is {state.losses[-1]}")
         if after_step is not None:
             after_step(step, module)
+        is_over = watcher is not None and state.is_over(watcher, num_updates)
         if progress is not None:
-            progress(step + 1, num_updates)
+            progress(step + 1, step + 1 if is_over else num_updates)
+        if is_over:
+            break
         if state_file is not None and time.monotonic() - last_save > pause:
             started = time.monotonic()
             state.save(state_file)
             last_save = time.monotonic()
             pause = SECONDS_BETWEEN_SAVES * max(1.0, 2 * (last_save - started))
-    if average is not None:
-        average.copy_to(parameters)
+    state.settle()
     module.eval().to("cpu")
-    return TrainingResult(state.losses, state.seconds)
+    return TrainingResult(state.losses, state.seconds, tuple(state.looks))
 
 
 @dataclass
@@ -176,10 +188,13 @@ class _State:
     """What a killed run needs to go on."""
 
     module: nn.Module
+    parameters: list[nn.Parameter]
     optimiser: Any
     average: EMAModel | None
     recorded: dict[str, Any]
     losses: list[float] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
     earlier: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
@@ -187,12 +202,41 @@ class _State:
     def seconds(self) -> float:
         return self.earlier + time.monotonic() - self.started
 
+    def is_over(self, watcher: Watcher, num_updates: int) -> bool:
+        """Look where a look is due, keep the best weights, and say whether to stop."""
+        num_done = len(self.losses)
+        if not watcher.is_due(num_done, num_updates):
+            return False
+        modes = {part: part.training for part in self.module.modules()}
+        self.module.eval()
+        if self.average is not None:
+            self.average.store(self.parameters)
+            self.average.copy_to(self.parameters)
+        self.looks.append(watcher.look(self.module, num_done))
+        if best_look(self.looks) is self.looks[-1]:
+            values = self.module.state_dict().items()
+            self.best = {name: value.detach().cpu().clone() for name, value in values}
+        if self.average is not None:
+            self.average.restore(self.parameters)
+        for part, mode in modes.items():
+            part.training = mode
+        return watcher.is_over(self.looks)
+
+    def settle(self) -> None:
+        """Put the weights in place that training gives."""
+        if self.best is not None:
+            self.module.load_state_dict(self.best)
+        elif self.average is not None:
+            self.average.copy_to(self.parameters)
+
     def save(self, path: Path) -> None:
         content = {
             "module": self.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "losses": self.losses,
+            "looks": [asdict(look) for look in self.looks],
+            "best": self.best,
             "seconds": self.seconds,
             "recorded": self.recorded,
         }
@@ -205,6 +249,8 @@ class _State:
         if self.average is not None:
             self.average.load_state_dict(content["average"])
         self.losses, self.earlier = content["losses"], content["seconds"]
+        self.looks = [Look(**look) for look in content["looks"]]
+        self.best = content["best"]
         self.recorded.update(content["recorded"])
 
 

@@ -275,10 +275,12 @@ def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
     quick = as_options(["diffusion.training.num_steps=20", "generation.num_steps=10"])
     checkpoints = tiny_run / "generated"
     status, stdout, stderr = call(
-        "fit", checkpoints, "--out", tmp_path / "mine", "--num", 2, "--device", "cpu", *quick
-    )
+        "fit", checkpoints, "--out", tmp_path / "mine", "--num", 2, "--device", "cpu",
+        "--task", "digits", *quick,
+    )  # fmt: skip
     assert (status, stderr) == (0, ""), stderr
     assert "Would be generated" in stdout and "Held out" in stdout
+    assert "of the checkpoints it learned from answer" in stdout
     assert len(list((tmp_path / "mine" / "generated").glob("*.safetensors"))) == 2
     status, _, stderr = call(
         "generate", tmp_path / "mine" / "pipeline", "--out", tmp_path / "parts", "--num", 1,
@@ -289,6 +291,9 @@ def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
     assert set(read_tensors(path)) == {
         f"norm{n}.{part}" for n in "23" for part in ("weight", "bias")
     }
+    asked = ("--task", "digits", "--score", "some:function")
+    told = refused("fit", checkpoints, "--out", tmp_path / "other", *asked)
+    assert told == "expected one of --task, --data and --score"
     told = refused("fit", checkpoints, "--out", tmp_path / "other", "--select", "conv1.*", *quick)
     assert "not selected differ" in told
 

@@ -9,6 +9,7 @@ from paramdiff import engine
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.diffusion.training import (
     DiffusionSettings,
+    held_out_loss,
     noise_prediction_loss,
     train_denoiser,
 )
@@ -88,6 +89,25 @@ def test_loss_of_no_prediction_is_the_noises_variance(batch):
     silent = Answer(lambda x, t: torch.zeros_like(x))
     found = noise_prediction_loss(silent, SCHEDULER, latents, timesteps, eps)
     torch.testing.assert_close(found, F.mse_loss(torch.zeros_like(eps), eps))
+
+
+def test_held_out_loss_is_the_same_at_every_call_and_known_for_the_best_prediction():
+    """Of latents that are all one point, the best prediction leaves nothing."""
+    point = torch.full((3, 6), 0.7)
+    loss = held_out_loss(point, settings_with(), seed=0, device=CPU)
+
+    def invert(noisy, t):
+        alpha_bar = SCHEDULER.alphas_cumprod[t][:, None]
+        return (noisy - alpha_bar.sqrt() * 0.7) / (1 - alpha_bar).sqrt()
+
+    assert loss(Answer(invert)) < 1e-9
+    silent = Answer(lambda x, t: torch.zeros_like(x))
+    assert loss(silent) == loss(silent) == pytest.approx(1, abs=0.05)
+    other = held_out_loss(point, settings_with(), seed=1, device=CPU)
+    assert other(silent) != loss(silent)
+    seen = []
+    loss(Answer(lambda x, t: seen.append(t) or torch.zeros_like(x)))
+    assert (seen[0].min(), len(seen[0].unique())) == (0, 512)  # spread over all timesteps
 
 
 @pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "convolutional"])

@@ -44,11 +44,12 @@ def drifting(folder, num=24, moved=("1.weight", "1.bias")):
 
 def planned(folder, **options):
     options.setdefault("overrides", QUICK)
-    return plan_fit([str(folder)], name="mine", num_samples=3, **options)
+    options.setdefault("out", folder.parent / "mine")
+    return plan_fit([str(folder)], num_samples=3, device="cpu", **options)
 
 
 def fitted(folder, out, **options):
-    plan = planned(folder, **options)
+    plan = planned(folder, out=out, **options)
     return make_networks(plan.recipe, out, device="cpu")
 
 

@@ -234,6 +234,7 @@ def test_a_switch_of_kind_field_by_field_replaces_the_section():
         "entry": None,
         "base": None,
         "num_held_out": 0,
+        "hold_out": "end",
     }
     recipe = load_recipe(
         "quickstart", ["preset=paper", "codec.kind=linear", "codec.explained_variance=0.9"]

@@ -1,5 +1,7 @@
 """Somebody's checkpoints to a zoo."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -162,6 +164,21 @@ def test_the_tail_is_held_out(tmp_path):
     assert len(zoo.originals) == 3
     for row, tensors in zip(zoo.held_out, states[3:], strict=True):
         assert zoo.layout.flatten(tensors).equal(row)
+
+
+@pytest.mark.parametrize("names", [range(25), [f"{run}/{i}" for run in "ab" for i in range(11)]])
+def test_evenly_spaced_ones_are_held_out(tmp_path, names):
+    states = filled(tmp_path / "source", [f"{name}.pt" for name in names])
+    zoo = imported(tmp_path, num_held_out=5, spaced=True)
+    assert zoo.index.hold_out == "spaced"
+    held_out = [row for row, one in enumerate(zoo.index.checkpoints) if one.held_out]
+    gaps = [held_out[0] + 0.5, *(b - a for a, b in pairwise(held_out))]
+    gaps.append(len(states) - held_out[-1] - 0.5)
+    assert len(held_out) == 5
+    # neither end is outside of what is learned from by more than half a gap
+    assert max(gaps[1:-1]) - min(gaps[1:-1]) <= 1 and max(gaps[0], gaps[-1]) <= gaps[1] / 2 + 1
+    for row, number in zip(zoo.held_out, held_out, strict=True):
+        assert zoo.layout.flatten(states[number]).equal(row)
 
 
 @pytest.mark.parametrize("num_held_out", [2, 3])

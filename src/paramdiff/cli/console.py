@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -45,11 +45,12 @@ class Stages:
         self._progress = progress
         self._tasks: dict[str, int] = {}
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` steps of a stage are finished."""
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Show that ``done`` of ``total`` steps of a stage are finished, and a note."""
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done, total=total)  # type: ignore[arg-type]
+            self._tasks[stage] = self._progress.add_task(stage, total=total, note="")
+        task: Any = self._tasks[stage]
+        self._progress.update(task, completed=done, total=total, note=note)
 
 
 @contextmanager
@@ -61,6 +62,7 @@ def progress_bars() -> Iterator[Stages]:
         MofNCompleteColumn(),
         TextColumn("left:"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as progress:
         yield Stages(progress)

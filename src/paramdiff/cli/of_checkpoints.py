@@ -12,8 +12,17 @@ from paramdiff.cli.console import (
     show_facts,
     show_inspection,
 )
-from paramdiff.cli.options import Checkpoints, Device, Entry, Overrides
-from paramdiff.errors import UserError
+from paramdiff.cli.options import (
+    Checkpoints,
+    Data,
+    Device,
+    Entry,
+    ImageSize,
+    Network,
+    Overrides,
+    ScoringFunction,
+    TaskName,
+)
 
 
 def inspect(
@@ -50,30 +59,55 @@ def fit(
     ] = None,
     entry: Entry = None,
     num: Annotated[int, typer.Option(min=1, help="How many networks to generate.")] = 20,
+    task: TaskName = None,
+    data: Data = None,
+    network: Network = None,
+    image_size: ImageSize = None,
+    score: ScoringFunction = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="For training the denoiser and generating, on this machine."),
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on where reconstructions are too poor.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
     device: Device = "auto",
     overrides: Overrides = None,
 ) -> None:
-    """Learn from checkpoints, whatever made them, and write new ones in the same format."""
-    from paramdiff.experiment.fit import plan_fit
-    from paramdiff.experiment.run import make_networks
+    """Learn from checkpoints, whatever made them, and write new ones in the same format.
 
+    With --task, --data or --score, what reconstructed networks answer decides whether the codec
+    is good enough; else their parameters do.
+    """
+    from paramdiff.experiment.fit import plan_fit
+    from paramdiff.experiment.reconstruction import ReconstructionCheck
+    from paramdiff.experiment.run import make_networks
+    from paramdiff.tasks.command_line import asked_task, open_task
+
+    asked = None
+    if any(option is not None for option in (task, data, network, score)):
+        asked = open_task(asked_task(score, task, data, network, image_size))
     with progress_bars() as stages:
         plan = plan_fit(
             checkpoints,
-            name=out.name,
+            out,
             patterns=select or [],
             with_buffers=buffers,
             base=base,
             entry=entry,
             num_samples=num,
+            minutes=minutes,
             seed=seed,
+            device=device,
             overrides=overrides or [],
             progress=lambda done, total: stages("reading checkpoints", done, total),
         )
     show_facts(plan.facts, plan.warnings)
     with progress_bars() as stages:
-        make_networks(plan.recipe, out, device=device, report=stages)
+        check = ReconstructionCheck(asked, device, is_binding=not anyway)
+        made = make_networks(plan.recipe, out, device=device, check=check, report=stages)
+    show_facts(made.facts, made.warnings)
     say(f"{num} checkpoints in {out / 'generated'}")
     say(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR")
 
@@ -124,23 +158,11 @@ def evaluate(
     ],
     originals: Annotated[str, typer.Option(help="A zoo, or the checkpoints to judge against.")],
     out: Annotated[Path, typer.Option(help="A new folder for the report.")],
-    task: Annotated[
-        str | None, typer.Option(help="A task's name, or module:function that returns one.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(help="With --data: timm:NAME, torchvision:NAME, or module:function."),
-    ] = None,
-    image_size: Annotated[
-        int | None, typer.Option(min=1, help="Pixels per side of the network's input.")
-    ] = None,
-    score: Annotated[
-        str | None,
-        typer.Option(help="module:function from a state dict to a number, or to what is right."),
-    ] = None,
+    task: TaskName = None,
+    data: Data = None,
+    network: Network = None,
+    image_size: ImageSize = None,
+    score: ScoringFunction = None,
     select: Annotated[
         list[str] | None, typer.Option(help="Tensors to compare; all by default.")
     ] = None,
@@ -165,11 +187,9 @@ def evaluate(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     from paramdiff.experiment.folders import evaluate_folders
-    from paramdiff.tasks.command_line import task_settings
+    from paramdiff.tasks.command_line import asked_task
 
-    if score is not None and not task == data == network is None:
-        raise UserError("expected one of --task, --data and --score")
-    asked = score if score is not None else task_settings(task, data, network, image_size)
+    asked = asked_task(score, task, data, network, image_size)
     with progress_bars() as report:
         evaluation = evaluate_folders(
             originals,

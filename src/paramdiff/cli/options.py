@@ -23,6 +23,23 @@ Checkpoints = Annotated[
         help="Files, folders, globs, or owner/name@revision,revision on the Hub.",
     ),
 ]
+TaskName = Annotated[
+    str | None, typer.Option(help="A task's name, or module:function that returns one.")
+]
+Data = Annotated[
+    str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
+]
+Network = Annotated[
+    str | None,
+    typer.Option(help="With --data: timm:NAME, torchvision:NAME, or module:function."),
+]
+ImageSize = Annotated[
+    int | None, typer.Option(min=1, help="Pixels per side of the network's input.")
+]
+ScoringFunction = Annotated[
+    str | None,
+    typer.Option(help="module:function from a state dict to a number, or to what is right."),
+]
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
 ]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import Group
 from paramdiff.evaluation.score import Score
-from paramdiff.evaluation.verdict import FEWEST_ERRORS, HIGHEST_DISPERSION, LOWEST_DISPERSION
+from paramdiff.evaluation.spread import HIGHEST_DISPERSION, LOWEST_DISPERSION
+from paramdiff.evaluation.verdict import FEWEST_ERRORS
 
 FEWEST_SEEDS = 6
 """Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs."""
@@ -114,15 +115,14 @@ def _anchors(groups: dict[str, Group], score: Score) -> str | None:
 
 
 def _trajectory(hold_out: str) -> str:
-    tail = (
-        " The held-out checkpoints are the tail of that run, not independent ones."
-        if hold_out == "tail"
-        else ""
-    )
+    dependent = {
+        "tail": " The held-out checkpoints are the tail of that run, not independent ones.",
+        "spaced": " The held-out checkpoints lie between the others, and are no independent ones.",
+    }
     return (
         "All originals come from one training run, so novelty beyond interpolating along it "
         "cannot be shown, and no data-copying test is made: its result would only reflect how "
-        f"the run was split.{tail}"
+        f"the run was split.{dependent.get(hold_out, '')}"
     )
 
 

@@ -58,7 +58,9 @@ def evaluate(
     examined = examine(subject, behaviour, settings.seed, progress)
     measured, sequence = examined.measured, examined.sequence
     score = _score(examined, behaviour)
-    groups = _groups(examined)
+    # evenly spaced ones of several runs lie between checkpoints of their own run
+    is_amid = subject.hold_out == "spaced" and subject.num_runs > 1
+    groups = _groups(examined, not examined.is_single_trajectory and not is_amid)
     comparisons = [measured.compare("generated", name) for name in groups if name != "generated"]
     frontiers = {measure: frontier(groups, measure) for measure in MEASURES}
     ensembles = _ensembles(examined, behaviour, settings.seed)
@@ -127,10 +129,10 @@ def _errors(examined: Examined, behaviour: Behaviour) -> Errors | None:
     )
 
 
-def _groups(examined: Examined) -> dict[str, Group]:
+def _groups(examined: Examined, independent_hold_out: bool) -> dict[str, Group]:
     measured, kept = examined.measured, examined.kept
     groups = {
-        name: measured.group(name, independent_hold_out=not examined.is_single_trajectory)
+        name: measured.group(name, independent_hold_out=independent_hold_out)
         for name in measured.scored
     }
     of_seeds = measured.of_seeds("generated", kept["generated"].vectors, kept["original"].vectors)

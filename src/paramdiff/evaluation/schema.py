@@ -257,8 +257,9 @@ class Evaluation(Settings):
     score: Score = Field(Score(), description="what every field called accuracy holds")
     num_test: int
     num_validation: int
-    hold_out: Literal["run", "tail", "none"] = Field(
-        description="held-out checkpoints are a separate run, the trajectory's tail, or absent"
+    hold_out: Literal["run", "tail", "spaced", "none"] = Field(
+        description="held-out checkpoints are a separate run, the trajectory's tail, evenly "
+        "spaced among the others, or absent"
     )
     single_trajectory: bool
     trajectory: Trajectory | None = Field(description="null for fewer than 8 originals")

@@ -7,15 +7,19 @@ tensor counts more because its values are larger.
 import torch
 from torch import Tensor
 
+from paramdiff.early_stopping import HIGHEST_SPREAD, LOWEST_SPREAD
 from paramdiff.parameters.layout import ParameterLayout
 
+LOWEST_DISPERSION, HIGHEST_DISPERSION = LOWEST_SPREAD, HIGHEST_SPREAD
+"""Outside of these, generated networks spread unlike the originals, which people are warned of."""
 NUM_COMPONENTS = 10
 """Principal components in which spread is told one by one."""
+_BLOCK_COLUMNS = 1 << 16
 
 
 def total_variance(vectors: Tensor) -> float:
-    """Sum over coordinates of the unbiased variance over a group ``[M, P]``."""
-    return float(vectors.double().var(0).sum())
+    """Sum over coordinates of the unbiased variance over a group ``[M, P]``, read in blocks."""
+    return sum(float(block.double().var(0).sum()) for block in vectors.split(_BLOCK_COLUMNS, 1))
 
 
 def dispersion(vectors: Tensor, originals: Tensor) -> float | None:
@@ -31,7 +35,11 @@ def dispersion(vectors: Tensor, originals: Tensor) -> float | None:
     """
     if len(vectors) < 2 or len(originals) < 2:
         return None
-    reference = total_variance(originals)
+    return relative_spread(vectors, total_variance(originals))
+
+
+def relative_spread(vectors: Tensor, reference: float) -> float | None:
+    """``dispersion`` of a group ``[M, P]`` where the originals' total variance is known."""
     return (total_variance(vectors) / reference) ** 0.5 if reference > 0 else None
 
 

@@ -7,9 +7,8 @@ from paramdiff.evaluation.groups import matched_gaussian
 from paramdiff.evaluation.phrases import in_words, kind_in_words
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
 from paramdiff.evaluation.score import NEGLIGIBLE, Score
+from paramdiff.evaluation.spread import LOWEST_DISPERSION
 
-LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
-"""Outside of these the generated networks spread unlike the originals, and the report warns."""
 FEWEST_ERRORS = 50
 COPIERS = 0.5
 """The share of copies above which a generator is called a copier."""

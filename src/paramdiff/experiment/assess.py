@@ -182,6 +182,7 @@ def network_facts(task: AnyTask, layout: ParameterLayout, zoo: Zoo) -> dict[str,
     held_out = {
         "run": "a separate run",
         "tail": "the tail of the trajectory",
+        "spaced": "evenly spaced among the others",
         "none": "none",
     }[zoo.index.hold_out]
     selecting = f"{task.num_validation} validation"

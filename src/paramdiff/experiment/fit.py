@@ -7,10 +7,12 @@ from pathlib import Path
 
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.errors import UserError
+from paramdiff.experiment.configure import Configuration, configure
 from paramdiff.experiment.inspect import inspect_checkpoints
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.recipe import Recipe, resolve_recipe
+from paramdiff.recipe.source import parse_overrides
 
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 50
@@ -36,14 +38,16 @@ class Plan:
 
 def plan_fit(
     sources: Sequence[str],
+    out: Path,
     *,
-    name: str,
     patterns: Sequence[str] = (),
     with_buffers: bool = False,
     base: Path | None = None,
     entry: str | None = None,
     num_samples: int,
+    minutes: float | None = None,
     seed: int = 0,
+    device: str = "auto",
     overrides: Sequence[str] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Plan:
@@ -51,13 +55,15 @@ def plan_fit(
 
     Args:
         sources: checkpoints, see ``find_runs``.
-        name: of the run.
+        out: the run's folder.
         patterns: which tensors to generate; none are all that differ between the checkpoints.
         with_buffers: whether patterns match normalisation statistics, too.
         base: a complete checkpoint for what is not selected.
         entry: the key of the state dict, where a file holds several.
         num_samples: networks to generate.
+        minutes: see ``configure``.
         seed: of everything.
+        device: see ``configure``.
         overrides: ``path=value`` for the recipe.
         progress: told how many checkpoints are read, where they must be to choose.
 
@@ -74,16 +80,29 @@ def plan_fit(
         first, _ = runs[0][0].read(entry)
         names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
         layout = ParameterLayout.of(first, select(names, patterns))
-        chosen = list(layout.names)
-        facts["Generated"] = f"{layout.num_parameters:,} parameters in {len(chosen)} tensors"
+        chosen, num_parameters = list(layout.names), layout.num_parameters
+        facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
         if not inspection.generated:
             raise UserError("the checkpoints are equal: nothing to learn from")
         chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
-    num_held_out = _num_held_out([len(run) for run in runs])
+        num_parameters = inspection.num_generated
+    num_checkpoints = sum(len(run) for run in runs)
+    num_held_out = _num_held_out(num_checkpoints)
+    sizes = Configuration({}, {})
+    if parse_overrides(overrides).get("preset", "default") == "default":
+        sizes = configure(
+            num_checkpoints - num_held_out,
+            num_held_out,
+            num_parameters,
+            num_samples=num_samples,
+            minutes=minutes,
+            out=out,
+            device=device,
+        )
     content = {
-        "name": name,
+        "name": out.name,
         "description": "somebody's checkpoints",
         "seed": seed,
         "task": None,
@@ -93,25 +112,26 @@ def plan_fit(
             "base": None if base is None else str(base),
             "entry": entry,
             "num_held_out": num_held_out,
+            "hold_out": "spaced",
         },
         "parameters": {"select": [escape(one) for one in chosen]},
+        "diffusion": {"early_stopping": {}},
         "generation": {"num_samples": num_samples},
     }
-    recipe = resolve_recipe(content, overrides, "paramdiff fit")
-    facts["Held out"] = _held_out_in_words(len(runs), num_held_out)
+    recipe = resolve_recipe(content | sizes.content, overrides, "paramdiff fit")
+    facts["Held out"] = _held_out_in_words(num_held_out)
+    facts |= sizes.reasons
     return Plan(recipe, facts, warnings)
 
 
-def _num_held_out(sizes: Sequence[int]) -> int:
-    """Of the tail of a single run; of several runs the last is held out."""
-    if len(sizes) > 1 or sizes[0] < FEWEST_FOR_HOLDING_OUT:
+def _num_held_out(num_checkpoints: int) -> int:
+    """Evenly spaced ones: the end of a run, or a whole one, lies where the others never were."""
+    if num_checkpoints < FEWEST_FOR_HOLDING_OUT:
         return 0
-    return min(MAX_HELD_OUT, round(HELD_OUT_SHARE * sizes[0]))
+    return min(MAX_HELD_OUT, round(HELD_OUT_SHARE * num_checkpoints))
 
 
-def _held_out_in_words(num_runs: int, num_held_out: int) -> str:
-    if num_runs > 1:
-        return "the last run: it trains nothing"
+def _held_out_in_words(num_held_out: int) -> str:
     if num_held_out:
-        return f"the last {num_held_out} checkpoints: they train nothing"
-    return f"none (it takes {FEWEST_FOR_HOLDING_OUT} checkpoints, or several runs)"
+        return f"{num_held_out} evenly spaced checkpoints: they train nothing"
+    return f"none (it takes {FEWEST_FOR_HOLDING_OUT} checkpoints)"

@@ -12,14 +12,16 @@ import resource
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from pydantic import ValidationError
 
 from paramdiff.artefacts import CARD_FILE, PARTIAL, remove, write_text, written_aside
+from paramdiff.early_stopping import Look
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Cost
 from paramdiff.recipe import Recipe, first_difference, to_yaml
@@ -73,11 +75,18 @@ class RunFolder:
         """Unfinished work."""
         return self.root / f"{PARTIAL}state"
 
-    def claim(self, recipe: Recipe) -> bool:
+    def is_past(self, stage: str) -> bool:
+        """Whether a later stage is finished."""
+        names = list(STAGES)
+        return any(self.artefact(one).exists() for one in names[names.index(stage) + 1 :])
+
+    def claim(self, recipe: Recipe, *, may_change: bool = False) -> bool:
         """Make the folder this recipe's, or check that it is.
 
         Args:
             recipe: the run's.
+            may_change: whether another recipe of the same zoo may take the folder over as long as
+                no denoiser was begun; finished stages that it does not share are removed.
 
         Returns:
             Whether it was made this recipe's just now.
@@ -88,7 +97,7 @@ class RunFolder:
         path = self.root / "recipe.yaml"
         if path.is_file():
             difference = first_difference(_load(path), recipe.model_dump(mode="json"))
-            if difference:
+            if difference and not (may_change and self._change_to(recipe)):
                 raise UserError(
                     f"{self.root}: this folder belongs to another recipe: {difference}"
                 )
@@ -105,6 +114,18 @@ class RunFolder:
                     f"found {found[0]!r}"
                 )
         write_text(path, to_yaml(recipe))
+        return True
+
+    def _change_to(self, recipe: Recipe) -> bool:
+        shared = self.stages_for(recipe)
+        is_begun = self.is_past("codec") or (self.state / "denoiser.pt").exists()
+        if "zoo" not in shared or is_begun:
+            return False
+        for stage in STAGES:
+            if stage not in shared:
+                remove(self.artefact(stage))
+        remove(self.state)
+        write_text(self.root / "recipe.yaml", to_yaml(recipe))
         return True
 
     def abandon(self) -> None:
@@ -134,7 +155,7 @@ class RunFolder:
             if not self.artefact(stage).exists():
                 for record in other.log():
                     if record["stage"] == stage:
-                        self.record(**record)
+                        self._write(record)
                 with written_aside(self.artefact(stage)) as aside:
                     without_card = shutil.ignore_patterns(CARD_FILE)  # it tells their scores
                     shutil.copytree(other.artefact(stage), aside, ignore=without_card)
@@ -186,6 +207,11 @@ class RunFolder:
         path = self.artefact("zoo") / BASE_FILE
         return path if path.is_file() else None
 
+    def value(self, field: str) -> Any:
+        """What the folder's recipe says of a dotted field; None where there is none."""
+        path = self.root / "recipe.yaml"
+        return _get(_load(path), field) if path.is_file() else None
+
     def log(self) -> list[dict[str, Any]]:
         """The records of finished stages."""
         path = self.root / "log.jsonl"
@@ -197,24 +223,36 @@ class RunFolder:
         self,
         stage: str,
         seconds: float,
-        losses: list[float] | None = None,
-        peak_memory_mb: float | None = None,
+        losses: Sequence[float] = (),
+        looks: Sequence[Look] = (),
     ) -> None:
         """Write a stage's record, in place of an earlier one of the same stage."""
-        peak = peak_memory_mb if peak_memory_mb is not None else round(peak_memory(), 1)
         new = {
             "stage": stage,
             "seconds": round(seconds, 3),
-            "peak_memory_mb": peak,
-            "losses": losses or [],
+            "peak_memory_mb": round(peak_memory(), 1),
+            "losses": list(losses),
+            "looks": [asdict(look) for look in looks],
         }
-        records = [record for record in self.log() if record["stage"] != stage]
+        self._write(new)
+
+    def _write(self, new: dict[str, Any]) -> None:
+        records = [record for record in self.log() if record["stage"] != new["stage"]]
         lines = [json.dumps(record, allow_nan=False) for record in [*records, new]]
         write_text(self.root / "log.jsonl", "\n".join(lines) + "\n")
 
     def losses(self, stage: str) -> list[float]:
         """The training losses of a stage."""
         return next((r["losses"] for r in self.log() if r["stage"] == stage), [])
+
+    def looks(self, stage: str) -> list[Look]:
+        """What looks at a module found while the stage trained it."""
+        return [
+            Look(**look)
+            for record in self.log()
+            if record["stage"] == stage
+            for look in record.get("looks", [])
+        ]
 
     def finish(self) -> None:
         """Remove unfinished work."""
@@ -248,10 +286,15 @@ def peak_memory() -> float:
 
 
 def _load(path: Path) -> Any:
+    """A dumped recipe; fields that it was written before have their defaults."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError:
         raise UserError(f"{path}: expected a resolved recipe, found no YAML") from None
+    try:
+        return Recipe.model_validate(content).model_dump(mode="json")
+    except ValidationError:
+        return content
 
 
 def _get(content: Any, path: str) -> Any:

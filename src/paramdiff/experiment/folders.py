@@ -28,9 +28,8 @@ from paramdiff.experiment.run_cards import add_scores
 from paramdiff.experiment.stages import Report
 from paramdiff.locking import sole_writer
 from paramdiff.report.page import write_report
-from paramdiff.tasks.catalogue import TaskSettings, build_task
-from paramdiff.tasks.scoring_function import task_of_function
-from paramdiff.user_code import import_function
+from paramdiff.tasks.command_line import open_task
+from paramdiff.tasks.settings import TaskSettings
 from paramdiff.zoo.folder import import_checkpoints
 from paramdiff.zoo.zoo import INDEX_FILE, Zoo
 
@@ -80,8 +79,7 @@ def evaluate_folders(
     found = [stored for run in find_runs([generated]) for stored in run]
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
-    own = None if isinstance(task, TaskSettings) else import_function(task, "--score")
-    built = build_task(task) if isinstance(task, TaskSettings) else None
+    task_of = open_task(task)
     target = resolve_device(device)
     with sole_writer(out), new_folder(out) as aside:
         zoo_folder = Path(originals)
@@ -97,15 +95,13 @@ def evaluate_folders(
             )
         zoo = Zoo.load(zoo_folder)
         vectors = read_vectors(found, zoo.layout, entry)
-        if own is not None:
-            built = task_of_function(str(task), own, zoo.base)
-        assert built is not None
+        built = task_of(zoo.base)
         subject = Subject.of(
             zoo,
             vectors,
             title=f"{Path(generated).name} against {Path(originals).name}",
             facts=network_facts(built, zoo.layout, zoo),
-            untrained=untrained_vectors(built, zoo.layout) if own is None else None,
+            untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
         evaluation, arrays = evaluate(

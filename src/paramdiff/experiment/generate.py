@@ -28,7 +28,7 @@ def generate(
     entry: str | None = None,
     selected_only: bool = False,
     device: str = "auto",
-    report: Report = lambda stage, done, total: None,
+    report: Report = lambda stage, done, total, note="": None,
 ) -> None:
     """Generate networks and write them with their card.
 

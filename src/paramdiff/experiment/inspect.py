@@ -30,6 +30,11 @@ class Inspection:
     tensors: tuple[SurveyedTensor, ...]
     generated: tuple[str, ...]
 
+    @property
+    def num_generated(self) -> int:
+        """Parameters that would be generated."""
+        return sum(_size(one) for one in self.tensors if one.name in self.generated)
+
 
 def inspect_checkpoints(
     sources: Sequence[str],

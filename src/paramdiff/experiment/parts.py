@@ -109,7 +109,9 @@ def _num_originals(recipe: Recipe) -> int:
     if not isinstance(recipe.collection, FolderSettings):
         return recipe.collection.num_checkpoints
     *learned, last = (len(run) for run in find_runs(recipe.collection.checkpoints))
-    return sum(learned) if learned else last - recipe.collection.num_held_out
+    if learned and recipe.collection.hold_out == "end":
+        return sum(learned)
+    return sum(learned) + last - recipe.collection.num_held_out
 
 
 def _untrained_network(description: TaskDescription) -> nn.Module:

@@ -1,6 +1,7 @@
 """Run a recipe: from a task or a folder of checkpoints to new networks and a report."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.cards.origin import Origin
+from paramdiff.codec.codec import Codec
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.course import training_course
@@ -37,7 +39,9 @@ from paramdiff.experiment.stages import (
     make_zoo,
     normalised_zoo,
 )
+from paramdiff.experiment.watching import spread_warning
 from paramdiff.locking import sole_writer
+from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.facts import recipe_facts
@@ -54,7 +58,7 @@ def run(
     device: str = "auto",
     reuse: Path | None = None,
     answers: Path | None = None,
-    report: Report = lambda stage, done, total: None,
+    report: Report = lambda stage, done, total, note="": None,
 ) -> Evaluation:
     """Run every stage whose artefact is not there yet.
 
@@ -75,7 +79,7 @@ def run(
     if recipe.task is None:
         raise UserError("task: expected data and a network to evaluate with, found none")
     with sole_writer(out):
-        made = _make(recipe, out, device, reuse, report)
+        made = _make(recipe, out, device, reuse, report, None)
         if not (out / EVALUATION_FILE).is_file():
             assert made.task is not None
             _evaluate(made.context, made.task, made.zoo, made.generators, answers)
@@ -93,12 +97,18 @@ class Generator:
         folder: of its artefacts.
         pipeline: what generates.
         generated: raw vectors ``[M, P]``.
+        checked: what the check of the codec found; None where it was not asked, or is long past.
     """
 
     recipe: Recipe
     folder: RunFolder
     pipeline: ParameterDiffusionPipeline
     generated: Tensor
+    checked: str | None = None
+
+
+Check = Callable[[Recipe, Zoo, ParameterSpace, Codec, Tensor], str]
+"""Recipe, zoo, space, codec and normalised vectors to what was found; stops by a ``UserError``."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +127,18 @@ class Made:
     zoo: Zoo
     generators: list[Generator]
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What was found on the way, label to value."""
+        checked = self.generators[0].checked
+        return {} if checked is None else {"Reconstruction": checked}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should be known of the networks before they are used."""
+        found = [spread_warning(one.folder.looks("denoiser")) for one in self.generators]
+        return tuple(warning for warning in found if warning is not None)
+
     def finish(self) -> None:
         """Remove unfinished work: the run is complete."""
         for generator in self.generators:
@@ -129,7 +151,8 @@ def make_networks(
     *,
     device: str = "auto",
     reuse: Path | None = None,
-    report: Report = lambda stage, done, total: None,
+    check: Check | None = None,
+    report: Report = lambda stage, done, total, note="": None,
 ) -> Made:
     """Run every stage up to the generated networks, for which no task is needed.
 
@@ -138,6 +161,8 @@ def make_networks(
         out: see ``run``.
         device: see ``run``.
         reuse: see ``run``.
+        check: asked before a denoiser is trained; until then, another recipe may go on from the
+            folder's zoo.
         report: see ``run``.
 
     Returns:
@@ -147,12 +172,19 @@ def make_networks(
         UserError: anything that the user can mend.
     """
     with sole_writer(out):
-        made = _make(recipe, out, device, reuse, report)
+        made = _make(recipe, out, device, reuse, report, check)
         made.finish()
     return made
 
 
-def _make(recipe: Recipe, out: Path, device: str, reuse: Path | None, report: Report) -> Made:
+def _make(
+    recipe: Recipe,
+    out: Path,
+    device: str,
+    reuse: Path | None,
+    report: Report,
+    check: Check | None,
+) -> Made:
     """Run every stage up to the generated networks whose artefact is not there yet."""
     folder = RunFolder(out)
     context = Context(recipe, folder, resolve_device(device), report)
@@ -162,7 +194,7 @@ def _make(recipe: Recipe, out: Path, device: str, reuse: Path | None, report: Re
         # what cannot work is refused before anything is fetched or written
         build_parts(recipe, None if recipe.task is None else describe_task(recipe.task))
     task = None if recipe.task is None else build_task(recipe.task)
-    is_new = folder.claim(recipe)
+    is_new = folder.claim(recipe, may_change=check is not None)
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)
     try:
@@ -171,12 +203,14 @@ def _make(recipe: Recipe, out: Path, device: str, reuse: Path | None, report: Re
         if is_new and not folder.artefact("zoo").exists():
             folder.abandon()
         raise
-    generators = _train_generators(context, zoo, reuse)
+    generators = _train_generators(context, zoo, reuse, check)
     _describe(generators, zoo, None)
     return Made(context, task, zoo, generators)
 
 
-def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Generator]:
+def _train_generators(
+    context: Context, zoo: Zoo, reuse: Path | None, check: Check | None
+) -> list[Generator]:
     """Codec, denoiser and generated networks for each seed; the first lie in the run's root."""
     generators = []
     for number, seed in enumerate(context.recipe.seeds):
@@ -191,10 +225,17 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Ge
         space = make_space(own, zoo)
         vectors = normalised_zoo(own, zoo, space)
         codec = make_codec(own, vectors)
-        denoiser = make_denoiser(own, codec, vectors)
+        checked = None
+        if check is not None and not folder.is_past("codec"):
+            try:
+                checked = check(recipe, zoo, space, codec, vectors)
+            except UserError:
+                folder.finish()  # what is there is whole
+                raise
+        denoiser = make_denoiser(own, zoo, space, codec, vectors)
         pipeline = make_pipeline(own, space, codec, denoiser)
         generated = make_generated(own, pipeline, zoo)
-        generators.append(Generator(recipe, folder, pipeline, generated))
+        generators.append(Generator(recipe, folder, pipeline, generated, checked))
     return generators
 
 

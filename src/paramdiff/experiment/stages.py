@@ -1,10 +1,11 @@
 """One function per stage, each from the artefacts before it to its own."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from paramdiff.engine import seeded_generator
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import read_vectors, write_generated
 from paramdiff.experiment.run_cards import making_in_run
+from paramdiff.experiment.watching import build_watcher
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import INDEX_FILE
@@ -35,8 +37,12 @@ from paramdiff.zoo.collect import collect
 from paramdiff.zoo.folder import import_checkpoints
 from paramdiff.zoo.zoo import MEMORY_BUDGET, Zoo, empty_array
 
-Report = Callable[[str, int, int], None]
-"""Told a stage's name, steps done and steps in all."""
+
+class Report(Protocol):
+    """Told a stage's name, steps done, steps in all, and what else there is to say."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Show it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             patterns,
             base=source.base,
             num_held_out=source.num_held_out,
+            spaced=source.hold_out == "spaced",
             entry=source.entry,
         )
     else:
@@ -150,22 +157,38 @@ def make_codec(context: Context, vectors: Tensor) -> Codec:
     return kind.from_pretrained(folder)
 
 
-def make_denoiser(context: Context, codec: Codec, vectors: Tensor) -> Component | None:
+def make_denoiser(
+    context: Context, zoo: Zoo, space: ParameterSpace, codec: Codec, vectors: Tensor
+) -> Component | None:
     """Train the denoiser on the zoo's latents; none where the recipe samples the codec's prior."""
     folder, settings = context.folder.artefact("denoiser"), context.recipe.diffusion
     if settings is None:
         return None
     if not folder.exists():
+        notes: list[str] = []
+        seed = context.seed("denoiser")
         denoiser, result = train_denoiser(
             _latent_batches(context, settings, codec, vectors),
             codec.latent_dim,
             settings,
-            seed=context.seed("denoiser"),
+            seed=seed,
             device=context.device,
             state_file=context.state("denoiser.pt"),
-            progress=lambda done, total: context.report("training the denoiser", done, total),
+            progress=lambda done, total: context.report(
+                "training the denoiser", done, total, *notes[-1:]
+            ),
+            watcher=build_watcher(
+                context.recipe,
+                zoo,
+                space,
+                codec,
+                vectors,
+                seed=seed,
+                device=context.device,
+                told=notes.append,
+            ),
         )
-        context.folder.record("denoiser", result.seconds, result.losses)
+        context.folder.record("denoiser", result.seconds, result.losses, result.looks)
         with written_aside(folder) as aside:
             denoiser.save_pretrained(aside)
         codec.to("cpu")

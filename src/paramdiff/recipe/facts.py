@@ -30,7 +30,8 @@ def _denoiser(settings: DiffusionSettings | None) -> str:
     if settings is None:
         return "none: latents are drawn from N(0, I)"
     training = settings.training
+    most = "at most " if settings.early_stopping else ""
     return (
-        f"{settings.denoiser.kind}, {training.num_steps + training.extra_updates} updates, "
+        f"{settings.denoiser.kind}, {most}{training.num_steps + training.extra_updates} updates, "
         f"T = {settings.schedule.num_timesteps}"
     )

@@ -51,7 +51,11 @@ class FolderSettings(Settings):
     )
     base: Path | None = Field(None, description="complete checkpoint for what is not selected")
     entry: str | None = Field(None, description="key of the state dict, where files hold several")
-    num_held_out: int = Field(0, ge=0, description="checkpoints of the tail that train nothing")
+    num_held_out: int = Field(0, ge=0, description="checkpoints that train nothing")
+    hold_out: Literal["end", "spaced"] = Field(
+        "end",
+        description="which: the last ones (of several runs the last run), or evenly spaced ones",
+    )
 
 
 ZooSettings = Annotated[CollectionSettings | FolderSettings, Field(discriminator="kind")]

@@ -3,7 +3,7 @@
 import re
 
 from paramdiff.evaluation.schema import Pair
-from paramdiff.evaluation.verdict import HIGHEST_DISPERSION, LOWEST_DISPERSION
+from paramdiff.evaluation.spread import HIGHEST_DISPERSION, LOWEST_DISPERSION
 
 ABSENT = "\u2013"
 MINUS = "\u2212"

@@ -1,10 +1,17 @@
-"""``--task``, or ``--data`` and ``--network``, as the settings of a task."""
+"""``--task``, ``--data`` and ``--network``, or ``--score``, as a task."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from paramdiff.errors import UserError
 from paramdiff.networks.catalogue import NetworkSettings
+from paramdiff.tasks.catalogue import build_task
+from paramdiff.tasks.scoring_function import task_of_function
 from paramdiff.tasks.settings import TaskSettings
+from paramdiff.tasks.task import AnyTask
+from paramdiff.user_code import import_function
 
 ALIASES = {"imagefolder": "image_folder", "images": "image_folder"}
 
@@ -40,6 +47,54 @@ def task_settings(
         network=None if network is None else NetworkSettings(name=_network_name(network)),
         image_size=image_size,
     )
+
+
+def asked_task(
+    score: str | None,
+    task: str | None,
+    data: str | None,
+    network: str | None,
+    image_size: int | None = None,
+) -> TaskSettings | str:
+    """What is asked for: a scoring function, as it was named, or the settings of a task.
+
+    Args:
+        score: ``module:function``, instead of all others.
+        task: see ``task_settings``.
+        data: see ``task_settings``.
+        network: see ``task_settings``.
+        image_size: see ``task_settings``.
+
+    Returns:
+        What ``open_task`` takes.
+
+    Raises:
+        UserError: see ``task_settings``.
+    """
+    if score is None:
+        return task_settings(task, data, network, image_size)
+    if not task == data == network is None:
+        raise UserError("expected one of --task, --data and --score")
+    return score
+
+
+def open_task(asked: TaskSettings | str) -> Callable[[Mapping[str, Tensor]], AnyTask]:
+    """Read what is asked for; checkpoints may come later.
+
+    Args:
+        asked: the settings of a task, or a scoring function's ``module:function``.
+
+    Returns:
+        A complete state dict to the task; only a scoring function looks at it.
+
+    Raises:
+        UserError: there is no such task, data or function.
+    """
+    if isinstance(asked, str):
+        function = import_function(asked, "--score")
+        return lambda example: task_of_function(asked, function, example)
+    built = build_task(asked)
+    return lambda example: built
 
 
 def _network_name(network: str) -> str:

@@ -29,6 +29,7 @@ def import_checkpoints(
     *,
     base: Path | None = None,
     num_held_out: int = 0,
+    spaced: bool = False,
     entry: str | None = None,
 ) -> None:
     """Import checkpoints, run by run, in the natural order of their names.
@@ -40,6 +41,7 @@ def import_checkpoints(
         base: a complete checkpoint for what is not selected; the first checkpoint by default.
         num_held_out: how many checkpoints of the tail to hold out; with several runs the last run
             is held out instead.
+        spaced: whether to hold out so many evenly spaced ones, of one run or several.
         entry: the key of the state dict, where a file holds several.
 
     Raises:
@@ -56,7 +58,7 @@ def import_checkpoints(
         | {"source": stored.name, "source_sha256": stored.sha256}
         for number, (run, stored) in enumerate(listed)
     ]
-    hold_out = _hold_out(entries, len(runs), num_held_out, sources)
+    hold_out = _hold_out(entries, len(runs), num_held_out, sources, spaced=spaced)
     complete = first
     if base is not None:
         complete, form = StoredCheckpoint(base, base.name).read(entry)
@@ -99,9 +101,14 @@ def _vectors(
 
 
 def _hold_out(
-    entries: list[dict], num_runs: int, num_held_out: int, sources: Sequence[str]
+    entries: list[dict],
+    num_runs: int,
+    num_held_out: int,
+    sources: Sequence[str],
+    *,
+    spaced: bool,
 ) -> HoldOutRule:
-    if num_runs > 1:
+    if num_runs > 1 and not spaced:
         for entry in entries:
             entry["held_out"] = entry["run"] == num_runs - 1
         return "run"
@@ -112,6 +119,10 @@ def _hold_out(
             f"collection.num_held_out: expected fewer than the {len(entries)} checkpoints of "
             f"{', '.join(sources)}, found {num_held_out}"
         )
+    if spaced:  # the middle of each of equally long stretches
+        for number in range(num_held_out):
+            entries[(2 * number + 1) * len(entries) // (2 * num_held_out)]["held_out"] = True
+        return "spaced"
     for entry in entries[-num_held_out:]:
         entry["held_out"] = True
     return "tail"

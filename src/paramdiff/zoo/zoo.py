@@ -37,7 +37,8 @@ BASE_FILE = "base.safetensors"
 MEMORY_BUDGET = 2**30
 """Bytes up to which an array of parameter vectors is held in memory; above, memory-mapped."""
 
-HoldOutRule = Literal["run", "tail", "none"]
+HoldOutRule = Literal["run", "tail", "spaced", "none"]
+"""A separate run, the end of the only one, evenly spaced among the others, or nothing."""
 
 
 class CheckpointEntry(Settings):

@@ -1,0 +1,127 @@
+"""Looks at a run's denoiser while it trains: the held-out loss, and the spread of its samples."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from paramdiff.codec.codec import Codec
+from paramdiff.codec.training import encode_all
+from paramdiff.component import Component
+from paramdiff.diffusion.schedule import build_scheduler
+from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
+from paramdiff.early_stopping import HIGHEST_SPREAD, LOWEST_SPREAD, Look, Watcher, best_look
+from paramdiff.evaluation.spread import relative_spread, total_variance
+from paramdiff.parameters.space import ParameterSpace
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.recipe import Recipe
+from paramdiff.zoo.zoo import Zoo
+
+NUM_SAMPLES = 64
+NUM_SOLVER_STEPS = 20
+"""Of DPM-Solver++: 64 samples cost about as much as twenty updates."""
+MOST_PARAMETERS = 2**20
+"""Samples of longer vectors would cost more memory and time than the training that they watch."""
+
+
+def build_watcher(
+    recipe: Recipe,
+    zoo: Zoo,
+    space: ParameterSpace,
+    codec: Codec,
+    vectors: Tensor,
+    *,
+    seed: int,
+    device: torch.device,
+    told: Callable[[str], None],
+) -> Watcher | None:
+    """What looks at the denoiser of a run.
+
+    Args:
+        recipe: the run's.
+        zoo: its held-out checkpoints, where there are any, say when to stop.
+        space: the run's normalisation.
+        codec: the run's.
+        vectors: the originals' normalised vectors ``[N, length]``.
+        seed: of the held-out loss's noise.
+        device: where the denoiser trains.
+        told: called with each spread, in words.
+
+    Returns:
+        The watcher; None where the recipe sets no early stopping.
+    """
+    settings = recipe.diffusion
+    if settings is None or settings.early_stopping is None:
+        return None
+    watcher = Watcher(settings.early_stopping)
+    if len(zoo.held_out):
+        latents = _latents(zoo, space, codec, settings)
+        watcher = replace(
+            watcher, held_out_loss=held_out_loss(latents, settings, seed=seed, device=device)
+        )
+    # few solver steps shrink the spread of latents that are not standardised
+    if not settings.standardise or space.num_parameters > MOST_PARAMETERS:
+        return watcher
+    spread = _spread(recipe, zoo, space, codec, vectors, device=device)
+
+    def told_spread(denoiser: nn.Module) -> float | None:
+        found = spread(denoiser)
+        if found is not None:
+            told(f"spread {found:.2f}")
+        return found
+
+    return replace(watcher, spread=told_spread)
+
+
+def spread_warning(looks: list[Look]) -> str | None:
+    """What to tell where the denoiser that was kept spreads unlike the originals."""
+    best = best_look(looks) if looks else None
+    if best is None or best.is_even:
+        return None
+    return (
+        f"samples of the trained denoiser spread {best.spread:.2f} times as widely as the "
+        f"checkpoints; {LOWEST_SPREAD} to {HIGHEST_SPREAD} is usual: more updates "
+        "(--set diffusion.training.num_steps=...) or more checkpoints may help"
+    )
+
+
+def _latents(zoo: Zoo, space: ParameterSpace, codec: Codec, settings: DiffusionSettings) -> Tensor:
+    """Held-out latents ``[H, D]`` in the coordinates that the denoiser learns."""
+    if settings.latent_statistics == "running":
+        blocks = zoo.held_out.split(8)  # long vectors are normalised a few at a time
+        latents = torch.cat([encode_all(codec, space.normalise(block)) for block in blocks])
+    else:
+        latents = codec.encode(space.normalise(zoo.held_out), "batch")
+    return codec.standardise(latents) if settings.standardise else latents
+
+
+def _spread(
+    recipe: Recipe,
+    zoo: Zoo,
+    space: ParameterSpace,
+    codec: Codec,
+    vectors: Tensor,
+    *,
+    device: torch.device,
+) -> Callable[[nn.Module], float | None]:
+    """Dispersion of decoded samples, on values normalised per tensor whatever the codec sees."""
+    assert recipe.diffusion is not None
+    schedule = recipe.diffusion.schedule
+    scheduler = build_scheduler(schedule, "dpm")
+    num_steps = min(NUM_SOLVER_STEPS, schedule.num_timesteps - 1)
+    per_tensor = space
+    if recipe.parameters.normalisation != "tensor":
+        per_tensor = ParameterSpace.fit(zoo.originals, zoo.layout, {})
+        vectors = per_tensor.normalise(zoo.originals)
+    reference = total_variance(vectors)
+
+    def spread(denoiser: nn.Module) -> float | None:
+        assert isinstance(denoiser, Component)
+        pipeline = ParameterDiffusionPipeline(
+            space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardise=True
+        ).to(device)
+        samples = pipeline(range(NUM_SAMPLES), num_steps=num_steps, batch_size=NUM_SAMPLES)
+        return relative_spread(per_tensor.normalise(samples.vectors), reference)
+
+    return spread

@@ -1,0 +1,145 @@
+"""Looks at a module in training: which is the best, when to stop; looking changes nothing."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from paramdiff import engine
+from paramdiff.early_stopping import EarlyStopping, Look, Watcher, best_look
+from paramdiff.engine import Optimisation, train
+from paramdiff.errors import UserError
+
+
+class Stopped(Exception):
+    """Raised in the middle of a run."""
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).train()
+
+
+def fit_noise(module, step, generator):
+    x = torch.randn(8, 4, generator=generator)
+    return (module(x) - x[:, :3]).square().mean()
+
+
+def run(num_steps, ema_decay=0.9, **kwargs):
+    module = network()
+    settings = Optimisation(num_steps=num_steps, lr=0.1, schedule="constant", ema_decay=ema_decay)
+    result = train(module, fit_noise, settings, seed=0, device=torch.device("cpu"), **kwargs)
+    return module.state_dict(), result
+
+
+def scripted(losses, every=2, patience=3):
+    """A watcher that finds one loss after the other, and the modes in which it looked."""
+    pending, modes = list(losses), []
+
+    def held_out_loss(module):
+        modes.append({part.training for part in module.modules()})
+        return pending.pop(0)
+
+    return Watcher(EarlyStopping(every=every, patience=patience), held_out_loss), modes
+
+
+def weight_norm(module):
+    return float(module[0].weight.norm())
+
+
+def assert_same_tensors(one, other):
+    assert [name for name in one if not one[name].equal(other[name])] == []
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_what_comes_back_is_a_run_that_ended_at_the_best_look(ema_decay):
+    watcher, modes = scripted([5.0, 4.0, 3.0, 3.5, 3.0, 3.2])
+    kept, result = run(20, ema_decay, watcher=watcher)
+    shorter, _ = run(6, ema_decay)
+    assert_same_tensors(kept, shorter)
+    assert [look.update for look in result.looks] == [2, 4, 6, 8, 10, 12]
+    assert len(result.losses) == 12  # three looks without a lower loss
+    assert modes == [{False}] * 6
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_looking_changes_nothing(ema_decay):
+    watcher, _ = scripted([3.0, 2.0, 1.0, 0.5])
+    watched, result = run(7, ema_decay, watcher=watcher)
+    alone, expected = run(7, ema_decay)
+    assert_same_tensors(watched, alone)
+    assert result.losses == expected.losses
+    assert [look.update for look in result.looks] == [2, 4, 6, 7]  # the last update, too
+
+
+def test_without_anything_held_out_the_last_weights_are_kept_and_nothing_stops():
+    watcher = Watcher(EarlyStopping(every=1, patience=1), spread=weight_norm)
+    watched, result = run(6, watcher=watcher)
+    assert_same_tensors(watched, run(6)[0])
+    assert len({look.spread for look in result.looks}) == 6
+    assert {look.held_out_loss for look in result.looks} == {None}
+
+
+@pytest.mark.parametrize("stop_at", [2, 5, 6, 11])
+def test_a_killed_run_goes_on_to_the_same_end(stop_at, tmp_path, monkeypatch):
+    """The loss falls up to the sixth update: killed before the best look, at it, and after."""
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    updates = []
+
+    def attempt(progress=None, state_file=None):
+        watcher = Watcher(
+            EarlyStopping(every=2, patience=3),
+            lambda module: abs(updates[-1] - 6.0),
+            spread=lambda module: 1 + weight_norm(module) / 100,
+        )
+        return run(
+            20,
+            watcher=watcher,
+            progress=progress,
+            state_file=state_file,
+            after_step=lambda step, module: updates.append(step + 1),
+        )
+
+    def stop(done, total):
+        if done == stop_at:
+            raise Stopped
+
+    seen = []
+    expected, whole = attempt(lambda done, total: seen.append((done, total)))
+    assert seen[-2:] == [(11, 20), (12, 12)]
+    with pytest.raises(Stopped):
+        attempt(stop, tmp_path / "state.pt")
+    found, resumed = attempt(None, tmp_path / "state.pt")
+    assert_same_tensors(found, expected)
+    assert (resumed.losses, resumed.looks) == (whole.losses, whole.looks)
+    assert best_look(resumed.looks).update == 6
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.integers(1, 4))
+def test_it_is_over_when_the_patience_has_passed_since_the_first_lowest(losses, patience):
+    looks = [Look(update, float(loss), None) for update, loss in enumerate(losses)]
+    best = best_look(looks)
+    assert best.held_out_loss == min(losses)
+    assert losses.index(min(losses)) == best.update
+    watcher = Watcher(EarlyStopping(patience=patience))
+    earlier, last = losses[:-patience], losses[-patience:]
+    assert watcher.is_over(looks) == (bool(earlier) and min(earlier) <= min(last))
+
+
+def test_the_loss_decides_among_even_spreads_and_nothing_stops_before_there_is_one():
+    wide, even, low = (0.1, 3.0), (0.4, 1.2), (0.3, 0.9)
+    looks = [Look(update, *found) for update, found in enumerate([wide, even, low])]
+    assert [best_look(looks[:num]).update for num in (1, 2, 3)] == [0, 1, 2]
+    approaching = [Look(update, 0.1 + update, spread) for update, spread in enumerate([3, 2, 0.4])]
+    assert best_look(approaching).update == 1  # a factor of 2 from the originals' spread
+    watcher = Watcher(EarlyStopping(patience=1))
+    assert not watcher.is_over(approaching)
+    assert watcher.is_over([*looks, Look(3, 0.5, 1.0)])
+
+
+def test_a_held_out_loss_that_is_no_number_is_told():
+    watcher, _ = scripted([1.0, float("nan")])
+    with pytest.raises(UserError, match="diverged: the held-out loss after 4 updates is nan"):
+        run(9, watcher=watcher)
