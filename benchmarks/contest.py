@@ -22,8 +22,10 @@ from benchmarks.sides import INPUT_NOISE, LATENT_NOISE, Reference, TheirCodec, T
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.training import encode_all, train_codec
-from paramdiff.diffusion.schedule import build_scheduler
+from paramdiff.component import Component
+from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
+from paramdiff.engine import Optimisation
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -135,22 +137,23 @@ class OurWork(Work):
     def codec(self) -> Codec:
         """Untrained, or the linear one, which is fitted."""
         if self.recipe.codec.kind == "linear":
-            codec, _ = train_codec(self.vectors, self.recipe.codec, seed=0, device=self.device)
-            codec.fit_latent_moments(encode_all(codec, self.vectors))
-            return codec
+            self.train_codec(1)
+            return self.codec
         return ConvolutionalCodec(
             length=self.vectors.shape[1], latent_dim=self.recipe.codec.latent_dim
         )
+
+    @cached_property
+    def denoiser(self) -> Component:
+        """Untrained."""
+        return build_denoiser(self.diffusion, self.codec.latent_dim)
 
     def train_codec(self, count: int) -> list[float]:
         """See ``Work``; the linear codec's single fit counts as one update."""
         settings, stamps = self.recipe.codec, [self.clock.now()]
         if settings.kind == "convolutional":
-            updates = {"num_steps": count, "extra_updates": 1}
-            settings = settings.model_copy(
-                update={"training": settings.training.model_copy(update=updates)}
-            )
-        train_codec(
+            settings = settings.model_copy(update={"training": lasting(settings.training, count)})
+        self.codec, _ = train_codec(
             self.vectors,
             settings,
             seed=0,
@@ -158,14 +161,14 @@ class OurWork(Work):
             progress=lambda done, total: stamps.append(self.clock.now()),
         )
         if settings.kind == "linear":
+            self.codec.fit_latent_moments(encode_all(self.codec, self.vectors))
             return [self.clock.now() - stamps[0]]
         return between(stamps[1:])
 
     def train_denoiser(self, count: int) -> list[float]:
         """See ``Work``."""
-        updates = {"num_steps": count, "extra_updates": 1}
         settings = self.diffusion.model_copy(
-            update={"training": self.diffusion.training.model_copy(update=updates)}
+            update={"training": lasting(self.diffusion.training, count)}
         )
         stamps: list[float] = []
         codec = self.codec.eval().to(self.device)
@@ -176,7 +179,7 @@ class OurWork(Work):
             latents = codec.encode(self.rows(size, generator).to(self.device), statistics)
             return codec.standardise(latents) if settings.standardise else latents
 
-        train_denoiser(
+        self.denoiser, _ = train_denoiser(
             batch,
             codec.latent_dim,
             settings,
@@ -187,16 +190,9 @@ class OurWork(Work):
         return between(stamps)
 
     def generate(self) -> GenerationTimes:
-        """See ``Work``; the networks of a batch are generated together, untrained."""
-        pipeline = ParameterDiffusionPipeline(
-            self.space,
-            self.codec.eval(),
-            build_denoiser(self.diffusion, self.codec.latent_dim).eval(),
-            build_scheduler(self.diffusion.schedule),
-            statistics=self.recipe.codec.statistics,
-            standardise=self.diffusion.standardise,
-        ).to(self.device)
+        """See ``Work``; the networks of a batch are generated together."""
         size = self.recipe.generation.batch_size
+        pipeline = self.pipeline(self.recipe.generation.solver)
         stamps = [self.clock.now()]
         pipeline(
             range(size),
@@ -205,6 +201,17 @@ class OurWork(Work):
             progress=lambda: stamps.append(self.clock.now()),
         )
         return _split(size, stamps, self.clock.now())
+
+    def pipeline(self, solver: SolverName) -> ParameterDiffusionPipeline:
+        """What generates, from the parts as they are now."""
+        return ParameterDiffusionPipeline(
+            self.space,
+            self.codec.eval(),
+            self.denoiser.eval(),
+            build_scheduler(self.diffusion.schedule, solver),
+            statistics=self.recipe.codec.statistics,
+            standardise=self.diffusion.standardise,
+        ).to(self.device)
 
 
 class TheirWork(Work):
@@ -228,20 +235,25 @@ class TheirWork(Work):
         self.codec = codec.module.train().to(self.device)
         self.denoiser = TheirDenoiser(reference, self.latent_dim).whole.to(self.device)
 
+    @property
+    def num_steps(self) -> int:
+        """Of the only chain that they sample."""
+        return self.denoiser.diffusion_sampler.T
+
     def in_precision(self) -> torch.autocast:
         """Their forward passes run in bfloat16 where the recipe says so."""
         return torch.autocast(self.device.type, torch.bfloat16, self.autocast)
 
     def train_codec(self, count: int) -> list[float]:
         """See ``Work``."""
-        size = self.recipe.codec.training.batch_size
+        training = self.recipe.codec.training
 
         def loss() -> Tensor:
-            batch = self.rows(size).to(self.device)
+            batch = self.rows(training.batch_size).to(self.device)
             batch += torch.randn_like(batch) * INPUT_NOISE
             return self.codec(x=batch, use_var=True, manual_std=LATENT_NOISE, kld_weight=0.0)
 
-        return self._updates(self.codec, loss, self.recipe.codec.training.lr, count)
+        return self._updates(self.codec, loss, training, count)
 
     def train_denoiser(self, count: int) -> list[float]:
         """See ``Work``."""
@@ -253,13 +265,15 @@ class TheirWork(Work):
                 latents, _ = self.codec.encode(batch)
             return self.denoiser(x=latents)
 
-        return self._updates(self.denoiser.train(), loss, training.lr, count)
+        return self._updates(self.denoiser.train(), loss, training, count)
 
     def _updates(
-        self, module: nn.Module, loss: Callable[[], Tensor], lr: float, count: int
+        self, module: nn.Module, loss: Callable[[], Tensor], training: Optimisation, count: int
     ) -> list[float]:
-        optimiser = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=1000)
+        optimiser = torch.optim.AdamW(
+            module.parameters(), lr=training.lr, weight_decay=training.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=training.num_steps)
         stamps = []
         for _ in range(count + 1):
             optimiser.zero_grad()
@@ -285,6 +299,17 @@ class TheirWork(Work):
             self.codec.decode(x)
         return _split(1, stamps, self.clock.now())
 
+    @torch.no_grad()
+    def vectors_of(self, num_networks: int) -> Tensor:
+        """Normalised vectors ``[num_networks, length]``, generated one at a time in all steps."""
+        self.denoiser.eval()
+        made = []
+        with self.in_precision():
+            for _ in range(num_networks):
+                noise = torch.randn(1, self.latent_dim, device=self.device)
+                made.append(self.codec.decode(self.denoiser.sample(noise)).float().cpu())
+        return torch.cat(made)
+
 
 def make_zoo(size: Size) -> tuple[Tensor, ParameterSpace]:
     """A trajectory: one vector of random values, a random walk about it and a little jitter.
@@ -303,6 +328,11 @@ def make_zoo(size: Size) -> tuple[Tensor, ParameterSpace]:
     base = {"weight": raw[0]}
     space = ParameterSpace.fit(raw, ParameterLayout.of(base, ["weight"]), base)
     return space.normalise(raw), space
+
+
+def lasting(training: Optimisation, count: int) -> Optimisation:
+    """The settings with ``count + 1`` updates, the last one after the schedule's end."""
+    return training.model_copy(update={"num_steps": count, "extra_updates": 1})
 
 
 def between(stamps: list[float]) -> list[float]:

@@ -1,6 +1,6 @@
 """Our speed and memory beside the authors', as ratios on one machine.
 
-    python -m benchmarks.reference --reference PATH
+    python -m benchmarks.reference --reference PATH [--full]
 
 PATH is a checkout of github.com/NUS-HPC-AI-Lab/Neural-Network-Diffusion that you bring. For zoos
 of 300 vectors the two sides take turns in one process, so that whatever else the machine does
@@ -10,7 +10,8 @@ ratios of two blocks that ran one after the other; below 1 we take less. On a CP
 time is that of this process's computing. Training, chains of 1,000 steps and 200 networks are
 extrapolated from these times by the published numbers of updates, steps and networks. Peak memory
 is the most that a process of its own held beyond what it held before its part was built. Whether
-the results are the same: ``python -m benchmarks.fidelity``. The last line is one JSON object.
+the results are the same: ``python -m benchmarks.fidelity``. ``--full`` adds one trained task:
+quality beside time (``benchmarks.quality``). The last line is one JSON object.
 """
 
 import argparse
@@ -38,19 +39,20 @@ from benchmarks.contest import (
     Work,
     make_zoo,
 )
+from benchmarks.quality import compare_quality, recipes
 from benchmarks.sides import Reference
 from paramdiff.engine import Optimisation, resolve_device
 from paramdiff.errors import UserError
 from paramdiff.experiment.folder import peak_memory
 from paramdiff.recipe import Recipe
 
-SIZES = (
-    Size(512, 128, "main/cifar100_resnet18"),
-    Size(2_048, 128, "main/cifar100_resnet18"),
-    Size(10_853, 256, "full/mnist_cnnmedium"),
-)
+SIZES = {
+    512: Size(512, 128, "main/cifar100_resnet18"),
+    2_048: Size(2_048, 128, "main/cifar100_resnet18"),
+    10_853: Size(10_853, 256, "full/mnist_cnnmedium"),
+}
 PRECISIONS = ("bfloat16", "float32")
-NUM_NETWORKS = 200
+NUM_NETWORKS, NUM_COMPARED = 200, 40
 FEW_STEPS = (50, 20)
 MATRIX = 2048
 PARTS = ("codec", "denoiser")
@@ -143,6 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reference", type=Path, required=True, help="the authors' checkout")
+    parser.add_argument(
+        "--parameters", type=int, nargs="+", choices=SIZES, default=list(SIZES), help="sizes"
+    )
+    parser.add_argument("--full", action="store_true", help="quality beside time, on one task")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--rounds", type=int, default=3, help="blocks of each side")
@@ -155,13 +161,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     clock = Clock(device, options.threads)
     found: dict[str, Any] = {"device": device.type, "threads": options.threads, "sizes": []}
-    for size in SIZES:
+    for size in (SIZES[number] for number in options.parameters):
         for precision in PRECISIONS:
             one = measure(size, precision, reference, clock, options.rounds)
             if precision == PRECISIONS[0]:
                 one["peak_memory_mb"] = memory(size, precision, reference.root, device.type)
             found["sizes"].append(one)
             show(one)
+    if options.full:
+        found["quality"] = compare_quality(*recipes(), reference, clock, NUM_COMPARED)
     print(json.dumps(found))
     return 0
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from benchmarks.contest import Clock, GenerationTimes, Size, between, make_zoo
+from benchmarks.quality import PAPER, compare_quality
 from benchmarks.reference import (
     Blocks,
     generation_seconds,
@@ -18,7 +19,10 @@ from benchmarks.reference import (
 )
 from benchmarks.sides import Reference
 
+from paramdiff.recipe import load_recipe
+
 CHECKOUT = "PARAMDIFF_REFERENCE"
+CLOCK = Clock(torch.device("cpu"), 1)
 TINY = Size(64, 16, "main/cifar100_resnet18")
 
 
@@ -70,12 +74,16 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path, capsys):
     assert "model/pdiff.py" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_both_sides_do_the_work():
+@pytest.fixture
+def reference():
     if CHECKOUT not in os.environ:
         pytest.skip(f"{CHECKOUT} names no checkout of the authors' repository")
-    reference, clock = Reference(Path(os.environ[CHECKOUT])), Clock(torch.device("cpu"), 1)
-    found = json.loads(json.dumps(measure(TINY, "float32", reference, clock, 1)))
+    return Reference(Path(os.environ[CHECKOUT]))
+
+
+@pytest.mark.slow
+def test_both_sides_do_the_work(reference):
+    found = json.loads(json.dumps(measure(TINY, "float32", reference, CLOCK, 1)))
     for part in ("codec", "denoiser"):
         update = found[f"{part}_update"]
         assert update["ratio"] == pytest.approx(update["ours"] / update["theirs"])
@@ -85,3 +93,23 @@ def test_both_sides_do_the_work():
     assert found["zoo_to_200"]["ours"] == pytest.approx(
         found["training"]["ours"] + found["generating_200"]["ours"]
     )
+
+
+@pytest.mark.slow
+def test_both_sides_learn_from_one_zoo(reference, tiny):
+    recipes = (
+        load_recipe("quickstart", [*changes, "diffusion.schedule.num_timesteps=60"])
+        for changes in (
+            [*PAPER, *tiny, "codec.training.num_steps=8"],
+            tiny,
+        )
+    )
+    rows = compare_quality(*recipes, reference, CLOCK, 2)
+    groups = [row["group"] for row in rows]
+    assert (
+        groups[:2] == ["originals", "theirs, 1000 ddpm steps"]
+        and len(groups) == len(set(groups)) == 8
+    )
+    assert rows[0]["dispersion"] == pytest.approx(1) and rows[0]["networks"] == 12
+    for row in rows:
+        assert 0 <= row["accuracy"] <= 1 and 0 <= row["max_similarity"] <= 1
