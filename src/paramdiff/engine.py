@@ -49,7 +49,9 @@ class Optimisation(Settings):
     )
     final_lr: float = Field(0.0, ge=0, description="learning rate at the end of a cosine schedule")
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="bfloat16 runs the forward pass under autocast"
+        "float32",
+        description="bfloat16 runs the forward pass under autocast: twice as fast where a CPU has "
+        "instructions for it, several times slower where it has not",
     )
     ema_decay: float = Field(
         0.0,
@@ -148,7 +150,7 @@ def train(
     accelerator = Accelerator(cpu=device.type == "cpu")
     parameters = [p for p in module.parameters() if p.requires_grad]
     module, optimiser = accelerator.prepare(module, _build_optimiser(parameters, settings))
-    average = EMAModel(parameters, decay=settings.ema_decay) if settings.ema_decay else None
+    average = _build_average(parameters, settings.ema_decay)
     state = _State(module, parameters, optimiser, average, {} if recorded is None else recorded)
     if state_file is not None and state_file.is_file():
         state.load(state_file)
@@ -267,8 +269,13 @@ def learning_rate(settings: Optimisation, step: int) -> float:
 def _build_optimiser(
     parameters: list[nn.Parameter], settings: Optimisation
 ) -> torch.optim.Optimizer:
-    lr, decay = settings.lr, settings.weight_decay
+    # one call for all parameters: a small denoiser spends more on Python than on arithmetic
+    shared: Any = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
     if settings.optimiser == "sgd":
-        return torch.optim.SGD(parameters, lr=lr, momentum=0.9, weight_decay=decay)
+        return torch.optim.SGD(parameters, momentum=0.9, **shared)
     kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=lr, weight_decay=decay)
+    return kind(parameters, **shared)
+
+
+def _build_average(parameters: list[nn.Parameter], decay: float) -> EMAModel | None:
+    return EMAModel(parameters, decay=decay, foreach=True) if decay else None
