@@ -76,11 +76,15 @@ def test_anchors_that_are_as_good(name):
     assert warned(**{name: group(0.899)}) == ""
 
 
-@pytest.mark.parametrize(("hold_out", "is_tail"), [("tail", True), ("none", False)])
-def test_one_training_run(hold_out, is_tail):
+@pytest.mark.parametrize(
+    ("hold_out", "told"),
+    [("tail", "are the tail of that run"), ("spaced", "lie between the others"), ("none", None)],
+)
+def test_one_training_run(hold_out, told):
     found = warned(single_trajectory=True, hold_out=hold_out)
     assert "one training run" in found and "no data-copying test is made" in found
-    assert ("tail of that run" in found) == is_tail
+    assert ("held-out" in found) == (told is not None)
+    assert told is None or told in found
 
 
 def test_networks_that_are_random_at_test_time():

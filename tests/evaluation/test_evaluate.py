@@ -151,6 +151,12 @@ def test_several_runs_are_tested_for_copies(typical):
     assert abs(evaluation.groups["generated"].z_u.parameters) < 3.5
 
 
+def test_evenly_spaced_ones_of_several_runs_are_no_independent_ones():
+    evaluation, _ = evaluated(good(20, 3), hold_out="spaced")
+    assert evaluation.hold_out == "spaced" and not evaluation.single_trajectory
+    assert all(group.z_u is None for group in evaluation.groups.values())
+
+
 def test_one_run_in_no_order_is_no_trajectory():
     """A folder of networks that were trained independently is one run, as far as files tell."""
     evaluation, _ = evaluated(good(20, 3), num_runs=1, hold_out="tail")

@@ -15,7 +15,7 @@ from paramdiff.experiment.configure import (
     affordable_updates,
     measure_pace,
 )
-from paramdiff.experiment.run import make_networks
+from paramdiff.experiment.folder import RunFolder
 
 from .test_fit import drifting, planned
 
@@ -53,7 +53,7 @@ def test_without_a_budget_it_is_the_default_preset_watched(checkpoints, paces):
     assert chosen(plan) == (3000, 100)
     assert not paces
     assert "of at most 8;" in plan.facts["Codec"]
-    assert "3,000 updates at most of 64 latents" in plan.facts["Denoiser"]
+    assert "3,000 at most, of 64 latents" in plan.facts["Updates"]
 
 
 def test_a_budget_is_counted_once_for_a_folder(checkpoints, paces, tmp_path):
@@ -61,13 +61,13 @@ def test_a_budget_is_counted_once_for_a_folder(checkpoints, paces, tmp_path):
     plan = planned(checkpoints, **options)
     left = 12 - 0.001 * (1000 + NUM_LOOKS * LOOKS_IN_EVALUATIONS)
     assert chosen(plan) == (int(left / 0.03), int(left / 0.03) // NUM_LOOKS)
-    assert "30.0 ms each" in plan.facts["Denoiser"]
-    make_networks(plan.recipe, tmp_path / "out", device="cpu")
+    assert "30.0 ms each" in plan.facts["Updates"]
+    assert RunFolder(tmp_path / "out").claim(plan.recipe)
     again = planned(checkpoints, **options)
     assert len(paces) == 1
     assert again.recipe == plan.recipe == load_recipe(tmp_path / "out" / "recipe.yaml")
-    assert "recipe.yaml counts them" in again.facts["Denoiser"]
-    make_networks(again.recipe, tmp_path / "out", device="cpu").finish()  # nothing is refused
+    assert "recipe.yaml counts them" in again.facts["Updates"]
+    assert not RunFolder(tmp_path / "out").claim(again.recipe)  # nothing is refused
 
 
 def test_what_is_set_wins_and_is_kept(checkpoints, paces, tmp_path):
@@ -75,7 +75,8 @@ def test_what_is_set_wins_and_is_kept(checkpoints, paces, tmp_path):
     options["overrides"] = [*SMALL, "diffusion.training.num_steps=40"]
     plan = planned(checkpoints, **options)
     assert plan.recipe.diffusion.training.num_steps == 40
-    make_networks(plan.recipe, tmp_path / "out", device="cpu")
+    assert {"Codec", "Denoiser", "Updates"} & set(plan.facts) == {"Codec"}  # the width is set, too
+    RunFolder(tmp_path / "out").claim(plan.recipe)
     assert planned(checkpoints, **options).recipe == plan.recipe
 
 
@@ -84,13 +85,13 @@ def test_nothing_is_chosen_over_another_preset(checkpoints, paces):
     paper = load_recipe("quickstart", ["preset=paper"])
     assert plan.recipe.codec == paper.codec
     assert plan.recipe.diffusion.training == paper.diffusion.training
-    assert not paces and "Denoiser" not in plan.facts
+    assert not paces and not {"Codec", "Denoiser", "Updates"} & set(plan.facts)
 
 
 def test_few_checkpoints_get_no_more_than_the_default(tmp_path, paces):
     plan = planned(drifting(tmp_path / "in", num=12), overrides=[], minutes=60.0)
     assert plan.recipe.diffusion.training.num_steps == 3000
-    assert "nothing is held out" in plan.facts["Denoiser"]
+    assert "nothing is held out" in plan.facts["Updates"]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

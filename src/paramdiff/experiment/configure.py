@@ -21,6 +21,7 @@ from paramdiff.recipe.source import read_preset
 
 COUNTED = ("diffusion.training.num_steps", "diffusion.early_stopping.every")
 """What a time budget decides."""
+LABELS = {"codec": "Codec", "diffusion.denoiser": "Denoiser", "diffusion.training": "Updates"}
 NUM_LOOKS = 30
 """At the denoiser in training; the patience is a third of it, however long training is."""
 FEWEST_UPDATES, MOST_UPDATES = 300, 30_000
@@ -38,11 +39,19 @@ class Configuration:
 
     Attributes:
         content: keys and values of a recipe.
-        reasons: label to value, for people.
+        reasons: field of ``LABELS`` to what was chosen and why, for people.
     """
 
     content: dict[str, Any]
     reasons: dict[str, str]
+
+    def facts(self, changes: dict[str, Any]) -> dict[str, str]:
+        """Label to reason, of what the user's own values do not replace."""
+        return {
+            LABELS[field]: why
+            for field, why in self.reasons.items()
+            if not _is_set(changes, field)
+        }
 
 
 @dataclass(frozen=True)
@@ -84,14 +93,14 @@ def configure(
     earlier = every = None
     if minutes is not None:
         earlier, every = (RunFolder(out).value(field) for field in COUNTED)
-    if earlier is not None:
+    if isinstance(earlier, int):
         updates, why = earlier, f"as {out / 'recipe.yaml'} counts them"
     elif minutes is not None:
         pace = measure_pace(min(largest, LARGEST_TIMED), num_samples, resolve_device(device))
         evaluations = preset["generation"]["num_steps"] * -(-num_samples // 50)
         most = MOST_UPDATES if num_held_out else updates
         updates = affordable_updates(60 * minutes, pace, evaluations, most)
-        why = f"{1000 * pace.update:.1f} ms each, for {minutes:g} minutes with generating"
+        why = f"{1000 * pace.update:.1f} ms each, for {minutes:g} min with generating"
         if updates == most and not num_held_out:
             why = "no more, because nothing is held out to stop by"
         if updates == FEWEST_UPDATES:
@@ -106,12 +115,24 @@ def configure(
             }
         },
         {
-            "Codec": f"principal components that hold {share:.0%} of the variance, of at most "
+            "codec": f"principal components that hold {share:.0%} of the variance, of at most "
             f"{largest:,}; the rest comes back as noise",
-            "Denoiser": f"twice as wide as the latent, at least 128; {updates:,} updates{stop} of "
-            f"{training['batch_size']} latents ({why})",
+            "diffusion.denoiser": "twice as wide as the latent, at least 128: a narrow one cannot "
+            "pass it on",
+            "diffusion.training": f"{updates:,}{stop}, of {training['batch_size']} latents: {why}",
         },
     )
+
+
+def _is_set(changes: Any, field: str) -> bool:
+    """Whether nested values hold a dotted field, or a value above it."""
+    for key in field.split("."):
+        if not isinstance(changes, dict):
+            return True
+        if key not in changes:
+            return False
+        changes = changes[key]
+    return True
 
 
 def measure_pace(latent_dim: int, num_samples: int, device: torch.device) -> Pace:

@@ -90,8 +90,8 @@ def plan_fit(
         num_parameters = inspection.num_generated
     num_checkpoints = sum(len(run) for run in runs)
     num_held_out = _num_held_out(num_checkpoints)
-    sizes = Configuration({}, {})
-    if parse_overrides(overrides).get("preset", "default") == "default":
+    sizes, changes = Configuration({}, {}), parse_overrides(overrides)
+    if changes.get("preset", "default") == "default":
         sizes = configure(
             num_checkpoints - num_held_out,
             num_held_out,
@@ -120,7 +120,7 @@ def plan_fit(
     }
     recipe = resolve_recipe(content | sizes.content, overrides, "paramdiff fit")
     facts["Held out"] = _held_out_in_words(num_held_out)
-    facts |= sizes.reasons
+    facts |= sizes.facts(changes)
     return Plan(recipe, facts, warnings)
 
 

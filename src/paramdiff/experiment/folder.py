@@ -86,7 +86,8 @@ class RunFolder:
         Args:
             recipe: the run's.
             may_change: whether another recipe of the same zoo may take the folder over as long as
-                no denoiser was begun; finished stages that it does not share are removed.
+                no denoiser and no other training was begun; finished stages that it does not share
+                are removed.
 
         Returns:
             Whether it was made this recipe's just now.
@@ -118,8 +119,8 @@ class RunFolder:
 
     def _change_to(self, recipe: Recipe) -> bool:
         shared = self.stages_for(recipe)
-        is_begun = self.is_past("codec") or (self.state / "denoiser.pt").exists()
-        if "zoo" not in shared or is_begun:
+        unfinished = any((self.state / f"{stage}.pt").exists() for stage in STAGES)
+        if "zoo" not in shared or unfinished or self.is_past("codec"):
             return False
         for stage in STAGES:
             if stage not in shared:
@@ -210,7 +211,8 @@ class RunFolder:
     def value(self, field: str) -> Any:
         """What the folder's recipe says of a dotted field; None where there is none."""
         path = self.root / "recipe.yaml"
-        return _get(_load(path), field) if path.is_file() else None
+        content = _load(path) if path.is_file() else None
+        return _get(content, field) if isinstance(content, dict) else None
 
     def log(self) -> list[dict[str, Any]]:
         """The records of finished stages."""
