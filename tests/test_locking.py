@@ -8,21 +8,25 @@ from pathlib import Path
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.locking import sole_writer
+from paramdiff.locking import sole_maker, sole_writer
 
 # no part of this program that takes seconds to load
 HOLDER = """
 import os, signal, sys
 from pathlib import Path
-from paramdiff.artefacts import new_folder
-from paramdiff.locking import sole_writer
-with sole_writer(Path(sys.argv[1])), new_folder(Path(sys.argv[1])) as aside:
+from paramdiff.artefacts import written_aside
+from paramdiff.locking import sole_maker
+with sole_maker(Path(sys.argv[1])), written_aside(Path(sys.argv[1])) as aside:
+    aside.mkdir()
     for number in range(3):
         (aside / f"{number}.txt").write_text("half")
     print("at work", flush=True)
     sys.stdin.readline()
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+LOCKS = {"maker": sole_maker, "writer": sole_writer}
 
 
 def test_the_second_program_is_refused_until_the_first_is_gone(tmp_path):
@@ -32,10 +36,10 @@ def test_the_second_program_is_refused_until_the_first_is_gone(tmp_path):
         assert holder.stdout.readline() == "at work\n"
         with (
             pytest.raises(UserError, match=f"{folder}: another program is at work"),
-            sole_writer(folder),
+            sole_maker(folder),
         ):
             pytest.fail("two programs at once")
-        with sole_writer(folder.with_name("other")):
+        with sole_maker(folder.with_name("other")):
             pass
         holder.communicate("end\n")
     assert holder.returncode == -signal.SIGKILL
@@ -44,18 +48,18 @@ def test_the_second_program_is_refused_until_the_first_is_gone(tmp_path):
     assert again.stdout == "at work\n"  # what the killed one left is in nobody's way
 
 
-def test_it_leaves_nothing_behind(tmp_path):
+@pytest.mark.parametrize("kind", LOCKS)
+def test_it_leaves_nothing_behind(tmp_path, kind):
+    lock = LOCKS[kind]
     (tmp_path / "kept").mkdir()
     for folder in (tmp_path / "kept" / "new", tmp_path / "a" / "b" / "c"):
-        with pytest.raises(RuntimeError), sole_writer(folder):
+        with pytest.raises(RuntimeError), lock(folder):
             raise RuntimeError
-    with sole_writer(tmp_path / "d" / "e"):
-        (tmp_path / "d" / "e").mkdir()
-    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
-        "d",
-        "d/e",
-        "kept",
-    ]
+    with lock(tmp_path / "d" / "e"):
+        (tmp_path / "d" / "e").mkdir(exist_ok=True)
+        (tmp_path / "d" / "e" / "f").mkdir()
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert found == ["d", "d/e", "d/e/f", "kept"]
 
 
 def test_a_folder_under_another_name_is_the_same(tmp_path, monkeypatch):
@@ -64,8 +68,16 @@ def test_a_folder_under_another_name_is_the_same(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "folder")
     with sole_writer(tmp_path / "folder"):
         for name in (".", "../folder", "../link", "../link/"):
-            with (
-                pytest.raises(UserError, match="another program"),
-                sole_writer(Path(name)),
-            ):
+            with pytest.raises(UserError, match="another program"), sole_writer(Path(name)):
                 pytest.fail(name)
+
+
+def test_what_is_there_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="found a file"), sole_writer(tmp_path / "file"):
+        pytest.fail("a file")
+    for name in ("file", "folder"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        with pytest.raises(UserError, match="found an existing one"), sole_maker(tmp_path / name):
+            pytest.fail(name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

@@ -56,26 +56,6 @@ def written_aside(path: Path) -> Iterator[Path]:
         remove(aside)
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """``written_aside`` for the folder that a verb writes.
-
-    Args:
-        path: the folder.
-
-    Yields:
-        The empty folder to write into.
-
-    Raises:
-        UserError: it exists already; and see ``written_aside``.
-    """
-    if path.exists():
-        raise UserError(f"{path}: expected a new folder, found an existing one")
-    with written_aside(path) as aside:
-        aside.mkdir()
-        yield aside
-
-
 def _disk_failure(error: BaseException | None) -> str | None:
     """What the disk said, where it is the reason; libraries hide it in errors of their own."""
     while error is not None:

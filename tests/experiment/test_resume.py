@@ -31,6 +31,19 @@ def report(name, done, total):
 run(load_recipe("quickstart", overrides), Path(out), device="cpu", report=report)
 """
 
+KILLED_WRITING = """
+from paramdiff.experiment import generated
+write, written = generated.write_tensors, []
+
+def killing(path, *given):
+    if len(written) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    written.append(path)
+    write(path, *given)
+
+generated.write_tensors = killing
+"""
+
 COMMAND = """
 from paramdiff import engine
 from paramdiff.cli import main
@@ -95,6 +108,22 @@ def test_killed_at_each_stage(tmp_path, tiny_paper, tiny_paper_run, stage):
     assert {name for name, _ in seen} == set(stages[resumed:])  # nothing was done twice
     if stage not in ("generating networks", "evaluating"):
         assert seen[0] == (stage.split(",")[0], max(1, step))  # the update that was not saved
+
+
+def test_killed_while_networks_are_written(tmp_path, tiny_paper, tiny_paper_run):
+    out = tmp_path / "run"
+    prepared, run_line = KILLED.rsplit("run(", 1)
+    program = f"{prepared}{KILLED_WRITING}run({run_line}"
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(out), "none", "0", *tiny_paper],
+        capture_output=True,
+        env=ONE_THREAD,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert len(list((out / ".partial-generated").iterdir())) == 3
+    assert not (out / "generated").exists()
+    run(load_recipe("quickstart", tiny_paper), out, device="cpu")
+    assert_same_result(out, tiny_paper_run)
 
 
 def wait_for(path, process, seconds=60):

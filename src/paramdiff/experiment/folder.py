@@ -104,8 +104,6 @@ class RunFolder:
                 )
             return False
         if self.root.exists():
-            if not self.root.is_dir():
-                raise UserError(f"{self.root}: expected a folder, found a file")
             found = [
                 entry.name for entry in self.root.iterdir() if not entry.name.startswith(PARTIAL)
             ]
@@ -133,8 +131,6 @@ class RunFolder:
         """Undo ``claim`` where no stage could be finished."""
         remove(self.state)
         remove(self.root / "recipe.yaml")
-        if not any(self.root.iterdir()):
-            self.root.rmdir()
 
     def reuse(self, other: "RunFolder", recipe: Recipe) -> list[str]:
         """Copy the stages of another run whose fields are all equal to this recipe's.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from paramdiff.artefacts import new_folder, write_json
+from paramdiff.artefacts import write_json, written_aside
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
@@ -26,7 +26,7 @@ from paramdiff.experiment.folder import peak_memory
 from paramdiff.experiment.generated import read_vectors
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.experiment.stages import Report
-from paramdiff.locking import sole_writer
+from paramdiff.locking import sole_maker
 from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
 from paramdiff.tasks.settings import TaskSettings
@@ -81,7 +81,8 @@ def evaluate_folders(
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
     task_of = open_task(task)
     target = resolve_device(device)
-    with sole_writer(out), new_folder(out) as aside:
+    with sole_maker(out), written_aside(out) as aside:
+        aside.mkdir()
         zoo_folder = Path(originals)
         if not (zoo_folder / INDEX_FILE).is_file():
             zoo_folder = aside / "zoo"

@@ -8,10 +8,9 @@ from paramdiff.artefacts import sha256_of
 from paramdiff.cards.pipeline_card import checkpoints_on_card
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
-from paramdiff.errors import UserError
 from paramdiff.experiment.generated import making_of, write_generated
 from paramdiff.experiment.stages import Report
-from paramdiff.locking import sole_writer
+from paramdiff.locking import sole_maker
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import locate_pipeline
 
@@ -48,9 +47,7 @@ def generate(
     Raises:
         UserError: anything that the user can mend.
     """
-    with sole_writer(out):
-        if out.exists():
-            raise UserError(f"{out}: expected a new folder, found an existing one")
+    with sole_maker(out):
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         target = resolve_device(device)

@@ -6,9 +6,9 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from paramdiff.artefacts import CARD_FILE, new_folder
+from paramdiff.artefacts import CARD_FILE, written_aside
 from paramdiff.errors import UserError
-from paramdiff.locking import sole_writer
+from paramdiff.locking import sole_maker
 from paramdiff.pipeline_folder import INDEX_FILE, PARTS, is_hub_name, pipeline_files
 
 HUB = "hf://"
@@ -72,7 +72,7 @@ def _hub_name(target: str) -> str | None:
 
 
 def _copy(folder: Path, files: list[str], target: Path) -> None:
-    with sole_writer(target), new_folder(target) as aside:
+    with sole_maker(target), written_aside(target) as aside:
         for file in files:
             (aside / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / file, aside / file)
