@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from paramdiff import mapped
 from paramdiff.codec import linear
-from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.codec.linear import LinearCodec, fit_linear_codec
 
 
 @pytest.fixture
@@ -59,10 +60,27 @@ def test_fewest_components_that_hold_the_share(vectors, share):
 @pytest.mark.parametrize("columns", [1, 7, 64])
 def test_reading_in_blocks_of_columns_changes_nothing(vectors, columns, monkeypatch):
     whole = fit_linear_codec(vectors, 0.99)
-    monkeypatch.setattr(linear, "_BLOCK_COLUMNS", columns)
+    expected = whole.encode(vectors)
+    monkeypatch.setattr(linear, "_BLOCK_VALUES", 12 * columns)
     blocks = fit_linear_codec(vectors, 0.99)
     torch.testing.assert_close(blocks.components, whole.components, rtol=0, atol=1e-6)
     torch.testing.assert_close(blocks.mean, whole.mean, rtol=0, atol=0)
+    torch.testing.assert_close(blocks.residual_std, whole.residual_std, rtol=0, atol=1e-6)
+    torch.testing.assert_close(blocks.encode(vectors), expected, rtol=0, atol=1e-5)
+
+
+def test_vectors_and_components_in_files_change_nothing(vectors, tmp_path, monkeypatch):
+    whole = fit_linear_codec(vectors, 0.99)
+    monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
+    monkeypatch.setattr(linear, "_BLOCK_VALUES", 12 * 7)
+    stored = mapped.empty_array(*vectors.shape, vectors.dtype, tmp_path)
+    stored.copy_(vectors)
+    codec = fit_linear_codec(stored, 0.99, scratch=tmp_path)
+    torch.testing.assert_close(codec.components, whole.components, rtol=0, atol=1e-6)
+    torch.testing.assert_close(codec.encode(stored), whole.encode(vectors), rtol=0, atol=1e-5)
+    codec.save_pretrained(tmp_path / "codec")
+    loaded = LinearCodec.from_pretrained(tmp_path / "codec")
+    assert all(loaded.state_dict()[name].equal(one) for name, one in codec.state_dict().items())
 
 
 @pytest.mark.parametrize("num", [1, 2, 5])

@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -10,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.zoo.zoo import Zoo, empty_array, write_zoo
+from paramdiff.zoo.zoo import Zoo, write_zoo
 
 BASE = {
     "a.weight": torch.arange(6.0).view(2, 3),
@@ -91,8 +90,6 @@ def test_memory_mapped_equals_in_memory(tmp_path, double):
     layout = ParameterLayout.of(base, LAYOUT.names)
     rows = written(tmp_path / "zoo", layout=layout, base=base, dtype=dtype)
     mapped = Zoo.load(tmp_path / "zoo", memory_budget=1)
-    stored = np.load(next((tmp_path / "zoo").glob("*originals.npy")), mmap_mode="r")
-    assert (stored == rows[:3].numpy()).all()
     inside = Zoo.load(tmp_path / "zoo")
     assert mapped.originals.dtype == inside.originals.dtype == dtype
     assert mapped.originals.equal(inside.originals)
@@ -100,16 +97,6 @@ def test_memory_mapped_equals_in_memory(tmp_path, double):
     assert mapped.originals.equal(rows[:3])
     again = Zoo.load(tmp_path / "zoo", memory_budget=1)
     assert again.originals.equal(rows[:3])
-
-
-def test_the_budget_is_in_bytes(tmp_path):
-    for dtype, size in ((torch.float32, 4), (torch.float64, 8)):
-        scratch = tmp_path / f"{size}.npy"
-        assert empty_array(3, 5, dtype, scratch, 15 * size).shape == (3, 5)
-        assert not scratch.exists()
-        mapped = empty_array(3, 5, dtype, scratch, 15 * size - 1)
-        assert scratch.stat().st_size > 15 * size
-        assert (mapped.shape, mapped.dtype) == ((3, 5), dtype)
 
 
 @pytest.mark.parametrize(("held_out", "num_runs"), [((3, 4), 1), ((0,), 2)])

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ from paramdiff.experiment.stages import (
     make_space,
     make_zoo,
     normalised_zoo,
+    read_generated,
 )
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
@@ -90,13 +92,16 @@ class Generator:
         seed: the generator's.
         folder: of its artefacts.
         pipeline: what generates.
-        generated: raw vectors ``[M, P]``.
     """
 
     seed: int
     folder: RunFolder
     pipeline: ParameterDiffusionPipeline
-    generated: Tensor
+
+    @cached_property
+    def generated(self) -> Tensor:
+        """The raw vectors ``[M, P]`` of its networks, read when they are asked for."""
+        return read_generated(self.folder, self.pipeline.parameter_space.layout)
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,8 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Ge
         codec = make_codec(own, vectors)
         denoiser = make_denoiser(own, codec, vectors)
         pipeline = make_pipeline(own, space, codec, denoiser)
-        generators.append(Generator(seed, folder, pipeline, make_generated(own, pipeline)))
+        make_generated(own, pipeline)
+        generators.append(Generator(seed, folder, pipeline))
     return generators
 
 

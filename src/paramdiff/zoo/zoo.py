@@ -12,13 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
 from paramdiff.artefacts import (
-    PARTIAL,
     read_json,
     read_tensors,
     sha256_of,
@@ -28,13 +25,12 @@ from paramdiff.artefacts import (
 )
 from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.errors import UserError
+from paramdiff.mapped import empty_array, release
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.settings import Settings
 
 INDEX_FILE = "index.json"
 BASE_FILE = "base.safetensors"
-MEMORY_BUDGET = 2**30
-"""Bytes up to which an array of parameter vectors is held in memory; above, memory-mapped."""
 
 HoldOutRule = Literal["run", "tail", "none"]
 
@@ -83,12 +79,12 @@ class Zoo:
     index: ZooIndex
 
     @classmethod
-    def load(cls, folder: Path, *, memory_budget: int = MEMORY_BUDGET) -> "Zoo":
+    def load(cls, folder: Path, *, memory_budget: int | None = None) -> "Zoo":
         """Read a zoo; every checkpoint is read once.
 
         Args:
             folder: what ``write_zoo`` wrote.
-            memory_budget: bytes up to which the vectors are held in memory.
+            memory_budget: bytes up to which the vectors are held in memory; see ``empty_array``.
 
         Returns:
             The zoo.
@@ -107,9 +103,8 @@ class Zoo:
         groups = []
         for held_out in (False, True):
             entries = [entry for entry in index.checkpoints if entry.held_out == held_out]
-            scratch = folder / f"{PARTIAL}{'held_out' if held_out else 'originals'}.npy"
             array = empty_array(
-                len(entries), layout.num_parameters, layout.dtype, scratch, memory_budget
+                len(entries), layout.num_parameters, layout.dtype, folder, memory_budget
             )
             for row, entry in enumerate(entries):
                 path = folder / entry.file
@@ -117,6 +112,7 @@ class Zoo:
                 if sha256_of(path) != entry.sha256:
                     raise UserError(f"{path}: the file has changed since the zoo was written")
                 array[row] = layout.flatten(tensors, str(path))
+                release(array)
             groups.append(array)
         if len(groups[0]) == 0:
             raise UserError(f"{folder}: expected at least one checkpoint, found an empty zoo")
@@ -202,13 +198,3 @@ def _warn_of_single(num_originals: int) -> None:
             "zoo: a single checkpoint has no spread; nothing but a copy can be generated",
             stacklevel=3,
         )
-
-
-def empty_array(
-    rows: int, columns: int, dtype: torch.dtype, scratch: Path, memory_budget: int
-) -> Tensor:
-    """An array ``[rows, columns]``, in memory where it fits the budget, else memory-mapped."""
-    if rows * columns * dtype.itemsize <= memory_budget:
-        return torch.empty(rows, columns, dtype=dtype)
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    return torch.from_numpy(np.lib.format.open_memmap(scratch, "w+", kind, (rows, columns)))
