@@ -8,8 +8,8 @@ from torch import Tensor
 
 from paramdiff.artefacts import write_tensors, written_aside
 from paramdiff.checkpoints.stored import StoredCheckpoint, write_checkpoint
+from paramdiff.generated import GeneratedParameters
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.pipeline import GeneratedParameters
 
 
 def write_generated(
