@@ -1,5 +1,8 @@
 """The linear codec is principal component analysis."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -120,3 +123,32 @@ def test_without_residual_nothing_is_given_back():
     assert fit_linear_codec(vectors, 0.5, residual=False).residual_std.eq(0).all()
     assert fit_linear_codec(vectors, 1.0).residual_std.max() < 1e-3
     assert fit_linear_codec(vectors[:1], 1.0).residual_std.eq(0).all()
+
+
+FIT = """
+import sys, torch
+from pathlib import Path
+from paramdiff import mapped
+from paramdiff.codec import linear
+from paramdiff.experiment.folder import peak_memory
+mapped.MEMORY_BUDGET, linear._BLOCK_VALUES, here = 0, 1 << 20, Path(sys.argv[1])
+vectors = mapped.empty_array(64, 1 << 20, torch.float32, here)
+for number, row in enumerate(vectors):
+    row.copy_(torch.arange(1 << 20)).mul_(number + 1).sin_()
+    mapped.release(vectors)
+before = peak_memory()
+codec = linear.fit_linear_codec(vectors, 0.8, scratch=here)
+codec.encode(vectors)
+print(peak_memory() - before, codec.latent_dim)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what memory a process held")
+def test_memory_does_not_hold_the_vectors(tmp_path):
+    """Vectors and components take 256 MB and 200 MB, a block with all that comes of it 100 MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIT, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    grown, latent_dim = map(float, done.stdout.split())
+    assert latent_dim > 45
+    assert grown < 250

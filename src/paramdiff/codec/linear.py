@@ -21,7 +21,7 @@ from torch import Tensor
 from paramdiff.codec.codec import Codec, Statistics
 from paramdiff.mapped import empty_array, release
 
-_BLOCK_VALUES = 1 << 23
+_BLOCK_VALUES = 1 << 22
 """Values of all vectors together that are read at a time."""
 
 
