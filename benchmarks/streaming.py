@@ -12,15 +12,14 @@ JSON object.
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torchvision
+
+from benchmarks.resident import measured
 
 WANTED_MB = 2000
 VARYING = ("layer1.0.conv1.weight", "layer1.0.conv2.weight", "layer1.1.conv1.weight")
@@ -50,28 +49,6 @@ def write_checkpoints(folder: Path, num: int) -> int:
             file.write(walk.numpy().tobytes())
             file.truncate(8 + len(text) + offset)
     return num * (8 + len(text) + offset)
-
-
-def measured(*arguments: str) -> dict[str, float]:
-    """Seconds and peak resident memory in MB of the program in a process of its own."""
-    started = time.monotonic()
-    code = (
-        "import sys\n"
-        "from paramdiff.cli import main\n"
-        "from paramdiff.experiment.folder import peak_memory\n"
-        "sys.argv = ['paramdiff', *sys.argv[1:]]\n"
-        "try:\n"
-        "    main()\n"
-        "except SystemExit as ended:\n"
-        "    assert not ended.code, ended.code\n"
-        "print('PEAK', peak_memory())\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=True
-    )
-    print(done.stdout.partition("PEAK")[0], flush=True)
-    peak = float(done.stdout.rpartition("PEAK")[2])
-    return {"seconds": round(time.monotonic() - started, 1), "peak_memory_mb": round(peak, 1)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

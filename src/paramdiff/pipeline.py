@@ -5,7 +5,7 @@ A diffusers pipeline: ``save_pretrained`` writes one folder per part and ``model
 That file also imports every class that a saved folder may name, which diffusers requires.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -13,9 +13,8 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from pydantic import Field
 from torch import Tensor
 
-from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.codec.codec import Codec
-from paramdiff.codec.training import decode_all
+from paramdiff.codec.training import decode_all, decoding_batch
 from paramdiff.component import Component, first_line
 from paramdiff.diffusion.sampling import (
     Trajectory,
@@ -26,6 +25,7 @@ from paramdiff.diffusion.sampling import (
 from paramdiff.diffusion.schedule import SolverName
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
+from paramdiff.generated import GeneratedParameters, decoded_when_asked
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline_folder import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
 from paramdiff.settings import Settings
@@ -42,42 +42,6 @@ class GenerationSettings(Settings):
         1.0, ge=0, description="scales latents about the training latents' mean; below 1 contracts"
     )
     batch_size: int = Field(50, gt=0, description="samples per denoiser evaluation")
-
-
-class GeneratedParameters(Sequence):
-    """Generated networks: a sequence of complete state dicts, made when they are asked for.
-
-    Args:
-        vectors: raw parameter vectors ``[M, P]``.
-        seeds: one per network.
-        space: completes a vector to a state dict.
-    """
-
-    def __init__(self, vectors: Tensor, seeds: Sequence[int], space: ParameterSpace) -> None:
-        self.vectors = vectors
-        self.seeds = tuple(seeds)
-        self._space = space
-
-    @property
-    def form(self) -> StoredForm | None:
-        """How the checkpoints that were learned from are stored, where they are somebody's."""
-        return self._space.form
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the tensors that are generated."""
-        return self._space.layout.names
-
-    def __len__(self) -> int:
-        return len(self.seeds)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return GeneratedParameters(self.vectors[index], self.seeds[index], self._space)
-        return self._space.restore(self.vectors[index])
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        return (self[index] for index in range(len(self)))
 
 
 class ParameterDiffusionPipeline(DiffusionPipeline):
@@ -145,11 +109,12 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             progress: called after every denoiser evaluation.
 
         Returns:
-            A sequence of complete state dicts, with the raw vectors and the seeds.
+            A sequence of complete state dicts, with the seeds. Networks are decoded when they are
+            asked for, in batches that take little memory; a ``UserError`` then names the seed of
+            one whose parameters are not finite.
 
         Raises:
-            UserError: there is no seed, the parameters are not finite, or ``num_steps`` is given
-                where there is no denoiser.
+            UserError: there is no seed, or ``num_steps`` is given where there is no denoiser.
         """
         seeds = [int(seed) for seed in seeds]
         if not seeds:
@@ -168,11 +133,17 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
                 device=self.device,
                 progress=progress,
             )
-        vectors = self.decode(latents, seeds, self.config.spread if spread is None else spread)
-        bad = (~torch.isfinite(vectors).all(1)).nonzero().flatten().tolist()
-        if bad:
-            raise UserError(f"seed {seeds[bad[0]]}: the generated parameters are not finite")
-        return GeneratedParameters(vectors, seeds, self.parameter_space)
+        scale = self.config.spread if spread is None else spread
+        return GeneratedParameters(
+            seeds,
+            self.parameter_space,
+            decoded_when_asked(
+                lambda rows: self.decode(latents[rows], seeds[rows], scale),
+                seeds,
+                decoding_batch(self.codec.length),
+                self.codec.length,
+            ),
+        )
 
     def decode(self, latents: Tensor, seeds: Sequence[int], spread: float = 1.0) -> Tensor:
         """What the denoiser produced to raw parameter vectors.

@@ -1,12 +1,16 @@
 """The linear codec is principal component analysis."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 
+from paramdiff import mapped
 from paramdiff.codec import linear
-from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.codec.linear import LinearCodec, fit_linear_codec
 
 
 @pytest.fixture
@@ -59,10 +63,27 @@ def test_fewest_components_that_hold_the_share(vectors, share):
 @pytest.mark.parametrize("columns", [1, 7, 64])
 def test_reading_in_blocks_of_columns_changes_nothing(vectors, columns, monkeypatch):
     whole = fit_linear_codec(vectors, 0.99)
-    monkeypatch.setattr(linear, "_BLOCK_COLUMNS", columns)
+    expected = whole.encode(vectors)
+    monkeypatch.setattr(linear, "_BLOCK_VALUES", 12 * columns)
     blocks = fit_linear_codec(vectors, 0.99)
     torch.testing.assert_close(blocks.components, whole.components, rtol=0, atol=1e-6)
     torch.testing.assert_close(blocks.mean, whole.mean, rtol=0, atol=0)
+    torch.testing.assert_close(blocks.residual_std, whole.residual_std, rtol=0, atol=1e-6)
+    torch.testing.assert_close(blocks.encode(vectors), expected, rtol=0, atol=1e-5)
+
+
+def test_vectors_and_components_in_files_change_nothing(vectors, tmp_path, monkeypatch):
+    whole = fit_linear_codec(vectors, 0.99)
+    monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
+    monkeypatch.setattr(linear, "_BLOCK_VALUES", 12 * 7)
+    stored = mapped.empty_array(*vectors.shape, vectors.dtype, tmp_path)
+    stored.copy_(vectors)
+    codec = fit_linear_codec(stored, 0.99, scratch=tmp_path)
+    torch.testing.assert_close(codec.components, whole.components, rtol=0, atol=1e-6)
+    torch.testing.assert_close(codec.encode(stored), whole.encode(vectors), rtol=0, atol=1e-5)
+    codec.save_pretrained(tmp_path / "codec")
+    loaded = LinearCodec.from_pretrained(tmp_path / "codec")
+    assert all(loaded.state_dict()[name].equal(one) for name, one in codec.state_dict().items())
 
 
 @pytest.mark.parametrize("num", [1, 2, 5])
@@ -102,3 +123,32 @@ def test_without_residual_nothing_is_given_back():
     assert fit_linear_codec(vectors, 0.5, residual=False).residual_std.eq(0).all()
     assert fit_linear_codec(vectors, 1.0).residual_std.max() < 1e-3
     assert fit_linear_codec(vectors[:1], 1.0).residual_std.eq(0).all()
+
+
+FIT = """
+import sys, torch
+from pathlib import Path
+from paramdiff import mapped
+from paramdiff.codec import linear
+from paramdiff.experiment.folder import peak_memory
+mapped.MEMORY_BUDGET, linear._BLOCK_VALUES, here = 0, 1 << 20, Path(sys.argv[1])
+vectors = mapped.empty_array(64, 1 << 20, torch.float32, here)
+for number, row in enumerate(vectors):
+    row.copy_(torch.arange(1 << 20)).mul_(number + 1).sin_()
+    mapped.release(vectors)
+before = peak_memory()
+codec = linear.fit_linear_codec(vectors, 0.8, scratch=here)
+codec.encode(vectors)
+print(peak_memory() - before, codec.latent_dim)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what memory a process held")
+def test_memory_does_not_hold_the_vectors(tmp_path):
+    """Vectors and components take 256 MB and 200 MB, a block with all that comes of it 100 MB."""
+    done = subprocess.run(
+        [sys.executable, "-c", FIT, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    grown, latent_dim = map(float, done.stdout.split())
+    assert latent_dim > 45
+    assert grown < 250

@@ -9,12 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from paramdiff import mapped
 from paramdiff.artefacts import sha256_of
+from paramdiff.codec import linear, training
 from paramdiff.errors import UserError
+from paramdiff.experiment import stages
 from paramdiff.experiment.fit import plan_fit
 from paramdiff.experiment.generated import making_of, write_generated
 from paramdiff.experiment.run import make_networks
 from paramdiff.experiment.run_cards import add_scores
+from paramdiff.parameters import normalisation
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.report.page import read_evaluation
 
@@ -68,6 +72,22 @@ def test_what_differs_is_generated_and_comes_out_as_it_came_in(tmp_path):
         found = made.zoo.layout.flatten(content["state_dict"])
         assert found.equal(made.generators[0].generated[number])
     assert not list((tmp_path / "out").rglob("evaluation.json"))
+
+
+def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
+    folder = drifting(tmp_path / "in", moved=("0.weight", "1.weight", "2.weight"))
+    inside = fitted(folder, tmp_path / "inside")
+    monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
+    monkeypatch.setattr(normalisation, "_BLOCK_VALUES", 7)
+    monkeypatch.setattr(linear, "_BLOCK_VALUES", 50)
+    monkeypatch.setattr(stages, "NORMALISED_VALUES", 1)
+    monkeypatch.setattr(training, "MAX_DECODED_VALUES", 1)
+    outside = fitted(folder, tmp_path / "outside")
+    assert outside.zoo.originals.equal(inside.zoo.originals)
+    for one, other in zip(outside.generators, inside.generators, strict=True):
+        torch.testing.assert_close(one.generated, other.generated, rtol=0, atol=1e-5)
+    left = {path.name for path in (tmp_path / "outside").rglob("*")}
+    assert left == {path.name for path in (tmp_path / "inside").rglob("*")}
 
 
 def test_a_saved_pipeline_needs_nothing_else(tmp_path):

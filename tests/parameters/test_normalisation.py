@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paramdiff.parameters import normalisation
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalisation import fit_normalisation
 
@@ -59,6 +60,16 @@ def test_the_constants_are_the_papers(mode):
         np.testing.assert_allclose(found.location[place], location, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(found.scale[place], scale, rtol=1e-5)
         np.testing.assert_allclose(found.reference[place], m, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("values", [1, 11, 24])
+def test_reading_in_blocks_changes_nothing(mode, values, monkeypatch):
+    whole = fit_normalisation(zoo(), LAYOUT, mode)
+    monkeypatch.setattr(normalisation, "_BLOCK_VALUES", values)
+    blocks = fit_normalisation(zoo(), LAYOUT, mode)
+    for name in ("location", "scale", "reference"):
+        torch.testing.assert_close(getattr(blocks, name), getattr(whole, name), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("mode", MODES)

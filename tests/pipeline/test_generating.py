@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from paramdiff import generated
+from paramdiff.codec import training
 from paramdiff.errors import UserError
 from pipeline.parts import KINDS, STEPS, build, small_network
 
@@ -140,8 +142,30 @@ def test_values_that_are_not_finite_name_the_seed():
     pipeline = build()
     with torch.no_grad():
         pipeline.codec.components.fill_(float("inf"))
+    networks = pipeline(seeds=[3, 4])
     with pytest.raises(UserError, match=r"seed 3: .* not finite"):
-        pipeline(seeds=[3, 4])
+        networks[0]
+
+
+def test_long_vectors_are_decoded_few_at_a_time(monkeypatch):
+    pipeline = build()
+    expected = pipeline(seeds=range(6)).vectors
+    decoded = []
+    decode = pipeline.codec.decode
+    length = pipeline.codec.length
+    monkeypatch.setattr(training, "MAX_DECODED_VALUES", 2 * length)
+    monkeypatch.setattr(generated, "KEPT_VALUES", 0)
+    monkeypatch.setattr(
+        pipeline.codec, "decode", lambda z, *rest: (decoded.append(len(z)), decode(z, *rest))[1]
+    )
+    networks = pipeline(seeds=range(6))
+    assert decoded == []
+    found = [pipeline.parameter_space.flatten(one) for one in networks]
+    torch.testing.assert_close(torch.stack(found), expected, atol=1e-5, rtol=0)
+    assert decoded == [2, 2, 2]
+    assert pipeline.parameter_space.flatten(networks[1:][-1]).equal(found[5])
+    networks[0]
+    assert decoded == [2, 2, 2, 2]  # the last batch is kept, no other
 
 
 @pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])

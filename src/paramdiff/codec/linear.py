@@ -3,17 +3,26 @@
 With N checkpoints it is exact at N - 1 components; fewer leave out the directions in which the
 checkpoints differ least. What they leave out is modelled as independent noise per coordinate
 (factor analysis on principal components; Tipping and Bishop 1999): without it, generated vectors
-would lack that share of the originals' variance. Fitted through the N x N matrix of inner
-products, so that vectors longer than memory are read in blocks.
+would lack that share of the originals' variance.
+
+Time, disk and the codec itself grow with N x P, memory does not: the fit goes through the N x N
+matrix of inner products (Sirovich 1987, method of snapshots), both are read and written in blocks
+of columns, and components that are larger than the memory budget lie in a file. A loaded codec's
+do so always: safetensors maps them.
 """
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from paramdiff.codec.codec import Codec, Statistics
+from paramdiff.mapped import empty_array, release
 
-_BLOCK_COLUMNS = 1 << 14
+_BLOCK_VALUES = 1 << 22
+"""Values of all vectors together that are read at a time."""
 
 
 class LinearCodec(Codec):
@@ -29,13 +38,20 @@ class LinearCodec(Codec):
         super().__init__()
         self.length, self.latent_dim = length, latent_dim
         self.register_buffer("mean", torch.zeros(length))
-        self.register_buffer("components", torch.zeros(latent_dim, length))
+        # expanded, so that they take no memory before they are fitted or loaded
+        self.register_buffer("components", torch.zeros(1, 1).expand(latent_dim, length))
         self.register_buffer("residual_std", torch.zeros(length))
         self._register_latent_moments(latent_dim)
 
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
         """Normalised vectors ``[B, length]`` to coordinates ``[B, latent_dim]``."""
-        return (vectors - self.mean) @ self.components.T
+        latents = self.mean.new_zeros(len(vectors), self.latent_dim)
+        for columns in _blocks(*vectors.shape):
+            centred = vectors[:, columns] - self.mean[columns]
+            latents = latents + centred @ self.components[:, columns].T
+            release(vectors)
+            release(self.components)
+        return latents
 
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
         """Coordinates ``[B, latent_dim]`` to normalised vectors ``[B, length]``."""
@@ -43,23 +59,30 @@ class LinearCodec(Codec):
 
 
 def fit_linear_codec(
-    vectors: Tensor, explained_variance: float, *, residual: bool = True
+    vectors: Tensor,
+    explained_variance: float,
+    *,
+    residual: bool = True,
+    scratch: Path | None = None,
 ) -> LinearCodec:
     """Fit the fewest principal components that hold a share of the zoo's variance.
 
     Args:
-        vectors: normalised vectors ``[N, length]``.
+        vectors: normalised vectors ``[N, length]``, possibly memory-mapped.
         explained_variance: the share to keep, in (0, 1].
         residual: whether the rest is modelled as independent noise, or left out.
+        scratch: a folder for components that are larger than the memory budget; without it they
+            are held in memory.
 
     Returns:
         A codec with at least one component, its signs fixed by each component's largest entry.
     """
     num, length = vectors.shape
     gram = torch.zeros(num, num, dtype=torch.float64)
-    for columns in torch.arange(length).split(_BLOCK_COLUMNS):
+    for columns in _blocks(num, length):
         centred = _centred(vectors, columns)
         gram += centred @ centred.T
+        release(vectors)
     variances, coefficients = torch.linalg.eigh(gram)
     variances, coefficients = variances.flip(0).clamp(min=0), coefficients.flip(1)
     usable = max(1, int((variances > 1e-10 * variances[0]).sum()))
@@ -67,26 +90,39 @@ def fit_linear_codec(
     count = min(usable, int((share < explained_variance - 1e-12).sum()) + 1)
     to_unit_length = coefficients[:, :count] / variances[:count].sqrt().clamp(min=1e-150)
 
-    directions = torch.cat(
-        [
-            to_unit_length.T @ _centred(vectors, columns)
-            for columns in torch.arange(length).split(_BLOCK_COLUMNS)
-        ],
-        1,
-    )
-    largest = directions.abs().argmax(1, keepdim=True)
-    directions = directions * directions.gather(1, largest).sign()
     codec = LinearCodec(length=length, latent_dim=count)
-    codec.mean.copy_(vectors.mean(0))
-    codec.components.copy_(directions)
-    if residual and num > 1:
-        # the column variances that the components explain; centred columns of V have V = U S D
-        explained = (variances[:count, None] * directions**2).sum(0)
-        rest = vectors.double().var(0) - explained / (num - 1)
-        codec.residual_std.copy_(rest.clamp(min=0).sqrt())
+    codec.components = (
+        torch.empty(count, length)
+        if scratch is None
+        else empty_array(count, length, torch.float32, scratch)
+    )
+    largest = torch.zeros(count, dtype=torch.float64)
+    for columns in _blocks(num, length):
+        block = vectors[:, columns].double()
+        codec.mean[columns] = block.mean(0)
+        directions = to_unit_length.T @ (block - block.mean(0))
+        codec.components[:, columns] = directions
+        found = directions.gather(1, directions.abs().argmax(1, keepdim=True))[:, 0]
+        largest = torch.where(found.abs() > largest.abs(), found, largest)
+        if residual and num > 1:
+            # the column variances that the components explain; centred columns are V = U S D
+            explained = (variances[:count, None] * directions**2).sum(0)
+            rest = block.var(0) - explained / (num - 1)
+            codec.residual_std[columns] = rest.clamp(min=0).sqrt().float()
+        release(vectors)
+        release(codec.components)
+    for columns in _blocks(num, length):
+        codec.components[:, columns] *= largest.sign()[:, None]
+        release(codec.components)
     return codec.eval()
 
 
-def _centred(vectors: Tensor, columns: Tensor) -> Tensor:
+def _blocks(num: int, length: int) -> Iterator[slice]:
+    """Columns of ``[num, length]`` in blocks whose size in all does not depend on ``num``."""
+    width = max(1, _BLOCK_VALUES // num)
+    return (slice(start, min(start + width, length)) for start in range(0, length, width))
+
+
+def _centred(vectors: Tensor, columns: slice) -> Tensor:
     block = vectors[:, columns].double()
     return block - block.mean(0)

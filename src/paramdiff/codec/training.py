@@ -18,6 +18,9 @@ from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.engine import Optimisation, Progress, TrainingResult, train
 from paramdiff.settings import Settings
 
+MAX_DECODED = 64
+MAX_DECODED_VALUES = 1 << 22
+
 
 class LinearCodecSettings(Settings):
     """Principal components of the zoo."""
@@ -83,7 +86,7 @@ def train_codec(
         settings: the codec and its training.
         seed: of the initial weights, the batches and the noise.
         device: where to train.
-        state_file: see ``engine.train``.
+        state_file: see ``engine.train``; what is too large for memory lies beside it.
         progress: see ``engine.train``.
 
     Returns:
@@ -93,7 +96,12 @@ def train_codec(
         UserError: the latent is larger than the vector.
     """
     if isinstance(settings, LinearCodecSettings):
-        codec = fit_linear_codec(vectors, settings.explained_variance, residual=settings.residual)
+        codec = fit_linear_codec(
+            vectors,
+            settings.explained_variance,
+            residual=settings.residual,
+            scratch=None if state_file is None else state_file.parent,
+        )
         return codec, TrainingResult([], 0.0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -139,17 +147,23 @@ def encode_all(codec: Codec, vectors: Tensor, batch_size: int = 64) -> Tensor:
     return torch.cat([codec.encode(block) for block in vectors.split(batch_size)])
 
 
+def decoding_batch(length: int) -> int:
+    """How many vectors of a length are decoded together: few where they are long."""
+    return max(1, min(MAX_DECODED, MAX_DECODED_VALUES // length))
+
+
 @torch.no_grad()
 def decode_all(
-    codec: Codec, latents: Tensor, statistics: Statistics, batch_size: int = 64
+    codec: Codec, latents: Tensor, statistics: Statistics, batch_size: int | None = None
 ) -> Tensor:
     """Vectors ``[M, length]`` of all latents, in batches padded to one size.
 
     The padding keeps a vector's bits independent of how many others are decoded with it.
     """
+    size = batch_size or decoding_batch(codec.length)
     parts = []
-    for block in latents.split(batch_size):
-        missing = batch_size - len(block)
+    for block in latents.split(size):
+        missing = size - len(block)
         padded = torch.cat([block, block[-1:].expand(missing, -1)])
         parts.append(codec.decode(padded, statistics)[: len(block)])
     return torch.cat(parts)

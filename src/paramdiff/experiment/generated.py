@@ -9,8 +9,9 @@ from torch import Tensor
 from paramdiff.artefacts import CARD_FILE, write_tensors, write_text, written_aside
 from paramdiff.cards.generated_card import Making, generated_card
 from paramdiff.checkpoints.stored import StoredCheckpoint, write_checkpoint
+from paramdiff.generated import GeneratedParameters
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.pipeline import GeneratedParameters, ParameterDiffusionPipeline
+from paramdiff.pipeline import ParameterDiffusionPipeline
 
 
 def write_generated(folder: Path, generated: GeneratedParameters, making: Making) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -38,6 +39,7 @@ from paramdiff.experiment.stages import (
     make_space,
     make_zoo,
     normalised_zoo,
+    read_generated,
 )
 from paramdiff.experiment.watching import spread_warning
 from paramdiff.locking import sole_writer
@@ -96,15 +98,18 @@ class Generator:
         recipe: of this seed alone.
         folder: of its artefacts.
         pipeline: what generates.
-        generated: raw vectors ``[M, P]``.
         checked: what the check of the codec found; None where it was not asked, or is long past.
     """
 
     recipe: Recipe
     folder: RunFolder
     pipeline: ParameterDiffusionPipeline
-    generated: Tensor
     checked: str | None = None
+
+    @cached_property
+    def generated(self) -> Tensor:
+        """The raw vectors ``[M, P]`` of its networks, read when they are asked for."""
+        return read_generated(self.folder, self.pipeline.parameter_space.layout)
 
 
 Check = Callable[[Recipe, Zoo, ParameterSpace, Codec, Tensor], str]
@@ -234,8 +239,8 @@ def _train_generators(
                 raise
         denoiser = make_denoiser(own, zoo, space, codec, vectors)
         pipeline = make_pipeline(own, space, codec, denoiser)
-        generated = make_generated(own, pipeline, zoo)
-        generators.append(Generator(recipe, folder, pipeline, generated, checked))
+        make_generated(own, pipeline, zoo)
+        generators.append(Generator(recipe, folder, pipeline, checked))
     return generators
 
 

@@ -27,6 +27,8 @@ from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import read_vectors, write_generated
 from paramdiff.experiment.run_cards import making_in_run
 from paramdiff.experiment.watching import build_watcher
+from paramdiff.mapped import empty_array, release
+from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import INDEX_FILE
@@ -35,7 +37,7 @@ from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.folder import import_checkpoints
-from paramdiff.zoo.zoo import MEMORY_BUDGET, Zoo, empty_array
+from paramdiff.zoo.zoo import Zoo
 
 
 class Report(Protocol):
@@ -43,6 +45,10 @@ class Report(Protocol):
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Show it."""
+
+
+NORMALISED_VALUES = 1 << 24
+"""Values that are normalised at a time."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,15 @@ class Context:
     device: torch.device
     report: Report
 
+    @property
+    def scratch(self) -> Path:
+        """An existing folder for unfinished work."""
+        self.folder.state.mkdir(parents=True, exist_ok=True)
+        return self.folder.state
+
     def state(self, name: str) -> Path:
         """A file or folder for a stage's unfinished work."""
-        self.folder.state.mkdir(parents=True, exist_ok=True)
-        return self.folder.state / name
+        return self.scratch / name
 
     def seed(self, purpose: str) -> int:
         """A seed of its own for each purpose, from the generator's."""
@@ -127,11 +138,12 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
 def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
     """The originals' normalised vectors ``[N, length]``; memory-mapped where too large."""
     num, length = len(zoo.originals), space.padded_length
-    if num * length * 4 <= MEMORY_BUDGET:
-        return space.normalise(zoo.originals)
-    array = empty_array(num, length, torch.float32, context.folder.root, MEMORY_BUDGET)
-    for row in range(num):
-        array[row] = space.normalise(zoo.originals[row])
+    array = empty_array(num, length, torch.float32, context.scratch)
+    together = max(1, NORMALISED_VALUES // length)
+    for raw, normalised in zip(zoo.originals.split(together), array.split(together), strict=True):
+        normalised.copy_(space.normalise(raw))
+        release(raw)
+        release(normalised)
     return array
 
 
@@ -248,19 +260,24 @@ def make_pipeline(
     return pipeline.to(context.device)
 
 
-def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: Zoo) -> Tensor:
-    """Generate the networks; returns their raw vectors ``[M, P]``."""
+def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: Zoo) -> None:
+    """Generate the networks, and write them one at a time."""
     folder, settings = context.folder.artefact("generation"), context.recipe.generation
-    if not folder.exists():
-        with context.timed("generation"):
-            seeds = range(settings.seed, settings.seed + settings.num_samples)
-            batches = -(-settings.num_samples // settings.batch_size)
-            done = iter(range(1, batches * settings.num_steps + 1))
-            total = batches * settings.num_steps
-            generated = pipeline(
-                seeds, progress=lambda: context.report("generating networks", next(done), total)
-            )
-            making = making_in_run(context.recipe, context.folder, pipeline, Origin.of(zoo.index))
-            write_generated(folder, generated, making)
-    (written,) = find_runs([str(folder)])
-    return read_vectors(written, pipeline.parameter_space.layout)
+    if folder.exists():
+        return
+    with context.timed("generation"):
+        seeds = range(settings.seed, settings.seed + settings.num_samples)
+        batches = -(-settings.num_samples // settings.batch_size)
+        done = iter(range(1, batches * settings.num_steps + 1))
+        total = batches * settings.num_steps
+        generated = pipeline(
+            seeds, progress=lambda: context.report("generating networks", next(done), total)
+        )
+        making = making_in_run(context.recipe, context.folder, pipeline, Origin.of(zoo.index))
+        write_generated(folder, generated, making)
+
+
+def read_generated(folder: RunFolder, layout: ParameterLayout) -> Tensor:
+    """The raw vectors ``[M, P]`` of a run's generated networks, in memory."""
+    (written,) = find_runs([str(folder.artefact("generation"))])
+    return read_vectors(written, layout)

@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from paramdiff.mapped import release
 from paramdiff.parameters.layout import ParameterLayout, Slot
 
 NormalisationMode = Literal["tensor", "coordinate"]
@@ -20,6 +21,7 @@ NormalisationMode = Literal["tensor", "coordinate"]
 _LOG_OFFSET = 0.05
 _SMALLEST_RATIO = 0.001
 _MEAN_FACTOR = 0.95
+_BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -78,19 +80,33 @@ def fit_normalisation(
 
 
 def _fit_slot(values: Tensor, slot: Slot, mode: NormalisationMode) -> Sequence[Tensor]:
-    values = values.double()
-    reference = torch.zeros(values.shape[1], dtype=torch.float64)
+    """Location, scale and reference, each ``[size]``, of one tensor's values ``[N, size]``."""
+    num, size = values.shape
+    references = torch.zeros(num, 1, dtype=torch.float64)
     if slot.is_running_variance and (values > 0).any():
         smallest = torch.finfo(torch.float32).tiny  # a checkpoint whose variances are all 0
-        means = (_MEAN_FACTOR * values.mean(1, keepdim=True)).clamp(min=smallest)
-        values = torch.log((values / means).clamp(min=0.0) + _LOG_OFFSET)
-        reference += means.mean()
+        references = (_MEAN_FACTOR * values.double().mean(1, keepdim=True)).clamp(min=smallest)
+    # blocks hold whole checkpoints where moments are over elements, else whole coordinates
+    along, over = (0, 1) if mode == "tensor" else (1, 0)
+    length = max(1, _BLOCK_VALUES // values.shape[over])
+    blocks = zip(
+        values.split(length, along), references.expand_as(values).split(length, along), strict=True
+    )
+    means, stds = zip(*(_moments(*block, over) for block in blocks), strict=True)
+    location, scale = torch.cat(means), torch.cat(stds)
     if mode == "tensor":
-        location = values.mean(1).mean().expand(values.shape[1])
-        scale = values.std(1).mean().expand(values.shape[1])
-    else:
-        location = values.mean(0)
-        scale = values.std(0) if len(values) > 1 else torch.zeros_like(location)
+        location, scale = (one.mean().expand(size) for one in (location, scale))
     constant = scale <= 1e-12 * (1 + location.abs())
     scale = torch.where(constant, torch.ones_like(scale), scale)
-    return location.float(), scale.float(), reference.float()
+    return location.float(), scale.float(), references.mean().expand(size).float()
+
+
+def _moments(values: Tensor, references: Tensor, over: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation in float64, in the log domain where there are references."""
+    block = values.double()
+    if references.any():
+        block = torch.log((block / references).clamp(min=0.0) + _LOG_OFFSET)
+    mean = block.mean(over)
+    std = block.std(over) if block.shape[over] > 1 else torch.zeros_like(mean)
+    release(values)
+    return mean, std

@@ -6,16 +6,12 @@ zoo/
   checkpoints/0000.safetensors ...  the selected tensors of each checkpoint
 """
 
-import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
@@ -29,13 +25,12 @@ from paramdiff.artefacts import (
 )
 from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.errors import UserError
+from paramdiff.mapped import empty_array, release
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.settings import Settings
 
 INDEX_FILE = "index.json"
 BASE_FILE = "base.safetensors"
-MEMORY_BUDGET = 2**30
-"""Bytes up to which an array of parameter vectors is held in memory; above, memory-mapped."""
 
 HoldOutRule = Literal["run", "tail", "spaced", "none"]
 """A separate run, the end of the only one, evenly spaced among the others, or nothing."""
@@ -85,12 +80,12 @@ class Zoo:
     index: ZooIndex
 
     @classmethod
-    def load(cls, folder: Path, *, memory_budget: int = MEMORY_BUDGET) -> "Zoo":
+    def load(cls, folder: Path, *, memory_budget: int | None = None) -> "Zoo":
         """Read a zoo; every checkpoint is read once.
 
         Args:
             folder: what ``write_zoo`` wrote.
-            memory_budget: bytes up to which the vectors are held in memory.
+            memory_budget: bytes up to which the vectors are held in memory; see ``empty_array``.
 
         Returns:
             The zoo.
@@ -112,6 +107,7 @@ class Zoo:
                 if sha256_of(path) != entry.sha256:
                     raise UserError(f"{path}: the file has changed since the zoo was written")
                 array[row] = layout.flatten(tensors, str(path))
+                release(array)
             groups.append(array)
         if len(groups[0]) == 0:
             raise UserError(f"{folder}: expected at least one checkpoint, found an empty zoo")
@@ -216,40 +212,3 @@ def _warn_of_single(num_originals: int) -> None:
             "zoo: a single checkpoint has no spread; nothing but a copy can be generated",
             stacklevel=3,
         )
-
-
-def empty_array(
-    rows: int, columns: int, dtype: torch.dtype, folder: Path, memory_budget: int
-) -> Tensor:
-    """An array in memory where it fits the budget, else a memory map of a file without a name.
-
-    The file goes with the array or the program, and no two programs have the same.
-
-    Args:
-        rows: how many.
-        columns: how many.
-        dtype: float32 or float64.
-        folder: on the disk that holds the file.
-        memory_budget: bytes that may be in memory.
-
-    Returns:
-        ``[rows, columns]``; what it holds is not defined.
-
-    Raises:
-        UserError: the disk is too full for the file.
-    """
-    num_bytes = rows * columns * dtype.itemsize
-    if num_bytes <= memory_budget:
-        return torch.empty(rows, columns, dtype=dtype)
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:  # a page that the disk has no place for would end the program later, without a word
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, num_bytes)
-            file.truncate(num_bytes)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: expected room for {num_bytes / 2**20:,.0f} MiB on its disk: "
-                f"{error.strerror}"
-            ) from None
-        return torch.from_numpy(np.memmap(file, kind, "r+", shape=(rows, columns)))

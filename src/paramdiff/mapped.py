@@ -1,0 +1,77 @@
+"""Arrays that lie in a file instead of memory, because they are larger.
+
+The file has no name and is gone with its array, or with the program. What is read or written of a
+mapped array counts as the program's memory until it is given back with ``release``: whoever goes
+through such an array in blocks releases it after each, and never holds more than a block.
+"""
+
+import mmap
+import os
+from pathlib import Path
+from tempfile import TemporaryFile
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+
+from paramdiff.errors import UserError
+
+MEMORY_BUDGET = 2**30
+"""Bytes up to which an array of parameter vectors is held in memory; above, memory-mapped."""
+
+_MAPPINGS: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()
+"""The mapping of every mapped array, by its address; gone when the array is."""
+
+
+def empty_array(
+    rows: int,
+    columns: int,
+    dtype: torch.dtype,
+    folder: Path,
+    memory_budget: int | None = None,
+) -> Tensor:
+    """An array to fill, in memory where it fits the budget, else in a file.
+
+    Args:
+        rows: of the array.
+        columns: of the array.
+        dtype: of its values.
+        folder: an existing folder on the disk that holds the file.
+        memory_budget: bytes; ``MEMORY_BUDGET`` by default.
+
+    Returns:
+        ``[rows, columns]``.
+
+    Raises:
+        UserError: the disk has too little room.
+    """
+    num_bytes = rows * columns * dtype.itemsize
+    if num_bytes <= (MEMORY_BUDGET if memory_budget is None else memory_budget):
+        return torch.empty(rows, columns, dtype=dtype)
+    with TemporaryFile(dir=folder) as file:
+        try:  # room that is found missing while an array is written would kill the program
+            file.truncate(num_bytes)
+            if hasattr(os, "posix_fallocate"):  # macOS has none
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: expected room for {num_bytes / 2**20:,.0f} MB of unfinished work, "
+                f"found: {error.strerror}"
+            ) from None
+        mapping = mmap.mmap(file.fileno(), num_bytes)
+    array = torch.frombuffer(mapping, dtype=dtype).view(rows, columns)
+    _MAPPINGS[array.data_ptr()] = mapping
+    return array
+
+
+def release(array: Tensor) -> None:
+    """Give back the memory that a mapped array, or the one it is a view of, takes.
+
+    Its values stay as they are. Nothing happens to an array in memory.
+
+    Args:
+        array: any tensor.
+    """
+    mapping = _MAPPINGS.get(array.untyped_storage().data_ptr())
+    if mapping is not None:
+        mapping.madvise(mmap.MADV_DONTNEED)

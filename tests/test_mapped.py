@@ -1,0 +1,84 @@
+"""Arrays in files hold what arrays in memory hold, and leave nothing behind."""
+
+import gc
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from paramdiff.errors import UserError
+from paramdiff.mapped import _MAPPINGS, empty_array, release
+
+DTYPES = [torch.float32, torch.float64]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_budget_is_in_bytes(tmp_path, dtype):
+    size = 15 * dtype.itemsize
+    before = len(_MAPPINGS)
+    inside = empty_array(3, 5, dtype, tmp_path, size)
+    assert len(_MAPPINGS) == before
+    outside = empty_array(3, 5, dtype, tmp_path, size - 1)
+    assert len(_MAPPINGS) == before + 1
+    for array in (inside, outside):
+        assert (array.shape, array.dtype) == ((3, 5), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_released_values_stay(tmp_path, dtype):
+    array = empty_array(40, 1000, dtype, tmp_path, 0)
+    values = torch.arange(40_000, dtype=dtype).view(40, 1000)
+    for row, value in zip(array, values, strict=True):
+        row.copy_(value)
+        release(array)
+    assert array.equal(values)
+    release(array[3:, 10:])  # a view releases all of it
+    assert array[5:, 2:].equal(values[5:, 2:])
+
+
+def test_memory_is_left_alone():
+    values = torch.ones(2, 3)
+    release(values)
+    assert values.eq(1).all()
+
+
+def test_nothing_stays_in_the_folder_or_the_register(tmp_path):
+    before = len(_MAPPINGS)
+    array = empty_array(3, 5, torch.float32, tmp_path, 0)
+    row = array[1].fill_(2)
+    del array
+    assert row.eq(2).all() and len(_MAPPINGS) == before + 1
+    del row
+    gc.collect()
+    assert len(_MAPPINGS) == before and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"expected room for .* MB of unfinished work, found: "):
+        empty_array(1 << 30, 1 << 27, torch.float32, tmp_path)
+
+
+WALK = """
+import sys, torch
+from pathlib import Path
+from paramdiff.mapped import empty_array, release
+def resident():
+    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM"))
+array = empty_array(200, 1 << 18, torch.float32, Path(sys.argv[1]), 0)
+before = resident()
+for _ in range(2):
+    for row in array:
+        row += 1
+        release(array)
+print((resident() - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what memory a process held")
+def test_what_is_released_takes_no_memory(tmp_path):
+    """200 MB pass by twice."""
+    done = subprocess.run(
+        [sys.executable, "-c", WALK, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    assert float(done.stdout) < 20
