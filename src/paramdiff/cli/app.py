@@ -120,12 +120,10 @@ def sweep(
     """Run several recipes, sharing equal stages, and compare them; the same command resumes."""
     from contextlib import contextmanager
 
-    from paramdiff.engine import resolve_device
     from paramdiff.experiment.entries import asked_for, plan_sweep
     from paramdiff.experiment.sweep import run_sweep
     from paramdiff.report.sweep import SWEEP_PAGE
 
-    resolve_device(device)
     entries = plan_sweep(recipes, overrides or [], vary, base)
 
     @contextmanager
@@ -250,12 +248,15 @@ def generate(
     from paramdiff.engine import resolve_device
     from paramdiff.experiment.generated import write_generated
     from paramdiff.pipeline import ParameterDiffusionPipeline
+    from paramdiff.processes import refuse_several
 
+    target = resolve_device(device)
+    refuse_several(target, "generate")
     if out.exists():
         raise UserError(f"--out {out}: expected a new folder, found an existing one")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    loaded = ParameterDiffusionPipeline.from_pretrained(pipeline).to(resolve_device(device))
+    loaded = ParameterDiffusionPipeline.from_pretrained(pipeline).to(target)
     total = -(-num // min(loaded.config.batch_size, num)) * (steps or loaded.config.num_steps)
     with progress_bars() as report:
         done = iter(range(1, total + 1))
@@ -394,5 +395,5 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category is UserWarning:
+    if category is UserWarning and not console.quiet:
         errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)

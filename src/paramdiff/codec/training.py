@@ -16,6 +16,7 @@ from paramdiff.codec.convolutional import (
 )
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.engine import Optimisation, Progress, TrainingResult, train
+from paramdiff.processes import own_share
 from paramdiff.settings import Settings
 
 
@@ -90,7 +91,7 @@ def train_codec(
         The codec in evaluation mode on the CPU, and its losses (none for the linear codec).
 
     Raises:
-        UserError: the latent is larger than the vector.
+        UserError: the latent is larger than the vector, or the processes cannot share a batch.
     """
     if isinstance(settings, LinearCodecSettings):
         codec = fit_linear_codec(vectors, settings.explained_variance, residual=settings.residual)
@@ -103,7 +104,9 @@ def train_codec(
             channels=settings.channels,
             kernel_size=settings.kernel_size,
         )
+    network.fc_var.requires_grad_(settings.kl_weight > 0)  # nothing else reads what it gives
     size = settings.training.batch_size
+    share = own_share(size, device, "codec.training.batch_size")
 
     def batch_loss(module: Any, step: int, generator: torch.Generator) -> Tensor:
         batch = vectors[torch.randint(len(vectors), (size,), generator=generator)]
@@ -113,9 +116,9 @@ def train_codec(
             latent_noise = latent_noise * settings.latent_noise
         return reconstruction_loss(
             module,
-            batch.to(device),
-            input_noise.to(device),
-            latent_noise.to(device),
+            batch[share].to(device),
+            input_noise[share].to(device),
+            latent_noise[share].to(device),
             target=settings.target,
             kl_weight=settings.kl_weight,
         )
@@ -127,6 +130,7 @@ def train_codec(
         settings.training,
         seed=seed,
         device=device,
+        is_shared=True,
         state_file=state_file,
         progress=progress,
     )

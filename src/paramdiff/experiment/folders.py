@@ -24,6 +24,7 @@ from paramdiff.experiment.assess import (
 from paramdiff.experiment.folder import peak_memory
 from paramdiff.experiment.generated import read_vectors
 from paramdiff.experiment.stages import Report
+from paramdiff.processes import refuse_several
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import TaskSettings, build_task
 from paramdiff.tasks.scoring_function import task_of_function
@@ -74,6 +75,8 @@ def evaluate_folders(
         UserError: a folder or file is missing, unreadable or does not fit.
     """
     started = time.monotonic()
+    target = resolve_device(device)
+    refuse_several(target, "evaluate")
     if out.exists():
         raise UserError(f"--out {out}: expected a new folder, found an existing one")
     found = [stored for run in find_runs([generated]) for stored in run]
@@ -81,7 +84,6 @@ def evaluate_folders(
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
     own = None if isinstance(task, TaskSettings) else import_function(task, "--score")
     built = build_task(task) if isinstance(task, TaskSettings) else None
-    target = resolve_device(device)
     with written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)

@@ -38,6 +38,7 @@ from paramdiff.experiment.stages import (
     normalised_zoo,
 )
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.processes import join, own_share
 from paramdiff.recipe import Recipe
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import build_task, describe_task
@@ -56,6 +57,9 @@ def run(
 ) -> Evaluation:
     """Run every stage whose artefact is not there yet.
 
+    Processes of one launch (``processes.py``) all call this: they train the codec and the denoiser
+    together, and the main process does the rest.
+
     Args:
         recipe: what to run.
         out: the run's folder; the same call completes an interrupted run.
@@ -73,11 +77,13 @@ def run(
     if recipe.task is None:
         raise UserError("task: expected data and a network to evaluate with, found none")
     made = make_networks(recipe, out, device=device, reuse=reuse, report=report)
-    folder = made.context.folder
-    if not (folder.root / EVALUATION_FILE).is_file():
-        assert made.task is not None
-        _evaluate(made.context, made.task, made.zoo, made.generators, answers)
-    write_report(folder.root)
+    folder, processes = made.context.folder, made.context.processes
+    with processes.main_process_first():
+        if not (folder.root / EVALUATION_FILE).is_file():
+            assert made.task is not None
+            _evaluate(made.context, made.task, made.zoo, made.generators, answers)
+        if processes.is_main_process:
+            write_report(folder.root)
     made.finish()
     return Evaluation.model_validate_json((folder.root / EVALUATION_FILE).read_text())
 
@@ -105,7 +111,7 @@ class Made:
 
     Attributes:
         context: of the run.
-        task: the recipe's, where it has one.
+        task: the recipe's, where it has one and this is the main process.
         zoo: the checkpoints that were learned from.
         generators: one per generator seed.
     """
@@ -117,7 +123,7 @@ class Made:
 
     def finish(self) -> None:
         """Remove unfinished work: the run is complete."""
-        for generator in self.generators:
+        for generator in self.generators if self.context.processes.is_main_process else ():
             generator.folder.finish()
 
 
@@ -144,24 +150,43 @@ def make_networks(
     Raises:
         UserError: anything that the user can mend.
     """
-    folder = RunFolder(Path(out))
-    context = Context(recipe, folder, resolve_device(device), report)
+    folder, target = RunFolder(Path(out)), resolve_device(device)
+    processes = join(target)
+    if not processes.is_main_process:
+        report = _tell_nobody
+    context = Context(recipe, folder, target, report, processes)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artefact("zoo").exists():
         # what cannot work is refused before anything is fetched or written
         build_parts(recipe, None if recipe.task is None else describe_task(recipe.task))
-    task = None if recipe.task is None else build_task(recipe.task)
-    is_new = folder.claim(recipe)
-    if reuse is not None:
-        folder.reuse(RunFolder(Path(reuse)), recipe)
-    try:
-        zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
-    except UserError:
-        if is_new and not folder.artefact("zoo").exists():
-            folder.abandon()
-        raise
+    _check_batches(recipe, target)
+    with processes.main_process_first():
+        task = None
+        if recipe.task is not None and processes.is_main_process:
+            task = build_task(recipe.task)
+        is_new = folder.claim(recipe)
+        if reuse is not None:
+            folder.reuse(RunFolder(Path(reuse)), recipe)
+        try:
+            zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
+        except UserError:
+            if is_new and not folder.artefact("zoo").exists():
+                folder.abandon()
+            raise
     return Made(context, task, zoo, _train_generators(context, zoo, reuse))
+
+
+def _tell_nobody(stage: str, done: int, total: int) -> None:
+    pass
+
+
+def _check_batches(recipe: Recipe, device: torch.device) -> None:
+    """Refuse batches that the processes of this launch cannot share, before anything is made."""
+    for field in ("codec", "diffusion"):
+        training = getattr(getattr(recipe, field), "training", None)
+        if training is not None:
+            own_share(training.batch_size, device, f"{field}.training.batch_size")
 
 
 def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Generator]:
@@ -171,17 +196,21 @@ def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Ge
         recipe, folder = context.recipe.of_generator(number), context.folder
         if number:
             folder = folder.of_generator(seed)
-            folder.claim(recipe)
-            other = None if reuse is None else RunFolder(reuse).of_generator(seed)
-            if other is not None and other.root.is_dir():
-                folder.reuse(other, recipe)
         own = replace(context, recipe=recipe, folder=folder)
-        space = make_space(own, zoo)
-        vectors = normalised_zoo(own, zoo, space)
+        with context.processes.main_process_first():
+            if number:
+                folder.claim(recipe)
+                other = None if reuse is None else RunFolder(reuse).of_generator(seed)
+                if other is not None and other.root.is_dir():
+                    folder.reuse(other, recipe)
+            space = make_space(own, zoo)
+            vectors = normalised_zoo(own, zoo, space)
         codec = make_codec(own, vectors)
         denoiser = make_denoiser(own, codec, vectors)
-        pipeline = make_pipeline(own, space, codec, denoiser)
-        generators.append(Generator(seed, folder, pipeline, make_generated(own, pipeline)))
+        with context.processes.main_process_first():
+            pipeline = make_pipeline(own, space, codec, denoiser)
+            generated = make_generated(own, pipeline)
+        generators.append(Generator(seed, folder, pipeline, generated))
     return generators
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from paramdiff.artefacts import remove, sha256_of, written_aside
@@ -38,12 +39,17 @@ Report = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Context:
-    """What every stage needs."""
+    """What every stage needs.
+
+    The main process makes each artefact first; then the others find it. Only the codec and the
+    denoiser are trained by all of them.
+    """
 
     recipe: Recipe
     folder: RunFolder
     device: torch.device
     report: Report
+    processes: PartialState
 
     def state(self, name: str) -> Path:
         """A file or folder for a stage's unfinished work."""
@@ -129,7 +135,7 @@ def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
 def make_codec(context: Context, vectors: Tensor) -> Codec:
     """Train the codec and remember its latents' moments."""
     folder = context.folder.artefact("codec")
-    if not folder.exists():
+    if _is_missing(context, folder):
         started = time.monotonic()
         codec, result = train_codec(
             vectors,
@@ -139,11 +145,13 @@ def make_codec(context: Context, vectors: Tensor) -> Codec:
             state_file=context.state("codec.pt"),
             progress=lambda done, total: context.report("training the codec", done, total),
         )
-        codec.fit_latent_moments(encode_all(codec, vectors))
-        seconds = result.seconds or time.monotonic() - started
-        context.folder.record("codec", seconds, result.losses)
-        with written_aside(folder) as aside:
-            codec.save_pretrained(aside)
+        with context.processes.main_process_first():
+            if context.processes.is_main_process:
+                codec.fit_latent_moments(encode_all(codec, vectors))
+                seconds = result.seconds or time.monotonic() - started
+                context.folder.record("codec", seconds, result.losses)
+                with written_aside(folder) as aside:
+                    codec.save_pretrained(aside)
     kind = LinearCodec if context.recipe.codec.kind == "linear" else ConvolutionalCodec
     return kind.from_pretrained(folder)
 
@@ -153,7 +161,7 @@ def make_denoiser(context: Context, codec: Codec, vectors: Tensor) -> Component 
     folder, settings = context.folder.artefact("denoiser"), context.recipe.diffusion
     if settings is None:
         return None
-    if not folder.exists():
+    if _is_missing(context, folder):
         denoiser, result = train_denoiser(
             _latent_batches(context, settings, codec, vectors),
             codec.latent_dim,
@@ -163,12 +171,21 @@ def make_denoiser(context: Context, codec: Codec, vectors: Tensor) -> Component 
             state_file=context.state("denoiser.pt"),
             progress=lambda done, total: context.report("training the denoiser", done, total),
         )
-        context.folder.record("denoiser", result.seconds, result.losses)
-        with written_aside(folder) as aside:
-            denoiser.save_pretrained(aside)
+        with context.processes.main_process_first():
+            if context.processes.is_main_process:
+                context.folder.record("denoiser", result.seconds, result.losses)
+                with written_aside(folder) as aside:
+                    denoiser.save_pretrained(aside)
         codec.to("cpu")
     kind = MLPDenoiser if settings.denoiser.kind == "mlp" else ConvolutionalDenoiser
     return kind.from_pretrained(folder)
+
+
+def _is_missing(context: Context, folder: Path) -> bool:
+    """Whether an artefact that all processes make together is not there; all answer alike."""
+    is_missing = not folder.exists()
+    context.processes.wait_for_everyone()  # nobody writes before everybody has looked
+    return is_missing
 
 
 def _latent_batches(

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from paramdiff.artefacts import write_text
+from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.experiment.entries import Entry
@@ -19,6 +20,7 @@ from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
 from paramdiff.experiment.stages import Report
+from paramdiff.processes import refuse_several
 from paramdiff.report.exhibits.evidence import NOTHING
 from paramdiff.report.page import REPORT_FILE, read_evaluation
 from paramdiff.report.sweep import (
@@ -55,7 +57,11 @@ def run_sweep(
 
     Returns:
         One row per entry; a row without a result says why it failed.
+
+    Raises:
+        UserError: several processes of a launch do this.
     """
+    refuse_several(resolve_device(device), "sweep")
     rows: list[SweepRow] = []
     before = _earlier(out, {entry.name for entry in entries})
     named = tuple(dict.fromkeys((*before.asked, *asked)))

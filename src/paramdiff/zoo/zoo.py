@@ -6,6 +6,7 @@ zoo/
   checkpoints/0000.safetensors ...  the selected tensors of each checkpoint
 """
 
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -211,4 +212,7 @@ def empty_array(
     if rows * columns * dtype.itemsize <= memory_budget:
         return torch.empty(rows, columns, dtype=dtype)
     kind = np.float64 if dtype == torch.float64 else np.float32
-    return torch.from_numpy(np.lib.format.open_memmap(scratch, "w+", kind, (rows, columns)))
+    own = scratch.with_name(f"{scratch.name}.{os.getpid()}")  # others may still map the old file
+    array = np.lib.format.open_memmap(own, "w+", kind, (rows, columns))
+    own.replace(scratch)
+    return torch.from_numpy(array)
