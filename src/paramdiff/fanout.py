@@ -54,7 +54,7 @@ class FanOut:
 
         Args:
             prepare: a plain function from the material to the function of one piece.
-            material: its arguments.
+            *material: its arguments.
 
         Returns:
             What takes the pieces.

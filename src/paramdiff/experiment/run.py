@@ -25,7 +25,7 @@ from paramdiff.experiment.assess import (
 )
 from paramdiff.experiment.folder import RunFolder, total_costs
 from paramdiff.experiment.parts import build_parts
-from paramdiff.experiment.remembered import RememberedAnswers, answers_file
+from paramdiff.experiment.remembered import RememberedAnswers, answers_folder
 from paramdiff.experiment.stages import (
     Context,
     Report,
@@ -229,8 +229,9 @@ def _evaluate(
     )
     remembered = None
     if answers is not None and behaviour.is_deterministic:
-        file = answers_file(answers, recipe, context.folder.artefact("zoo"), context.device.type)
-        remembered = RememberedAnswers(behaviour, file)
+        zoo_folder = context.folder.artefact("zoo")
+        folder = answers_folder(answers, recipe, zoo_folder, context.device.type)
+        remembered = RememberedAnswers(behaviour, folder)
         behaviour = remembered.behaviour()
     subject = Subject.of(
         zoo,
