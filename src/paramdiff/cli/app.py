@@ -65,6 +65,13 @@ Checkpoints = Annotated[
         help="Files, folders, globs, or owner/name@revision,revision on the Hub.",
     ),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Work side by side on a Ray cluster; local starts one on this machine.",
+    ),
+]
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
 ]
@@ -88,9 +95,10 @@ def run(
     device: Device = "auto",
     overrides: Overrides = None,
     reuse: Reuse = None,
+    ray: Ray = None,
 ) -> None:
     """Run a recipe to its report; the same command completes an interrupted run."""
-    _run(recipe, out, device, overrides, reuse)
+    _run(recipe, out, device, overrides, reuse, ray)
 
 
 @app.command()
@@ -116,12 +124,15 @@ def sweep(
             metavar="RECIPE", help="What ablations change, instead of the recipe they extend."
         ),
     ] = None,
+    ray: Ray = None,
 ) -> None:
     """Run several recipes, sharing equal stages, and compare them; the same command resumes."""
     from contextlib import contextmanager
 
+    from paramdiff.engine import resolve_device
     from paramdiff.experiment.entries import asked_for, plan_sweep
     from paramdiff.experiment.sweep import run_sweep
+    from paramdiff.fanout import connected
     from paramdiff.report.sweep import SWEEP_PAGE
 
     entries = plan_sweep(recipes, overrides or [], vary, base)
@@ -132,7 +143,10 @@ def sweep(
         with progress_bars() as stages:
             yield stages
 
-    finished = run_sweep(entries, out, device=device, watch=watch, asked=asked_for(recipes))
+    with connected(ray, resolve_device(device)) as fan_out:
+        finished = run_sweep(
+            entries, out, device=device, watch=watch, asked=asked_for(recipes), fan_out=fan_out
+        )
     show_sweep(finished)
     console.print(f"Comparison: {out / SWEEP_PAGE}", markup=False)
     failed = [row for row in finished.rows if row.failure is not None]
@@ -317,15 +331,18 @@ def evaluate(
         ),
     ] = False,
     device: Device = "auto",
+    ray: Ray = None,
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
+    from paramdiff.engine import resolve_device
     from paramdiff.experiment.folders import evaluate_folders
+    from paramdiff.fanout import connected
     from paramdiff.tasks.command_line import task_settings
 
     if score is not None and not task == data == network is None:
         raise UserError("expected one of --task, --data and --score")
     asked = score if score is not None else task_settings(task, data, network, image_size)
-    with progress_bars() as report:
+    with connected(ray, resolve_device(device)) as fan_out, progress_bars() as report:
         evaluation = evaluate_folders(
             originals,
             generated,
@@ -339,6 +356,7 @@ def evaluate(
             seed=seed,
             recalibrate=recalibrate_batchnorm,
             device=device,
+            fan_out=fan_out,
             report=report,
         )
     show_evaluation(evaluation)
@@ -376,14 +394,23 @@ def recipes() -> None:
 
 
 def _run(
-    name: str, out: Path, device: str, overrides: list[str] | None, reuse: Path | None
+    name: str,
+    out: Path,
+    device: str,
+    overrides: list[str] | None,
+    reuse: Path | None,
+    ray: str | None = None,
 ) -> None:
+    from paramdiff.engine import resolve_device
     from paramdiff.experiment.run import run as run_recipe
+    from paramdiff.fanout import connected
     from paramdiff.recipe import load_recipe
 
     recipe = load_recipe(name, overrides or [])
-    with progress_bars() as stages:
-        evaluation = run_recipe(recipe, out, device=device, reuse=reuse, report=stages)
+    with connected(ray, resolve_device(device)) as fan_out, progress_bars() as stages:
+        evaluation = run_recipe(
+            recipe, out, device=device, reuse=reuse, fan_out=fan_out, report=stages
+        )
     show_evaluation(evaluation)
     console.print(f"Report: {out / 'report.html'}", markup=False)
 

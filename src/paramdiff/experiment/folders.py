@@ -21,9 +21,11 @@ from paramdiff.experiment.assess import (
     untrained_vectors,
     write_evaluation,
 )
+from paramdiff.experiment.distributed import distributed
 from paramdiff.experiment.folder import peak_memory
 from paramdiff.experiment.generated import read_vectors
 from paramdiff.experiment.stages import Report
+from paramdiff.fanout import FanOut
 from paramdiff.processes import refuse_several
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import TaskSettings, build_task
@@ -47,6 +49,7 @@ def evaluate_folders(
     seed: int,
     recalibrate: bool,
     device: str,
+    fan_out: FanOut | None = None,
     report: Report,
 ) -> Evaluation:
     """Judge the checkpoints of one folder against those of another.
@@ -66,6 +69,7 @@ def evaluate_folders(
         seed: of baselines and intervals.
         recalibrate: whether to score with BatchNorm statistics estimated anew, too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        fan_out: workers that score networks side by side.
         report: told the stage's name, steps done and steps in all.
 
     Returns:
@@ -110,6 +114,8 @@ def evaluate_folders(
             untrained=untrained_vectors(built, zoo.layout) if own is None else None,
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
+        if fan_out is not None:
+            behaviour = distributed(behaviour, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(
             subject,
             behaviour,

@@ -1,11 +1,10 @@
 """Run a recipe: from a task or a folder of checkpoints to new networks and a report."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from paramdiff.codec.codec import Codec
 from paramdiff.diffusion.training import DiffusionSettings
@@ -23,22 +22,14 @@ from paramdiff.experiment.assess import (
     untrained_vectors,
     write_evaluation,
 )
+from paramdiff.experiment.distributed import distributed
 from paramdiff.experiment.folder import RunFolder, total_costs
+from paramdiff.experiment.generators import Generator, train_generators
 from paramdiff.experiment.parts import build_parts
 from paramdiff.experiment.remembered import RememberedAnswers, answers_folder
-from paramdiff.experiment.stages import (
-    Context,
-    Report,
-    make_codec,
-    make_denoiser,
-    make_generated,
-    make_pipeline,
-    make_space,
-    make_zoo,
-    normalised_zoo,
-)
-from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.processes import join, own_share
+from paramdiff.experiment.stages import Context, Report, make_zoo, tell_nobody
+from paramdiff.fanout import FanOut
+from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.recipe import Recipe
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import build_task, describe_task
@@ -53,7 +44,8 @@ def run(
     device: str = "auto",
     reuse: Path | None = None,
     answers: Path | None = None,
-    report: Report = lambda stage, done, total: None,
+    fan_out: FanOut | None = None,
+    report: Report = tell_nobody,
 ) -> Evaluation:
     """Run every stage whose artefact is not there yet.
 
@@ -66,6 +58,7 @@ def run(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         reuse: another run's folder, whose matching stages are copied.
         answers: a folder that several runs share, so that no parameter vector is scored twice.
+        fan_out: workers that collect runs, train generators and score networks side by side.
         report: told a stage's name, steps done and steps in all.
 
     Returns:
@@ -76,7 +69,7 @@ def run(
     """
     if recipe.task is None:
         raise UserError("task: expected data and a network to evaluate with, found none")
-    made = make_networks(recipe, out, device=device, reuse=reuse, report=report)
+    made = make_networks(recipe, out, device=device, reuse=reuse, fan_out=fan_out, report=report)
     folder, processes = made.context.folder, made.context.processes
     with processes.main_process_first():
         if not (folder.root / EVALUATION_FILE).is_file():
@@ -86,23 +79,6 @@ def run(
             write_report(folder.root)
     made.finish()
     return Evaluation.model_validate_json((folder.root / EVALUATION_FILE).read_text())
-
-
-@dataclass(frozen=True)
-class Generator:
-    """What one generator seed gave.
-
-    Attributes:
-        seed: the generator's.
-        folder: of its artefacts.
-        pipeline: what generates.
-        generated: raw vectors ``[M, P]``.
-    """
-
-    seed: int
-    folder: RunFolder
-    pipeline: ParameterDiffusionPipeline
-    generated: Tensor
 
 
 @dataclass(frozen=True)
@@ -133,7 +109,8 @@ def make_networks(
     *,
     device: str = "auto",
     reuse: Path | None = None,
-    report: Report = lambda stage, done, total: None,
+    fan_out: FanOut | None = None,
+    report: Report = tell_nobody,
 ) -> Made:
     """Run every stage up to the generated networks whose artefact is not there yet.
 
@@ -142,6 +119,7 @@ def make_networks(
         out: see ``run``.
         device: see ``run``.
         reuse: see ``run``.
+        fan_out: see ``run``.
         report: see ``run``.
 
     Returns:
@@ -152,9 +130,12 @@ def make_networks(
     """
     folder, target = RunFolder(Path(out)), resolve_device(device)
     processes = join(target)
+    if fan_out is not None:
+        refuse_several(target, "--ray")
+        folder = RunFolder(Path(out).absolute())
     if not processes.is_main_process:
-        report = _tell_nobody
-    context = Context(recipe, folder, target, report, processes)
+        report = tell_nobody
+    context = Context(recipe, folder, target, report, processes, fan_out)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artefact("zoo").exists():
@@ -174,11 +155,7 @@ def make_networks(
             if is_new and not folder.artefact("zoo").exists():
                 folder.abandon()
             raise
-    return Made(context, task, zoo, _train_generators(context, zoo, reuse))
-
-
-def _tell_nobody(stage: str, done: int, total: int) -> None:
-    pass
+    return Made(context, task, zoo, train_generators(context, zoo, reuse))
 
 
 def _check_batches(recipe: Recipe, device: torch.device) -> None:
@@ -187,31 +164,6 @@ def _check_batches(recipe: Recipe, device: torch.device) -> None:
         training = getattr(getattr(recipe, field), "training", None)
         if training is not None:
             own_share(training.batch_size, device, f"{field}.training.batch_size")
-
-
-def _train_generators(context: Context, zoo: Zoo, reuse: Path | None) -> list[Generator]:
-    """Codec, denoiser and generated networks for each seed; the first lie in the run's root."""
-    generators = []
-    for number, seed in enumerate(context.recipe.seeds):
-        recipe, folder = context.recipe.of_generator(number), context.folder
-        if number:
-            folder = folder.of_generator(seed)
-        own = replace(context, recipe=recipe, folder=folder)
-        with context.processes.main_process_first():
-            if number:
-                folder.claim(recipe)
-                other = None if reuse is None else RunFolder(reuse).of_generator(seed)
-                if other is not None and other.root.is_dir():
-                    folder.reuse(other, recipe)
-            space = make_space(own, zoo)
-            vectors = normalised_zoo(own, zoo, space)
-        codec = make_codec(own, vectors)
-        denoiser = make_denoiser(own, codec, vectors)
-        with context.processes.main_process_first():
-            pipeline = make_pipeline(own, space, codec, denoiser)
-            generated = make_generated(own, pipeline)
-        generators.append(Generator(seed, folder, pipeline, generated))
-    return generators
 
 
 def _evaluate(
@@ -227,6 +179,8 @@ def _evaluate(
     behaviour = build_behaviour(
         task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
+    if context.fan_out is not None:
+        behaviour = distributed(behaviour, task, zoo, context.device, context.fan_out)
     remembered = None
     if answers is not None and behaviour.is_deterministic:
         zoo_folder = context.folder.artefact("zoo")

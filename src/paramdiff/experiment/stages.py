@@ -24,6 +24,7 @@ from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_d
 from paramdiff.engine import seeded_generator
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import read_vectors, write_generated
+from paramdiff.fanout import FanOut
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import INDEX_FILE, ParameterDiffusionPipeline
 from paramdiff.recipe import FolderSettings, Recipe
@@ -35,6 +36,10 @@ from paramdiff.zoo.zoo import MEMORY_BUDGET, Zoo, empty_array
 
 Report = Callable[[str, int, int], None]
 """Told a stage's name, steps done and steps in all."""
+
+
+def tell_nobody(stage: str, done: int, total: int) -> None:
+    """A ``Report`` for work that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Context:
     device: torch.device
     report: Report
     processes: PartialState
+    fan_out: FanOut | None = None
 
     def state(self, name: str) -> Path:
         """A file or folder for a stage's unfinished work."""
@@ -105,6 +111,7 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             zoo_folder=folder,
             state_folder=context.state("zoo"),
             report=context.report,
+            fan_out=context.fan_out,
         )
 
 
