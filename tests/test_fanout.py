@@ -52,6 +52,8 @@ def multiply(factor, folder):
             os.kill(os.getpid(), signal.SIGKILL)
         if number == 4:
             raise UserError("four")
+        if number == 6:
+            raise MemoryError("six")
         return number * factor
 
     return product
@@ -71,11 +73,12 @@ def test_pieces_of_workers_that_die_are_tried_again(two_workers, tmp_path):
 @pytest.mark.slow
 def test_what_fails_is_told_and_the_rest_goes_on_in_order(two_workers, tmp_path):
     job = two_workers.job(multiply, 10, tmp_path)
-    results = list(job.results([4, 5, 1, 2], after={2: 1, 3: 2}))
+    results = list(job.results([4, 5, 1, 2, 6], after={2: 1, 3: 2}))
     found = dict(results)
     assert isinstance(found[0], UserError) and str(found[0]) == "four"
     assert isinstance(found[1], UserError) and "died 4 times" in str(found[1])
     assert (found[2], found[3]) == (10, 20)
+    assert isinstance(found[4], MemoryError)
     order = [index for index, _ in results]
     assert order.index(1) < order.index(2) < order.index(3)
     with pytest.raises(UserError, match="four"):

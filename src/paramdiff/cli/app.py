@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from typer.core import TyperGroup
 
 from paramdiff.cli.console import (
     Stages,
@@ -21,26 +20,11 @@ from paramdiff.cli.console import (
     show_recipes,
     show_sweep,
 )
+from paramdiff.cli.verbs import Verbs
 from paramdiff.errors import UserError
 
-
-class _Verbs(TyperGroup):
-    """The group of verbs; typer itself would end an interrupted one without a word."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a verb; mistakes of the user are one line on stderr and exit status 2."""
-        try:
-            return super().invoke(ctx)
-        except (UserError, FileNotFoundError, PermissionError, IsADirectoryError) as error:
-            errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            errors.print("interrupted; the same command goes on from here", markup=False)
-            raise typer.Exit(130) from None
-
-
 app = typer.Typer(
-    cls=_Verbs,
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
