@@ -7,6 +7,7 @@ forks of one, so that libraries are loaded once; nothing has computed by then.
 import json
 import multiprocessing
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -67,6 +68,8 @@ def resumed_denoiser(state_file):
     except Stopped:
         pass
     num_saved = len(torch.load(state_file)["losses"])
+    if os.environ.get("RANK", "0") == "0":
+        shutil.copyfile(state_file, state_file.with_name("interrupted.pt"))
     return {"num_saved": num_saved} | denoiser(state_file)
 
 
