@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,3 +90,22 @@ def tiny_paper_run(tmp_path_factory, tiny_paper) -> Path:
     folder = tmp_path_factory.mktemp("shared") / "paper"
     run(load_recipe("quickstart", tiny_paper), folder, device="cpu")
     return folder
+
+
+@pytest.fixture(scope="session")
+def two_workers():
+    """A local Ray cluster of two workers."""
+    import ray
+
+    from paramdiff.fanout import FanOut
+
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="ERROR",
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}},
+    )
+    yield FanOut(torch.device("cpu"))
+    ray.shutdown()

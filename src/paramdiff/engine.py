@@ -1,9 +1,10 @@
 """The training loop: a loss and a number of steps to a trained module, resumable to the bit.
 
-The only file that uses accelerate. There is no global random state: step ``i`` draws everything
-from its own generator, seeded by ``(seed, i)``, so that a run that was killed goes on exactly
-where it stood. State is one file, written aside and renamed, that loads with
-``weights_only=True`` (accelerate's own ``save_state`` is neither atomic nor free of pickles).
+Processes and devices are accelerate's. There is no global random state: step ``i`` draws
+everything from its own generator, seeded by ``(seed, i)``, so that a run that was killed goes on
+exactly where it stood, and that several processes draw the same batch. State is one file, written
+aside and renamed, that loads with ``weights_only=True`` (accelerate's own ``save_state`` is
+neither atomic nor free of pickles).
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from paramdiff.artefacts import write_torch
 from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import UserError
+from paramdiff.processes import join
 from paramdiff.settings import Settings
 
 BatchLoss = Callable[[nn.Module, int, torch.Generator], Tensor]
@@ -116,6 +118,7 @@ def train(
     seed: int,
     device: torch.device,
     updates_per_rate: int = 1,
+    is_shared: bool = False,
     state_file: Path | None = None,
     progress: Progress | None = None,
     after_step: Callable[[int, nn.Module], None] | None = None,
@@ -134,6 +137,9 @@ def train(
         device: where to train.
         updates_per_rate: updates between two changes of the learning rate; those of an epoch make
             a schedule per epoch.
+        is_shared: whether all processes of a launch train together: each calls this with a loss
+            over its own share of the batch (``processes.own_share``), gradients are averaged, and
+            the main process keeps the state. Otherwise this process trains alone.
         state_file: where to keep the state for resuming; it is read if it exists.
         progress: called with steps done and steps in all.
         after_step: called with the step's index and the module after each update.
@@ -141,15 +147,17 @@ def train(
         watcher: looks at the module on the way, and says when to stop.
 
     Returns:
-        The losses, the time and the looks.
+        The losses (of a shared training, over the whole batch), the time and the looks.
 
     Raises:
         UserError: the loss became NaN or infinite.
     """
     num_updates = settings.num_steps + settings.extra_updates
+    is_keeper = not is_shared or join(device).is_main_process
     accelerator = Accelerator(cpu=device.type == "cpu")
     parameters = [p for p in module.parameters() if p.requires_grad]
-    module, optimiser = accelerator.prepare(module, _build_optimiser(parameters, settings))
+    loss_of = accelerator.prepare_model(_Loss(module, batch_loss), evaluation_mode=not is_shared)
+    optimiser = accelerator.prepare_optimizer(_build_optimiser(parameters, settings))
     average = _build_average(parameters, settings.ema_decay)
     state = _State(module, parameters, optimiser, average, {} if recorded is None else recorded)
     if state_file is not None and state_file.is_file():
@@ -159,15 +167,15 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, step - step % updates_per_rate)
         with torch.autocast(device.type, torch.bfloat16, settings.precision == "bfloat16"):
-            loss = batch_loss(module, step, seeded_generator(seed, step))
+            loss = loss_of(step, seeded_generator(seed, step))
         optimiser.zero_grad()
         accelerator.backward(loss)
         optimiser.step()
         if average is not None:
             average.step(parameters)
-        state.losses.append(loss.item())
-        if not math.isfinite(state.losses[-1]):
-            raise UserError(f"training diverged: the loss of update {step} is {state.losses[-1]}")
+        if is_shared:
+            loss = accelerator.reduce(loss.detach(), "mean")
+        state.losses.append(_finite(loss, step))
         if after_step is not None:
             after_step(step, module)
         is_over = watcher is not None and state.is_over(watcher, num_updates)
@@ -175,7 +183,7 @@ def train(
             progress(step + 1, step + 1 if is_over else num_updates)
         if is_over:
             break
-        if state_file is not None and time.monotonic() - last_save > pause:
+        if state_file is not None and is_keeper and time.monotonic() - last_save > pause:
             started = time.monotonic()
             state.save(state_file)
             last_save = time.monotonic()
@@ -183,6 +191,24 @@ def train(
     state.settle()
     module.eval().to("cpu")
     return TrainingResult(state.losses, state.seconds, tuple(state.looks))
+
+
+def _finite(loss: Tensor, step: int) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise UserError(f"training diverged: the loss of update {step} is {value}")
+    return value
+
+
+class _Loss(nn.Module):
+    """A loss as the forward pass of a module, where processes hook in to average gradients."""
+
+    def __init__(self, module: nn.Module, batch_loss: BatchLoss) -> None:
+        super().__init__()
+        self.module, self._batch_loss = module, batch_loss
+
+    def forward(self, step: int, generator: torch.Generator) -> Tensor:
+        return self._batch_loss(self.module, step, generator)
 
 
 @dataclass

@@ -5,7 +5,7 @@ import torch
 
 from paramdiff.artefacts import read_json, read_tensors
 from paramdiff.evaluation.behaviour import Answers, Behaviour
-from paramdiff.experiment.remembered import RememberedAnswers, answers_file
+from paramdiff.experiment.remembered import RememberedAnswers, answers_folder
 from paramdiff.experiment.run import run
 from paramdiff.recipe import load_recipe
 
@@ -35,16 +35,31 @@ def equal(one, other):
 def test_each_vector_is_asked_once(tmp_path):
     vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [1, 2, 3], [8, 9, 10]])
     plain, counting = Counting(), Counting()
-    remembered = RememberedAnswers(counting.behaviour(), tmp_path / "a.safetensors")
+    remembered = RememberedAnswers(counting.behaviour(), tmp_path / "a")
     for rows in ([0, 1], [2, 3, 0], [3, 1, 2, 0]):
         assert equal(remembered.answers(vectors[rows]), plain.answers(vectors[rows]))
     assert counting.asked == [1.0, 4.0, 8.0]
     remembered.write()
     later = Counting()
-    again = RememberedAnswers(later.behaviour(), tmp_path / "a.safetensors").behaviour()
+    again = RememberedAnswers(later.behaviour(), tmp_path / "a").behaviour()
     assert equal(again.answers(vectors), plain.answers(vectors))
     assert again.answers(vectors).labels.dtype == torch.int64 and later.asked == []
     assert again.answers(vectors + 1).test.shape == (4, 3) and len(later.asked) == 3
+
+
+def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
+    vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [8, 9, 10]])
+    runs = [RememberedAnswers(Counting().behaviour(), tmp_path / "a") for _ in range(2)]
+    runs[0].answers(vectors[:2])
+    runs[1].answers(vectors[1:])
+    for each in (*runs, *runs):
+        each.write()
+    assert len(list((tmp_path / "a").iterdir())) == 2
+    later = Counting()
+    again = RememberedAnswers(later.behaviour(), tmp_path / "a")
+    assert equal(again.answers(vectors), Counting().answers(vectors)) and later.asked == []
+    again.write()
+    assert len(list((tmp_path / "a").iterdir())) == 2
 
 
 def test_scores_without_labels_are_remembered(tmp_path):
@@ -52,11 +67,11 @@ def test_scores_without_labels_are_remembered(tmp_path):
         return Answers(vectors[:, :1], vectors[:, 1:2], None)
 
     behaviour = Behaviour(num_validation=9, num_test=9, answers=answers)
-    remembered = RememberedAnswers(behaviour, tmp_path / "a.safetensors")
+    remembered = RememberedAnswers(behaviour, tmp_path / "a")
     vectors = torch.rand(3, 2)
     remembered.answers(vectors)
     remembered.write()
-    found = RememberedAnswers(behaviour, tmp_path / "a.safetensors").answers(vectors)
+    found = RememberedAnswers(behaviour, tmp_path / "a").answers(vectors)
     assert found.validation.equal(vectors[:, :1]) and found.test.equal(vectors[:, 1:])
     assert found.wrong is None and found.labels is None
 
@@ -65,8 +80,8 @@ def test_an_evaluation_from_memory_is_the_same(tiny, tiny_run, tmp_path):
     recipe = load_recipe("quickstart", tiny)
     for name in ("a", "b"):
         run(recipe, tmp_path / name, device="cpu", reuse=tiny_run, answers=tmp_path / "answers")
-    (file,) = (tmp_path / "answers").iterdir()
-    assert file == answers_file(tmp_path / "answers", recipe, tiny_run / "zoo", "cpu")
+    (folder,) = (tmp_path / "answers").iterdir()
+    assert folder == answers_folder(tmp_path / "answers", recipe, tiny_run / "zoo", "cpu")
     wanted = read_json(tiny_run / "evaluation.json") | {"cost": None}
     arrays = read_tensors(tiny_run / "arrays.safetensors")
     for name in ("a", "b"):
@@ -80,5 +95,6 @@ def test_an_evaluation_from_memory_is_the_same(tiny, tiny_run, tmp_path):
 def test_another_task_or_selection_has_its_own_memory(tiny, tiny_run, tmp_path, change):
     recipe, other = load_recipe("quickstart", tiny), load_recipe("quickstart", [*tiny, change])
     zoo = tiny_run / "zoo"
-    assert answers_file(tmp_path, recipe, zoo, "cpu") != answers_file(tmp_path, other, zoo, "cpu")
-    assert answers_file(tmp_path, recipe, zoo, "cpu") != answers_file(tmp_path, recipe, zoo, "mps")
+    own = answers_folder(tmp_path, recipe, zoo, "cpu")
+    assert own != answers_folder(tmp_path, other, zoo, "cpu")
+    assert own != answers_folder(tmp_path, recipe, zoo, "mps")

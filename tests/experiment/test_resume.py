@@ -51,6 +51,23 @@ engine.SECONDS_BETWEEN_SAVES = 0.0
 main()
 """
 
+OUT_OF_MEMORY = """
+import torch
+from paramdiff import engine
+from paramdiff.cli import main
+from paramdiff.diffusion import training
+engine.SECONDS_BETWEEN_SAVES = 0.0
+torch.set_num_threads(1)
+loss, calls = training.noise_prediction_loss, []
+
+def greedy(*arguments):
+    calls.append(torch.empty(2**50 if len(calls) == 8 else 1))
+    return loss(*arguments)
+
+training.noise_prediction_loss = greedy
+main()
+"""
+
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 STAGES = {
@@ -170,3 +187,23 @@ def test_interrupted_from_the_keyboard(tmp_path, tiny):
     assert seen[0][0] == "training the denoiser" and seen[0][1] > 1
     run(load_recipe("quickstart", recipe), whole, device="cpu")
     assert_same_result(out, whole)
+
+
+def test_out_of_memory(tmp_path, tiny, tiny_run):
+    out = tmp_path / "run"
+    arguments = ["run", "quickstart", "--out", str(out), "--device", "cpu"]
+    for override in tiny:
+        arguments += ["--set", override]
+    ended = subprocess.run(
+        [sys.executable, "-c", OUT_OF_MEMORY, *arguments],
+        capture_output=True,
+        text=True,
+        env=ONE_THREAD,
+    )
+    assert ended.returncode == 1
+    (told,) = ended.stderr.splitlines()
+    assert told.startswith("out of memory; with more of it, the same command goes on from here: ")
+    seen = []
+    run(load_recipe("quickstart", tiny), out, device="cpu", report=lambda *a: seen.append(a))
+    assert seen[0] == ("training the denoiser", 9, 20)
+    assert_same_result(out, tiny_run)

@@ -59,7 +59,7 @@ def settings(**kwargs):
     )
 
 
-def collected(folder, task=None, patterns=PATTERNS, seed=0, report=None, **kwargs):
+def collected(folder, task=None, patterns=PATTERNS, seed=0, report=None, fan_out=None, **kwargs):
     collect(
         task or made_task(),
         patterns,
@@ -69,6 +69,7 @@ def collected(folder, task=None, patterns=PATTERNS, seed=0, report=None, **kwarg
         zoo_folder=folder / "zoo",
         state_folder=folder / "state",
         report=report or (lambda work, done, total: None),
+        fan_out=fan_out,
     )
     return Zoo.load(folder / "zoo")
 

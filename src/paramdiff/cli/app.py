@@ -7,33 +7,16 @@ import warnings
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from paramdiff.cli.console import errors
+from paramdiff.cli.console import console, errors
 from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect, push
 from paramdiff.cli.of_recipes import check, quickstart, recipes, report, run, sweep
-from paramdiff.errors import UserError
+from paramdiff.cli.verbs import Verbs
 
 VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, push, report, recipes)
 
-
-class _Verbs(TyperGroup):
-    """The group of verbs; typer itself would end an interrupted one without a word."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a verb; mistakes of the user are one line on stderr and exit status 2."""
-        try:
-            return super().invoke(ctx)
-        except (UserError, OSError) as error:
-            errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(2) from None
-        except KeyboardInterrupt:
-            errors.print("interrupted; the same command goes on from here", markup=False)
-            raise typer.Exit(130) from None
-
-
 app = typer.Typer(
-    cls=_Verbs,
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,5 +33,5 @@ def main() -> None:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category is UserWarning:
+    if category is UserWarning and not console.quiet:
         errors.print(f"warning: {message}", markup=False, highlight=False, soft_wrap=True)

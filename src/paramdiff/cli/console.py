@@ -1,5 +1,6 @@
 """What the command line shows: progress bars with the time left, and the table of groups."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,8 @@ GROUPS = {
 
 SHOWN_TENSORS = 40
 
-console = Console()
+console = Console(quiet=os.environ.get("RANK", "0") != "0")
+"""Quiet in all but the main process of a launch, which names each so in the environment."""
 errors = Console(stderr=True)
 
 

@@ -20,6 +20,7 @@ from paramdiff.cli.options import (
     ImageSize,
     Network,
     Overrides,
+    Ray,
     ScoringFunction,
     TaskName,
 )
@@ -184,13 +185,16 @@ def evaluate(
         ),
     ] = False,
     device: Device = "auto",
+    ray: Ray = None,
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
+    from paramdiff.engine import resolve_device
     from paramdiff.experiment.folders import evaluate_folders
+    from paramdiff.fanout import connected
     from paramdiff.tasks.command_line import asked_task
 
     asked = asked_task(score, task, data, network, image_size)
-    with progress_bars() as report:
+    with connected(ray, resolve_device(device)) as fan_out, progress_bars() as report:
         evaluation = evaluate_folders(
             originals,
             generated,
@@ -204,6 +208,7 @@ def evaluate(
             seed=seed,
             recalibrate=recalibrate_batchnorm,
             device=device,
+            fan_out=fan_out,
             report=report,
         )
     show_evaluation(evaluation)

@@ -18,7 +18,7 @@ from paramdiff.cli.console import (
     show_recipes,
     show_sweep,
 )
-from paramdiff.cli.options import Device, Overrides, RecipeName, Reuse
+from paramdiff.cli.options import Device, Overrides, Ray, RecipeName, Reuse
 
 
 def quickstart(
@@ -37,9 +37,10 @@ def run(
     device: Device = "auto",
     overrides: Overrides = None,
     reuse: Reuse = None,
+    ray: Ray = None,
 ) -> None:
     """Run a recipe to its report; the same command completes an interrupted run."""
-    _run(recipe, out, device, overrides, reuse)
+    _run(recipe, out, device, overrides, reuse, ray)
 
 
 def sweep(
@@ -64,6 +65,7 @@ def sweep(
             metavar="RECIPE", help="What ablations change, instead of the recipe they extend."
         ),
     ] = None,
+    ray: Ray = None,
 ) -> None:
     """Run several recipes, sharing equal stages, and compare them; the same command resumes."""
     from contextlib import contextmanager
@@ -71,9 +73,9 @@ def sweep(
     from paramdiff.engine import resolve_device
     from paramdiff.experiment.entries import asked_for, plan_sweep
     from paramdiff.experiment.sweep import run_sweep
+    from paramdiff.fanout import connected
     from paramdiff.report.sweep import SWEEP_PAGE
 
-    resolve_device(device)
     entries = plan_sweep(recipes, overrides or [], vary, base)
 
     @contextmanager
@@ -82,7 +84,10 @@ def sweep(
         with progress_bars() as stages:
             yield stages
 
-    finished = run_sweep(entries, out, device=device, watch=watch, asked=asked_for(recipes))
+    with connected(ray, resolve_device(device)) as fan_out:
+        finished = run_sweep(
+            entries, out, device=device, watch=watch, asked=asked_for(recipes), fan_out=fan_out
+        )
     show_sweep(finished)
     say(f"Comparison: {out / SWEEP_PAGE}")
     failed = [row for row in finished.rows if row.failure is not None]
@@ -135,13 +140,22 @@ def recipes() -> None:
 
 
 def _run(
-    name: str, out: Path, device: str, overrides: list[str] | None, reuse: Path | None
+    name: str,
+    out: Path,
+    device: str,
+    overrides: list[str] | None,
+    reuse: Path | None,
+    ray: str | None = None,
 ) -> None:
+    from paramdiff.engine import resolve_device
     from paramdiff.experiment.run import run as run_recipe
+    from paramdiff.fanout import connected
     from paramdiff.recipe import load_recipe
 
     recipe = load_recipe(name, overrides or [])
-    with progress_bars() as stages:
-        evaluation = run_recipe(recipe, out, device=device, reuse=reuse, report=stages)
+    with connected(ray, resolve_device(device)) as fan_out, progress_bars() as stages:
+        evaluation = run_recipe(
+            recipe, out, device=device, reuse=reuse, fan_out=fan_out, report=stages
+        )
     show_evaluation(evaluation)
     say(f"Report: {out / 'report.html'}")

@@ -40,6 +40,13 @@ ScoringFunction = Annotated[
     str | None,
     typer.Option(help="module:function from a state dict to a number, or to what is right."),
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Work side by side on a Ray cluster; local starts one on this machine.",
+    ),
+]
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A YAML file or a shipped recipe's name.")
 ]

@@ -16,6 +16,7 @@ from paramdiff.codec.convolutional import (
 )
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.engine import Optimisation, Progress, TrainingResult, train
+from paramdiff.processes import own_share
 from paramdiff.settings import Settings
 
 MAX_DECODED = 64
@@ -93,7 +94,7 @@ def train_codec(
         The codec in evaluation mode on the CPU, and its losses (none for the linear codec).
 
     Raises:
-        UserError: the latent is larger than the vector.
+        UserError: the latent is larger than the vector, or the processes cannot share a batch.
     """
     if isinstance(settings, LinearCodecSettings):
         codec = fit_linear_codec(
@@ -111,7 +112,9 @@ def train_codec(
             channels=settings.channels,
             kernel_size=settings.kernel_size,
         )
+    network.fc_var.requires_grad_(settings.kl_weight > 0)  # nothing else reads what it gives
     size = settings.training.batch_size
+    share = own_share(size, device, "codec.training.batch_size")
 
     def batch_loss(module: Any, step: int, generator: torch.Generator) -> Tensor:
         batch = vectors[torch.randint(len(vectors), (size,), generator=generator)]
@@ -121,9 +124,9 @@ def train_codec(
             latent_noise = latent_noise * settings.latent_noise
         return reconstruction_loss(
             module,
-            batch.to(device),
-            input_noise.to(device),
-            latent_noise.to(device),
+            batch[share].to(device),
+            input_noise[share].to(device),
+            latent_noise[share].to(device),
             target=settings.target,
             kl_weight=settings.kl_weight,
         )
@@ -135,6 +138,7 @@ def train_codec(
         settings.training,
         seed=seed,
         device=device,
+        is_shared=True,
         state_file=state_file,
         progress=progress,
     )

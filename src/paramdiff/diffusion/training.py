@@ -16,6 +16,7 @@ from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.early_stopping import EarlyStopping, Watcher
 from paramdiff.engine import Optimisation, Progress, TrainingResult, seeded_generator, train
+from paramdiff.processes import own_share
 from paramdiff.settings import Settings
 
 NUM_HELD_OUT_EXAMPLES = 512
@@ -157,19 +158,27 @@ def train_denoiser(
 
     Returns:
         The denoiser in evaluation mode, and its losses and looks.
+
+    Raises:
+        UserError: the processes cannot share a batch.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         denoiser = build_denoiser(settings, latent_dim)
     scheduler = build_scheduler(settings.schedule)
     size = settings.training.batch_size
+    share = own_share(size, device, "diffusion.training.batch_size")
 
     def batch_loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
-        latents = latent_batch(size, generator).to(device)
+        latents = latent_batch(size, generator)  # the whole batch: it may have statistics
         timesteps = torch.randint(settings.schedule.num_timesteps, (size,), generator=generator)
         eps = torch.randn(latents.shape, generator=generator)
         return noise_prediction_loss(
-            module, scheduler, latents, timesteps.to(device), eps.to(device)
+            module,
+            scheduler,
+            latents[share].to(device),
+            timesteps[share].to(device),
+            eps[share].to(device),
         )
 
     denoiser.train()
@@ -179,6 +188,7 @@ def train_denoiser(
         settings.training,
         seed=seed,
         device=device,
+        is_shared=True,
         state_file=state_file,
         progress=progress,
         watcher=watcher,

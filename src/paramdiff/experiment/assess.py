@@ -1,6 +1,7 @@
 """Score and compare: a zoo and generated networks to ``evaluation.json`` and its arrays."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -95,13 +96,12 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
     examples = join(task.validation.inputs, test)
     scorer = Scorer(network, zoo.base, names, examples, device=device)
     foreign = task.out_of_distribution
-    unsure = Scorer(
-        network,
-        zoo.base,
-        names,
-        test if foreign is None else join(test, foreign.inputs),
-        device=device,
-    )
+
+    @cache  # not everybody asks for probabilities
+    def unsure() -> Scorer:
+        inputs = test if foreign is None else join(test, foreign.inputs)
+        return Scorer(network, zoo.base, names, inputs, device=device)
+
     recalibrator = None
     if recalibrate:
         # at random: splits may come class by class, and so would the statistics of a batch
@@ -112,7 +112,7 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         lambda vectors: scorer.predict(sets(vectors)),
         task.validation.labels,
         task.test.labels,
-        probabilities=lambda vectors: unsure.probabilities(sets(vectors)),
+        probabilities=lambda vectors: unsure().probabilities(sets(vectors)),
         out_of_distribution=None
         if foreign is None
         else OutOfDistribution(description=foreign.description, num_examples=len(foreign.inputs)),

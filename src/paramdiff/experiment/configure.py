@@ -17,6 +17,7 @@ from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
 from paramdiff.engine import resolve_device, seeded_generator
 from paramdiff.experiment.folder import RunFolder
+from paramdiff.processes import refuse_several
 from paramdiff.recipe.source import read_preset
 
 COUNTED = ("diffusion.training.num_steps", "diffusion.early_stopping.every")
@@ -96,7 +97,9 @@ def configure(
     if isinstance(earlier, int):
         updates, why = earlier, f"as {out / 'recipe.yaml'} counts them"
     elif minutes is not None:
-        pace = measure_pace(min(largest, LARGEST_TIMED), num_samples, resolve_device(device))
+        target = resolve_device(device)
+        refuse_several(target, "--minutes")  # each would measure another pace
+        pace = measure_pace(min(largest, LARGEST_TIMED), num_samples, target)
         evaluations = preset["generation"]["num_steps"] * -(-num_samples // 50)
         most = MOST_UPDATES if num_held_out else updates
         updates = affordable_updates(60 * minutes, pace, evaluations, most)

@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -177,14 +178,8 @@ class RunFolder:
         """
         if not (self.root / "recipe.yaml").is_file():
             raise UserError(f"{self.root}: expected a run's folder with recipe.yaml, found none")
-        theirs, ours = _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")
-        shared: list[str] = []
-        for stage, (_, fields) in STAGES.items():
-            equal = all(_get(theirs, field) == _get(ours, field) for field in fields)
-            if not equal or not self.artefact(stage).exists():
-                break
-            shared.append(stage)
-        return shared
+        shared = equal_stages(_load(self.root / "recipe.yaml"), recipe.model_dump(mode="json"))
+        return list(takewhile(lambda stage: self.artefact(stage).exists(), shared))
 
     def trunk_for(self, recipe: Recipe) -> Path | None:
         """The pre-trained network of this run, where a recipe's own would be the same.
@@ -195,11 +190,7 @@ class RunFolder:
         Returns:
             Its state dict: the zoo's base, which runs that branch from one trunk do not change.
         """
-        theirs, ours = _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")
-        fields = (*TRUNK_FIELDS, "collection.kind", "collection.independent_runs")
-        if any(_get(theirs, field) != _get(ours, field) for field in fields):
-            return None
-        if ours["collection"].get("pretraining") is None:
+        if not has_equal_trunk(_load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")):
             return None
         path = self.artefact("zoo") / BASE_FILE
         return path if path.is_file() else None
@@ -255,6 +246,22 @@ class RunFolder:
     def finish(self) -> None:
         """Remove unfinished work."""
         remove(self.state)
+
+
+def equal_stages(one: Any, other: Any) -> list[str]:
+    """The first stages in whose fields two recipes, as JSON, are equal."""
+
+    def is_equal(stage: str) -> bool:
+        return all(_get(one, field) == _get(other, field) for field in STAGES[stage][1])
+
+    return list(takewhile(is_equal, STAGES))
+
+
+def has_equal_trunk(one: Any, other: Any) -> bool:
+    """Whether two recipes, as JSON, branch from the same pre-trained network."""
+    fields = (*TRUNK_FIELDS, "collection.kind", "collection.independent_runs")
+    is_equal = all(_get(one, field) == _get(other, field) for field in fields)
+    return is_equal and _get(one, "collection.pretraining") is not None
 
 
 def total_costs(folders: Sequence[RunFolder]) -> dict[str, Cost]:

@@ -22,11 +22,14 @@ from paramdiff.experiment.assess import (
     untrained_vectors,
     write_evaluation,
 )
+from paramdiff.experiment.distributed import distributed
 from paramdiff.experiment.folder import peak_memory
 from paramdiff.experiment.generated import read_vectors
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.experiment.stages import Report
+from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_maker
+from paramdiff.processes import refuse_several
 from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
 from paramdiff.tasks.settings import TaskSettings
@@ -48,6 +51,7 @@ def evaluate_folders(
     seed: int,
     recalibrate: bool,
     device: str,
+    fan_out: FanOut | None = None,
     report: Report,
 ) -> Evaluation:
     """Judge the checkpoints of one folder against those of another.
@@ -67,6 +71,7 @@ def evaluate_folders(
         seed: of baselines and intervals.
         recalibrate: whether to score with BatchNorm statistics estimated anew, too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        fan_out: workers that score networks side by side.
         report: told the stage's name, steps done and steps in all.
 
     Returns:
@@ -76,11 +81,12 @@ def evaluate_folders(
         UserError: a folder or file is missing, unreadable or does not fit.
     """
     started = time.monotonic()
+    target = resolve_device(device)
+    refuse_several(target, "evaluate")
     found = [stored for run in find_runs([generated]) for stored in run]
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
     task_of = open_task(task)
-    target = resolve_device(device)
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)
@@ -105,6 +111,8 @@ def evaluate_folders(
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
+        if fan_out is not None:
+            behaviour = distributed(behaviour, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(
             subject,
             behaviour,

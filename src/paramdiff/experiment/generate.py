@@ -13,6 +13,7 @@ from paramdiff.experiment.stages import Report
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import locate_pipeline
+from paramdiff.processes import refuse_several
 
 
 def generate(
@@ -47,10 +48,11 @@ def generate(
     Raises:
         UserError: anything that the user can mend.
     """
+    target = resolve_device(device)
+    refuse_several(target, "generate")
     with sole_maker(out):
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        target = resolve_device(device)
         folder = locate_pipeline(pipeline)
         loaded = ParameterDiffusionPipeline.from_pretrained(folder).to(target)
         completing = None

@@ -1,8 +1,9 @@
 """Answers that were given before: the runs of a sweep share most of what they compare with.
 
 Originals, averages, Gaussians and the other free alternatives are the same in every run over one
-zoo. A sweep keeps what each parameter vector answered, by the vector's hash, in one file per task
-and base checkpoint, so that only what is new is scored.
+zoo. A sweep keeps what each parameter vector answered, by the vector's hash, in one folder per
+task and base checkpoint, so that only what is new is scored. Every run adds a file of its own to
+it, so that runs side by side do not disturb each other.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.artefacts import read_tensors, sha256_of, write_tensors
+from paramdiff.artefacts import PARTIAL, read_tensors, sha256_of, write_tensors
 from paramdiff.evaluation.behaviour import Answers, Behaviour
 from paramdiff.recipe import Recipe
 from paramdiff.zoo.zoo import BASE_FILE
@@ -22,11 +23,11 @@ DIGEST_BYTES = 16
 _PARTS = ("validation", "test", "wrong", "labels")
 
 
-def answers_file(folder: Path, recipe: Recipe, zoo: Path, device: str) -> Path:
-    """The file of everything that determines what a vector answers.
+def answers_folder(folder: Path, recipe: Recipe, zoo: Path, device: str) -> Path:
+    """The folder of everything that determines what a vector answers.
 
     Args:
-        folder: of all such files.
+        folder: of all such folders.
         recipe: whose task is asked, about which tensors.
         zoo: holds the complete checkpoint that vectors are laid into.
         device: which kind computes.
@@ -40,7 +41,7 @@ def answers_file(folder: Path, recipe: Recipe, zoo: Path, device: str) -> Path:
         device,
     ]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-    return folder / f"{digest.hexdigest()[:DIGEST_BYTES]}.safetensors"
+    return folder / digest.hexdigest()[:DIGEST_BYTES]
 
 
 class RememberedAnswers:
@@ -48,18 +49,19 @@ class RememberedAnswers:
 
     Args:
         behaviour: that answers.
-        file: of the answers so far; need not exist.
+        folder: of the answers so far; need not exist.
     """
 
-    def __init__(self, behaviour: Behaviour, file: Path) -> None:
-        self._behaviour, self._file = behaviour, file
+    def __init__(self, behaviour: Behaviour, folder: Path) -> None:
+        self._behaviour, self._folder = behaviour, folder
         self._rows: dict[bytes, int] = {}
         self._kept: dict[str, list[Tensor]] = {part: [] for part in _PARTS}
-        if file.is_file():
-            stored = read_tensors(file)
-            digests = stored.pop("digests")
-            self._rows = {bytes(digest.tolist()): row for row, digest in enumerate(digests)}
-            self._kept = {part: list(stored.get(part, [])) for part in _PARTS}
+        for file in sorted(folder.glob("*.safetensors")):
+            if not file.name.startswith(PARTIAL):
+                stored = read_tensors(file)
+                for row, digest in enumerate(stored.pop("digests")):
+                    self._keep(bytes(digest.tolist()), {p: v[row] for p, v in stored.items()})
+        self._num_stored = len(self._rows)
 
     def behaviour(self) -> Behaviour:
         """The behaviour, with its answers remembered."""
@@ -72,12 +74,10 @@ class RememberedAnswers:
         new = sorted(row for digest, row in first.items() if digest not in self._rows)
         if new:
             found = self._behaviour.answers(vectors[new])
+            given = {part: getattr(found, part) for part in _PARTS}
             for number, row in enumerate(new):
-                self._rows[digests[row]] = len(self._kept["test"])
-                for part in _PARTS:
-                    values = getattr(found, part)
-                    if values is not None:
-                        self._kept[part].append(_compact(values[number]))
+                values = {p: _compact(v[number]) for p, v in given.items() if v is not None}
+                self._keep(digests[row], values)
         rows = [self._rows[digest] for digest in digests]
         parts = {
             part: torch.stack([kept[row] for row in rows]) if kept else None
@@ -93,10 +93,24 @@ class RememberedAnswers:
         )
 
     def write(self) -> None:
-        """Keep the answers for other runs."""
-        digests = torch.tensor([list(digest) for digest in self._rows], dtype=torch.uint8)
-        parts = {part: torch.stack(kept) for part, kept in self._kept.items() if kept}
-        write_tensors(self._file, {"digests": digests} | parts)
+        """Keep the new answers for other runs."""
+        new = list(self._rows)[self._num_stored :]
+        if not new:
+            return
+        digests = torch.tensor([list(digest) for digest in new], dtype=torch.uint8)
+        parts = {
+            part: torch.stack(kept[self._num_stored :])
+            for part, kept in self._kept.items()
+            if kept
+        }
+        name = hashlib.sha256(b"".join(new)).hexdigest()[:DIGEST_BYTES]
+        write_tensors(self._folder / f"{name}.safetensors", {"digests": digests} | parts)
+
+    def _keep(self, digest: bytes, answer: dict[str, Tensor]) -> None:
+        if digest not in self._rows:  # two runs may have asked the same
+            self._rows[digest] = len(self._rows)
+            for part, values in answer.items():
+                self._kept[part].append(values)
 
 
 def _digest(vector: Tensor) -> bytes:

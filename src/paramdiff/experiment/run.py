@@ -1,16 +1,14 @@
 """Run a recipe: from a task or a folder of checkpoints to new networks and a report."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from paramdiff.cards.origin import Origin
-from paramdiff.codec.codec import Codec
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.course import training_course
@@ -25,26 +23,17 @@ from paramdiff.experiment.assess import (
     untrained_vectors,
     write_evaluation,
 )
+from paramdiff.experiment.distributed import distributed
 from paramdiff.experiment.folder import RunFolder, total_costs
+from paramdiff.experiment.generators import Check, Generator, train_generators
 from paramdiff.experiment.parts import build_parts
-from paramdiff.experiment.remembered import RememberedAnswers, answers_file
+from paramdiff.experiment.remembered import RememberedAnswers, answers_folder
 from paramdiff.experiment.run_cards import write_cards
-from paramdiff.experiment.stages import (
-    Context,
-    Report,
-    make_codec,
-    make_denoiser,
-    make_generated,
-    make_pipeline,
-    make_space,
-    make_zoo,
-    normalised_zoo,
-    read_generated,
-)
+from paramdiff.experiment.stages import Context, Report, make_zoo, tell_nobody
 from paramdiff.experiment.watching import spread_warning
+from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_writer
-from paramdiff.parameters.space import ParameterSpace
-from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.facts import recipe_facts
 from paramdiff.report.page import read_evaluation, write_report
@@ -60,9 +49,13 @@ def run(
     device: str = "auto",
     reuse: Path | None = None,
     answers: Path | None = None,
-    report: Report = lambda stage, done, total, note="": None,
+    fan_out: FanOut | None = None,
+    report: Report = tell_nobody,
 ) -> Evaluation:
     """Run every stage whose artefact is not there yet.
+
+    Processes of one launch (``processes.py``) all call this: they train the codec and the denoiser
+    together, and the main process does the rest.
 
     Args:
         recipe: what to run.
@@ -70,6 +63,7 @@ def run(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         reuse: another run's folder, whose matching stages are copied.
         answers: a folder that several runs share, so that no parameter vector is scored twice.
+        fan_out: workers that collect runs, train generators and score networks side by side.
         report: told a stage's name, steps done and steps in all.
 
     Returns:
@@ -80,40 +74,26 @@ def run(
     """
     if recipe.task is None:
         raise UserError("task: expected data and a network to evaluate with, found none")
-    with sole_writer(out):
-        made = _make(recipe, out, device, reuse, report, None)
-        if not (out / EVALUATION_FILE).is_file():
-            assert made.task is not None
-            _evaluate(made.context, made.task, made.zoo, made.generators, answers)
-        write_report(out)
+    with _alone_in(out, device):
+        made = _make(recipe, out, device, reuse, fan_out, report, None)
+        with made.context.processes.main_process_first():
+            if made.context.processes.is_main_process:
+                if not (out / EVALUATION_FILE).is_file():
+                    assert made.task is not None
+                    _evaluate(made.context, made.task, made.zoo, made.generators, answers)
+                write_report(out)
         made.finish()
     return read_evaluation(out / EVALUATION_FILE)
 
 
-@dataclass(frozen=True)
-class Generator:
-    """What one generator seed gave.
-
-    Attributes:
-        recipe: of this seed alone.
-        folder: of its artefacts.
-        pipeline: what generates.
-        checked: what the check of the codec found; None where it was not asked, or is long past.
-    """
-
-    recipe: Recipe
-    folder: RunFolder
-    pipeline: ParameterDiffusionPipeline
-    checked: str | None = None
-
-    @cached_property
-    def generated(self) -> Tensor:
-        """The raw vectors ``[M, P]`` of its networks, read when they are asked for."""
-        return read_generated(self.folder, self.pipeline.parameter_space.layout)
-
-
-Check = Callable[[Recipe, Zoo, ParameterSpace, Codec, Tensor], str]
-"""Recipe, zoo, space, codec and normalised vectors to what was found; stops by a ``UserError``."""
+@contextmanager
+def _alone_in(out: Path, device: str) -> Iterator[None]:
+    """While it lasts, no program but the processes of this launch works in the folder."""
+    if join(resolve_device(device)).is_main_process:
+        with sole_writer(out):
+            yield
+    else:
+        yield
 
 
 @dataclass(frozen=True)
@@ -122,7 +102,7 @@ class Made:
 
     Attributes:
         context: of the run.
-        task: the recipe's, where it has one.
+        task: the recipe's, where it has one and this is the main process.
         zoo: the checkpoints that were learned from.
         generators: one per generator seed.
     """
@@ -146,7 +126,7 @@ class Made:
 
     def finish(self) -> None:
         """Remove unfinished work: the run is complete."""
-        for generator in self.generators:
+        for generator in self.generators if self.context.processes.is_main_process else ():
             generator.folder.finish()
 
 
@@ -157,7 +137,8 @@ def make_networks(
     device: str = "auto",
     reuse: Path | None = None,
     check: Check | None = None,
-    report: Report = lambda stage, done, total, note="": None,
+    fan_out: FanOut | None = None,
+    report: Report = tell_nobody,
 ) -> Made:
     """Run every stage up to the generated networks, for which no task is needed.
 
@@ -168,6 +149,7 @@ def make_networks(
         reuse: see ``run``.
         check: asked before a denoiser is trained; until then, another recipe may go on from the
             folder's zoo.
+        fan_out: see ``run``.
         report: see ``run``.
 
     Returns:
@@ -176,8 +158,8 @@ def make_networks(
     Raises:
         UserError: anything that the user can mend.
     """
-    with sole_writer(out):
-        made = _make(recipe, out, device, reuse, report, check)
+    with _alone_in(out, device):
+        made = _make(recipe, out, device, reuse, fan_out, report, check)
         made.finish()
     return made
 
@@ -187,61 +169,51 @@ def _make(
     out: Path,
     device: str,
     reuse: Path | None,
+    fan_out: FanOut | None,
     report: Report,
     check: Check | None,
 ) -> Made:
     """Run every stage up to the generated networks whose artefact is not there yet."""
-    folder = RunFolder(out)
-    context = Context(recipe, folder, resolve_device(device), report)
+    folder, target = RunFolder(out), resolve_device(device)
+    processes = join(target)
+    if fan_out is not None:
+        refuse_several(target, "--ray")
+        folder = RunFolder(out.absolute())
+    if not processes.is_main_process:
+        report = tell_nobody
+    context = Context(recipe, folder, target, report, processes, fan_out)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artefact("zoo").exists():
         # what cannot work is refused before anything is fetched or written
         build_parts(recipe, None if recipe.task is None else describe_task(recipe.task))
-    task = None if recipe.task is None else build_task(recipe.task)
-    is_new = folder.claim(recipe, may_change=check is not None)
-    if reuse is not None:
-        folder.reuse(RunFolder(Path(reuse)), recipe)
-    try:
-        zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
-    except UserError:
-        if is_new and not folder.artefact("zoo").exists():
-            folder.abandon()
-        raise
-    generators = _train_generators(context, zoo, reuse, check)
-    _describe(generators, zoo, None)
+    _check_batches(recipe, target)
+    with processes.main_process_first():
+        task = None
+        if recipe.task is not None and processes.is_main_process:
+            task = build_task(recipe.task)
+        is_new = folder.claim(recipe, may_change=check is not None)
+        if reuse is not None:
+            folder.reuse(RunFolder(Path(reuse)), recipe)
+        try:
+            zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
+        except UserError:
+            if is_new and not folder.artefact("zoo").exists():
+                folder.abandon()
+            raise
+    generators = train_generators(context, zoo, reuse, check)
+    with processes.main_process_first():
+        if processes.is_main_process:
+            _describe(generators, zoo, None)
     return Made(context, task, zoo, generators)
 
 
-def _train_generators(
-    context: Context, zoo: Zoo, reuse: Path | None, check: Check | None
-) -> list[Generator]:
-    """Codec, denoiser and generated networks for each seed; the first lie in the run's root."""
-    generators = []
-    for number, seed in enumerate(context.recipe.seeds):
-        recipe, folder = context.recipe.of_generator(number), context.folder
-        if number:
-            folder = folder.of_generator(seed)
-            folder.claim(recipe)
-            other = None if reuse is None else RunFolder(reuse).of_generator(seed)
-            if other is not None and other.root.is_dir():
-                folder.reuse(other, recipe)
-        own = replace(context, recipe=recipe, folder=folder)
-        space = make_space(own, zoo)
-        vectors = normalised_zoo(own, zoo, space)
-        codec = make_codec(own, vectors)
-        checked = None
-        if check is not None and not folder.is_past("codec"):
-            try:
-                checked = check(recipe, zoo, space, codec, vectors)
-            except UserError:
-                folder.finish()  # what is there is whole
-                raise
-        denoiser = make_denoiser(own, zoo, space, codec, vectors)
-        pipeline = make_pipeline(own, space, codec, denoiser)
-        make_generated(own, pipeline, zoo)
-        generators.append(Generator(recipe, folder, pipeline, checked))
-    return generators
+def _check_batches(recipe: Recipe, device: torch.device) -> None:
+    """Refuse batches that the processes of this launch cannot share, before anything is made."""
+    for field in ("codec", "diffusion"):
+        training = getattr(getattr(recipe, field), "training", None)
+        if training is not None:
+            own_share(training.batch_size, device, f"{field}.training.batch_size")
 
 
 def _evaluate(
@@ -257,10 +229,13 @@ def _evaluate(
     behaviour = build_behaviour(
         task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
+    if context.fan_out is not None:
+        behaviour = distributed(behaviour, task, zoo, context.device, context.fan_out)
     remembered = None
     if answers is not None and behaviour.is_deterministic:
-        file = answers_file(answers, recipe, context.folder.artefact("zoo"), context.device.type)
-        remembered = RememberedAnswers(behaviour, file)
+        zoo_folder = context.folder.artefact("zoo")
+        folder = answers_folder(answers, recipe, zoo_folder, context.device.type)
+        remembered = RememberedAnswers(behaviour, folder)
         behaviour = remembered.behaviour()
     subject = Subject.of(
         zoo,

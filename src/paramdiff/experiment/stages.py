@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from accelerate import PartialState
 from torch import Tensor
 
 from paramdiff.artefacts import remove, written_aside
@@ -27,6 +28,7 @@ from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import read_vectors, write_generated
 from paramdiff.experiment.run_cards import making_in_run
 from paramdiff.experiment.watching import build_watcher
+from paramdiff.fanout import FanOut
 from paramdiff.mapped import empty_array, release
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
@@ -51,14 +53,24 @@ NORMALISED_VALUES = 1 << 24
 """Values that are normalised at a time."""
 
 
+def tell_nobody(stage: str, done: int, total: int, note: str = "") -> None:
+    """A ``Report`` for work that nobody watches."""
+
+
 @dataclass(frozen=True)
 class Context:
-    """What every stage needs."""
+    """What every stage needs.
+
+    The main process makes each artefact first; then the others find it. Only the codec and the
+    denoiser are trained by all of them.
+    """
 
     recipe: Recipe
     folder: RunFolder
     device: torch.device
     report: Report
+    processes: PartialState
+    fan_out: FanOut | None = None
 
     @property
     def scratch(self) -> Path:
@@ -120,6 +132,7 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             zoo_folder=folder,
             state_folder=context.state("zoo"),
             report=context.report,
+            fan_out=context.fan_out,
         )
 
 
@@ -150,7 +163,7 @@ def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
 def make_codec(context: Context, vectors: Tensor) -> Codec:
     """Train the codec and remember its latents' moments."""
     folder = context.folder.artefact("codec")
-    if not folder.exists():
+    if _is_missing(context, folder):
         started = time.monotonic()
         codec, result = train_codec(
             vectors,
@@ -160,11 +173,13 @@ def make_codec(context: Context, vectors: Tensor) -> Codec:
             state_file=context.state("codec.pt"),
             progress=lambda done, total: context.report("training the codec", done, total),
         )
-        codec.fit_latent_moments(encode_all(codec, vectors))
-        seconds = result.seconds or time.monotonic() - started
-        context.folder.record("codec", seconds, result.losses)
-        with written_aside(folder) as aside:
-            codec.save_pretrained(aside)
+        with context.processes.main_process_first():
+            if context.processes.is_main_process:
+                codec.fit_latent_moments(encode_all(codec, vectors))
+                seconds = result.seconds or time.monotonic() - started
+                context.folder.record("codec", seconds, result.losses)
+                with written_aside(folder) as aside:
+                    codec.save_pretrained(aside)
     kind = LinearCodec if context.recipe.codec.kind == "linear" else ConvolutionalCodec
     return kind.from_pretrained(folder)
 
@@ -176,7 +191,7 @@ def make_denoiser(
     folder, settings = context.folder.artefact("denoiser"), context.recipe.diffusion
     if settings is None:
         return None
-    if not folder.exists():
+    if _is_missing(context, folder):
         notes: list[str] = []
         seed = context.seed("denoiser")
         denoiser, result = train_denoiser(
@@ -200,12 +215,21 @@ def make_denoiser(
                 told=notes.append,
             ),
         )
-        context.folder.record("denoiser", result.seconds, result.losses, result.looks)
-        with written_aside(folder) as aside:
-            denoiser.save_pretrained(aside)
+        with context.processes.main_process_first():
+            if context.processes.is_main_process:
+                context.folder.record("denoiser", result.seconds, result.losses, result.looks)
+                with written_aside(folder) as aside:
+                    denoiser.save_pretrained(aside)
         codec.to("cpu")
     kind = MLPDenoiser if settings.denoiser.kind == "mlp" else ConvolutionalDenoiser
     return kind.from_pretrained(folder)
+
+
+def _is_missing(context: Context, folder: Path) -> bool:
+    """Whether an artefact that all processes make together is not there; all answer alike."""
+    is_missing = not folder.exists()
+    context.processes.wait_for_everyone()  # nobody writes before everybody has looked
+    return is_missing
 
 
 def _latent_batches(

@@ -2,24 +2,30 @@
 
 A run takes over every stage that another run in the sweep's folder has finished with equal
 fields: recipes which differ only in later stages share their checkpoints, those which differ in
-fine-tuning the pre-trained network. The same call completes an interrupted sweep. One recipe that
-fails does not stop the others.
+fine-tuning the pre-trained network. On several workers a recipe waits for the one that it would
+take most over from. The same call completes an interrupted sweep. One recipe that fails does not
+stop the others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from paramdiff.artefacts import write_text
+from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.experiment.entries import Entry
 from paramdiff.experiment.evidence import gather
-from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.folder import RunFolder, equal_stages, has_equal_trunk
 from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
-from paramdiff.experiment.stages import Report
+from paramdiff.experiment.stages import Report, tell_nobody
+from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_writer
+from paramdiff.processes import refuse_several
+from paramdiff.recipe import Recipe
 from paramdiff.report.exhibits.evidence import NOTHING
 from paramdiff.report.page import REPORT_FILE, read_evaluation
 from paramdiff.report.sweep import (
@@ -41,7 +47,13 @@ Watch = Callable[[str], AbstractContextManager[Report]]
 
 
 def run_sweep(
-    entries: Sequence[Entry], out: Path, *, device: str, watch: Watch, asked: Sequence[str] = ()
+    entries: Sequence[Entry],
+    out: Path,
+    *,
+    device: str,
+    watch: Watch,
+    asked: Sequence[str] = (),
+    fan_out: FanOut | None = None,
 ) -> Sweep:
     """Run every entry and write ``sweep.json`` and ``sweep.html`` after each.
 
@@ -53,46 +65,122 @@ def run_sweep(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         watch: see ``Watch``.
         asked: tables and figures of the paper that the page shows in any case, by name.
+        fan_out: workers that run recipes side by side; in turn where there are none.
 
     Returns:
         One row per entry; a row without a result says why it failed.
+
+    Raises:
+        UserError: several processes of a launch do this.
     """
+    refuse_several(resolve_device(device), "sweep")
     with sole_writer(out):
-        return _run_all(entries, out, device, watch, asked)
+        return _run_all(entries, out, device, watch, asked, fan_out)
 
 
 def _run_all(
-    entries: Sequence[Entry], out: Path, device: str, watch: Watch, asked: Sequence[str]
+    entries: Sequence[Entry],
+    out: Path,
+    device: str,
+    watch: Watch,
+    asked: Sequence[str],
+    fan_out: FanOut | None,
 ) -> Sweep:
-    rows: list[SweepRow] = []
     before = _earlier(out, {entry.name for entry in entries})
     named = tuple(dict.fromkeys((*before.asked, *asked)))
-    for entry in entries:
-        row = SweepRow(
-            name=entry.name,
-            description=entry.recipe.description,
-            changed=entry.changed,
-            result=None,
-            published=published_for(entry.name, entry.recipe),
-        )
-        with watch(entry.name) as report:
-            try:
-                evaluation = _finished(entry, out) or run(
-                    entry.recipe,
-                    out / entry.name,
-                    device=device,
-                    reuse=_nearest(entry, out),
-                    answers=out / ANSWERS,
-                    report=report,
-                )
-                row = row.model_copy(update={"result": result_of(evaluation)})
-            except Exception as error:  # of any part, or of the machine: the others still run
-                row = row.model_copy(update={"failure": _one_line(error)})
-        rows.append(row)
-        write_sweep(out, Sweep(rows=(*before.rows, *rows), asked=named), NOTHING)
-    whole = Sweep(rows=(*before.rows, *rows), asked=named)
+    rows: dict[int, SweepRow] = {}
+    made = _in_turn if fan_out is None else partial(_side_by_side, fan_out)
+    for index, row in made(entries, out, device, watch):
+        rows[index] = row
+        in_order = [rows[number] for number in sorted(rows)]
+        write_sweep(out, Sweep(rows=(*before.rows, *in_order), asked=named), NOTHING)
+    whole = Sweep(rows=(*before.rows, *in_order), asked=named)
     write_sweep(out, whole, gather(out, _failures(whole)))
-    return Sweep(rows=tuple(rows), asked=named)
+    return Sweep(rows=tuple(in_order), asked=named)
+
+
+def _in_turn(
+    entries: Sequence[Entry], out: Path, device: str, watch: Watch
+) -> Iterator[tuple[int, SweepRow]]:
+    for index, entry in enumerate(entries):
+        with watch(entry.name) as report:
+            row = _row(entry, out, device, (), report)
+        yield index, row
+
+
+def _side_by_side(
+    fan_out: FanOut, entries: Sequence[Entry], out: Path, device: str, watch: Watch
+) -> Iterator[tuple[int, SweepRow]]:
+    """A recipe waits for the earlier one that it shares most with, if it shares anything."""
+    after = waits_for([entry.recipe for entry in entries])
+    job = fan_out.job(_rows_of, tuple(entries), out.absolute(), device, after)
+    with watch(f"{len(entries)} recipes side by side") as report:
+        results = job.results(range(len(entries)), after)
+        for done, (index, found) in enumerate(results, start=1):
+            report("recipes", done, len(entries))
+            is_row = isinstance(found, SweepRow)
+            yield index, found if is_row else _unfinished(entries[index], found)
+
+
+def _rows_of(
+    entries: tuple[Entry, ...], out: Path, device: str, after: dict[int, int]
+) -> Callable[[int], SweepRow]:
+    def row(index: int) -> SweepRow:
+        # the folders of all others may be changing right now
+        others = [e.name for i, e in enumerate(entries) if i not in (index, after.get(index))]
+        return _row(entries[index], out, device, others, tell_nobody)
+
+    return row
+
+
+def _row(
+    entry: Entry, out: Path, device: str, passed_over: Collection[str], report: Report
+) -> SweepRow:
+    try:
+        evaluation = _finished(entry, out) or run(
+            entry.recipe,
+            out / entry.name,
+            device=device,
+            reuse=_nearest(entry, out, passed_over),
+            answers=out / ANSWERS,
+            report=report,
+        )
+        return _unfinished(entry).model_copy(update={"result": result_of(evaluation)})
+    except Exception as error:  # of any part, or of the machine: the others still run
+        return _unfinished(entry, error)
+
+
+def _unfinished(entry: Entry, error: Exception | None = None) -> SweepRow:
+    return SweepRow(
+        name=entry.name,
+        description=entry.recipe.description,
+        changed=entry.changed,
+        result=None,
+        failure=None if error is None else _one_line(error),
+        published=published_for(entry.name, entry.recipe),
+    )
+
+
+def waits_for(recipes: Sequence[Recipe]) -> dict[int, int]:
+    """Which recipe of a sweep takes over what another has finished.
+
+    Args:
+        recipes: of the sweep, in order.
+
+    Returns:
+        Index of a recipe to that of the earlier one with which it shares most, where it shares a
+        stage or the pre-trained network with any.
+    """
+    contents = [recipe.model_dump(mode="json") for recipe in recipes]
+    after: dict[int, int] = {}
+    for index, content in enumerate(contents):
+        shared = [
+            len(equal_stages(other, content)) + 0.5 * has_equal_trunk(other, content)
+            for other in contents[:index]
+        ]
+        if any(shared):
+            after[index] = shared.index(max(shared))
+    return after
 
 
 def redraw_sweep(out: Path) -> Path:
@@ -138,12 +226,13 @@ def _finished(entry: Entry, out: Path) -> Evaluation | None:
     return read_evaluation(folder.root / EVALUATION_FILE)
 
 
-def _nearest(entry: Entry, out: Path) -> Path | None:
+def _nearest(entry: Entry, out: Path, passed_over: Collection[str]) -> Path | None:
     """The run in a sweep's folder that has finished the most which this entry can take over."""
+    skipped = {out / name for name in (entry.name, *passed_over)}
     best, most = None, 0.0
     for path in sorted((*out.glob("*/recipe.yaml"), *out.glob("*/*/recipe.yaml"))):
         folder = RunFolder(path.parent)
-        if folder.root == out / entry.name:
+        if folder.root in skipped:
             continue
         has_trunk = folder.trunk_for(entry.recipe) is not None
         shared = len(folder.stages_for(entry.recipe)) + 0.5 * has_trunk

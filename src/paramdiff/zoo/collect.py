@@ -11,20 +11,25 @@ every update. What differs, and why:
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError
+from paramdiff.fanout import FanOut
 from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
 from paramdiff.parameters.selection import select
 from paramdiff.tasks.task import AnyTask, seeded_network
 from paramdiff.zoo.fine_tuning import fine_tune
-from paramdiff.zoo.plan import plan_of, run_seed
+from paramdiff.zoo.plan import Run, plan_of, run_seed
 from paramdiff.zoo.pretraining import pretrain
 from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import write_zoo
+
+Report = Callable[[str, int, int], None]
+"""Told the name of the work, steps done and steps in all."""
 
 
 def collect(
@@ -36,7 +41,8 @@ def collect(
     device: torch.device,
     zoo_folder: Path,
     state_folder: Path,
-    report: Callable[[str, int, int], None],
+    report: Report,
+    fan_out: FanOut | None = None,
 ) -> None:
     """Collect a zoo; killed at any moment, the same call completes it with the same result.
 
@@ -49,6 +55,7 @@ def collect(
         zoo_folder: where the zoo is written.
         state_folder: where unfinished work is kept.
         report: told the name of the work, steps done and steps in all.
+        fan_out: where fine-tuning runs go, side by side; in turn where there is none.
 
     Raises:
         UserError: a pattern matches nothing, nothing can be generated or kept, independent runs
@@ -59,42 +66,83 @@ def collect(
     layout = ParameterLayout.of(network.state_dict(), names)
     check_selection(network, layout, settings)
     plan = plan_of(settings, task.num_train)
-    base: dict[str, Tensor] = {}
+    own = _Runs(task, layout, settings, seed, device, state_folder, report)
+    base = trunk = own.pretrained(network, 0)
+    if fan_out is not None and len(plan.runs) > 1:
+        # each leaves its checkpoints where they are looked for below
+        job = fan_out.job(_finish_run, replace(own, report=_tell_nobody))
+        job.run(plan.runs, lambda done, total: report("collecting runs", done, total))
     vectors: list[Tensor] = []
-    entries: list[dict] = []
     for run in plan.runs:
-        if run.number == 0 or settings.independent_runs:
-            own_seed = run_seed(seed, run.number)
-            if run.number:
-                network = seeded_network(task, own_seed)
-            trunk = pretrain(
-                network,
-                task,
-                settings.pretraining,
-                number=run.number,
-                seed=own_seed,
-                device=device,
-                state_folder=state_folder,
-                progress=lambda done, total: report("pre-training", done, total),
-            )
-            base = base or trunk
-        network.load_state_dict(trunk)
-        vectors += fine_tune(
-            network,
-            task,
-            layout,
-            settings.fine_tuning,
-            run,
-            seed=seed,
-            device=device,
-            state_folder=state_folder,
-            report=report,
-        )
-        entries += [{"step": step, "seed": own_seed, "run": run.number} for step in run.steps]
+        if run.number and settings.independent_runs:
+            network = seeded_network(task, own.seed_of(run.number))
+            trunk = own.pretrained(network, run.number)
+        vectors += own.fine_tuned(network, trunk, run)
+    entries = [
+        {"step": step, "seed": own.seed_of(run.number), "run": run.number}
+        for run in plan.runs
+        for step in run.steps
+    ]
     for number, entry in enumerate(entries):
         entry["held_out"] = number >= settings.num_checkpoints
     # Running statistics that are not selected stay the trunk's, as in the authors' evaluation.
     write_zoo(zoo_folder, vectors, entries, layout, base, plan.hold_out)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of a collection; what they finish is found again in the state folder."""
+
+    task: AnyTask
+    layout: ParameterLayout
+    settings: CollectionSettings
+    seed: int
+    device: torch.device
+    state_folder: Path
+    report: Report
+
+    def seed_of(self, number: int) -> int:
+        return run_seed(self.seed, number if self.settings.independent_runs else 0)
+
+    def pretrained(self, network: nn.Module, number: int) -> dict[str, Tensor]:
+        """The trunk that a run starts from; the network has the run's initial weights."""
+        return pretrain(
+            network,
+            self.task,
+            self.settings.pretraining,
+            number=number if self.settings.independent_runs else 0,
+            seed=self.seed_of(number),
+            device=self.device,
+            state_folder=self.state_folder,
+            progress=lambda done, total: self.report("pre-training", done, total),
+        )
+
+    def fine_tuned(self, network: nn.Module, trunk: dict[str, Tensor], run: Run) -> list[Tensor]:
+        """A run's checkpoints: one raw vector ``[P]`` each."""
+        network.load_state_dict(trunk)
+        return fine_tune(
+            network,
+            self.task,
+            self.layout,
+            self.settings.fine_tuning,
+            run,
+            seed=self.seed,
+            device=self.device,
+            state_folder=self.state_folder,
+            report=self.report,
+        )
+
+
+def _finish_run(runs: _Runs) -> Callable[[Run], None]:
+    def finish(run: Run) -> None:
+        network = seeded_network(runs.task, runs.seed_of(run.number))
+        runs.fine_tuned(network, runs.pretrained(network, run.number), run)
+
+    return finish
+
+
+def _tell_nobody(work: str, done: int, total: int) -> None:
+    pass
 
 
 def check_selection(

@@ -1,0 +1,39 @@
+"""The group of verbs: whatever ends one is told in one line."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from paramdiff.cli.console import errors
+from paramdiff.errors import UserError
+
+GOES_ON = "the same command goes on from here"
+
+
+class Verbs(TyperGroup):
+    """The group; typer itself would end an interrupted verb without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; mistakes of the user are one line on stderr and exit status 2."""
+        try:
+            return super().invoke(ctx)
+        except (UserError, OSError) as error:
+            errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            errors.print(f"interrupted; {GOES_ON}", markup=False)
+            raise typer.Exit(130) from None
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            told = " ".join(str(error).split())
+            line = f"out of memory; with more of it, {GOES_ON}: {told}"
+            errors.print(line, markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python's and numpy's, or torch's on a GPU or a CPU; torch may not be loaded."""
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, MemoryError) or is_torchs

@@ -1,0 +1,72 @@
+"""The processes of one launch, which train the codec and the denoiser together.
+
+Every process that ``torchrun`` or ``accelerate launch`` starts runs the same program. The first,
+the main process, does everything but that training alone, and only it writes; the others wait for
+it and read what it wrote. Without a launcher there is one process, and nothing waits.
+"""
+
+from datetime import timedelta
+
+import torch
+from accelerate import PartialState
+
+from paramdiff.errors import UserError
+
+PATIENCE = timedelta(days=365)
+"""How long processes wait for the main one: collecting a zoo may take days. They do not wait for a
+process that died, because its connections break and the launcher ends the others."""
+
+
+def join(device: torch.device) -> PartialState:
+    """Meet the other processes of the launch.
+
+    Args:
+        device: what all of them compute on.
+
+    Returns:
+        Which process this is, of how many, and how they wait for each other.
+    """
+    return PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
+
+
+def refuse_several(device: torch.device, work: str) -> None:
+    """Refuse work that processes of one launch would do over each other.
+
+    Args:
+        device: see ``join``.
+        work: what it is, for the message.
+
+    Raises:
+        UserError: there is more than one process.
+    """
+    processes = join(device)
+    if processes.num_processes > 1:
+        raise UserError(
+            f"{work}: expected one process, found {processes.num_processes}; several of a launch "
+            "share run, quickstart and fit"
+        )
+
+
+def own_share(batch_size: int, device: torch.device, where: str) -> slice:
+    """This process' rows of a batch that all of them draw alike.
+
+    Args:
+        batch_size: of all processes together.
+        device: see ``join``.
+        where: the field that holds the batch size, for the message.
+
+    Returns:
+        Rows of equal number for each process, so that the mean over a batch is the mean of the
+        processes' means.
+
+    Raises:
+        UserError: the batch cannot be divided.
+    """
+    processes = join(device)
+    size, rest = divmod(batch_size, processes.num_processes)
+    if rest:
+        raise UserError(
+            f"{where}: expected a multiple of the {processes.num_processes} processes, "
+            f"found {batch_size}"
+        )
+    return slice(processes.process_index * size, (processes.process_index + 1) * size)

@@ -1,0 +1,133 @@
+"""Two processes over gloo: the same training as one, at equal batches of all together."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiment.test_resume import assert_same_result
+from paramdiff.artefacts import read_json, sha256_of
+from together import STOP_AT, all_trainings, denoiser
+
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+}
+LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+
+
+def program(*command):
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of two processes."""
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def seen(folder, tmp_path_factory):
+    """What each training gave in one process, and in either of two."""
+    done = program(sys.executable, "-m", "together", str(folder))
+    assert done.returncode == 0, done.stderr
+    one = all_trainings(tmp_path_factory.mktemp("one"))
+    return one, read_json(folder / "0.json"), read_json(folder / "1.json")
+
+
+@pytest.mark.parametrize("training", ["denoiser", "resumed denoiser", "eval"])
+def test_without_batch_statistics_two_processes_train_as_one(seen, training):
+    """Losses of every update, and weights: after one step of ``eval`` those tell gradients."""
+    one, first, _ = (results[training] for results in seen)
+    assert first["losses"] == pytest.approx(one["losses"], abs=1e-5)
+    assert first["weights"] == pytest.approx(one["weights"], abs=1e-4)  # sums of each tensor
+
+
+@pytest.mark.parametrize("training", ["codec", "variational codec", "train"])
+def test_batch_statistics_are_each_process_own(seen, training):
+    one, first, _ = (results[training] for results in seen)
+    assert abs(first["losses"][0] - one["losses"][0]) > 1e-4
+    assert first["losses"][0] == pytest.approx(one["losses"][0], rel=0.5)
+
+
+def test_all_processes_end_with_the_same_bits(seen):
+    _, first, second = seen
+    assert {name for name in first if first[name] != second[name]} == set()
+
+
+def test_training_alone_is_not_shared(seen):
+    one, first, second = (results["alone"] for results in seen)
+    assert first == second == one
+
+
+def test_an_interrupted_training_goes_on_to_the_bit(seen):
+    for results in seen:
+        resumed = dict(results["resumed denoiser"])
+        assert resumed.pop("num_saved") == STOP_AT - 1
+        assert resumed == results["denoiser"]
+
+
+def test_one_process_goes_on_where_two_were_interrupted(seen, folder):
+    resumed = denoiser(folder / "interrupted.pt")
+    assert resumed["losses"][: STOP_AT - 1] == seen[1]["denoiser"]["losses"][: STOP_AT - 1]
+    assert resumed["losses"] == pytest.approx(seen[0]["denoiser"]["losses"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("odd batch", "diffusion.training.batch_size: expected a multiple of the 2 processes"),
+        ("unshared work", "sweep: expected one process, found 2"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(seen, case, told):
+    one, first, second = (results[case] for results in seen)
+    assert one is None
+    assert first == second and first.startswith(told)
+
+
+# The second process kills itself while the denoiser trains, the first time it gets there.
+KILLED = """
+import os, signal
+from pathlib import Path
+import torch
+from paramdiff import engine
+from paramdiff.cli import main
+from paramdiff.diffusion import training
+
+torch.set_num_threads(1)
+engine.SECONDS_BETWEEN_SAVES = 0.0
+loss, calls, mark = training.noise_prediction_loss, [], Path(__file__).with_name("updates done")
+
+def lethal(*arguments):
+    calls.append(1)
+    if (len(calls), os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]) == (9, "1", "0"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    mark.write_text(str(len(calls)))
+    return loss(*arguments)
+
+training.noise_prediction_loss = lethal
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_when_a_process_was_killed(tmp_path, tiny_paper, tiny_paper_run):
+    options = ["--device", "cpu"]
+    for override in tiny_paper:
+        options += ["--set", override]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = program(*LAUNCH, "-m", "paramdiff", "run", "quickstart", "--out", str(whole), *options)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Report:") == 1  # the others are quiet
+    assert sha256_of(whole / "zoo") == sha256_of(tiny_paper_run / "zoo")
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    again = ["--max-restarts=1", str(script), "run", "quickstart", "--out", str(killed), *options]
+    done = program(*LAUNCH, *again)
+    assert done.returncode == 0, done.stderr
+    assert 1 <= int((tmp_path / "updates done").read_text()) < 20  # of 20, after the restart
+    assert_same_result(killed, whole)
