@@ -91,7 +91,7 @@ def test_a_killed_run_goes_on_to_the_same_end(stop_at, tmp_path, monkeypatch):
         watcher = Watcher(
             EarlyStopping(every=2, patience=3),
             lambda module: abs(updates[-1] - 6.0),
-            spread=lambda module: 1 + weight_norm(module) / 100,
+            spread=weight_norm,
         )
         return run(
             20,
@@ -126,17 +126,6 @@ def test_it_is_over_when_the_patience_has_passed_since_the_first_lowest(losses, 
     watcher = Watcher(EarlyStopping(patience=patience))
     earlier, last = losses[:-patience], losses[-patience:]
     assert watcher.is_over(looks) == (bool(earlier) and min(earlier) <= min(last))
-
-
-def test_the_loss_decides_among_even_spreads_and_nothing_stops_before_there_is_one():
-    wide, even, low = (0.1, 3.0), (0.4, 1.2), (0.3, 0.9)
-    looks = [Look(update, *found) for update, found in enumerate([wide, even, low])]
-    assert [best_look(looks[:num]).update for num in (1, 2, 3)] == [0, 1, 2]
-    approaching = [Look(update, 0.1 + update, spread) for update, spread in enumerate([3, 2, 0.4])]
-    assert best_look(approaching).update == 1  # a factor of 2 from the originals' spread
-    watcher = Watcher(EarlyStopping(patience=1))
-    assert not watcher.is_over(approaching)
-    assert watcher.is_over([*looks, Look(3, 0.5, 1.0)])
 
 
 def test_a_held_out_loss_that_is_no_number_is_told():

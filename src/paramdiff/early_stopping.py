@@ -2,9 +2,7 @@
 
 A look measures the loss on what trains nothing, with the same noise each time, so that successive
 values compare; the module of the lowest is kept. It may also measure how widely what the module
-generates spreads. The loss hardly sees the last of the noise, which is most of what makes samples
-spread too widely (latents of 100 dimensions: the loss is lowest after 400 updates, where samples
-spread 3 times as widely): it decides only among modules whose samples spread about evenly.
+generates spreads, which decides nothing and warns people.
 """
 
 import math
@@ -17,9 +15,6 @@ from torch import nn
 
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
-
-LOWEST_SPREAD, HIGHEST_SPREAD = 0.8, 1.25
-"""Outside of these, what is generated spreads unlike what was learned from."""
 
 
 class EarlyStopping(Settings):
@@ -44,18 +39,6 @@ class Look:
     update: int
     held_out_loss: float | None
     spread: float | None
-
-    @property
-    def is_even(self) -> bool:
-        """Whether samples spread about as widely as the originals, as far as is known."""
-        return self.spread is None or LOWEST_SPREAD <= self.spread <= HIGHEST_SPREAD
-
-    @property
-    def badness(self) -> tuple[bool, float]:
-        """What is lowest for the best look: the loss; of uneven spreads, the distance to 1."""
-        if self.is_even or self.spread is None:
-            return False, self.held_out_loss or 0.0
-        return True, abs(math.log(max(self.spread, 1e-9)))
 
 
 @dataclass(frozen=True)
@@ -88,16 +71,11 @@ class Watcher:
         return Look(num_done, loss, None if self.spread is None else self.spread(module))
 
     def is_over(self, looks: Sequence[Look]) -> bool:
-        """Whether the last looks, as many as the patience, all found nothing better.
-
-        Where no spread was even yet, it is not.
-        """
-        best = best_look(looks)
-        return best.is_even and len(looks) - 1 - looks.index(best) >= self.settings.patience
+        """Whether the last looks, as many as the patience, all found nothing better."""
+        return len(looks) - 1 - looks.index(best_look(looks)) >= self.settings.patience
 
 
 def best_look(looks: Sequence[Look]) -> Look:
-    """The first of the best looks; the last look where nothing is held out."""
-    if looks[-1].held_out_loss is None:
-        return looks[-1]
-    return min(looks, key=lambda look: look.badness)
+    """The first of those with the lowest held-out loss; the last where nothing is held out."""
+    losses = {look: look.held_out_loss for look in looks if look.held_out_loss is not None}
+    return min(losses, key=lambda look: losses[look]) if losses else looks[-1]

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from paramdiff import engine
-from paramdiff.diffusion.schedule import build_scheduler
+from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.early_stopping import Look, best_look
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.experiment.run import make_networks
-from paramdiff.experiment.watching import NUM_SAMPLES, NUM_SOLVER_STEPS, spread_warning
+from paramdiff.experiment.watching import NUM_SAMPLES, few_steps, spread_warning
 from paramdiff.parameters.normalisation import fit_normalisation
 from paramdiff.pipeline import ParameterDiffusionPipeline
 
@@ -47,10 +47,7 @@ def test_the_spread_is_what_the_evaluation_calls_dispersion(checkpoints, tmp_pat
     looks = looks_of(run)
     assert all(look.held_out_loss is not None for look in looks)
     pipeline = ParameterDiffusionPipeline.from_pretrained(tmp_path / "run" / "pipeline")
-    pipeline.scheduler = build_scheduler(run.context.recipe.diffusion.schedule, "dpm")
-    samples = pipeline(
-        range(NUM_SAMPLES), num_steps=NUM_SOLVER_STEPS, batch_size=NUM_SAMPLES
-    ).vectors
+    samples = pipeline(range(NUM_SAMPLES), batch_size=NUM_SAMPLES).vectors
     normalised = fit_normalisation(run.zoo.originals, run.zoo.layout)
     expected = dispersion(normalised.apply(samples), normalised.apply(run.zoo.originals))
     assert best_look(looks).spread == pytest.approx(expected, rel=1e-4)
@@ -85,10 +82,23 @@ def test_nobody_looks_unless_asked(checkpoints, tmp_path):
     assert looks_of(run) == []
 
 
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("num_timesteps", [2, 7, 12, 60, 1000])
+def test_few_steps_are_what_the_solver_can_take(solver, num_timesteps):
+    for num_steps in (1, 7, num_timesteps - 1, num_timesteps):
+        if solver == "dpm" and num_steps >= num_timesteps:
+            continue  # which no recipe asks for
+        found = few_steps(solver, num_timesteps, num_steps)
+        check_num_steps(solver, num_timesteps, found)
+        assert found <= min(50, num_steps)
+    assert few_steps("ddpm", 1000, 1000) == 50
+
+
 def test_a_spread_unlike_the_originals_is_told():
     even, narrow = Look(100, 0.3, 0.9), Look(200, 0.2, 0.41)
     assert spread_warning([]) is None
-    assert spread_warning([even, narrow]) is None  # the even one is kept
-    assert "spread 0.41 times" in spread_warning([narrow])
+    assert spread_warning([even]) is None
+    assert "spread 0.41 times" in spread_warning([even, narrow])
+    assert spread_warning([narrow, Look(300, 0.3, 1.1)])  # that of the lowest loss is kept
     assert "spread 1.60 times" in spread_warning([Look(100, None, 1.0), Look(200, None, 1.6)])
     assert spread_warning([Look(100, 0.3, None)]) is None

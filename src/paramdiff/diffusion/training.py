@@ -24,7 +24,7 @@ NUM_HELD_OUT_EXAMPLES = 512
 
 LEAST_WIDTH = 128
 """Of an MLP that follows the latent's size. Hidden layers that are narrower than the latent cannot
-pass it on: samples of 200 dimensions through 128 spread 90 times too widely."""
+pass it on: samples of 200 dimensions through 128 spread 130 times too widely."""
 
 LatentBatch = Callable[[int, torch.Generator], Tensor]
 """A number of examples and a generator to a batch of latents ``[B, D]``."""

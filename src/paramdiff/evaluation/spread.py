@@ -7,10 +7,9 @@ tensor counts more because its values are larger.
 import torch
 from torch import Tensor
 
-from paramdiff.early_stopping import HIGHEST_SPREAD, LOWEST_SPREAD
 from paramdiff.parameters.layout import ParameterLayout
 
-LOWEST_DISPERSION, HIGHEST_DISPERSION = LOWEST_SPREAD, HIGHEST_SPREAD
+LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
 """Outside of these, generated networks spread unlike the originals, which people are warned of."""
 NUM_COMPONENTS = 10
 """Principal components in which spread is told one by one."""

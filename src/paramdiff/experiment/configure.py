@@ -30,7 +30,7 @@ LARGEST_TIMED = 512
 """The zoo decides the latent's size; timed is the largest it can have, up to this."""
 TIMED_UPDATES = 20
 TIMED_EVALUATIONS = 20
-LOOKS_IN_EVALUATIONS = 30
+LOOKS_IN_EVALUATIONS = 65
 """What a look costs: solver steps, decoding and the held-out loss."""
 
 

@@ -9,18 +9,24 @@ from torch import Tensor, nn
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.training import encode_all
 from paramdiff.component import Component
-from paramdiff.diffusion.schedule import build_scheduler
+from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
-from paramdiff.early_stopping import HIGHEST_SPREAD, LOWEST_SPREAD, Look, Watcher, best_look
-from paramdiff.evaluation.spread import relative_spread, total_variance
+from paramdiff.early_stopping import Look, Watcher, best_look
+from paramdiff.evaluation.spread import (
+    HIGHEST_DISPERSION,
+    LOWEST_DISPERSION,
+    relative_spread,
+    total_variance,
+)
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.zoo.zoo import Zoo
 
 NUM_SAMPLES = 64
-NUM_SOLVER_STEPS = 20
-"""Of DPM-Solver++: 64 samples cost about as much as twenty updates."""
+MOST_STEPS = 50
+"""Of the recipe's own solver. Another would not do: of a denoiser for 100 dimensions after 400
+updates, ancestral samples spread 0.91 (50 steps) and 0.96 (1,000), those of an ODE solver 3.8."""
 MOST_PARAMETERS = 2**20
 """Samples of longer vectors would cost more memory and time than the training that they watch."""
 
@@ -76,14 +82,22 @@ def build_watcher(
 
 def spread_warning(looks: list[Look]) -> str | None:
     """What to tell where the denoiser that was kept spreads unlike the originals."""
-    best = best_look(looks) if looks else None
-    if best is None or best.is_even:
+    spread = best_look(looks).spread if looks else None
+    if spread is None or LOWEST_DISPERSION <= spread <= HIGHEST_DISPERSION:
         return None
     return (
-        f"samples of the trained denoiser spread {best.spread:.2f} times as widely as the "
-        f"checkpoints; {LOWEST_SPREAD} to {HIGHEST_SPREAD} is usual: more updates "
+        f"samples of the trained denoiser spread {spread:.2f} times as widely as the checkpoints; "
+        f"{LOWEST_DISPERSION} to {HIGHEST_DISPERSION} is usual: more updates "
         "(--set diffusion.training.num_steps=...) or more checkpoints may help"
     )
+
+
+def few_steps(solver: SolverName, num_timesteps: int, num_steps: int) -> int:
+    """The most steps that a solver can take of ``T``, up to fifty and to those of generation."""
+    most = min(MOST_STEPS, num_steps)
+    if solver == "dpm":
+        return most
+    return max(count for count in range(1, most + 1) if num_timesteps % count == 0)
 
 
 def _latents(zoo: Zoo, space: ParameterSpace, codec: Codec, settings: DiffusionSettings) -> Tensor:
@@ -107,9 +121,9 @@ def _spread(
 ) -> Callable[[nn.Module], float | None]:
     """Dispersion of decoded samples, on values normalised per tensor whatever the codec sees."""
     assert recipe.diffusion is not None
-    schedule = recipe.diffusion.schedule
-    scheduler = build_scheduler(schedule, "dpm")
-    num_steps = min(NUM_SOLVER_STEPS, schedule.num_timesteps - 1)
+    schedule, solver = recipe.diffusion.schedule, recipe.generation.solver
+    scheduler = build_scheduler(schedule, solver)
+    num_steps = few_steps(solver, schedule.num_timesteps, recipe.generation.num_steps)
     per_tensor = space
     if recipe.parameters.normalisation != "tensor":
         per_tensor = ParameterSpace.fit(zoo.originals, zoo.layout, {})
