@@ -165,3 +165,11 @@ def test_scores_join_the_cards_of_a_run_that_could_not_score_itself(tmp_path, ti
     before = (tiny_run / "generated" / "README.md").stat().st_mtime_ns
     add_scores(tiny_run / "generated", evaluation)
     assert (tiny_run / "generated" / "README.md").stat().st_mtime_ns == before
+
+
+def test_a_run_that_takes_no_scores_keeps_the_evaluation(tmp_path, tiny_run):
+    fitted(drifting(tmp_path / "in"), tmp_path / "out")
+    (tmp_path / "out" / "pipeline" / "model_index.json").unlink()
+    evaluation = read_evaluation(tiny_run / "evaluation.json")
+    with pytest.warns(UserWarning, match=r"cards stay without scores: .*model_index"):
+        add_scores(tmp_path / "out" / "generated", evaluation)

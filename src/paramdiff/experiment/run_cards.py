@@ -3,10 +3,13 @@
 import warnings
 from pathlib import Path
 
+from diffusers.utils import logging
+
 from paramdiff.artefacts import CARD_FILE, sha256_of, write_text
 from paramdiff.cards.generated_card import Making, generated_card
 from paramdiff.cards.origin import Origin
 from paramdiff.cards.pipeline_card import pipeline_card
+from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import making_of
@@ -78,10 +81,11 @@ def add_scores(generated: Path, evaluation: Evaluation) -> None:
     recipe = load_recipe(source)
     if recipe.task is not None:
         return
-    pipeline = ParameterDiffusionPipeline.from_pretrained(folder.pipeline)
-    index = read_index(folder.artefact("zoo"))
-    origin = Origin.of(index, recipe.parameters.num_checkpoints)
+    logging.disable_progress_bar()
     try:
+        pipeline = ParameterDiffusionPipeline.from_pretrained(folder.pipeline)
+        index = read_index(folder.artefact("zoo"))
+        origin = Origin.of(index, recipe.parameters.num_checkpoints)
         write_cards(recipe, folder, pipeline, origin, evaluation)
-    except OSError as error:
+    except (UserError, OSError) as error:  # the evaluation itself is whole
         warnings.warn(f"the run's cards stay without scores: {error}", stacklevel=2)

@@ -54,8 +54,7 @@ def import_checkpoints(
     first, form = listed[0][1].read(entry)
     layout = ParameterLayout.of(first, select(first, patterns))
     entries = [
-        {"step": number, "run": run, "held_out": False}
-        | {"source": stored.name, "source_sha256": stored.sha256}
+        {"step": number, "run": run, "held_out": False, "source": stored.name}
         for number, (run, stored) in enumerate(listed)
     ]
     hold_out = _hold_out(entries, len(runs), num_held_out, sources, spaced=spaced)
@@ -65,7 +64,7 @@ def import_checkpoints(
     missing = [name for name in layout.names if name not in complete]
     if missing:
         raise UserError(f"{base}: tensor {missing[0]!r}, which is selected, is missing")
-    vectors = _vectors(runs, first, layout, entry, needs_equal_rest=base is None)
+    vectors = _vectors(runs, first, layout, entry, entries, needs_equal_rest=base is None)
     write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out, form)
 
 
@@ -74,10 +73,14 @@ def _vectors(
     first: dict[str, Tensor],
     layout: ParameterLayout,
     entry: str | None,
+    entries: Sequence[dict],
     *,
     needs_equal_rest: bool,
 ) -> Iterator[Tensor]:
-    """The raw vector ``[P]`` of each checkpoint; what is not selected is compared on the way."""
+    """The raw vector ``[P]`` of each checkpoint; what is not selected is compared on the way.
+
+    Its hash joins its entry here, while the system still holds what it just read.
+    """
     listed = [stored for found in runs for stored in found]
     rest = [
         name
@@ -88,6 +91,7 @@ def _vectors(
     for number, stored in enumerate(listed):
         found = first if number == 0 else stored.read(entry)[0]
         check_same(first, found, listed[0], stored)
+        entries[number]["source_sha256"] = stored.sha256
         yield layout.flatten(found, str(stored.path))
         differing |= {name for name in rest if not torch.equal(first[name], found[name])}
     if differing and needs_equal_rest:
