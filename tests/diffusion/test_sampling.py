@@ -20,13 +20,14 @@ MEAN, STD = torch.linspace(-2, 2, SIZE), torch.linspace(0.2, 1.5, SIZE)
 class GaussianDenoiser(nn.Module):
     """The expected noise of ``x_t`` where every coordinate of the data is N(MEAN, STD^2)."""
 
-    def __init__(self, scheduler):
+    def __init__(self, scheduler, scale=1.0):
         super().__init__()
         self.alphas_cumprod = scheduler.alphas_cumprod
+        self.std = scale * STD
 
     def forward(self, x, t):
         alpha_bar = self.alphas_cumprod[t][:, None]
-        variance = alpha_bar * STD**2 + 1 - alpha_bar
+        variance = alpha_bar * self.std**2 + 1 - alpha_bar
         return (1 - alpha_bar).sqrt() * (x - alpha_bar.sqrt() * MEAN) / variance
 
 
@@ -63,6 +64,14 @@ def test_samples_of_the_exact_denoiser_have_the_datas_mean_and_deviation(solver,
     assert (standard.std(0) - 1).abs().max() < 4.5 / (2 * count) ** 0.5
     correlation = torch.corrcoef(standard.T) - torch.eye(SIZE)
     assert correlation.abs().max() < 4.5 / count**0.5
+
+
+@pytest.mark.parametrize("num_steps", [20, 50])
+@pytest.mark.parametrize("scale", [0.1, 0.3])
+def test_few_steps_of_dpm_keep_the_spread_of_latents_that_hardly_spread(num_steps, scale):
+    exact = GaussianDenoiser(build_scheduler(ScheduleSettings()), scale)
+    samples = sample("dpm", range(256), num_steps, batch_size=256, denoiser=exact)
+    assert (samples - MEAN).div(exact.std).std() == pytest.approx(1, abs=0.05)
 
 
 def test_initial_noise_belongs_to_the_seed():

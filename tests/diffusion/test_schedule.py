@@ -54,7 +54,10 @@ def test_solvers_make_the_steps_asked_for_from_noise_down(solver, num_steps):
     scheduler = build_scheduler(ScheduleSettings(), solver)
     scheduler.set_timesteps(num_steps)
     assert len(scheduler.timesteps) == num_steps
-    assert scheduler.timesteps.diff().lt(0).all()
+    if solver == "dpm":  # near the end several of its steps round to one timestep
+        assert scheduler.timesteps.diff().le(0).all() and scheduler.sigmas.diff().lt(0).all()
+    else:
+        assert scheduler.timesteps.diff().lt(0).all()
     if solver != "ddpm":
         assert scheduler.timesteps[0] == 999
 

@@ -54,7 +54,7 @@ def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> 
         )
     return DPMSolverMultistepScheduler(
         algorithm_type="dpmsolver++",
-        timestep_spacing="linspace",
+        use_lu_lambdas=True,  # even steps in log SNR; in time they shrink latents of small spread
         final_sigmas_type="zero",
         **common,
     )
@@ -63,8 +63,8 @@ def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> 
 def check_num_steps(solver: SolverName, num_timesteps: int, num_steps: int) -> None:
     """Refuse step counts for which diffusers' timestep spacing is not what it should be.
 
-    DDPM and DDIM start too low or step unevenly where the count does not divide T; DPM-Solver++
-    repeats a timestep at T steps and returns NaN.
+    DDPM and DDIM start too low or step unevenly where the count does not divide T. DPM-Solver++ is
+    for fewer steps; schedulers that were saved with even steps in time return NaN at T.
 
     Args:
         solver: see ``build_scheduler``.
