@@ -1,7 +1,7 @@
 """Rearrange one network's units so that its parameters lie as near to a reference as they can.
 
-Weight matching (Ainsworth, Hayase and Srinivasa, "Git Re-Basin", 2023, section 3.2): one group at a
-time is assigned by the Hungarian method while the others stay, until none can be improved.
+Weight matching (Ainsworth, Hayase and Srinivasa, "Git Re-Basin", 2023, section 3.2): one group
+at a time is assigned by the Hungarian method while the others stay, until none can be improved.
 Blocks are assigned by what they are worth with their own units assigned best.
 """
 
