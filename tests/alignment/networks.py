@@ -110,3 +110,11 @@ def sizes(symmetries):
         else group.size
         for group in symmetries.groups
     ]
+
+
+def ranking(num_classes, input_shape):
+    """A user's own network for ``task.network.name``."""
+    flat = torch.Size(input_shape).numel()
+    network = Ranking()
+    network.first, network.second = nn.Linear(flat, 6), nn.Linear(6, num_classes)
+    return nn.Sequential(nn.Flatten(), network)

@@ -33,7 +33,8 @@ def read_structure(network: nn.Module, example: Tensor) -> Structure:
 
     Args:
         network: any module from one tensor to its outputs; it is copied, never changed.
-        example: inputs ``[B, ...]``; only the shape matters.
+        example: inputs ``[B, ...]``; only their shape matters. The network is looked at on their
+            device, the meta device among them.
 
     Returns:
         The units.
@@ -41,10 +42,10 @@ def read_structure(network: nn.Module, example: Tensor) -> Structure:
     Raises:
         UserError: the graph cannot be recorded, or an operation is not understood.
     """
-    private = private_copy(network).cpu()
+    private = private_copy(network).to(example.device)
     _refuse_shared(private)
     try:
-        exported = torch.export.export(private, (torch.zeros(example.shape),), strict=False)
+        exported = torch.export.export(private, (torch.zeros_like(example),), strict=False)
     except Exception as error:  # exporting runs the network's own code, which may raise anything
         raise UserError(
             f"alignment: the graph of {type(network).__name__} cannot be recorded: "

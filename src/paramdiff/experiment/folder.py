@@ -2,6 +2,7 @@
 
 RUN/
   recipe.yaml  zoo/  pipeline/  generated/  evaluation.json  arrays.safetensors  report.html
+  aligned/             the zoo with its units rearranged, where the recipe says so
   log.jsonl            losses, seconds and peak memory of each stage
   seeds/1/             recipe.yaml, pipeline/, generated/ and log.jsonl of a further generator seed
   .partial-state/      unfinished work; gone when the run is complete
@@ -28,12 +29,16 @@ from paramdiff.zoo.zoo import BASE_FILE
 
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo": ("zoo", ("seed", "task", "collection", "parameters.select")),
+    "alignment": ("aligned", ("parameters.align",)),
     "parameter space": ("pipeline/parameter_space", ("parameters",)),
     "codec": ("pipeline/codec", ("codec", "seeds.0")),
     "denoiser": ("pipeline/denoiser", ("diffusion",)),
     "generation": ("generated", ("generation",)),
 }
 """Stage to its artefact and the fields it depends on, beside those of the stages before it."""
+
+SHARED = ("zoo", "alignment")
+"""Stages that all generator seeds share."""
 
 STATUS = Path("/proc/self/status")
 """Where Linux tells what memory a process holds."""
@@ -56,7 +61,7 @@ class RunFolder:
 
     def artefact(self, stage: str) -> Path:
         """Where a stage's artefact lies."""
-        root = self.zoo_root or self.root if stage == "zoo" else self.root
+        root = self.zoo_root or self.root if stage in SHARED else self.root
         return root / STAGES[stage][0]
 
     def of_generator(self, seed: int) -> "RunFolder":
@@ -162,6 +167,8 @@ class RunFolder:
         shared: list[str] = []
         for stage, (_, fields) in STAGES.items():
             equal = all(_get(theirs, field) == _get(ours, field) for field in fields)
+            if equal and stage == "alignment" and not ours["parameters"]["align"]:
+                continue
             if not equal or not self.artefact(stage).exists():
                 break
             shared.append(stage)

@@ -15,6 +15,7 @@ from paramdiff.evaluation.course import training_course
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.evaluation.subject import Subject
+from paramdiff.experiment.aligning import alignment_facts, make_aligned
 from paramdiff.experiment.assess import (
     build_behaviour,
     latent_space,
@@ -156,7 +157,8 @@ def make_networks(
     if reuse is not None:
         folder.reuse(RunFolder(Path(reuse)), recipe)
     try:
-        zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
+        zoo = make_aligned(context, task, make_zoo(context, task))
+        zoo = zoo.first(recipe.parameters.num_checkpoints)
     except UserError:
         if is_new and not folder.artefact("zoo").exists():
             folder.abandon()
@@ -207,7 +209,9 @@ def _evaluate(
         zoo,
         torch.cat([one.generated for one in generators]),
         title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
-        facts=network_facts(task, zoo.layout, zoo) | _facts(recipe, pipeline.codec),
+        facts=network_facts(task, zoo.layout, zoo)
+        | alignment_facts(context)
+        | _facts(recipe, pipeline.codec),
         generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
