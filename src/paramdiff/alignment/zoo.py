@@ -15,7 +15,7 @@ from paramdiff.alignment.symmetry import Symmetries
 from paramdiff.engine import seeded_generator
 from paramdiff.parameters.normalisation import fit_normalisation
 
-MAX_ROUNDS = 5
+MAX_ROUNDS = 6
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Alignment:
         spread_before: mean squared distance of the originals to their mean, per parameter and
             with every tensor normalised.
         spread_after: the same of the rearranged ones.
-        num_rounds: rounds that moved anything, the first included.
+        num_rounds: rounds that moved anything.
     """
 
     originals: Tensor
@@ -61,42 +61,59 @@ def align(
     normalisation = fit_normalisation(originals, symmetries.layout, "tensor")
     vectors = normalisation.apply(originals.float())
     generator = seeded_generator(seed, "alignment")
-    num = len(vectors)
-    places = torch.arange(vectors.shape[1]).repeat(num, 1)
-    total_steps = (MAX_ROUNDS + 1) * num + len(held_out)
-    done = 0
-    before = _spread(vectors)
-    total = torch.zeros_like(vectors[0])
-    current = vectors.clone()
-    num_rounds = 0
-    for round_number in range(MAX_ROUNDS + 1):
-        moved = False
-        for count, row in enumerate(torch.randperm(num, generator=generator).tolist()):
-            others = total - current[row] if round_number else total
-            divisor = num - 1 if round_number else count
-            if divisor:
-                step = match(current[row], others / divisor, symmetries, generator)
-                moved |= bool((step != torch.arange(len(step))).any())
-                places[row], current[row] = places[row][step], current[row][step]
-            total = others + current[row]
-            done += 1
-            progress(done, total_steps)
-        num_rounds += moved
-        if not moved:
-            break
-    mean = current.mean(0)
-    aligned = []
-    for vector in held_out:
-        step = match(normalisation.apply(vector.float()), mean, symmetries, generator)
-        aligned.append(vector[step])
-    progress(total_steps, total_steps)
+    places, num_rounds = common_order(vectors, symmetries, generator, progress=progress)
+    aligned = vectors.gather(1, places)
+    mean = aligned.mean(0)
+    moved = [
+        vector[match(normalisation.apply(vector.float()), mean, symmetries, generator)]
+        for vector in held_out
+    ]
     return Alignment(
         originals=originals.gather(1, places),
-        held_out=torch.stack(aligned) if aligned else held_out,
-        spread_before=before,
-        spread_after=_spread(current),
+        held_out=torch.stack(moved) if moved else held_out,
+        spread_before=_spread(vectors),
+        spread_after=_spread(aligned),
         num_rounds=num_rounds,
     )
+
+
+def common_order(
+    vectors: Tensor,
+    symmetries: Symmetries,
+    generator: torch.Generator,
+    *,
+    max_rounds: int = MAX_ROUNDS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Tensor, int]:
+    """Find for each network the order of its units that is nearest to the others'.
+
+    Args:
+        vectors: ``[N, P]``, normalised per tensor.
+        symmetries: of their network.
+        generator: of the order of networks and groups.
+        max_rounds: over all networks.
+        progress: told how many matchings are done, and how many there are at most.
+
+    Returns:
+        Where each element comes from, ``[N, P]``, and the number of rounds that moved anything.
+    """
+    num, size = vectors.shape
+    places, total = torch.arange(size).repeat(num, 1), torch.zeros(size)
+    for number in range(max_rounds):
+        has_moved = False
+        for count, row in enumerate(torch.randperm(num, generator=generator).tolist()):
+            others = total - vectors[row][places[row]] if number else total
+            if num_others := num - 1 if number else count:
+                current = vectors[row][places[row]]
+                step = match(current, others / num_others, symmetries, generator)
+                has_moved |= not torch.equal(step, torch.arange(size))
+                places[row] = places[row][step]
+            total = others + vectors[row][places[row]]
+            progress(number * num + count + 1, max_rounds * num)
+        if not has_moved:
+            progress(max_rounds * num, max_rounds * num)
+            return places, number
+    return places, max_rounds
 
 
 def _spread(vectors: Tensor) -> float:

@@ -73,6 +73,14 @@ def symmetries_of(task: AnyTask | None, layout: ParameterLayout) -> Symmetries:
     return find_symmetries(task.build_network(), layout, task.train.inputs[:2])
 
 
+def known_symmetries(task: AnyTask, layout: ParameterLayout) -> Symmetries | None:
+    """What can trade places, where the whole network is generated and its structure understood."""
+    try:
+        return symmetries_of(task, layout)
+    except UserError:
+        return None
+
+
 def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
     """Align the zoo where the recipe says so, once; otherwise the zoo as it is."""
     if not context.recipe.parameters.align:

@@ -15,6 +15,7 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import Cost, Evaluation
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import Subject
+from paramdiff.experiment.aligning import known_symmetries
 from paramdiff.experiment.assess import (
     build_behaviour,
     network_facts,
@@ -106,6 +107,7 @@ def evaluate_folders(
             title=f"{Path(generated).name} against {Path(originals).name}",
             facts=network_facts(built, zoo.layout, zoo),
             untrained=untrained_vectors(built, zoo.layout) if own is None else None,
+            symmetries=known_symmetries(built, zoo.layout),
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
         evaluation, arrays = evaluate(

@@ -15,7 +15,7 @@ from paramdiff.evaluation.course import training_course
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.evaluation.subject import Subject
-from paramdiff.experiment.aligning import alignment_facts, make_aligned
+from paramdiff.experiment.aligning import alignment_facts, known_symmetries, make_aligned
 from paramdiff.experiment.assess import (
     build_behaviour,
     latent_space,
@@ -215,6 +215,7 @@ def _evaluate(
         generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
+        symmetries=known_symmetries(task, zoo.layout),
     )
     evaluation, arrays = evaluate(
         subject,
