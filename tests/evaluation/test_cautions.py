@@ -15,6 +15,7 @@ def warned(original=None, generated=None, score=ACCURACY, **fields):
     original = original or group(0.9)
     errors = Errors(1000 * (1 - original.accuracy.median), 1000, 10)
     defaults = {
+        "is_unordered": False,
         "hold_out": "run",
         "single_trajectory": False,
         "errors": errors,

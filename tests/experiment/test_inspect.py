@@ -40,6 +40,19 @@ def test_independent_checkpoints_are_no_trajectory(tmp_path):
     assert inspect_checkpoints([str(tmp_path)]).facts["Order"].startswith("no trajectory: ")
 
 
+@pytest.mark.parametrize(("noise", "is_told"), [(None, True), (0.3, False)])
+def test_networks_of_independent_runs_are_told(tmp_path, noise, is_told):
+    torch.manual_seed(0)
+    first = nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 7)).state_dict()
+    for number in range(10):
+        other = {name: torch.randn(tensor.shape) for name, tensor in first.items()}
+        if noise is not None:  # from one trunk
+            other = {name: tensor + noise * other[name] / 9 for name, tensor in first.items()}
+        torch.save(other, tmp_path / f"{number}.pt")
+    warnings = inspect_checkpoints([str(tmp_path)]).warnings
+    assert any("in unrelated orders" in warning for warning in warnings) == is_told
+
+
 def test_what_should_be_looked_at_first_is_told(tmp_path):
     folder = trajectory(tmp_path / "a", num=9)
     content = torch.load(folder / "step3.pt")

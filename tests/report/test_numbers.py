@@ -19,6 +19,7 @@ NOT_TOLD = {
     "frontier.*.at",  # the group's own similarity, which is told
 }
 
+ALIGNED = {"n": 20, "min_distance": {"mean": 41.0, "min": 38.5, "max": 44.1}, "copies": 0.25}
 
 pytestmark = pytest.mark.usefixtures("only_words")
 
@@ -66,6 +67,7 @@ def test_every_number_is_told(evaluation: dict[str, Any]):
     z_u = {"n": 50, "n_held_out": 40, "behaviour": -2.4, "parameters": 1.7}
     noised = evaluation["groups"]["noise@0.05"]
     generated |= {"z_u": z_u, "max_similarity_with_source": noised["max_similarity_with_source"]}
+    generated["aligned"] = ALIGNED
     paths = list(_numbers(evaluation))
     paths += _numbers(generated, ("groups", "generated"))  # last: not every group is told in full
     unlike = {_pattern(path): path for path in paths}
@@ -105,6 +107,11 @@ def _without_spread(evaluation: dict[str, Any]) -> None:
         group |= {"dispersion_per_tensor": None, "dispersion_in_components": None}
 
 
+def _without_alignment(evaluation: dict[str, Any]) -> None:
+    for group in evaluation["groups"].values():
+        group["aligned"] = None
+
+
 def _without_soup(evaluation: dict[str, Any]) -> None:
     del evaluation["groups"]["greedy_soup"]
     evaluation["verdict"]["sentences"] = []
@@ -118,6 +125,7 @@ def _without_soup(evaluation: dict[str, Any]) -> None:
         (_without_ensembles, r"[Ee]nsemble|Brier|ECE|NLL|OOD|Used together"),
         (_without_ood, r"OOD|AUROC|photographs"),
         (_without_spread, r"Dispersion by|principal component,"),
+        (_without_alignment, r"[Oo]rder of units|upper bounds"),
         (_without_soup, r"[Gg]reedy|uses labels"),
         (lambda e: e.update(recalibration={}), r"BatchNorm"),
         (lambda e: e.update(best_of_n={}), r"[Bb]est of N|One network, chosen"),
@@ -130,6 +138,7 @@ def _without_soup(evaluation: dict[str, Any]) -> None:
 def test_absent_parts_leave_no_trace(
     evaluation: dict[str, Any], leave_out: Callable[[dict[str, Any]], None], trace: str
 ):
+    evaluation["groups"]["generated"]["aligned"] = ALIGNED
     assert re.search(trace, words_of(evaluation))
     leave_out(evaluation)
     left = words_of(evaluation)

@@ -12,6 +12,13 @@ FEWEST_SEEDS = 6
 """Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs."""
 
 
+_ORDER = (
+    "The originals have hardly a value in common, as networks of independent runs: their units "
+    "are in unrelated orders, so averages, Gaussians and a codec mix units that do different "
+    "things. parameters.align brings them into one order."
+)
+
+
 @dataclass(frozen=True)
 class Errors:
     """What the originals get wrong on the test split.
@@ -35,6 +42,7 @@ def cautions(
     single_trajectory: bool,
     errors: Errors | None,
     is_deterministic: bool,
+    is_unordered: bool,
 ) -> tuple[str, ...]:
     """The warnings of an evaluation.
 
@@ -45,6 +53,8 @@ def cautions(
         single_trajectory: whether all originals come from one run.
         errors: what the originals get wrong; None where nothing is right or wrong.
         is_deterministic: whether a network answers alike twice.
+        is_unordered: whether all of the network is generated from independent runs whose units
+            nobody brought into one order.
 
     Returns:
         One sentence or two each.
@@ -52,6 +62,7 @@ def cautions(
     found = [
         _spread(groups["generated"], groups["original"], score),
         _trajectory(hold_out) if single_trajectory else None,
+        _ORDER if is_unordered else None,
         _seeds(groups["generated"]),
         None if errors is None else _errors(errors),
         _intervals(score),

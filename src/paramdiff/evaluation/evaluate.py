@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.engine import seeded_generator
+from paramdiff.evaluation.aligned import are_unordered
 from paramdiff.evaluation.behaviour import Behaviour
 from paramdiff.evaluation.cautions import Errors, cautions
 from paramdiff.evaluation.ensembles import (
@@ -71,6 +72,8 @@ def evaluate(
         single_trajectory=examined.is_single_trajectory,
         errors=_errors(examined, behaviour),
         is_deterministic=behaviour.is_deterministic,
+        is_unordered=subject.symmetries is not None
+        and are_unordered(examined.kept["original"].vectors),
     )
     count = min(len(subject.generated), len(subject.originals))
     best_of_n = {

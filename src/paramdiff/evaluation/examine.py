@@ -1,12 +1,13 @@
 """Score every group; what is needed again is kept, the other vectors are not."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
+from paramdiff.evaluation.aligned import MEASURED, AlignedSpace
 from paramdiff.evaluation.baselines.construction import Material
 from paramdiff.evaluation.behaviour import Answers, Behaviour
 from paramdiff.evaluation.groups import (
@@ -73,6 +74,9 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
     sequence = sequence_of(original.vectors, seed)
     is_single = subject.num_runs == 1 and (sequence is None or sequence.is_trajectory)
     space = Space(original.vectors, subject.layout, tests_copying=not is_single)
+    aligned = None
+    if subject.symmetries is not None:
+        aligned = AlignedSpace(original.vectors, subject.symmetries, seed)
     asked = _Asked(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated))
     scored: dict[str, Scored] = {}
     kept: dict[str, Candidates] = {}
@@ -83,8 +87,12 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
                 f"group {group.name!r}: the parameters hold NaN or infinite values"
             )
         answers = asked.answers(group.raw, f"group {group.name!r}")
+        position = space.position(group.vectors, group.source)
+        if aligned is not None and group.name in MEASURED:
+            excluded = group.source if group.name == "original" else None
+            position = replace(position, aligned=aligned.nearest(group.vectors, excluded))
         scored[group.name] = Scored(
-            position=space.position(group.vectors, group.source),
+            position=position,
             answers=answers,
             source=group.source,
             seeds=group.seeds,
@@ -108,6 +116,7 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
         if untrained is None
         else lambda number: normalisation.apply(untrained(number).float()),
         validation_accuracy=scored["original"].answers.validation.float().mean(1),
+        symmetries=subject.symmetries,
         validate=lambda vectors: (
             asked.answers(normalisation.invert(vectors), "greedy soup").validation.float().mean(1)
         ),

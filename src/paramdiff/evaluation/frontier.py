@@ -24,7 +24,7 @@ AS_DISSIMILAR: dict[Measure, str] = {
 }
 """How a group is called that is as dissimilar as another by either measure."""
 
-YARDSTICKS = ("generated", "reconstructed", "held_out", "random", "permuted")
+YARDSTICKS = ("generated", "reconstructed", "held_out", "random", "permuted", "rearranged")
 """What is judged, made with a trained codec, kept aside, or there as a sanity anchor."""
 
 TOLERANCE = 0.005

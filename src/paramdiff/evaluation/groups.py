@@ -8,6 +8,7 @@ from torch import Tensor
 
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.engine import seeded_generator
+from paramdiff.evaluation.baselines.anchors import rearranged
 from paramdiff.evaluation.baselines.catalogue import BASELINES
 from paramdiff.evaluation.baselines.construction import Baseline, DataUsed, Material
 from paramdiff.evaluation.baselines.distributions import gaussian
@@ -59,7 +60,7 @@ def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
     """The free alternatives that can be made, in the catalogue's order.
 
     Beside them stands the fair opponent: a Gaussian that spreads exactly as widely as the
-    generated networks.
+    generated networks. Where units can trade places, copies in disguise stand beside them, too.
 
     Args:
         material: what they are made from.
@@ -69,6 +70,8 @@ def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
         The baselines; ``constructed`` makes a group of one.
     """
     found = [baseline for baseline in BASELINES if baseline.missing(material) is None]
+    if material.symmetries is not None:
+        found.append(rearranged())
     spread = dispersion(generated, material.originals)
     if spread is not None:
         matched = gaussian(spread, matched_gaussian(spread))

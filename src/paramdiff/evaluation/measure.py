@@ -19,6 +19,7 @@ from paramdiff.evaluation.distance import Nearness, nearness
 from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
 from paramdiff.evaluation.schema import (
     Accuracy,
+    Aligned,
     BestOfN,
     Comparison,
     DataCopying,
@@ -51,6 +52,8 @@ class Position:
         near_any: the same with the own source.
         near_rescaled: distance ``[M]`` to the nearest original of the group stretched to
             dispersion 1; None without spread, and where no data-copying test follows.
+        aligned: distance ``[m]`` of some to the nearest original, units in any order; an original
+            is not its own; None where not measured.
     """
 
     near: Nearness
@@ -60,6 +63,7 @@ class Position:
     dispersion_per_tensor: dict[str, float | None] | None
     dispersion_in_components: tuple[float, ...] | None
     effective_rank_ratio: float | None
+    aligned: Tensor | None = None
 
 
 class Space:
@@ -203,6 +207,7 @@ class Measurements:
             effective_rank_ratio=position.effective_rank_ratio,
             z_u=self._data_copying(name) if independent_hold_out else None,
             data_used=scored.data_used,
+            aligned=self._aligned(name),
         )
 
     def of_seeds(self, name: str, vectors: Tensor, originals: Tensor) -> dict[str, OfSeed] | None:
@@ -247,6 +252,18 @@ class Measurements:
             validation_accuracy=float(validation[best]),
             test_accuracy=float(self.accuracies(name)[rows[best]]),
         )
+
+    def _aligned(self, name: str) -> Aligned | None:
+        """Distances with units in any order; None where they are not measured."""
+        nearest = self.scored[name].position.aligned
+        of_originals = self.scored["original"].position.aligned
+        if nearest is None or of_originals is None:
+            return None
+        distance = _distance(nearest)
+        if distance is None:
+            return None
+        copies = None if name == "original" else share_of_copies(nearest, of_originals)
+        return Aligned(n=len(nearest), min_distance=distance, copies=copies)
 
     def _data_copying(self, name: str) -> DataCopying | None:
         held_out, group = self.scored.get("held_out"), self.scored[name]

@@ -11,6 +11,7 @@ NAMES = {
     "kde": "a kernel density in latent space",
     "random": "untrained values of the selected tensors",
     "permuted": "checkpoints with shuffled values",
+    "rearranged": "checkpoints whose units have traded places",
 }
 _FAMILIES = {
     "gaussian": "a per-coordinate Gaussian with {} times the checkpoints' standard deviation",

@@ -70,6 +70,14 @@ class Distance(Settings):
     max: float
 
 
+class Aligned(Settings):
+    """The same with units in any order, for ``n`` evenly spaced networks; upper bounds."""
+
+    n: int
+    min_distance: Distance
+    copies: float | None
+
+
 class DataCopying(Settings):
     """``Z_U`` of Meehan et al. (2020) against held-out runs; far below 0 means copying."""
 
@@ -128,6 +136,9 @@ class Group(Settings):
         None, description="by generator seed, where there are several"
     )
     data_used: Literal["none", "inputs", "labels"]
+    aligned: Aligned | None = Field(
+        None, description="null unless the whole network is generated and its structure understood"
+    )
 
 
 class Comparison(Settings):

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from torch import Tensor
 
+from paramdiff.alignment.symmetry import Symmetries
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.zoo.zoo import HoldOutRule, Zoo
 
@@ -34,6 +35,7 @@ class Subject:
         generator_seeds: ``[M]`` the generator seed of each generated network, where several.
         latents: the run's codec, where there is one.
         untrained: a seed to the vector ``[P]`` of an untrained network, where it is at hand.
+        symmetries: what can trade places in the network, where all of it is generated and known.
     """
 
     layout: ParameterLayout
@@ -47,6 +49,7 @@ class Subject:
     generator_seeds: Tensor | None = None
     latents: LatentSpace | None = None
     untrained: Callable[[int], Tensor] | None = None
+    symmetries: Symmetries | None = None
 
     @cached_property
     def original_latents(self) -> Tensor:
@@ -65,6 +68,7 @@ class Subject:
         generator_seeds: Tensor | None = None,
         latents: LatentSpace | None = None,
         untrained: Callable[[int], Tensor] | None = None,
+        symmetries: Symmetries | None = None,
     ) -> "Subject":
         """A zoo and what was made from it; arguments as the attributes."""
         return cls(
@@ -79,4 +83,5 @@ class Subject:
             generator_seeds=generator_seeds,
             latents=latents,
             untrained=untrained,
+            symmetries=symmetries,
         )

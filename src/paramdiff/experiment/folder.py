@@ -2,6 +2,7 @@
 
 RUN/
   recipe.yaml  zoo/  pipeline/  generated/  evaluation.json  arrays.safetensors  report.html
+  aligned/             the zoo with its units rearranged, where the recipe says so
   log.jsonl            losses, seconds and peak memory of each stage
   seeds/1/             recipe.yaml, pipeline/, generated/ and log.jsonl of a further generator seed
   .partial-state/      unfinished work; gone when the run is complete
@@ -31,12 +32,16 @@ from paramdiff.zoo.zoo import BASE_FILE
 
 STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo": ("zoo", ("seed", "task", "collection", "parameters.select")),
+    "alignment": ("aligned", ("parameters.align",)),
     "parameter space": ("pipeline/parameter_space", ("parameters",)),
     "codec": ("pipeline/codec", ("codec", "seeds.0")),
     "denoiser": ("pipeline/denoiser", ("diffusion",)),
     "generation": ("generated", ("generation",)),
 }
 """Stage to its artefact and the fields it depends on, beside those of the stages before it."""
+
+SHARED = ("zoo", "alignment")
+"""Stages that all generator seeds share."""
 
 STATUS = Path("/proc/self/status")
 """Where Linux tells what memory a process holds."""
@@ -59,7 +64,7 @@ class RunFolder:
 
     def artefact(self, stage: str) -> Path:
         """Where a stage's artefact lies."""
-        root = self.zoo_root or self.root if stage == "zoo" else self.root
+        root = self.zoo_root or self.root if stage in SHARED else self.root
         return root / STAGES[stage][0]
 
     def of_generator(self, seed: int) -> "RunFolder":
@@ -178,7 +183,8 @@ class RunFolder:
         """
         if not (self.root / "recipe.yaml").is_file():
             raise UserError(f"{self.root}: expected a run's folder with recipe.yaml, found none")
-        shared = equal_stages(_load(self.root / "recipe.yaml"), recipe.model_dump(mode="json"))
+        theirs, ours = _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")
+        shared = [stage for stage in equal_stages(theirs, ours) if _is_made(stage, ours)]
         return list(takewhile(lambda stage: self.artefact(stage).exists(), shared))
 
     def trunk_for(self, recipe: Recipe) -> Path | None:
@@ -255,6 +261,11 @@ def equal_stages(one: Any, other: Any) -> list[str]:
         return all(_get(one, field) == _get(other, field) for field in STAGES[stage][1])
 
     return list(takewhile(is_equal, STAGES))
+
+
+def _is_made(stage: str, recipe: Any) -> bool:
+    """Whether a recipe, as JSON, has the stage at all."""
+    return stage != "alignment" or recipe["parameters"]["align"]
 
 
 def has_equal_trunk(one: Any, other: Any) -> bool:

@@ -16,6 +16,7 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import Cost, Evaluation
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import Subject
+from paramdiff.experiment.aligning import known_symmetries
 from paramdiff.experiment.assess import (
     build_behaviour,
     network_facts,
@@ -109,6 +110,7 @@ def evaluate_folders(
             title=f"{Path(generated).name} against {Path(originals).name}",
             facts=network_facts(built, zoo.layout, zoo),
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
+            symmetries=known_symmetries(built, zoo.layout),
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
         if fan_out is not None:

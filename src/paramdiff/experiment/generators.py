@@ -85,7 +85,8 @@ def _finish_generator(
     recipe: Recipe, root: Path, device: torch.device, reuse: Path | None
 ) -> Callable[[int], None]:
     context = Context(recipe, RunFolder(root), device, tell_nobody, join(device))
-    zoo = Zoo.load(context.folder.artefact("zoo")).first(recipe.parameters.num_checkpoints)
+    stage = "alignment" if recipe.parameters.align else "zoo"
+    zoo = Zoo.load(context.folder.artefact(stage)).first(recipe.parameters.num_checkpoints)
 
     def finish(number: int) -> None:
         _train_generator(context, zoo, reuse, None, number)

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
+from paramdiff.evaluation.trajectory import Sequence as Order
 from paramdiff.evaluation.trajectory import sequence_of
 from paramdiff.parameters.layout import is_copied_verbatim
 
 FEW_CHECKPOINTS = 30
 MAX_NAMED = 3
+UNRELATED_CHANGE = 1.0
+"""Root mean square difference from the first checkpoint's values, over their own."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,12 @@ def inspect_checkpoints(
     differing = [one for one in tensors if one.differs]
     generated = [one for one in differing if not _is_copied(one)]
     num_values = sum(_size(one) for one in tensors)
+    sequence = _sequence(found)
     facts = {
         "Checkpoints": _checkpoints(found),
         "Stored as": found.form.words,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
-        "Order": _order(found),
+        "Order": _order(sequence),
         "Would be generated": f"{sum(_size(one) for one in generated):,} parameters in "
         f"{len(generated)} tensors: all that differ"
         if generated
@@ -73,7 +78,7 @@ def inspect_checkpoints(
     copied = [one.name for one in differing if _is_copied(one)]
     if copied:
         facts["Would be copied"] = f"{_named(copied)} (counters and single values)"
-    warnings = _warnings(found, tensors)
+    warnings = _warnings(found, tensors, sequence)
     return Inspection(facts, warnings, tensors, tuple(one.name for one in generated))
 
 
@@ -83,10 +88,11 @@ def _checkpoints(found: Survey) -> str:
     return f"{len(found.names)}{runs}, from {found.names[0]} to {found.names[-1]}"
 
 
-def _order(found: Survey) -> str:
-    sequence = None
-    if torch.isfinite(found.samples).all():
-        sequence = sequence_of(found.samples, seed=0)
+def _sequence(found: Survey) -> Order | None:
+    return sequence_of(found.samples, seed=0) if torch.isfinite(found.samples).all() else None
+
+
+def _order(sequence: Order | None) -> str:
     if sequence is None:
         return "not tested (it takes 8 checkpoints that differ and hold finite values)"
     ratio = f"successive ones are {sequence.step_ratio:.2f} times as far apart as any two"
@@ -95,7 +101,9 @@ def _order(found: Survey) -> str:
     return f"no trajectory: {ratio}"
 
 
-def _warnings(found: Survey, tensors: Sequence[SurveyedTensor]) -> tuple[str, ...]:
+def _warnings(
+    found: Survey, tensors: Sequence[SurveyedTensor], sequence: Order | None
+) -> tuple[str, ...]:
     told = []
     for one in tensors:
         if one.broken:
@@ -107,12 +115,26 @@ def _warnings(found: Survey, tensors: Sequence[SurveyedTensor]) -> tuple[str, ..
             )
     for names in found.duplicates:
         told.append(f"{_named(names)} hold equal tensors")
+    is_trajectory = sequence is not None and sequence.is_trajectory
+    if not is_trajectory and _are_unordered(tensors):
+        told.append(
+            "the weights of two checkpoints have nothing in common, as in networks of independent "
+            "runs: their units are in unrelated orders, and a recipe with their task and "
+            "parameters.align=true brings them into one"
+        )
     if len(found.names) < FEW_CHECKPOINTS:
         told.append(
             f"{len(found.names)} checkpoints are few to learn a distribution from: averages and "
             "Gaussian noise need none of it"
         )
     return tuple(told)
+
+
+def _are_unordered(tensors: Sequence[SurveyedTensor]) -> bool:
+    """Whether every matrix differs, and as widely as independent ones do (by a factor of 1.41)."""
+    matrices = [one for one in tensors if len(one.shape) > 1 and one.scale]
+    changes = [one.relative_change or 0.0 for one in matrices]
+    return bool(changes) and min(changes) > 0 and median(changes) > UNRELATED_CHANGE
 
 
 def _is_copied(tensor: SurveyedTensor) -> bool:

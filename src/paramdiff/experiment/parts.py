@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from paramdiff.alignment.symmetry import find_symmetries
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.component import Component
@@ -58,7 +59,8 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     Raises:
         UserError: the network does not suit the task, a pattern matches nothing, no checkpoint
             would be kept, the latent is too large, more checkpoints are learned from than there
-            are, or a task with its own score is to be recalibrated.
+            are, a task with its own score is to be recalibrated, or a network is to be aligned
+            that cannot be.
     """
     if recipe.parameters.num_checkpoints is not None:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
@@ -78,6 +80,8 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
         assert not isinstance(recipe.collection, FolderSettings)
         check_selection(network, layout, recipe.collection)
         plan_of(recipe.collection, description.num_train)
+    if recipe.parameters.align:
+        _check_alignment(network, layout, description)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
     return Parts(network, state_dict, layout, codec, denoiser)
 
@@ -97,6 +101,18 @@ def check_recalibration(is_wanted: bool, num_classes: int | None) -> None:
             "evaluation.recalibrate_batchnorm: expected a classification task, found one with its "
             "own score"
         )
+
+
+def _check_alignment(
+    network: nn.Module | None, layout: ParameterLayout, description: TaskDescription | None
+) -> None:
+    """Refuse what ``make_aligned`` could not align, as far as can be told without values."""
+    if description is None or description.input_shape is None:
+        found = "none" if description is None else "one with its own score"
+        raise UserError(f"parameters.align: expected a classification task, found {found}")
+    network = network or _untrained_network(description)
+    example = torch.empty(2, *description.input_shape, device="meta")
+    find_symmetries(network, layout, example)
 
 
 def num_values(tensors: Iterable[Tensor]) -> int:

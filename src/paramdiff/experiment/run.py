@@ -15,6 +15,7 @@ from paramdiff.evaluation.course import training_course
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.evaluation.subject import Subject
+from paramdiff.experiment.aligning import alignment_facts, known_symmetries, make_aligned
 from paramdiff.experiment.assess import (
     build_behaviour,
     latent_space,
@@ -196,7 +197,8 @@ def _make(
         if reuse is not None:
             folder.reuse(RunFolder(Path(reuse)), recipe)
         try:
-            zoo = make_zoo(context, task).first(recipe.parameters.num_checkpoints)
+            zoo = make_aligned(context, task, make_zoo(context, task))
+            zoo = zoo.first(recipe.parameters.num_checkpoints)
         except UserError:
             if is_new and not folder.artefact("zoo").exists():
                 folder.abandon()
@@ -242,10 +244,12 @@ def _evaluate(
         torch.cat([one.generated for one in generators]),
         title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
         facts=network_facts(task, zoo.layout, zoo)
+        | alignment_facts(context)
         | recipe_facts(recipe, pipeline.codec.latent_dim),
         generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
+        symmetries=known_symmetries(task, zoo.layout),
     )
     evaluation, arrays = evaluate(
         subject,

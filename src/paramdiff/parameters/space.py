@@ -41,6 +41,11 @@ class ParameterSettings(Settings):
     normalisation: NormalisationMode = Field(
         "tensor", description="one location and scale per tensor (the paper) or per coordinate"
     )
+    align: bool = Field(
+        False,
+        description="bring networks of independent runs into common coordinates first: their "
+        "units trade places so that they lie near each other; needs every tensor selected",
+    )
     num_checkpoints: int | None = Field(
         None, gt=0, description="learn from the zoo's first so many originals; none is all of them"
     )

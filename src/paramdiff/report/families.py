@@ -39,11 +39,15 @@ FAMILIES = {
     ),
     "random": Family("Untrained values", "Untrained values {}", GREY, "x"),
     "permuted": Family("Originals, values shuffled", "Originals, values shuffled {}", GREY, "d"),
+    "rearranged": Family(
+        "Originals, units rearranged", "Originals, units rearranged {}", GREY, "h"
+    ),
 }
-"""In reading order: what is examined, then what comes for free, then what has learned nothing."""
+"""In reading order: what is examined, then what comes for free, then what has learned nothing, or
+is a copy in disguise."""
 
 SUBJECTS = ("original", "held_out", "generated", "reconstructed")
-ANCHORS = ("random", "permuted")
+ANCHORS = ("random", "permuted", "rearranged")
 
 
 def family_of(name: str) -> Family:

@@ -31,7 +31,7 @@ def write_accuracies(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device
     Raises:
         UserError: a checkpoint gives logits or scores that are not finite.
     """
-    scores_of = _scored_by(task, zoo, device)
+    scores_of = validation_scores(task, zoo, device)
     accuracies: dict[str, float] = {}
     for is_held_out, vectors in ((False, zoo.originals), (True, zoo.held_out)):
         scores = scores_of([zoo.layout.unflatten(vector) for vector in vectors])
@@ -42,10 +42,19 @@ def write_accuracies(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device
     write_json(folder / ACCURACIES_FILE, content)
 
 
-def _scored_by(
+def validation_scores(
     task: AnyTask, zoo: Zoo, device: torch.device
 ) -> Callable[[list[dict[str, Tensor]]], list[float]]:
-    """A function from parameter sets to their mean validation scores."""
+    """How parameter sets do on the validation split.
+
+    Args:
+        task: the network, and the split that scores it.
+        zoo: what is not in the sets comes from its base.
+        device: where to compute.
+
+    Returns:
+        A function from parameter sets to their mean scores.
+    """
     if isinstance(task, Task):
         split = task.validation
         scorer = Scorer(

@@ -1,4 +1,4 @@
-"""Sanity anchors: what parameters are worth that have learned nothing, or lost their order."""
+"""Sanity anchors: parameters that learned nothing, lost their order, or are copies in disguise."""
 
 import torch
 
@@ -36,3 +36,17 @@ def permuted() -> Baseline:
         return Construction(vectors, source)
 
     return Baseline("permuted", build)
+
+
+def rearranged() -> Baseline:
+    """Originals whose units have traded places: copies by what they answer, new by plain L2."""
+
+    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
+        assert material.symmetries is not None
+        source = torch.randperm(len(material.originals), generator=generator)
+        source = source[: min(count, NUM_ANCHORS)]
+        originals = material.originals[source]
+        vectors = [material.symmetries.shuffled(vector, generator) for vector in originals]
+        return Construction(torch.stack(vectors), source)
+
+    return Baseline("rearranged", build)

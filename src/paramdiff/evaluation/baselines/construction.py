@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from paramdiff.alignment.symmetry import Symmetries
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalisation import Normalisation
 
@@ -31,6 +32,7 @@ class Material:
             where the network is not at hand.
         validation_accuracy: ``[N]``, of the originals; or the task's own score.
         validate: normalised vectors ``[M, P]`` to their validation scores ``[M]``.
+        symmetries: what can trade places in the network, where that is known.
     """
 
     originals: Tensor
@@ -41,6 +43,7 @@ class Material:
     untrained: Callable[[int], Tensor] | None
     validation_accuracy: Tensor
     validate: Callable[[Tensor], Tensor]
+    symmetries: Symmetries | None = None
 
 
 @dataclass(frozen=True)
