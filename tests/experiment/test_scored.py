@@ -80,7 +80,7 @@ def networks(task, folder, group):
     """The networks of a group as they lie in a run's folder."""
     base = read_tensors(folder / "zoo" / "base.safetensors")
     where = folder / "generated" if group == "generated" else folder / "zoo" / "checkpoints"
-    for path in sorted(where.iterdir()):
+    for path in sorted(where.glob("*.safetensors")):
         network = task.build_network()
         network.load_state_dict(base | read_tensors(path))
         yield network.eval()

@@ -89,6 +89,7 @@ def _run_all(
     before = _earlier(out, {entry.name for entry in entries})
     named = tuple(dict.fromkeys((*before.asked, *asked)))
     rows: dict[int, SweepRow] = {}
+    in_order: list[SweepRow] = []
     made = _in_turn if fan_out is None else partial(_side_by_side, fan_out)
     for index, row in made(entries, out, device, watch):
         rows[index] = row
