@@ -27,6 +27,7 @@ from paramdiff.experiment.reconstruction import (
     explained_variance,
 )
 from paramdiff.experiment.stages import Context, make_zoo
+from paramdiff.mapped import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import load_recipe
 from paramdiff.tasks.catalogue import build_task
@@ -126,7 +127,7 @@ def _measured(
         "held out": len(others),
         "latent": codec.latent_dim,
         "explained": explained_variance(codec, sources, vectors.mean(0), "running"),
-        "single": explained_by_single_parameters(codec, vectors),
+        "single": explained_by_single_parameters(codec, vectors, column_moments(vectors)[1]),
         "answers": answers,
         "between": between,
         "most": most,

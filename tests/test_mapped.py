@@ -4,11 +4,13 @@ import gc
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
+from paramdiff import mapped
 from paramdiff.errors import UserError
-from paramdiff.mapped import _MAPPINGS, empty_array, release
+from paramdiff.mapped import _MAPPINGS, column_moments, empty_array, release
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -62,7 +64,8 @@ def test_a_full_disk_is_told(tmp_path):
 WALK = """
 import sys, torch
 from pathlib import Path
-from paramdiff.mapped import empty_array, release
+from paramdiff import mapped
+from paramdiff.mapped import column_moments, empty_array, release
 def resident():
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM"))
 array = empty_array(200, 1 << 18, torch.float32, Path(sys.argv[1]), 0)
@@ -82,3 +85,14 @@ def test_what_is_released_takes_no_memory(tmp_path):
         [sys.executable, "-c", WALK, str(tmp_path)], stdout=subprocess.PIPE, text=True, check=True
     )
     assert float(done.stdout) < 20
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 30])
+def test_moments_of_columns_are_numpys(tmp_path, monkeypatch, budget):
+    monkeypatch.setattr(mapped, "BLOCK_VALUES", 30)  # several blocks, the last one shorter
+    array = empty_array(7, 23, torch.float32, tmp_path, budget)
+    array.copy_(3 + torch.randn(7, 23))
+    mean, variance = column_moments(array)
+    np.testing.assert_allclose(mean, array.double().numpy().mean(0), rtol=1e-12)
+    np.testing.assert_allclose(variance, array.double().numpy().var(0, ddof=1), rtol=1e-12)
+    assert column_moments(array[:1])[1].equal(torch.zeros(23, dtype=torch.float64))

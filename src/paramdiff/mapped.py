@@ -19,6 +19,9 @@ from paramdiff.errors import UserError
 MEMORY_BUDGET = 2**30
 """Bytes up to which an array of parameter vectors is held in memory; above, memory-mapped."""
 
+BLOCK_VALUES = 1 << 23
+"""Values of an array that are worked on at a time."""
+
 _MAPPINGS: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()
 """The mapping of every mapped array, by its address; gone when the array is."""
 
@@ -75,3 +78,22 @@ def release(array: Tensor) -> None:
     mapping = _MAPPINGS.get(array.untyped_storage().data_ptr())
     if mapping is not None:
         mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def column_moments(array: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and unbiased variance of every column, in blocks; one row has variance 0.
+
+    Args:
+        array: ``[N, P]``, possibly mapped.
+
+    Returns:
+        Two tensors ``[P]`` of float64.
+    """
+    width = max(1, BLOCK_VALUES // len(array))
+    means, variances = [], []
+    for block in array.split(width, 1):
+        values = block.double()
+        means.append(values.mean(0))
+        variances.append(values.var(0, correction=min(1, len(values) - 1)))
+        release(array)
+    return torch.cat(means), torch.cat(variances)

@@ -7,18 +7,18 @@ tensor counts more because its values are larger.
 import torch
 from torch import Tensor
 
+from paramdiff.mapped import column_moments
 from paramdiff.parameters.layout import ParameterLayout
 
 LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
 """Outside of these, generated networks spread unlike the originals, which people are warned of."""
 NUM_COMPONENTS = 10
 """Principal components in which spread is told one by one."""
-_BLOCK_COLUMNS = 1 << 16
 
 
 def total_variance(vectors: Tensor) -> float:
-    """Sum over coordinates of the unbiased variance over a group ``[M, P]``, read in blocks."""
-    return sum(float(block.double().var(0).sum()) for block in vectors.split(_BLOCK_COLUMNS, 1))
+    """Sum over coordinates of the unbiased variance over a group ``[M, P]``, maybe mapped."""
+    return float(column_moments(vectors)[1].sum())
 
 
 def dispersion(vectors: Tensor, originals: Tensor) -> float | None:

@@ -19,6 +19,7 @@ from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.behaviour import Behaviour
 from paramdiff.experiment.assess import build_behaviour
+from paramdiff.mapped import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import Recipe
 from paramdiff.tasks.task import AnyTask
@@ -33,6 +34,8 @@ MOST_UNLIKE = 2.0
 NEGLIGIBLE = 0.01
 """Of examples, or of the score, in which answers may always differ."""
 MOST_COMPARED = 20
+MOST_COMPARED_VALUES = 1 << 26
+"""Of all checkpoints that are reconstructed, so that long vectors fit into memory."""
 WIDER = (0.8, 0.95, 0.99)
 """Shares of variance to try, one after the other."""
 
@@ -75,8 +78,9 @@ class ReconstructionCheck:
         sources = _some(zoo.held_out) if is_new else _some(vectors)
         sources = space.normalise(sources) if is_new else sources
         if self.task is None:
-            found = explained_variance(codec, sources, vectors.mean(0), recipe.codec.statistics)
-            single = explained_by_single_parameters(codec, vectors)
+            average, variances = column_moments(vectors)
+            found = explained_variance(codec, sources, average.float(), recipe.codec.statistics)
+            single = explained_by_single_parameters(codec, vectors, variances)
             least = min(single + LEAST_EXPLAINED * (1 - single), COMPLETE)
             told = (
                 f"{found:.1%} of the variance of {whose} explained, at least {least:.1%} expected"
@@ -123,17 +127,19 @@ def explained_variance(
 
 
 def _some(vectors: Tensor) -> Tensor:
-    """Evenly spaced rows, so that long vectors fit into memory."""
-    rows = torch.linspace(0, len(vectors) - 1, min(len(vectors), MOST_COMPARED)).long()
+    """Evenly spaced rows: at least two, fewer than usual where they are long."""
+    fitting = max(2, min(MOST_COMPARED, MOST_COMPARED_VALUES // vectors.shape[1]))
+    rows = torch.linspace(0, len(vectors) - 1, min(len(vectors), fitting)).long()
     return vectors[rows]
 
 
-def explained_by_single_parameters(codec: Codec, vectors: Tensor) -> float:
+def explained_by_single_parameters(codec: Codec, vectors: Tensor, variances: Tensor) -> float:
     """What as many single parameters as latents vary in would explain.
 
     Args:
         codec: whose latents are counted: the directions that hold 99 % of their variance.
         vectors: normalised vectors ``[N, length]`` that the codec learned from.
+        variances: of their columns, ``[length]``.
 
     Returns:
         A share of their variance.
@@ -141,9 +147,9 @@ def explained_by_single_parameters(codec: Codec, vectors: Tensor) -> float:
     latents = encode_all(codec, vectors)
     spread = torch.linalg.svdvals((latents - latents.mean(0)).double()).square().cumsum(0)
     count = int((spread < 0.99 * spread[-1]).sum()) + 1
-    variances = vectors.var(0).double().sort(descending=True).values
     total = float(variances.sum())
-    return float(variances[:count].sum()) / total if total else 0.0
+    most = variances.sort(descending=True).values[:count]
+    return float(most.sum()) / total if total else 0.0
 
 
 def answers_apart(
