@@ -21,11 +21,11 @@ CHANNELS = (64, 128, 256, 256, 32)
 KERNEL_SIZE = 7
 
 
-class SwitchedBatchNorm(nn.BatchNorm2d):
+class SwitchedBatchNorm(nn.BatchNorm1d):
     """BatchNorm whose statistics are chosen by the call rather than by the module's mode."""
 
     def forward(self, x: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalise ``[B, C, 1, L]``; running averages move only in training with ``batch``."""
+        """Normalise ``[B, C, L]``; running averages move only in training mode with ``batch``."""
         if statistics == "sample":
             return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
         if statistics == "running":
@@ -39,47 +39,15 @@ class SwitchedBatchNorm(nn.BatchNorm2d):
 class Block(nn.Module):
     """A convolution, its normalisation and its activation."""
 
-    def __init__(
-        self,
-        convolution: nn.Conv1d | nn.ConvTranspose1d,
-        channels: int,
-        activation: nn.Module,
-    ) -> None:
+    def __init__(self, convolution: nn.Module, channels: int, activation: nn.Module) -> None:
         super().__init__()
         self.convolution = convolution
         self.norm = SwitchedBatchNorm(channels)
         self.activation = activation
 
     def forward(self, x: Tensor, statistics: Statistics) -> Tensor:
-        """``[B, C, 1, L]`` to ``[B, channels, 1, L / 2]`` or ``[B, channels, 1, 2 L]``."""
-        return self.activation(self.norm(convolve(self.convolution, x), statistics))
-
-
-def convolve(convolution: nn.Conv1d | nn.ConvTranspose1d, x: Tensor) -> Tensor:
-    """A 1-D convolution as a 2-D one of height 1, which keeps channels in the last place.
-
-    On a CPU that spares copies between memory layouts; 1-D convolutions undo it.
-
-    Args:
-        convolution: with its 1-D weight.
-        x: ``[B, C, 1, L]``.
-
-    Returns:
-        ``[B, channels, 1, length]``.
-    """
-    weight, bias = in_rows(convolution.weight), convolution.bias
-    (size,), (stride,) = convolution.kernel_size, convolution.stride
-    pad = size // 2
-    if isinstance(convolution, nn.ConvTranspose1d):
-        (extra,) = convolution.output_padding
-        return F.conv_transpose2d(x, weight, bias, (1, stride), (0, pad), (0, extra))
-    return F.conv2d(x, weight, bias, (1, stride), (0, pad))
-
-
-def in_rows(x: Tensor) -> Tensor:
-    """``[B, C, L]`` as images ``[B, C, 1, L]``; on a CPU with channels in the last place."""
-    layout = torch.channels_last if x.device.type == "cpu" else torch.contiguous_format
-    return x[:, :, None].contiguous(memory_format=layout)
+        """``[B, C, L]`` to ``[B, channels, L / 2]`` or ``[B, channels, 2 L]``."""
+        return self.activation(self.norm(self.convolution(x), statistics))
 
 
 class ConvolutionalCodec(Codec):
@@ -121,11 +89,11 @@ class ConvolutionalCodec(Codec):
 
         def down(c_in: int, c_out: int) -> Block:
             convolution = nn.Conv1d(c_in, c_out, kernel_size, 2, pad)
-            return Block(convolution, c_out, nn.LeakyReLU(inplace=True))
+            return Block(convolution, c_out, nn.LeakyReLU())
 
         def up(c_in: int, c_out: int) -> Block:
             convolution = nn.ConvTranspose1d(c_in, c_out, kernel_size, 2, pad, output_padding=1)
-            return Block(convolution, c_out, nn.ELU(inplace=True))
+            return Block(convolution, c_out, nn.ELU())
 
         self.encoder = nn.ModuleList(map(down, widths[:-1], widths[1:]))
         flat = channels[-1] * self.bottom[1]
@@ -151,7 +119,7 @@ class ConvolutionalCodec(Codec):
         Returns:
             Two tensors ``[B, latent_dim]``.
         """
-        x = in_rows(vectors[:, None, :])
+        x = vectors[:, None, :]
         for block in self.encoder:
             x = block(x, statistics)
         hidden = self.to_latent(x.flatten(1))
@@ -163,10 +131,10 @@ class ConvolutionalCodec(Codec):
 
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
         """Latents ``[B, latent_dim]`` to normalised vectors ``[B, length]``."""
-        x = in_rows(self.from_latent(latents).unflatten(1, self.bottom))
+        x = self.from_latent(latents).unflatten(1, self.bottom)
         for block in self.decoder:
             x = block(x, statistics)
-        return convolve(self.to_vector, x)[:, 0, 0, :]
+        return self.to_vector(x)[:, 0, :]
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
