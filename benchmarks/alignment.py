@@ -29,7 +29,7 @@ from paramdiff.zoo.collect import collect
 from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import Zoo
 
-NUM_TRAIN, NUM_VALIDATION, NUM_TEST, NUM_DRAWN = 10_000, 1_000, 2_000, 20
+NUM_TRAIN, NUM_VALIDATION, NUM_TEST, NUM_DRAWN = 10_000, 1_000, 2_000, 10
 SCALES = (0.25, 0.5, 1.0)
 RECIPE = [
     "task.name=mnist",
@@ -62,16 +62,20 @@ def main() -> None:
             progress=lambda done, total: report("aligning", done, total),
         )
     behaviour = build_behaviour(task, zoo, torch.device("cpu"))
-    results: dict[str, dict[str, float]] = {}
+    originals = behaviour.answers(zoo.originals)
+    assert originals.wrong is not None
+    results: dict[str, dict[str, float]] = {
+        "originals": {
+            "accuracy": 100 * float(originals.test.float().mean()),
+            "pairwise IoU": pairwise_similarity(originals.wrong) or 0.0,
+        },
+        "spread": {"before": aligned.spread_before, "after": aligned.spread_after},
+    }
     for when, vectors in (("before", zoo.originals), ("after", aligned.originals)):
         results[when] = {
             name: 100 * float(behaviour.answers(made).test.float().mean())
             for name, made in _free(vectors).items()
         }
-    wrong = behaviour.answers(zoo.originals).wrong
-    assert wrong is not None
-    results["spread"] = {"before": aligned.spread_before, "after": aligned.spread_after}
-    results["originals"] = {"pairwise IoU": pairwise_similarity(wrong) or 0.0}
     table = Table("networks", "before", "after", title="Test accuracy (%)")
     for name, before in results["before"].items():
         table.add_row(name, f"{before:.1f}", f"{results['after'][name]:.1f}")
@@ -118,7 +122,7 @@ def _free(originals: Tensor) -> dict[str, Tensor]:
     """What is made of the originals ``[N, P]`` without data."""
     generator = torch.Generator().manual_seed(0)
     mean, std = originals.mean(0), originals.std(0)
-    made = {"originals": originals, "average of all": mean[None]}
+    made = {"average of all": mean[None]}
     made["middle of two"] = (originals[0::2][:NUM_DRAWN] + originals[1::2][:NUM_DRAWN]) / 2
     for scale in SCALES:
         made[f"Gaussian, {scale:g} of the spread"] = mean + scale * std * torch.randn(

@@ -18,6 +18,7 @@ from torch import nn
 from paramdiff import engine
 from paramdiff.codec.training import ConvolutionalCodecSettings, train_codec
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
+from paramdiff.early_stopping import EarlyStopping, Watcher
 from paramdiff.engine import Optimisation, train
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share, refuse_several
@@ -104,6 +105,22 @@ def normalised(is_training, is_shared=True):
     return told(network, result)
 
 
+def stopped():
+    """A training whose main process finds nothing better from its first look on."""
+    torch.manual_seed(0)
+    network, rank = nn.Linear(4, 1), int(os.environ.get("RANK", "0"))
+    share = own_share(BATCH, CPU, "batch_size")
+    losses = iter(range(100) if rank == 0 else range(100, 0, -1))
+    watcher = Watcher(EarlyStopping(every=2, patience=3), held_out_loss=lambda _: next(losses))
+
+    def loss(module, step, generator):
+        return module(torch.randn(BATCH, 4, generator=generator)[share]).square().mean()
+
+    settings = Optimisation(num_steps=30, lr=0.1)
+    result = train(network, loss, settings, seed=0, device=CPU, is_shared=True, watcher=watcher)
+    return told(network, result)
+
+
 def refusal(function, *arguments, **options):
     try:
         function(*arguments, **options)
@@ -120,6 +137,7 @@ def all_trainings(folder):
         "eval": normalised(False),
         "train": normalised(True),
         "alone": normalised(True, is_shared=False),
+        "stopped": stopped(),
         "odd batch": refusal(denoiser, batch_size=BATCH + 1),
         "unshared work": refusal(refuse_several, CPU, "sweep"),
     }

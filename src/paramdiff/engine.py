@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
 from pydantic import Field
 from torch import Tensor, nn
@@ -144,7 +145,8 @@ def train(
         progress: called with steps done and steps in all.
         after_step: called with the step's index and the module after each update.
         recorded: what ``after_step`` collects; saved and restored with the state, in place.
-        watcher: looks at the module on the way, and says when to stop.
+        watcher: looks at the module on the way, and says when to stop; of a shared training, the
+            main process' alone.
 
     Returns:
         The losses (of a shared training, over the whole batch), the time and the looks.
@@ -178,7 +180,9 @@ def train(
         state.losses.append(_finite(loss, step))
         if after_step is not None:
             after_step(step, module)
-        is_over = watcher is not None and state.is_over(watcher, num_updates)
+        is_over = False
+        if watcher is not None and watcher.is_due(step + 1, num_updates):
+            is_over = _all_hear(is_keeper and state.is_over(watcher), is_shared)
         if progress is not None:
             progress(step + 1, step + 1 if is_over else num_updates)
         if is_over:
@@ -191,6 +195,11 @@ def train(
     state.settle()
     module.eval().to("cpu")
     return TrainingResult(state.losses, state.seconds, tuple(state.looks))
+
+
+def _all_hear(decision: bool, is_shared: bool) -> bool:
+    """What the main process decided: others might find otherwise, but must stop with it."""
+    return broadcast_object_list([decision])[0] if is_shared else decision
 
 
 def _finite(loss: Tensor, step: int) -> float:
@@ -230,17 +239,14 @@ class _State:
     def seconds(self) -> float:
         return self.earlier + time.monotonic() - self.started
 
-    def is_over(self, watcher: Watcher, num_updates: int) -> bool:
-        """Look where a look is due, keep the best weights, and say whether to stop."""
-        num_done = len(self.losses)
-        if not watcher.is_due(num_done, num_updates):
-            return False
+    def is_over(self, watcher: Watcher) -> bool:
+        """Look, keep the best weights, and say whether to stop."""
         modes = {part: part.training for part in self.module.modules()}
         self.module.eval()
         if self.average is not None:
             self.average.store(self.parameters)
             self.average.copy_to(self.parameters)
-        self.looks.append(watcher.look(self.module, num_done))
+        self.looks.append(watcher.look(self.module, len(self.losses)))
         if best_look(self.looks) is self.looks[-1]:
             values = self.module.state_dict().items()
             self.best = {name: value.detach().cpu().clone() for name, value in values}

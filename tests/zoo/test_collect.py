@@ -193,7 +193,7 @@ def test_the_trunk_is_the_first_best_validation_epoch(tmp_path, noise):
             snapshots.append(copy.deepcopy(built[0]).eval())
 
     task = made_task(noise=noise, built=built)
-    pretraining = HARD_PRETRAINING if noise else {"epochs": 12, "lr": 0.1}
+    pretraining = HARD_PRETRAINING if noise else {"epochs": 12, "lr": 1e-6}
     zoo = collected(tmp_path, task, pretraining=pretraining, report=report)
     assert len(snapshots) == 12
     truth = task.validation.labels

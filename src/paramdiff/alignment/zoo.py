@@ -1,7 +1,8 @@
 """Bring checkpoints of independent runs into common coordinates: each to the mean of all others.
 
 The reference evolves: first each network is matched to the mean of those before it, then, round by
-round, to the mean of all others, until nothing moves.
+round, to the mean of all others, until nothing moves. Raw values are matched: on 20 and on
+50 networks for MNIST that left less spread than matching normalised ones, even normalised.
 """
 
 from collections.abc import Callable
@@ -59,20 +60,20 @@ def align(
         The aligned zoo.
     """
     normalisation = fit_normalisation(originals, symmetries.layout, "tensor")
-    vectors = normalisation.apply(originals.float())
+    vectors = _values(originals, symmetries)
     generator = seeded_generator(seed, "alignment")
     places, num_rounds = common_order(vectors, symmetries, generator, progress=progress)
-    aligned = vectors.gather(1, places)
-    mean = aligned.mean(0)
+    mean = vectors.gather(1, places).mean(0)
     moved = [
-        vector[match(normalisation.apply(vector.float()), mean, symmetries, generator)]
-        for vector in held_out
+        vector[match(own, mean, symmetries, generator)]
+        for vector, own in zip(held_out, _values(held_out, symmetries), strict=True)
     ]
+    normalised = normalisation.apply(originals.float())
     return Alignment(
         originals=originals.gather(1, places),
         held_out=torch.stack(moved) if moved else held_out,
-        spread_before=_spread(vectors),
-        spread_after=_spread(aligned),
+        spread_before=_spread(normalised),
+        spread_after=_spread(normalised.gather(1, places)),
         num_rounds=num_rounds,
     )
 
@@ -88,7 +89,7 @@ def common_order(
     """Find for each network the order of its units that is nearest to the others'.
 
     Args:
-        vectors: ``[N, P]``, normalised per tensor.
+        vectors: ``[N, P]``, raw or normalised per tensor.
         symmetries: of their network.
         generator: of the order of networks and groups.
         max_rounds: over all networks.
@@ -114,6 +115,15 @@ def common_order(
             progress(max_rounds * num, max_rounds * num)
             return places, number
     return places, max_rounds
+
+
+def _values(vectors: Tensor, symmetries: Symmetries) -> Tensor:
+    """What is matched ``[M, P]``: all but statistics, which follow from the rest and dwarf it."""
+    values = vectors.float().clone()
+    for slot in symmetries.layout.slots:
+        if slot.name.endswith(("running_mean", "running_var")):
+            values[:, slot.start : slot.stop] = 0
+    return values
 
 
 def _spread(vectors: Tensor) -> float:
