@@ -164,7 +164,6 @@ def train(
     state = _State(module, parameters, optimiser, average, {} if recorded is None else recorded)
     if state_file is not None and state_file.is_file():
         state.load(state_file)
-    last_save, pause = time.monotonic(), SECONDS_BETWEEN_SAVES
     for step in range(len(state.losses), num_updates):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, step - step % updates_per_rate)
@@ -173,8 +172,7 @@ def train(
         optimiser.zero_grad()
         accelerator.backward(loss)
         optimiser.step()
-        if average is not None:
-            average.step(parameters)
+        state.step_average()
         if is_shared:
             loss = accelerator.reduce(loss.detach(), "mean")
         state.losses.append(_finite(loss, step))
@@ -187,11 +185,8 @@ def train(
             progress(step + 1, step + 1 if is_over else num_updates)
         if is_over:
             break
-        if state_file is not None and is_keeper and time.monotonic() - last_save > pause:
-            started = time.monotonic()
-            state.save(state_file)
-            last_save = time.monotonic()
-            pause = SECONDS_BETWEEN_SAVES * max(1.0, 2 * (last_save - started))
+        if state_file is not None and is_keeper:
+            state.save_now_and_then(state_file)
     state.settle()
     module.eval().to("cpu")
     return TrainingResult(state.losses, state.seconds, tuple(state.looks))
@@ -234,10 +229,20 @@ class _State:
     best: dict[str, Tensor] | None = None
     earlier: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    last_save: float = field(init=False)
+    pause: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.last_save, self.pause = time.monotonic(), SECONDS_BETWEEN_SAVES
 
     @property
     def seconds(self) -> float:
         return self.earlier + time.monotonic() - self.started
+
+    def step_average(self) -> None:
+        """Let the moving average, where there is one, follow the weights."""
+        if self.average is not None:
+            self.average.step(self.parameters)
 
     def is_over(self, watcher: Watcher) -> bool:
         """Look, keep the best weights, and say whether to stop."""
@@ -262,6 +267,14 @@ class _State:
             self.module.load_state_dict(self.best)
         elif self.average is not None:
             self.average.copy_to(self.parameters)
+
+    def save_now_and_then(self, path: Path) -> None:
+        """Save where the last time is long enough ago."""
+        started = time.monotonic()
+        if started - self.last_save > self.pause:
+            self.save(path)
+            self.last_save = time.monotonic()
+            self.pause = SECONDS_BETWEEN_SAVES * max(1.0, 2 * (self.last_save - started))
 
     def save(self, path: Path) -> None:
         content = {

@@ -9,7 +9,7 @@ from paramdiff.experiment.reconstruction import ReconstructionCheck, explained_v
 from paramdiff.experiment.run import make_networks
 from paramdiff.tasks.scoring_function import task_of_function
 
-from .inspecting import files_of, times_of
+from .inspecting import times_of
 from .test_fit import planned
 
 CHECK = ReconstructionCheck(device="cpu")
