@@ -63,11 +63,13 @@ def resumed_denoiser(state_file):
         if done == STOP_AT:
             raise Stopped
 
-    engine.SECONDS_BETWEEN_SAVES = -1.0
+    usual, engine.SECONDS_BETWEEN_SAVES = engine.SECONDS_BETWEEN_SAVES, -1.0
     try:
         denoiser(state_file, stop)
     except Stopped:
         pass
+    finally:
+        engine.SECONDS_BETWEEN_SAVES = usual
     num_saved = len(torch.load(state_file)["losses"])
     if os.environ.get("RANK", "0") == "0":
         shutil.copyfile(state_file, state_file.with_name("interrupted.pt"))
