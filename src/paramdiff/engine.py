@@ -152,7 +152,7 @@ def train(
         The losses (of a shared training, over the whole batch), the time and the looks.
 
     Raises:
-        UserError: the loss became NaN or infinite.
+        UserError: the loss became NaN or infinite, or another version left the state.
     """
     num_updates = settings.num_steps + settings.extra_updates
     is_keeper = not is_shared or join(device).is_main_process
@@ -291,6 +291,12 @@ class _State:
 
     def load(self, path: Path) -> None:
         content = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"looks", "best", "recorded"} - content.keys()
+        if missing:
+            raise UserError(
+                f"{path}: expected the unfinished training of this version, found an older one's "
+                f"without {min(missing)!r}; remove it to begin again"
+            )
         self.module.load_state_dict(content["module"])
         self.optimiser.load_state_dict(content["optimiser"])
         if self.average is not None:
