@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 
 SECONDS_BETWEEN_LOOKS = 0.05
 _PROGRAM = (
@@ -30,15 +31,14 @@ def measured(*arguments: str) -> dict[str, float]:
     looked at every twentieth of a second.
     """
     started, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    child = subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, *arguments], stdout=subprocess.PIPE, text=True
-    )
     own = 0.0
-    while child.poll() is None:
-        own = max(own, _own_mb(child.pid))
-        time.sleep(SECONDS_BETWEEN_LOOKS)
-    assert child.stdout is not None
-    told, _, peak = child.stdout.read().rpartition("PEAK")
+    with TemporaryFile("w+") as output:
+        child = subprocess.Popen([sys.executable, "-c", _PROGRAM, *arguments], stdout=output)
+        while child.poll() is None:
+            own = max(own, _own_mb(child.pid))
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        output.seek(0)
+        told, _, peak = output.read().rpartition("PEAK")
     print(told, flush=True)
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, arguments)

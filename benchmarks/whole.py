@@ -120,7 +120,9 @@ def groups(root: Path) -> Iterator[Group]:
     originals = [files[place] for place in evenly]
     yield Group("original", map(read_tensors, originals))
     yield Group("original after the codec", whole(map(after_the_codec, originals)))
-    yield Group("generated", map(read_tensors, sorted((root / "run" / "generated").iterdir())))
+    yield Group(
+        "generated", map(read_tensors, sorted((root / "run" / "generated").glob("*.safetensors")))
+    )
     yield Group("average", whole([codec.mean]))
     yield Group("gaussian", whole(map(gaussian, range(NUM_COMPARED))))
 

@@ -54,7 +54,13 @@ def test_the_commands_for_ones_own_checkpoints_run(tmp_path, monkeypatch, tiny_r
     """One after the other, as they stand there, beside a finished quickstart."""
     section = README.read_text(encoding="utf-8").partition("## Your own checkpoints")[2]
     lines = FENCE.search(section)[2].splitlines()
-    assert [line.split()[1] for line in lines] == ["inspect", "fit", "evaluate", "generate"]
+    assert [line.split()[1] for line in lines] == [
+        "inspect",
+        "fit",
+        "evaluate",
+        "generate",
+        "push",
+    ]
     shutil.copytree(tiny_run / "generated", tmp_path / "runs" / "quickstart" / "generated")
     monkeypatch.chdir(tmp_path)
     for line in lines:
@@ -63,6 +69,7 @@ def test_the_commands_for_ones_own_checkpoints_run(tmp_path, monkeypatch, tiny_r
         with pytest.raises(SystemExit) as ended:
             main()
         assert not ended.value.code, capsys.readouterr().err
+    assert (tmp_path / "runs" / "shared" / "model_index.json").is_file()
     assert len(list((tmp_path / "runs" / "more").glob("*.safetensors"))) == 5
     assert len(list((tmp_path / "runs" / "judged" / "best").glob("*.safetensors"))) == 3
     assert (tmp_path / "runs" / "judged" / "report.html").is_file()
