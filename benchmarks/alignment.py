@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.zoos import collected
 from paramdiff.alignment.symmetry import find_symmetries
 from paramdiff.alignment.zoo import align
 from paramdiff.cli.console import progress_bars
@@ -25,8 +26,6 @@ from paramdiff.experiment.assess import build_behaviour
 from paramdiff.recipe.recipe import load_recipe
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import Split, Task
-from paramdiff.zoo.collect import collect
-from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import Zoo
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST, NUM_DRAWN = 10_000, 1_000, 2_000, 10
@@ -90,7 +89,7 @@ def _zoo(out: Path, mnist: Path, num_networks: int) -> tuple[Task, Zoo]:
         f"collection.num_runs={num_networks + 1}",
     ]
     recipe = load_recipe("quickstart", [*RECIPE, *counts, f"task.root={mnist}"])
-    assert recipe.task is not None and isinstance(recipe.collection, CollectionSettings)
+    assert recipe.task is not None
     whole = build_task(recipe.task)
     assert isinstance(whole, Task)
     task = replace(
@@ -99,19 +98,7 @@ def _zoo(out: Path, mnist: Path, num_networks: int) -> tuple[Task, Zoo]:
         validation=_first(whole.validation, NUM_VALIDATION),
         test=_first(whole.test, NUM_TEST),
     )
-    if not (out / "zoo").exists():
-        with progress_bars() as report:
-            collect(
-                task,
-                recipe.parameters.select,
-                recipe.collection,
-                seed=recipe.seed,
-                device=torch.device("cpu"),
-                zoo_folder=out / "zoo",
-                state_folder=out / "state",
-                report=report,
-            )
-    return task, Zoo.load(out / "zoo")
+    return task, collected(recipe, task, out)
 
 
 def _first(split: Split, num: int) -> Split:

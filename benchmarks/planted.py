@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.zoos import collected
 from paramdiff.cli.console import progress_bars
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import Evaluation
@@ -34,8 +35,6 @@ from paramdiff.recipe.recipe import Recipe, load_recipe
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import Task
-from paramdiff.zoo.collect import collect
-from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import Zoo
 
 NUM_GENERATED = 200
@@ -136,7 +135,7 @@ def main() -> None:
     results = {}
     for zoo_name, recipe in recipes.items():
         task = build_task(recipe.task)
-        zoo = _zoo(recipe, task, arguments.out / zoo_name)
+        zoo = collected(recipe, task, arguments.out / zoo_name)
         for case_name, case in CASES.items():
             folder = arguments.out / f"{zoo_name}-{case_name}"
             evaluation = _judge(case, zoo, task, folder)
@@ -154,23 +153,6 @@ def main() -> None:
             }
     Console(width=150).print(table)
     print(json.dumps(results))
-
-
-def _zoo(recipe: Recipe, task: Task, folder: Path) -> Zoo:
-    if not (folder / "zoo").is_dir():
-        assert isinstance(recipe.collection, CollectionSettings)
-        with progress_bars() as report:
-            collect(
-                task,
-                recipe.parameters.select,
-                recipe.collection,
-                seed=recipe.seed,
-                device=torch.device("cpu"),
-                zoo_folder=folder / "zoo",
-                state_folder=folder / "state",
-                report=report,
-            )
-    return Zoo.load(folder / "zoo")
 
 
 def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from benchmarks.contest import Clock, OurWork, TheirWork
 from benchmarks.sides import Reference
+from benchmarks.zoos import collected
 from paramdiff.engine import Optimisation
 from paramdiff.evaluation.behaviour import Behaviour
 from paramdiff.evaluation.similarity import maximum_similarity
@@ -28,8 +29,6 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.tasks.catalogue import build_task
-from paramdiff.zoo.collect import collect
-from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import Zoo
 
 PAPER = ("preset=paper", "codec.latent_dim=32")
@@ -93,23 +92,11 @@ def compare_quality(
 
 
 def _zoo(recipe: Recipe, clock: Clock) -> tuple[Zoo, Behaviour]:
-    assert isinstance(recipe.collection, CollectionSettings) and recipe.task is not None
+    assert recipe.task is not None
     task = build_task(recipe.task)
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        (place / "state").mkdir()
-        collect(
-            task,
-            recipe.parameters.select,
-            recipe.collection,
-            seed=recipe.seed,
-            device=clock.device,
-            zoo_folder=place / "zoo",
-            state_folder=place / "state",
-            report=lambda work, done, total: None,
-        )
-        zoo = Zoo.load(place / "zoo")
-        return zoo, build_behaviour(task, zoo, clock.device)
+        zoo = collected(recipe, task, Path(folder), clock.device)
+    return zoo, build_behaviour(task, zoo, clock.device)
 
 
 def _train(work: OurWork | TheirWork, recipe: Recipe, clock: Clock) -> float:

@@ -6,7 +6,7 @@ group per block, and the blocks make another, whose items take all their units a
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -156,12 +156,7 @@ def find_symmetries(network: nn.Module, layout: ParameterLayout, example: Tensor
         UserError: not all of the network is in the layout, its structure is not understood, or
             nothing in it can trade places.
     """
-    for name, tensor in network.state_dict().items():
-        if name not in layout.names and not is_copied_verbatim(name, tensor):
-            raise UserError(
-                "alignment: units trade places in all tensors at once, so every tensor must be "
-                f"selected; {name!r} is not"
-            )
+    refuse_parts(network.state_dict(), layout)
     structure = read_structure(network, example)
     starts = {slot.name: slot.start for slot in layout.slots}
     ports = [port for port in structure.ports if port.name in starts]
@@ -170,6 +165,16 @@ def find_symmetries(network: nn.Module, layout: ParameterLayout, example: Tensor
         raise UserError(f"alignment: no two units of {type(network).__name__} can trade places")
     _prove(network, symmetries, example)
     return symmetries
+
+
+def refuse_parts(tensors: Mapping[str, Tensor], layout: ParameterLayout) -> None:
+    """Raise a ``UserError`` where the layout leaves out some of a network's tensors."""
+    for name, tensor in tensors.items():
+        if name not in layout.names and not is_copied_verbatim(name, tensor):
+            raise UserError(
+                "alignment: units trade places in all tensors at once, so every tensor must be "
+                f"selected; {name!r} is not"
+            )
 
 
 def _groups(structure: Structure, ports: Sequence[Port], starts: dict[str, int]) -> list[Group]:

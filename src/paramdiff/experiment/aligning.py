@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from paramdiff.alignment.symmetry import Symmetries, find_symmetries
+from paramdiff.alignment.symmetry import Symmetries, find_symmetries, refuse_parts
 from paramdiff.alignment.zoo import Alignment, align
 from paramdiff.artefacts import read_json, write_json, written_aside
 from paramdiff.errors import NotFiniteError, UserError
@@ -73,10 +73,11 @@ def symmetries_of(task: AnyTask | None, layout: ParameterLayout) -> Symmetries:
     return find_symmetries(task.build_network(), layout, task.train.inputs[:2])
 
 
-def known_symmetries(task: AnyTask, layout: ParameterLayout) -> Symmetries | None:
+def known_symmetries(task: AnyTask, zoo: Zoo) -> Symmetries | None:
     """What can trade places, where the whole network is generated and its structure understood."""
     try:
-        return symmetries_of(task, layout)
+        refuse_parts(zoo.base, zoo.layout)  # before a network is built for nothing
+        return symmetries_of(task, zoo.layout)
     except UserError:
         return None
 

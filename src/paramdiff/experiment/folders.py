@@ -110,7 +110,7 @@ def evaluate_folders(
             title=f"{Path(generated).name} against {Path(originals).name}",
             facts=network_facts(built, zoo.layout, zoo),
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
-            symmetries=known_symmetries(built, zoo.layout),
+            symmetries=known_symmetries(built, zoo),
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
         if fan_out is not None:

@@ -249,7 +249,7 @@ def _evaluate(
         generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
-        symmetries=known_symmetries(task, zoo.layout),
+        symmetries=known_symmetries(task, zoo),
     )
     evaluation, arrays = evaluate(
         subject,

@@ -1,0 +1,42 @@
+"""Zoos that benchmarks learn from, collected as a run would."""
+
+from pathlib import Path
+
+import torch
+
+from paramdiff.cli.console import progress_bars
+from paramdiff.recipe import Recipe
+from paramdiff.tasks.task import AnyTask
+from paramdiff.zoo.collect import collect
+from paramdiff.zoo.settings import CollectionSettings
+from paramdiff.zoo.zoo import Zoo
+
+
+def collected(
+    recipe: Recipe, task: AnyTask, folder: Path, device: torch.device | None = None
+) -> Zoo:
+    """Collect a recipe's checkpoints, where they are not there yet.
+
+    Args:
+        recipe: what is trained, how, and what is kept.
+        task: data and network.
+        folder: holds the zoo in ``zoo`` and unfinished work in ``state``.
+        device: where to train; the CPU by default.
+
+    Returns:
+        The zoo.
+    """
+    if not (folder / "zoo").is_dir():
+        assert isinstance(recipe.collection, CollectionSettings)
+        with progress_bars() as report:
+            collect(
+                task,
+                recipe.parameters.select,
+                recipe.collection,
+                seed=recipe.seed,
+                device=device or torch.device("cpu"),
+                zoo_folder=folder / "zoo",
+                state_folder=folder / "state",
+                report=report,
+            )
+    return Zoo.load(folder / "zoo")
