@@ -96,7 +96,8 @@ def test_what_cannot_be_shared_is_refused(seen, case, told):
     assert first == second and first.startswith(told)
 
 
-# The second process kills itself while the denoiser trains, the first time it gets there.
+# The second process kills itself at its ninth update of the denoiser in the first launch; the
+# file beside the script counts the updates of each launch.
 KILLED = """
 import os, signal
 from pathlib import Path
@@ -108,6 +109,7 @@ from paramdiff.diffusion import training
 torch.set_num_threads(1)
 engine.SECONDS_BETWEEN_SAVES = 0.0
 loss, calls, mark = training.noise_prediction_loss, [], Path(__file__).with_name("updates done")
+once = Path(__file__).with_name("killed once")
 
 def lethal(*arguments):
     calls.append(1)
