@@ -31,7 +31,7 @@ from paramdiff.experiment.assess import (
     untrained_vectors,
     write_evaluation,
 )
-from paramdiff.recipe.recipe import Recipe, load_recipe
+from paramdiff.recipe.recipe import load_recipe
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import Task
