@@ -20,6 +20,7 @@ from paramdiff.errors import UserError
 
 ROOT = "network."
 TOLERANCE = 1e-5  # relative to the largest output; both sides compute the same operations
+ROW_TOLERANCE = 1e-4  # where batches of two sizes are compared
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,19 @@ def is_exact(
         found = functional_call(parts.suffix, used_by(parts.suffix, tensors), values)
         atol = TOLERANCE * float(expected.abs().nan_to_num(0, 0, 0).max())
         if not torch.allclose(found, expected, rtol=0, atol=atol, equal_nan=True):
+            return False
+    return True
+
+
+@torch.no_grad()
+def is_one_per_example(parts: Cut, example: Tensor) -> bool:
+    """Whether what crosses a cut is tensors ``[B, ...]`` whose rows depend on one example each."""
+    fewer = example[: (len(example) + 1) // 2]
+    for value, expected in zip(parts.prefix(example), parts.prefix(fewer), strict=True):
+        if not isinstance(value, Tensor) or value.dim() == 0 or len(value) != len(example):
+            return False
+        atol = ROW_TOLERANCE * float(expected.abs().max())
+        if not torch.allclose(value[: len(fewer)], expected, rtol=ROW_TOLERANCE, atol=atol):
             return False
     return True
 

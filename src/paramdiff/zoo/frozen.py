@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from paramdiff.scoring.cut import Cut, cut, used_by
+from paramdiff.scoring.cut import cut, is_one_per_example, used_by
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.score import layout_of
 from paramdiff.zoo.classification import ShuffledBatches, training_logits
@@ -126,19 +126,6 @@ class FrozenLayers:
             done += len(batch)
             progress(done, len(inputs))
         return kept
-
-
-@torch.no_grad()
-def is_one_per_example(parts: Cut, example: Tensor) -> bool:
-    """Whether what crosses a cut is tensors ``[B, ...]`` whose rows depend on one example each."""
-    fewer = example[: (len(example) + 1) // 2]
-    for value, expected in zip(parts.prefix(example), parts.prefix(fewer), strict=True):
-        if not isinstance(value, Tensor) or value.dim() == 0 or len(value) != len(example):
-            return False
-        atol = TOLERANCE * float(expected.abs().max())
-        if not torch.allclose(value[: len(fewer)], expected, rtol=TOLERANCE, atol=atol):
-            return False
-    return True
 
 
 @torch.no_grad()
