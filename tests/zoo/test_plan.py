@@ -38,15 +38,16 @@ def test_imagenets_interval():
 
 
 @given(
-    num_runs=st.integers(1, 4),
+    runs=st.sampled_from([(1, 1), (2, 1), (3, 1), (3, 2), (4, 1), (4, 3)]),
     num_checkpoints=st.integers(3, 20),
-    num_held_out=st.integers(1, 5),
+    num_held_out=st.integers(3, 5),
     skip_steps=st.integers(0, 9),
     skip_steps_per_pass=st.integers(0, 5),
     save_every_steps=st.integers(1, 9),
     batch_size=st.integers(8, 60),
 )
-def test_a_plan_keeps_what_was_asked_for_or_is_refused(batch_size, **kwargs):
+def test_a_plan_keeps_what_was_asked_for_or_is_refused(runs, batch_size, **kwargs):
+    kwargs |= {"num_runs": runs[0], "num_held_out_runs": runs[1]}
     wanted = settings(fine_tuning={"batch_size": batch_size}, **kwargs)
     steps_per_pass = math.ceil(NUM_EXAMPLES / batch_size)
     every, skip = kwargs["save_every_steps"], kwargs["skip_steps"]
@@ -66,8 +67,10 @@ def test_a_plan_keeps_what_was_asked_for_or_is_refused(batch_size, **kwargs):
     counts = [len(run.steps) for run in plan.runs]
     assert sum(counts) == kwargs["num_checkpoints"] + kwargs["num_held_out"]
     if kwargs["num_runs"] > 1:
-        assert counts[-1] == kwargs["num_held_out"]
-        assert max(counts[:-1]) - min(counts[:-1]) <= 1
+        learning = kwargs["num_runs"] - kwargs["num_held_out_runs"]
+        assert sum(counts[learning:]) == kwargs["num_held_out"]
+        for shares in (counts[:learning], counts[learning:]):
+            assert max(shares) - min(shares) <= 1
     for run in plan.runs:
         assert run.steps == tuple(eligible[: len(run.steps)])
 
@@ -76,6 +79,11 @@ def test_seeds_of_independent_runs_differ_and_the_first_is_the_recipes():
     seeds = [run_seed(7, number) for number in range(50)]
     assert seeds[0] == 7
     assert len(set(seeds)) == 50
+
+
+def test_some_run_is_learned_from():
+    with pytest.raises(ValidationError, match="num_held_out_runs: expected less than the 3 runs"):
+        settings(num_runs=3, num_held_out_runs=3)
 
 
 def test_independent_runs_need_pretraining():

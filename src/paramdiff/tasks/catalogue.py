@@ -14,6 +14,7 @@ from paramdiff.tasks.image_folder import image_folder, imagenet1k
 from paramdiff.tasks.own import named_function
 from paramdiff.tasks.public_sets import FACTS, cifar10_10k, public_task
 from paramdiff.tasks.settings import TaskSettings
+from paramdiff.tasks.shortened import ShortenedTask
 from paramdiff.tasks.task import AnyTask
 from paramdiff.tasks.vectors import breast_cancer, wine
 
@@ -66,6 +67,11 @@ def build_task(settings: TaskSettings) -> AnyTask:
 
 
 def _source(settings: TaskSettings) -> TaskSource:
+    whole = _whole_source(settings)
+    return ShortenedTask(whole, settings) if settings.is_shortened else whole
+
+
+def _whole_source(settings: TaskSettings) -> TaskSource:
     if ":" in settings.name:
         return named_function(settings)
     if settings.name not in TASKS:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from paramdiff.networks.catalogue import NetworkSettings
 from paramdiff.settings import Settings
@@ -31,4 +31,22 @@ class TaskSettings(Settings):
         "validation",
         description="validation: a part of the training data selects; paper: the test data do",
     )
+    num_train: int | None = Field(
+        None, gt=0, description="use only so many of the training examples, the first; none: all"
+    )
+    num_validation: int | None = Field(
+        None, gt=0, description="the same of the validation examples"
+    )
+    num_test: int | None = Field(None, gt=0, description="the same of the test examples")
     seed: int = Field(0, ge=0, description="of the split into training, validation and test data")
+
+    @property
+    def is_shortened(self) -> bool:
+        """Whether not all examples are used."""
+        return (self.num_train, self.num_validation, self.num_test) != (None, None, None)
+
+    @model_validator(mode="after")
+    def _one_split_has_one_size(self) -> "TaskSettings":
+        if self.protocol == "paper" and self.num_validation is not None:
+            raise ValueError("num_validation: the paper's protocol validates on the test data")
+        return self

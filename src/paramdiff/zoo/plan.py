@@ -1,6 +1,6 @@
 """What a collection keeps: its fine-tuning runs, and after which updates each keeps a checkpoint.
 
-With one run, checkpoints of its tail are held out; with several, the whole last run is.
+With one run, checkpoints of its tail are held out; with several, whole runs at the end are.
 """
 
 import math
@@ -49,13 +49,13 @@ def plan_of(settings: CollectionSettings, num_examples: int) -> Plan:
         UserError: what is skipped in each pass over the data leaves nothing to keep.
     """
     kept, held_out = settings.num_checkpoints, settings.num_held_out
-    learning = settings.num_runs - 1
     hold_out: HoldOutRule
-    if not learning:
+    if settings.num_runs == 1:
         hold_out, counts = ("tail" if held_out else "none"), [kept + held_out]
     else:
-        shares = [kept // learning + (run < kept % learning) for run in range(learning)]
-        hold_out, counts = "run", [*shares, held_out]
+        learning = settings.num_runs - settings.num_held_out_runs
+        counts = [*_shares(kept, learning), *_shares(held_out, settings.num_held_out_runs)]
+        hold_out = "run"
     steps_per_pass = -(-num_examples // settings.fine_tuning.batch_size)
     runs = [
         Run(
@@ -65,6 +65,11 @@ def plan_of(settings: CollectionSettings, num_examples: int) -> Plan:
         for number, num_checkpoints in enumerate(counts)
     ]
     return Plan(tuple(runs), hold_out)
+
+
+def _shares(total: int, num_runs: int) -> list[int]:
+    """A number of checkpoints, shared among runs; the first keep one more where it must be."""
+    return [total // num_runs + (run < total % num_runs) for run in range(num_runs)]
 
 
 def run_seed(seed: int, number: int) -> int:

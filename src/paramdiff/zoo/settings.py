@@ -52,7 +52,10 @@ class CollectionSettings(Settings):
     fine_tuning: FineTuningSettings = Field(description="from the trunk to the checkpoints")
     num_checkpoints: int = Field(300, gt=0, description="checkpoints to learn from")
     num_held_out: int = Field(50, ge=0, description="checkpoints that train nothing")
-    num_runs: int = Field(1, gt=0, description="fine-tuning runs; above 1 the last is held out")
+    num_runs: int = Field(1, gt=0, description="fine-tuning runs; above 1 the last are held out")
+    num_held_out_runs: int = Field(
+        1, gt=0, description="of several runs, how many share the checkpoints that train nothing"
+    )
     independent_runs: bool = Field(
         False, description="whether each run has initial weights and pre-training of its own"
     )
@@ -64,11 +67,19 @@ class CollectionSettings(Settings):
 
     @model_validator(mode="after")
     def _every_run_keeps_checkpoints(self) -> "CollectionSettings":
-        learning = self.num_runs - 1
-        if learning and (self.num_held_out == 0 or self.num_checkpoints < learning):
+        if self.num_runs == 1:
+            return self
+        learning = self.num_runs - self.num_held_out_runs
+        if learning < 1:
             raise ValueError(
-                f"num_runs: {self.num_runs} runs need num_held_out of at least 1 for the last and "
-                f"num_checkpoints of at least {learning} for the others"
+                f"num_held_out_runs: expected less than the {self.num_runs} runs, found "
+                f"{self.num_held_out_runs}"
+            )
+        if self.num_held_out < self.num_held_out_runs or self.num_checkpoints < learning:
+            raise ValueError(
+                f"num_runs: {self.num_runs} runs need num_held_out of at least "
+                f"{self.num_held_out_runs} for the last and num_checkpoints of at least "
+                f"{learning} for the others"
             )
         return self
 
