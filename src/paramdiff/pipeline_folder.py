@@ -12,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from paramdiff.artefacts import CARD_FILE, read_json
 from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.codec.corrected import CorrectedCodec
 from paramdiff.codec.linear import LinearCodec
 from paramdiff.component import first_line
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
@@ -21,7 +22,7 @@ from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
 
 PARTS: dict[str, tuple[type, ...]] = {
     "parameter_space": (ParameterSpace,),
-    "codec": (ConvolutionalCodec, LinearCodec),
+    "codec": (ConvolutionalCodec, CorrectedCodec, LinearCodec),
     "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
     "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
 }

@@ -14,6 +14,7 @@ from paramdiff.codec.convolutional import (
     ConvolutionalCodec,
     reconstruction_loss,
 )
+from paramdiff.codec.correction import CorrectedCodecSettings, Examples, train_corrected_codec
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.engine import Optimisation, Progress, TrainingResult, train
 from paramdiff.processes import own_share
@@ -66,17 +67,17 @@ class ConvolutionalCodecSettings(Settings):
     training: Optimisation = Field(description="how the autoencoder is trained")
 
 
-CodecSettings = Annotated[
-    LinearCodecSettings | ConvolutionalCodecSettings, Field(discriminator="kind")
-]
+AnyCodecSettings = LinearCodecSettings | ConvolutionalCodecSettings | CorrectedCodecSettings
+CodecSettings = Annotated[AnyCodecSettings, Field(discriminator="kind")]
 
 
 def train_codec(
     vectors: Tensor,
-    settings: LinearCodecSettings | ConvolutionalCodecSettings,
+    settings: AnyCodecSettings,
     *,
     seed: int,
     device: torch.device,
+    examples: Examples | None = None,
     state_file: Path | None = None,
     progress: Progress | None = None,
 ) -> tuple[Codec, TrainingResult]:
@@ -87,6 +88,7 @@ def train_codec(
         settings: the codec and its training.
         seed: of the initial weights, the batches and the noise.
         device: where to train.
+        examples: what decoded networks are run on, where the codec is trained by behaviour.
         state_file: see ``engine.train``; what is too large for memory lies beside it.
         progress: see ``engine.train``.
 
@@ -94,7 +96,8 @@ def train_codec(
         The codec in evaluation mode on the CPU, and its losses (none for the linear codec).
 
     Raises:
-        UserError: the latent is larger than the vector, or the processes cannot share a batch.
+        UserError: the latent is larger than the vector, the processes cannot share a batch, or a
+            correction has too few checkpoints or diverged.
     """
     if isinstance(settings, LinearCodecSettings):
         codec = fit_linear_codec(
@@ -104,6 +107,17 @@ def train_codec(
             scratch=None if state_file is None else state_file.parent,
         )
         return codec, TrainingResult([], 0.0)
+    if isinstance(settings, CorrectedCodecSettings):
+        assert examples is not None
+        return train_corrected_codec(
+            vectors,
+            settings,
+            examples,
+            seed=seed,
+            device=device,
+            state_file=state_file,
+            progress=progress,
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ConvolutionalCodec(

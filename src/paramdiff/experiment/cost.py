@@ -47,7 +47,7 @@ def estimate_cost(recipe: Recipe, description: TaskDescription, parts: Parts) ->
     prefix = _operations(halves.prefix, example)
     suffix = _operations(halves.suffix, *halves.prefix(example))
     stages = _collection(recipe.collection, description, whole, prefix, suffix)
-    stages |= _generator(recipe, parts)
+    stages |= _generator(recipe, parts, suffix)
     examples = description.num_validation + description.num_test
     stages["evaluation"] = examples * (prefix + _num_scored(recipe) * suffix)
     return stages
@@ -72,9 +72,13 @@ def _collection(
     return {"pre-training": trained, "collection": tuned}
 
 
-def _generator(recipe: Recipe, parts: Parts) -> dict[str, float]:
+def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     """Codec and denoiser: their training and their use."""
-    if parts.codec is None or recipe.codec.kind == "linear":
+    if recipe.codec.kind == "corrected":
+        behaviour = recipe.codec.behaviour
+        networks = behaviour.num_networks * _examples(behaviour.training)
+        return {"codec": len(recipe.seeds) * TRAINING * suffix * networks}
+    if parts.codec is None or recipe.codec.kind != "convolutional":
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
     encoding = _operations(parts.codec.encode, vectors)

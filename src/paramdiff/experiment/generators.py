@@ -109,7 +109,7 @@ def _train_generator(
                 folder.reuse(other, recipe)
         space = make_space(own, zoo)
         vectors = normalised_zoo(own, zoo, space)
-    codec = make_codec(own, vectors)
+    codec = make_codec(own, space, vectors)
     checked = None
     if check is not None and not folder.is_past("codec"):
         with context.processes.main_process_first():

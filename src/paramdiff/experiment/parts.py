@@ -30,7 +30,7 @@ class Parts:
         network: the task's; None where checkpoints come from a folder.
         state_dict: of the network, or of the folder's first checkpoint.
         layout: of the selected tensors.
-        codec: None where principal components of the zoo are the codec.
+        codec: None where it begins with principal components of the zoo.
         denoiser: None where there is none, or the zoo decides its size.
     """
 
@@ -143,7 +143,7 @@ def _untrained_network(description: TaskDescription) -> nn.Module:
 def _codec_and_denoiser(
     recipe: Recipe, length: int
 ) -> tuple[ConvolutionalCodec | None, Component | None]:
-    if recipe.codec.kind == "linear":
+    if recipe.codec.kind != "convolutional":
         return None, None
     with torch.device("meta"):
         codec = ConvolutionalCodec(

@@ -16,6 +16,7 @@ from paramdiff.cards.origin import Origin
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.codec.corrected import CorrectedCodec
 from paramdiff.codec.linear import LinearCodec
 from paramdiff.codec.training import encode_all, train_codec
 from paramdiff.component import Component
@@ -24,6 +25,7 @@ from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
 from paramdiff.engine import seeded_generator
+from paramdiff.experiment.behaving import training_examples
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import read_vectors, write_generated
 from paramdiff.experiment.run_cards import making_in_run
@@ -34,7 +36,9 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import INDEX_FILE
+from paramdiff.processes import refuse_several
 from paramdiff.recipe import FolderSettings, Recipe
+from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
@@ -160,16 +164,29 @@ def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
     return array
 
 
-def make_codec(context: Context, vectors: Tensor) -> Codec:
+CODECS: dict[str, type[Codec]] = {
+    "linear": LinearCodec,
+    "convolutional": ConvolutionalCodec,
+    "corrected": CorrectedCodec,
+}
+
+
+def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Codec:
     """Train the codec and remember its latents' moments."""
-    folder = context.folder.artefact("codec")
+    folder, settings = context.folder.artefact("codec"), context.recipe.codec
+    examples = None
     if _is_missing(context, folder):
         started = time.monotonic()
+        if settings.kind == "corrected":
+            refuse_several(context.device, "codec.behaviour")
+            task = None if context.recipe.task is None else build_task(context.recipe.task)
+            examples = training_examples(task, space, context.device)
         codec, result = train_codec(
             vectors,
-            context.recipe.codec,
+            settings,
             seed=context.seed("codec"),
             device=context.device,
+            examples=examples,
             state_file=context.state("codec.pt"),
             progress=lambda done, total: context.report("training the codec", done, total),
         )
@@ -180,8 +197,7 @@ def make_codec(context: Context, vectors: Tensor) -> Codec:
                 context.folder.record("codec", seconds, result.losses)
                 with written_aside(folder) as aside:
                     codec.save_pretrained(aside)
-    kind = LinearCodec if context.recipe.codec.kind == "linear" else ConvolutionalCodec
-    return kind.from_pretrained(folder)
+    return CODECS[settings.kind].from_pretrained(folder)
 
 
 def make_denoiser(

@@ -1,0 +1,238 @@
+"""Train a codec's correction by what the decoded networks do.
+
+Networks are drawn from the codec's Gaussian and decoded; their mean loss on a batch of training
+examples is minimised, and the similarity of their errors is held at that of the originals, because
+the loss alone would make all networks one. Similarity is the paper's (intersection over union of
+what two networks get wrong, section 4.1), made smooth: a network is wrong on an example by 1 minus
+the sharpened probability of the target. It is held by a Lagrange multiplier (dual ascent; Platt
+and Barr 1987), so that its level is a setting, and no weight has to be tuned for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from paramdiff.codec.codec import Codec
+from paramdiff.codec.corrected import CorrectedCodec, fit_corrected_codec
+from paramdiff.engine import Optimisation, Progress, TrainingResult, seeded_generator, train
+from paramdiff.errors import UserError
+from paramdiff.settings import Settings
+
+SHARPNESS = 5.0
+"""What logits are multiplied by before they say how wrong a network is. At 1 the measure sees how
+sure networks are rather than what they get wrong: it stood at the originals' level while the
+errors themselves were as similar as 0.77 beside 0.65."""
+NUM_SOURCES = 32
+"""Originals whose similarity is the standard."""
+RATE = 0.1
+"""By how much the multiplier follows one update's excess of similarity."""
+MOST = 10.0
+"""The multiplier's largest value, where the similarity cannot be had."""
+BATCH = 500
+
+
+class BehaviourSettings(Settings):
+    """What the decoded networks learn from."""
+
+    target: Literal["labels", "originals"] = Field(
+        "labels",
+        description="what they should predict: the labels, or without labels what the originals "
+        "predict together",
+    )
+    num_networks: int = Field(6, gt=1, description="decoded networks per update")
+    similarity_margin: float = Field(
+        0.02,
+        description="what the similarity of errors (IoU, smooth) may exceed the originals' by",
+    )
+    training: Optimisation = Field(
+        description="how the correction is trained; a batch is of examples, which all networks see"
+    )
+
+
+class CorrectedCodecSettings(Settings):
+    """Principal components, and a correction that is trained by behaviour."""
+
+    kind: Literal["corrected"]
+    explained_variance: float = Field(
+        gt=0, le=1, description="share of the zoo's variance that the components keep"
+    )
+    residual: bool = Field(
+        True, description="give the rest back to generated vectors as independent noise"
+    )
+    width: int = Field(256, gt=0, description="of the correction's hidden layers")
+    behaviour: BehaviourSettings = Field(description="what the correction is trained by")
+
+    @property
+    def statistics(self) -> Literal["running"]:
+        """There are no normalisation layers; any choice is the same."""
+        return "running"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training examples that decoded networks are run on.
+
+    Attributes:
+        logits: a normalised vector ``[length]`` and rows ``[B]`` to logits ``[B, K]``, through
+            which gradients reach the vector.
+        labels: ``[E]``.
+    """
+
+    logits: Callable[[Tensor, Tensor], Tensor]
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What the originals say about the examples.
+
+    Attributes:
+        targets: probabilities ``[E, K]`` that networks should give.
+        wrong: ``[S, E]``, how wrong some of the originals are, by sharpened probabilities.
+    """
+
+    targets: Tensor
+    wrong: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, vectors: Tensor, examples: Examples, target: str) -> "Standard":
+        """Ask originals ``[S, length]`` about all examples."""
+        blocks = torch.arange(len(examples.labels)).split(BATCH)
+        logits = torch.stack(
+            [torch.cat([examples.logits(one, rows).cpu() for rows in blocks]) for one in vectors]
+        )
+        if target == "labels":
+            targets = F.one_hot(examples.labels, logits.shape[-1]).float()
+        else:
+            targets = logits.softmax(-1).mean(0)
+        return cls(targets, wrongness(logits, targets))
+
+
+def wrongness(logits: Tensor, targets: Tensor) -> Tensor:
+    """How wrong networks are, smoothly: 0 right, 1 wrong.
+
+    Args:
+        logits: ``[M, B, K]``.
+        targets: ``[B, K]``; the largest says what is right.
+
+    Returns:
+        ``[M, B]``, 1 minus the probability of what is right, of logits times ``SHARPNESS``.
+    """
+    right = targets.argmax(-1).expand(len(logits), -1)
+    probabilities = (SHARPNESS * logits).softmax(-1)
+    return 1 - probabilities.gather(2, right[..., None])[..., 0]
+
+
+def smooth_similarity(wrong: Tensor) -> Tensor:
+    """The mean intersection over union of pairs, of what is wrong by degrees.
+
+    Args:
+        wrong: ``[M, B]`` in [0, 1].
+
+    Returns:
+        A scalar; for values of 0 and 1 the mean pairwise IoU.
+    """
+    both = wrong @ wrong.T
+    each = wrong.sum(1)
+    union = each[:, None] + each - both
+    pairs = both / union.clamp(min=1e-6)
+    num = len(wrong)
+    return (pairs.sum() - pairs.diagonal().sum()) / (num * (num - 1))
+
+
+def train_corrected_codec(
+    vectors: Tensor,
+    settings: CorrectedCodecSettings,
+    examples: Examples,
+    *,
+    seed: int,
+    device: torch.device,
+    state_file: Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Codec, TrainingResult]:
+    """Fit the components, then train the correction.
+
+    Args:
+        vectors: normalised vectors ``[N, length]``.
+        settings: the codec and its training.
+        examples: what decoded networks are run on.
+        seed: of the initial weights, the latents and the batches.
+        device: where to train; where ``examples`` compute.
+        state_file: see ``engine.train``.
+        progress: see ``engine.train``.
+
+    Returns:
+        The codec in evaluation mode on the CPU, and its losses.
+
+    Raises:
+        UserError: there are fewer than two checkpoints, or training diverged.
+    """
+    if len(vectors) < 2:
+        raise UserError(
+            f"codec: a correction needs at least 2 checkpoints to draw between, found "
+            f"{len(vectors)}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        codec = fit_corrected_codec(
+            vectors,
+            settings.explained_variance,
+            residual=settings.residual,
+            width=settings.width,
+        )
+    behaviour = settings.behaviour
+    sources = torch.randperm(len(vectors), generator=seeded_generator(seed, "sources"))
+    standard = Standard.of(vectors[sources[:NUM_SOURCES]].to(device), examples, behaviour.target)
+    held: dict[str, Any] = {"multiplier": 1.0}
+
+    def batch_loss(module: Any, step: int, generator: torch.Generator) -> Tensor:
+        drawn = draw(module, behaviour.num_networks, generator)
+        rows = torch.randint(
+            len(examples.labels), (behaviour.training.batch_size,), generator=generator
+        )
+        logits = torch.stack([examples.logits(vector, rows) for vector in drawn])
+        targets = standard.targets[rows].to(logits)
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.repeat(len(drawn), 1))
+        excess = (
+            smooth_similarity(wrongness(logits, targets))
+            - smooth_similarity(standard.wrong[:, rows]).to(logits)
+            - behaviour.similarity_margin
+        )
+        held["multiplier"] = min(MOST, max(0.0, held["multiplier"] + RATE * excess.item()))
+        return loss + held["multiplier"] * excess
+
+    codec.train()
+    result = train(
+        codec,
+        batch_loss,
+        behaviour.training,
+        seed=seed,
+        device=device,
+        state_file=state_file,
+        progress=progress,
+        recorded=held,
+    )
+    return codec, result
+
+
+def draw(codec: CorrectedCodec, num: int, generator: torch.Generator) -> Tensor:
+    """Networks from the codec's Gaussian, as the pipeline would decode them.
+
+    Args:
+        codec: on any device.
+        num: how many.
+        generator: of latents, and of the noise for what the components leave out.
+
+    Returns:
+        Normalised vectors ``[num, length]`` with gradients to the correction.
+    """
+    latents = torch.randn(num, codec.latent_dim, generator=generator).to(codec.mean)
+    noise = torch.randn(num, codec.length, generator=generator).to(codec.mean)
+    return codec.decode(latents) + codec.residual_std * noise
