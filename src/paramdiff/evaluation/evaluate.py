@@ -24,6 +24,7 @@ from paramdiff.evaluation.examine import Examined, Progress, examine
 from paramdiff.evaluation.frontier import MEASURES, frontier
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.recalibration import recalibration
+from paramdiff.evaluation.rivals import Told
 from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction, Trajectory
 from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.settings import EvaluationSettings
@@ -40,6 +41,7 @@ def evaluate(
     behaviour: Behaviour,
     settings: EvaluationSettings,
     progress: Progress = lambda done, total: None,
+    told: Told = lambda work, done, total: None,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
     """Measure every group.
 
@@ -48,6 +50,7 @@ def evaluate(
         behaviour: scores networks on validation and test examples.
         settings: seeds, and what is optional.
         progress: told how many parameter sets are scored, and about how many there are.
+        told: hears of trainings, where there are any, see ``Told``.
 
     Returns:
         The numbers (without costs), and the arrays that figures draw.
@@ -56,7 +59,7 @@ def evaluate(
         UserError: a given network's parameters or answers are not finite, or answers have the
             wrong form.
     """
-    examined = examine(subject, behaviour, settings.seed, progress)
+    examined = examine(subject, behaviour, settings.seed, progress, told)
     measured, sequence = examined.measured, examined.sequence
     score = _score(examined, behaviour)
     # evenly spaced ones of several runs lie between checkpoints of their own run
@@ -83,7 +86,7 @@ def evaluate(
     }
     evaluation = Evaluation(
         title=subject.title,
-        facts=subject.facts | examined.left_out,
+        facts=subject.facts | examined.facts,
         score=score,
         num_test=behaviour.num_test,
         num_validation=behaviour.num_validation,

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from paramdiff.evaluation.data_use import DataUse
 from paramdiff.evaluation.score import Score
 from paramdiff.settings import Settings
 
@@ -136,9 +137,22 @@ class Group(Settings):
         None, description="by generator seed, where there are several"
     )
     data_used: Literal["none", "inputs", "labels"]
+    data_split: Literal["training", "validation"] | None = Field(
+        None, description="whose inputs or labels; null where none were used"
+    )
+    images_seen: int | None = Field(
+        None,
+        description="training examples, each as often as a network was trained on it; null where "
+        "none was",
+    )
     aligned: Aligned | None = Field(
         None, description="null unless the whole network is generated and its structure understood"
     )
+
+    @property
+    def data(self) -> DataUse:
+        """The task data that it was made with."""
+        return DataUse(self.data_used, self.data_split, self.images_seen)
 
 
 class Comparison(Settings):

@@ -13,6 +13,7 @@ from paramdiff.engine import seeded_generator
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
 from paramdiff.evaluation.course import reverse_course
+from paramdiff.evaluation.fine_tuning import TrainingExamples
 from paramdiff.evaluation.schema import (
     ARRAYS_FILE,
     EVALUATION_FILE,
@@ -23,6 +24,7 @@ from paramdiff.evaluation.subject import LatentSpace
 from paramdiff.experiment.parts import check_recalibration
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.inputs import join
 from paramdiff.scoring.recalibrate import Recalibrator
 from paramdiff.scoring.score import Scorer
@@ -102,6 +104,14 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         inputs = test if foreign is None else join(test, foreign.inputs)
         return Scorer(network, zoo.base, names, inputs, device=device)
 
+    @cache  # frozen layers run on all training examples: only where somebody trains
+    def trained() -> DifferentiableNetwork:
+        inputs = task.train.inputs
+        return DifferentiableNetwork(network, zoo.base, names, inputs, device=device)
+
+    def training_logits(vector: Tensor, rows: Tensor) -> Tensor:
+        return trained().logits(zoo.layout.unflatten(vector.to(device)), rows)
+
     recalibrator = None
     if recalibrate:
         # at random: splits may come class by class, and so would the statistics of a batch
@@ -120,6 +130,7 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         if recalibrator is None
         else lambda vectors: recalibrator.predict(sets(vectors)),
         is_deterministic=scorer.is_deterministic,
+        training=TrainingExamples(training_logits, task.train.labels),
     )
 
 
