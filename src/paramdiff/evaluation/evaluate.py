@@ -29,6 +29,7 @@ from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction, Traje
 from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.similarity import similarity_matrix
+from paramdiff.evaluation.starting_points import starting_points
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.verdict import judge
 
@@ -56,9 +57,10 @@ def evaluate(
         The numbers (without costs), and the arrays that figures draw.
 
     Raises:
-        UserError: a given network's parameters or answers are not finite, or answers have the
-            wrong form.
+        UserError: a given network's parameters or answers are not finite, answers have the
+            wrong form, or something is asked for that the task does not say how to do.
     """
+    settings.check_task(is_classification=behaviour.test_truth is not None)
     examined = examine(subject, behaviour, settings.seed, progress, told)
     measured, sequence = examined.measured, examined.sequence
     score = _score(examined, behaviour)
@@ -101,6 +103,9 @@ def evaluate(
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=behaviour.out_of_distribution,
         recalibration=recalibration(examined, behaviour),
+        starting_points=starting_points(examined, behaviour, settings.seed, told)
+        if settings.starting_points
+        else None,
         reconstruction=_reconstruction(measured),
         verdict=judge(groups, comparisons, frontiers, best_of_n, score).model_copy(
             update={"warnings": warnings}

@@ -36,6 +36,9 @@ KEPT = (
     ORIGINALS,
 )
 """Groups whose vectors are used after scoring."""
+STARTED = ("original", "held_out", "generated", "average@all", "random")
+"""Groups of which a few networks may be trained further."""
+NUM_STARTED = 5
 NOT_FINITE = "its networks compute NaN or infinite values"
 
 Progress = Callable[[int, int], None]
@@ -48,6 +51,8 @@ class Examined:
     Attributes:
         measured: scores and positions of every group.
         kept: vectors of the groups of ``KEPT``.
+        starts: raw vectors ``[n, P]`` of evenly spaced networks of the groups of ``STARTED``.
+        normalisation: of the vectors.
         sequence: how the order of the originals shows in their distances.
         is_single_trajectory: whether all originals come from one run and lie along it.
         facts: which alternatives are not there, and how others were made, for the report.
@@ -55,6 +60,8 @@ class Examined:
 
     measured: Measurements
     kept: dict[str, Candidates]
+    starts: dict[str, Tensor]
+    normalisation: Normalisation
     sequence: Sequence | None
     is_single_trajectory: bool
     facts: dict[str, str]
@@ -105,6 +112,8 @@ def examine(
     return Examined(
         Measurements(groups.scored, Bootstrap.over(num_scores, seed=seed)),
         groups.kept,
+        groups.starts,
+        normalisation,
         sequence,
         is_single,
         left_out(material, groups.failed) | facts,
@@ -169,6 +178,7 @@ class _Groups:
         asked: what networks do.
         scored: every group so far.
         kept: those whose vectors are used again.
+        starts: a few networks of some.
         failed: groups that were left out, with the reason.
     """
 
@@ -177,6 +187,7 @@ class _Groups:
     asked: "_Asked"
     scored: dict[str, Scored] = field(default_factory=dict)
     kept: dict[str, Candidates] = field(default_factory=dict)
+    starts: dict[str, Tensor] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def add(self, group: Candidates) -> None:
@@ -199,6 +210,10 @@ class _Groups:
         )
         if group.name in KEPT:
             self.kept[group.name] = group
+        if group.name in STARTED:
+            last = len(group.raw) - 1
+            rows = torch.linspace(0, last, min(NUM_STARTED, len(group.raw))).long()
+            self.starts[group.name] = group.raw[rows]
 
     def try_to_add(self, name: str, make: Callable[[], Candidates]) -> None:
         """Make and score an alternative, or note that it computes no numbers."""

@@ -233,6 +233,23 @@ class Recalibration(Settings):
     ci95: Pair
 
 
+class StartingPoint(Settings):
+    """``n`` evenly spaced networks of a group, trained on from where they are."""
+
+    n: int
+    learning_rate: float = Field(description="of the normalised parameters; best on validation")
+    accuracy: tuple[float, ...] = Field(description="mean test accuracy after ``updates``")
+    std: tuple[float, ...] = Field(description="of that over the networks")
+
+
+class StartingPoints(Settings):
+    """What a few updates on labelled training data make of each group, on the same batches."""
+
+    updates: tuple[int, ...]
+    batch_size: int
+    groups: dict[str, StartingPoint]
+
+
 class Trajectory(Settings):
     """Whether successive originals are near each other."""
 
@@ -298,6 +315,9 @@ class Evaluation(Settings):
     ensemble_comparisons: tuple[EnsembleComparison, ...]
     ood: OutOfDistribution | None
     recalibration: dict[str, Recalibration] = Field(description="empty where it was not asked for")
+    starting_points: StartingPoints | None = Field(
+        None, description="null where it was not asked for"
+    )
     reconstruction: Reconstruction | None
     verdict: Verdict
     cost: dict[str, Cost]

@@ -20,8 +20,8 @@ from paramdiff.evaluation.schema import (
     Evaluation,
     OutOfDistribution,
 )
+from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import LatentSpace
-from paramdiff.experiment.parts import check_recalibration
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.scoring.differentiable import DifferentiableNetwork
@@ -56,7 +56,7 @@ def build_behaviour(
     """
     if isinstance(task, Task):
         return _of_classifiers(task, zoo, device, recalibrate=recalibrate)
-    check_recalibration(recalibrate, None)
+    EvaluationSettings(recalibrate_batchnorm=recalibrate).check_task(is_classification=False)
     return _of_scored(task, zoo, device)
 
 
