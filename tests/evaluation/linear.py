@@ -11,6 +11,7 @@ import torch
 
 from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
 from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.fine_tuning import TrainingExamples
 from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import LatentSpace, Subject
@@ -53,6 +54,16 @@ def probabilities(vectors):
     inputs = torch.cat([data()[0][NUM_VALIDATION:], foreign])
     for vector in vectors:
         yield logits(vector[None].float(), inputs)[0].softmax(1)
+
+
+@cache
+def training():
+    """300 further points, with labels."""
+    generator = torch.Generator().manual_seed(11)
+    truth = torch.randint(NUM_CLASSES, (300,), generator=generator)
+    inputs = torch.randn(len(truth), NUM_FEATURES, generator=generator)
+    inputs[torch.arange(len(truth)), truth] += 2.0
+    return TrainingExamples(lambda vector, rows: logits(vector[None], inputs[rows])[0], truth)
 
 
 def behaviour(**fields):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from paramdiff.evaluation.baselines.catalogue import BASELINES
+from paramdiff.evaluation.data_use import NO_DATA, DataBudget, DataUse
 from paramdiff.evaluation.groups import (
     constructed,
     free_baselines,
@@ -62,6 +63,13 @@ def free(generated, raw=None, seed=0):
     return {group.name: group for group in found}, made
 
 
+def test_generated_networks_are_labelled_with_what_their_generator_used():
+    groups = given(latents=perfect_codec(), data_budget=DataBudget(640, "inputs"))
+    used = {group.name: group.data for group in groups if group.data != NO_DATA}
+    expected = DataUse("inputs", "training", 640)
+    assert used == {"generated": expected, "reconstructed": expected}
+
+
 def test_free_groups_are_as_many_and_in_raw_values():
     groups, made = free(material().originals[:5])
     assert groups["gaussian@1.0"].raw.shape == made.originals[:5].shape
@@ -71,7 +79,7 @@ def test_free_groups_are_as_many_and_in_raw_values():
         )
     noised = groups["noise@0.001"]
     torch.testing.assert_close(noised.vectors, made.originals[noised.source], rtol=0.05, atol=0.05)
-    assert groups["greedy_soup"].data_used == "labels"
+    assert groups["greedy_soup"].data == DataUse("labels", "validation")
 
 
 @pytest.mark.parametrize(("spread", "name"), [(0.63, "gaussian@0.63"), (2.0, "gaussian@2.0")])

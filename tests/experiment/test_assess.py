@@ -118,6 +118,20 @@ def test_new_statistics_are_those_of_training_inputs_in_any_order():
         assert (is_right == (expected == given.test.labels)).float().mean() > 0.97
 
 
+def test_training_logits_are_those_of_the_training_split():
+    given = task()
+    made = zoo(given)
+    training = build_behaviour(given, made, CPU).training
+    vector, rows = made.originals[1].requires_grad_(), torch.tensor([80, 2, 2])
+    found = training.logits(vector, rows)
+    torch.testing.assert_close(
+        found.detach(), by_hand(given, made, vector.detach(), given.train.inputs[rows])
+    )
+    assert training.labels.equal(given.train.labels)
+    training.label_loss(vector, rows, 0).backward()
+    assert vector.grad.abs().min() > 0
+
+
 def test_the_inputs_for_new_statistics_come_from_the_whole_split(monkeypatch):
     """Of 90 inputs that are sorted by class, 30 hold all three classes in proportion."""
     from paramdiff.experiment import assess

@@ -21,6 +21,37 @@ NOT_TOLD = {
 
 ALIGNED = {"n": 20, "min_distance": {"mean": 41.0, "min": 38.5, "max": 44.1}, "copies": 0.25}
 
+STARTING_POINTS = {
+    "updates": [0, 1, 10],
+    "batch_size": 64,
+    "groups": {
+        name: {
+            "n": 5,
+            "learning_rate": 0.01,
+            "accuracy": [first, 0.944, 0.951],
+            "std": [0.003, 0.004, 0.005],
+        }
+        for name, first in (("generated", 0.95), ("original", 0.949))
+    },
+}
+
+
+def using_data(evaluation: dict[str, Any]) -> None:
+    """As if the generator had learned from labels, and others beside it."""
+    used = {"data_used": "labels", "data_split": "training", "images_seen": 153600}
+    groups = evaluation["groups"]
+    groups["greedy_soup"]["data_split"] = "validation"
+    groups["generated"] |= used
+    groups["fine_tuned_average"] = groups["average@all"] | used
+    groups["fine_tuned_originals"] = groups["average@4"] | used | {"n": 10}
+    average = next(c for c in evaluation["comparisons"] if c["reference"] == "average@all")
+    evaluation["comparisons"] += [
+        average | {"reference": "fine_tuned_average", "difference": -0.0123}
+    ]
+    evaluation["ensembles"]["fine_tuned_originals"] = evaluation["ensembles"]["original"][:4]
+    evaluation["starting_points"] = STARTING_POINTS
+
+
 pytestmark = pytest.mark.usefixtures("only_words")
 
 
@@ -68,6 +99,7 @@ def test_every_number_is_told(evaluation: dict[str, Any]):
     noised = evaluation["groups"]["noise@0.05"]
     generated |= {"z_u": z_u, "max_similarity_with_source": noised["max_similarity_with_source"]}
     generated["aligned"] = ALIGNED
+    using_data(evaluation)
     paths = list(_numbers(evaluation))
     paths += _numbers(generated, ("groups", "generated"))  # last: not every group is told in full
     unlike = {_pattern(path): path for path in paths}
@@ -128,6 +160,7 @@ def _without_soup(evaluation: dict[str, Any]) -> None:
         (_without_alignment, r"[Oo]rder of units|upper bounds"),
         (_without_soup, r"[Gg]reedy|uses labels"),
         (lambda e: e.update(recalibration={}), r"BatchNorm"),
+        (lambda e: e.update(starting_points=None), r"starting points"),
         (lambda e: e.update(best_of_n={}), r"[Bb]est of N|One network, chosen"),
         (lambda e: e.update(trajectory=None), r"Successive"),
         (lambda e: e.update(frontier={}), r"Good, and new|grey area"),
@@ -139,11 +172,24 @@ def test_absent_parts_leave_no_trace(
     evaluation: dict[str, Any], leave_out: Callable[[dict[str, Any]], None], trace: str
 ):
     evaluation["groups"]["generated"]["aligned"] = ALIGNED
+    evaluation["starting_points"] = STARTING_POINTS
     assert re.search(trace, words_of(evaluation))
     leave_out(evaluation)
     left = words_of(evaluation)
     assert re.findall(trace, left) == []
     assert not re.search(r"\b(nan|None)\b", left)
+
+
+def test_every_group_is_labelled_with_its_data(evaluation: dict[str, Any]):
+    assert "uses training labels" not in words_of(evaluation)
+    using_data(evaluation)
+    told = re.sub(r"\s+", " ", words_of(evaluation))
+    for name in ("Generated", "Average, fine-tuned", "Originals, fine-tuned"):
+        assert f"{name} uses training labels" in told
+    assert "Greedy soup uses validation labels" in told
+    assert "trained on as much data as the generator" in told
+    assert "learned from the labels of 153,600 training examples" in told
+    assert "minus Average, fine-tuned, with as much data: \u22121.23" in told
 
 
 def test_data_copying_test_or_why_there_is_none(evaluation: dict[str, Any]):

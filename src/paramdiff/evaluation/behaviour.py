@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from paramdiff.errors import UserError
+from paramdiff.evaluation.fine_tuning import TrainingExamples
 from paramdiff.evaluation.schema import OutOfDistribution
 
 
@@ -49,6 +50,7 @@ class Behaviour:
         recalibrated: test scores ``[M, E]`` after BatchNorm statistics were estimated anew on
             training inputs; None where that was not asked for.
         is_deterministic: whether the same network answers alike twice.
+        training: the training split; None where the task is no classification.
     """
 
     num_validation: int
@@ -61,6 +63,7 @@ class Behaviour:
     out_of_distribution: OutOfDistribution | None = None
     recalibrated: Callable[[Tensor], Tensor] | None = None
     is_deterministic: bool = True
+    training: TrainingExamples | None = None
 
 
 def classification(
@@ -72,6 +75,7 @@ def classification(
     out_of_distribution: OutOfDistribution | None = None,
     recalibrated_labels: Callable[[Tensor], Tensor] | None = None,
     is_deterministic: bool = True,
+    training: TrainingExamples | None = None,
 ) -> Behaviour:
     """The behaviour of classifiers: an example's score is whether its label is right.
 
@@ -83,6 +87,7 @@ def classification(
         out_of_distribution: as the attribute.
         recalibrated_labels: test labels ``[M, E]`` with BatchNorm statistics estimated anew.
         is_deterministic: as the attribute.
+        training: as the attribute.
 
     Returns:
         The behaviour. Its answers raise a ``UserError`` where labels have the wrong length.
@@ -113,4 +118,5 @@ def classification(
         out_of_distribution=out_of_distribution,
         recalibrated=None if recalibrated_labels is None else recalibrated,
         is_deterministic=is_deterministic,
+        training=training,
     )

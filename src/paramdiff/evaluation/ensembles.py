@@ -18,10 +18,11 @@ from paramdiff.evaluation.calibration import (
     reliability,
 )
 from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
+from paramdiff.evaluation.rivals import ORIGINALS
 from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore
 
 SIZES = (1, 2, 5, 10, 30)
-MEMBERS = ("generated", "original", "swag@1.0", "average@all")
+MEMBERS = ("generated", "original", "swag@1.0", "average@all", ORIGINALS)
 """The groups whose ensembles are scored."""
 
 

@@ -24,10 +24,12 @@ from paramdiff.evaluation.examine import Examined, Progress, examine
 from paramdiff.evaluation.frontier import MEASURES, frontier
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.recalibration import recalibration
+from paramdiff.evaluation.rivals import Told
 from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction, Trajectory
 from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.similarity import similarity_matrix
+from paramdiff.evaluation.starting_points import starting_points
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.verdict import judge
 
@@ -40,6 +42,7 @@ def evaluate(
     behaviour: Behaviour,
     settings: EvaluationSettings,
     progress: Progress = lambda done, total: None,
+    told: Told = lambda work, done, total: None,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
     """Measure every group.
 
@@ -48,15 +51,17 @@ def evaluate(
         behaviour: scores networks on validation and test examples.
         settings: seeds, and what is optional.
         progress: told how many parameter sets are scored, and about how many there are.
+        told: hears of trainings, where there are any, see ``Told``.
 
     Returns:
         The numbers (without costs), and the arrays that figures draw.
 
     Raises:
-        UserError: a given network's parameters or answers are not finite, or answers have the
-            wrong form.
+        UserError: a given network's parameters or answers are not finite, answers have the
+            wrong form, or something is asked for that the task does not say how to do.
     """
-    examined = examine(subject, behaviour, settings.seed, progress)
+    settings.check_task(is_classification=behaviour.test_truth is not None)
+    examined = examine(subject, behaviour, settings.seed, progress, told)
     measured, sequence = examined.measured, examined.sequence
     score = _score(examined, behaviour)
     # evenly spaced ones of several runs lie between checkpoints of their own run
@@ -83,7 +88,7 @@ def evaluate(
     }
     evaluation = Evaluation(
         title=subject.title,
-        facts=subject.facts | examined.left_out,
+        facts=subject.facts | examined.facts,
         score=score,
         num_test=behaviour.num_test,
         num_validation=behaviour.num_validation,
@@ -98,6 +103,9 @@ def evaluate(
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=behaviour.out_of_distribution,
         recalibration=recalibration(examined, behaviour),
+        starting_points=starting_points(examined, behaviour, settings.seed, told)
+        if settings.starting_points
+        else None,
         reconstruction=_reconstruction(measured),
         verdict=judge(groups, comparisons, frontiers, best_of_n, score).model_copy(
             update={"warnings": warnings}

@@ -1,7 +1,8 @@
 """Score every group; what is needed again is kept, the other vectors are not."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,12 +21,24 @@ from paramdiff.evaluation.groups import (
 )
 from paramdiff.evaluation.intervals import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
+from paramdiff.evaluation.rivals import ORIGINALS, RIVALS, Rivalry, Told
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import Sequence, sequence_of
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 
-KEPT = ("original", "generated", "average@all", "average@16", "gaussian@1.0", "swag@1.0")
+KEPT = (
+    "original",
+    "generated",
+    "average@all",
+    "average@16",
+    "gaussian@1.0",
+    "swag@1.0",
+    ORIGINALS,
+)
 """Groups whose vectors are used after scoring."""
+STARTED = ("original", "held_out", "generated", "average@all", "random")
+"""Groups of which a few networks may be trained further."""
+NUM_STARTED = 5
 NOT_FINITE = "its networks compute NaN or infinite values"
 
 Progress = Callable[[int, int], None]
@@ -38,28 +51,35 @@ class Examined:
     Attributes:
         measured: scores and positions of every group.
         kept: vectors of the groups of ``KEPT``.
+        starts: raw vectors ``[n, P]`` of evenly spaced networks of the groups of ``STARTED``.
+        normalisation: of the vectors.
         sequence: how the order of the originals shows in their distances.
         is_single_trajectory: whether all originals come from one run and lie along it.
-        left_out: baselines that are not there, as a fact for the report.
+        facts: which alternatives are not there, and how others were made, for the report.
     """
 
     measured: Measurements
     kept: dict[str, Candidates]
+    starts: dict[str, Tensor]
+    normalisation: Normalisation
     sequence: Sequence | None
     is_single_trajectory: bool
-    left_out: dict[str, str]
+    facts: dict[str, str]
 
 
-def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progress) -> Examined:
+def examine(
+    subject: Subject, behaviour: Behaviour, seed: int, progress: Progress, told: Told
+) -> Examined:
     """Make and score every group.
 
-    A free alternative whose networks compute no numbers is left out; what is given must be scored.
+    An alternative whose networks compute no numbers is left out; what is given must be scored.
 
     Args:
         subject: originals, generated networks and where they come from.
         behaviour: answers for networks.
         seed: of the baselines' and the bootstrap's draws.
         progress: told how many parameter sets are scored, and about how many there are.
+        told: hears of trainings, see ``Told``.
 
     Returns:
         The groups.
@@ -73,41 +93,38 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
     original = next(given)
     sequence = sequence_of(original.vectors, seed)
     is_single = subject.num_runs == 1 and (sequence is None or sequence.is_trajectory)
-    space = Space(original.vectors, subject.layout, tests_copying=not is_single)
-    aligned = None
-    if subject.symmetries is not None:
-        aligned = AlignedSpace(original.vectors, subject.symmetries, seed)
-    asked = _Asked(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated))
-    scored: dict[str, Scored] = {}
-    kept: dict[str, Candidates] = {}
-
-    def add(group: Candidates) -> None:
-        if not torch.isfinite(group.raw).all():
-            raise NotFiniteError(
-                f"group {group.name!r}: the parameters hold NaN or infinite values"
-            )
-        answers = asked.answers(group.raw, f"group {group.name!r}")
-        position = space.position(group.vectors, group.source)
-        if aligned is not None and group.name in MEASURED:
-            excluded = group.source if group.name == "original" else None
-            position = replace(position, aligned=aligned.nearest(group.vectors, excluded))
-        scored[group.name] = Scored(
-            position=position,
-            answers=answers,
-            source=group.source,
-            seeds=group.seeds,
-            data_used=group.data_used,
-        )
-        if group.name in KEPT:
-            kept[group.name] = group
-
-    add(original)
+    groups = _Groups(
+        Space(original.vectors, subject.layout, tests_copying=not is_single),
+        None
+        if subject.symmetries is None
+        else AlignedSpace(original.vectors, subject.symmetries, seed),
+        _Asked(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated)),
+    )
+    groups.add(original)
     for group in given:
-        add(group)
-    latents, decode = latents_of(subject, original.vectors, normalisation)
-    untrained = subject.untrained
-    material = Material(
-        originals=original.vectors,
+        groups.add(group)
+    material = _material(subject, normalisation, groups)
+    num = len(subject.generated)
+    for baseline in free_baselines(material, groups.kept["generated"].vectors):
+        groups.try_to_add(baseline.name, partial(constructed, baseline, material, num, seed))
+    facts = _add_rivals(subject, normalisation, behaviour, groups, seed, told)
+    num_scores = groups.scored["original"].answers.test.shape[1]
+    return Examined(
+        Measurements(groups.scored, Bootstrap.over(num_scores, seed=seed)),
+        groups.kept,
+        groups.starts,
+        normalisation,
+        sequence,
+        is_single,
+        left_out(material, groups.failed) | facts,
+    )
+
+
+def _material(subject: Subject, normalisation: Normalisation, groups: "_Groups") -> Material:
+    original, untrained = groups.kept["original"].vectors, subject.untrained
+    latents, decode = latents_of(subject, original, normalisation)
+    return Material(
+        originals=original,
         layout=subject.layout,
         normalisation=normalisation,
         latents=latents,
@@ -115,26 +132,95 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
         untrained=None
         if untrained is None
         else lambda number: normalisation.apply(untrained(number).float()),
-        validation_accuracy=scored["original"].answers.validation.float().mean(1),
+        validation_accuracy=groups.scored["original"].answers.validation.float().mean(1),
         symmetries=subject.symmetries,
-        validate=lambda vectors: (
-            asked.answers(normalisation.invert(vectors), "greedy soup").validation.float().mean(1)
+        validate=lambda vectors: groups.asked.validate(
+            normalisation.invert(vectors), "greedy soup"
         ),
     )
-    failed: dict[str, str] = {}
-    for baseline in free_baselines(material, kept["generated"].vectors):
-        try:
-            add(constructed(baseline, material, len(subject.generated), seed))
-        except NotFiniteError:
-            failed[baseline.name] = NOT_FINITE
-    num_scores = scored["original"].answers.test.shape[1]
-    return Examined(
-        Measurements(scored, Bootstrap.over(num_scores, seed=seed)),
-        kept,
-        sequence,
-        is_single,
-        left_out(material, failed),
+
+
+def _add_rivals(
+    subject: Subject,
+    normalisation: Normalisation,
+    behaviour: Behaviour,
+    groups: "_Groups",
+    seed: int,
+    told: Told,
+) -> dict[str, str]:
+    """Add what saw as much training data as the generator; how they were made, as a fact."""
+    if subject.data_budget is None:
+        return {}
+    if behaviour.training is None:
+        groups.failed |= dict.fromkeys(RIVALS, "needs a classification task")
+        return {}
+    rivalry = Rivalry(
+        originals=subject.originals,
+        normalisation=normalisation,
+        examples=behaviour.training,
+        budget=subject.data_budget,
+        validate=lambda raw: groups.asked.validate(raw, "fine-tuned networks"),
+        seed=seed,
+        told=told,
     )
+    for name in RIVALS:
+        groups.try_to_add(name, partial(rivalry.make, name, len(subject.generated)))
+    return rivalry.facts()
+
+
+@dataclass
+class _Groups:
+    """Scores group after group.
+
+    Attributes:
+        space: where groups lie.
+        aligned: where they lie whatever the order of units, if that is known.
+        asked: what networks do.
+        scored: every group so far.
+        kept: those whose vectors are used again.
+        starts: a few networks of some.
+        failed: groups that were left out, with the reason.
+    """
+
+    space: Space
+    aligned: AlignedSpace | None
+    asked: "_Asked"
+    scored: dict[str, Scored] = field(default_factory=dict)
+    kept: dict[str, Candidates] = field(default_factory=dict)
+    starts: dict[str, Tensor] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, group: Candidates) -> None:
+        """Score a group."""
+        if not torch.isfinite(group.raw).all():
+            raise NotFiniteError(
+                f"group {group.name!r}: the parameters hold NaN or infinite values"
+            )
+        answers = self.asked.answers(group.raw, f"group {group.name!r}")
+        position = self.space.position(group.vectors, group.source)
+        if self.aligned is not None and group.name in MEASURED:
+            excluded = group.source if group.name == "original" else None
+            position = replace(position, aligned=self.aligned.nearest(group.vectors, excluded))
+        self.scored[group.name] = Scored(
+            position=position,
+            answers=answers,
+            source=group.source,
+            seeds=group.seeds,
+            data=group.data,
+        )
+        if group.name in KEPT:
+            self.kept[group.name] = group
+        if group.name in STARTED:
+            last = len(group.raw) - 1
+            rows = torch.linspace(0, last, min(NUM_STARTED, len(group.raw))).long()
+            self.starts[group.name] = group.raw[rows]
+
+    def try_to_add(self, name: str, make: Callable[[], Candidates]) -> None:
+        """Make and score an alternative, or note that it computes no numbers."""
+        try:
+            self.add(make())
+        except NotFiniteError:
+            self.failed[name] = NOT_FINITE
 
 
 class _Asked:
@@ -153,3 +239,7 @@ class _Asked:
         self._done += len(raw)
         self._progress(self._done, max(self._done, self._expected))
         return found
+
+    def validate(self, raw: Tensor, whose: str) -> Tensor:
+        """The validation scores ``[M]`` of networks ``[M, P]``."""
+        return self.answers(raw, whose).validation.float().mean(1)

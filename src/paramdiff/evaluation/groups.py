@@ -10,8 +10,9 @@ from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.baselines.anchors import rearranged
 from paramdiff.evaluation.baselines.catalogue import BASELINES
-from paramdiff.evaluation.baselines.construction import Baseline, DataUsed, Material
+from paramdiff.evaluation.baselines.construction import Baseline, Material
 from paramdiff.evaluation.baselines.distributions import gaussian
+from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.evaluation.subject import Subject
 from paramdiff.parameters.normalisation import Normalisation
@@ -30,7 +31,7 @@ class Candidates:
         vectors: ``[M, P]``, normalised per tensor.
         source: ``[M]`` index of the original that each was made from, where there is one.
         seeds: ``[M]`` generator seeds, where there are several.
-        data_used: what the construction looked at beside the parameters.
+        data: what the construction looked at beside the parameters.
     """
 
     name: str
@@ -38,22 +39,23 @@ class Candidates:
     vectors: Tensor
     source: Tensor | None = None
     seeds: Tensor | None = None
-    data_used: DataUsed = "none"
+    data: DataUse = NO_DATA
 
 
 def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Candidates]:
     """The groups that are not constructed; ``original`` first."""
 
-    def group(name: str, raw: Tensor) -> Candidates:
-        return Candidates(name, raw, normalisation.apply(raw.float()))
+    def group(name: str, raw: Tensor, data: DataUse = NO_DATA) -> Candidates:
+        return Candidates(name, raw, normalisation.apply(raw.float()), data=data)
 
     own_index = torch.arange(len(subject.originals))
+    used = NO_DATA if subject.data_budget is None else subject.data_budget.use
     yield replace(group("original", subject.originals), source=own_index)
-    yield replace(group("generated", subject.generated), seeds=subject.generator_seeds)
+    yield replace(group("generated", subject.generated, used), seeds=subject.generator_seeds)
     if len(subject.held_out):
         yield group("held_out", subject.held_out)
     if subject.latents is not None:
-        yield group("reconstructed", subject.latents.decode(subject.original_latents))
+        yield group("reconstructed", subject.latents.decode(subject.original_latents), used)
 
 
 def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
@@ -99,15 +101,15 @@ def constructed(baseline: Baseline, material: Material, num: int, seed: int) -> 
     """
     made = baseline.build(material, num, seeded_generator(seed, baseline.name))
     raw = material.normalisation.invert(made.vectors)
-    return Candidates(baseline.name, raw, made.vectors, made.source, data_used=baseline.data_used)
+    return Candidates(baseline.name, raw, made.vectors, made.source, data=baseline.data)
 
 
 def left_out(material: Material, failed: Mapping[str, str]) -> dict[str, str]:
-    """The baselines that are not there, as a fact for the report.
+    """The alternatives that are not there, as a fact for the report.
 
     Args:
-        material: what they would be made from.
-        failed: of those that were made and cannot be scored, name to reason.
+        material: what the baselines among them would be made from.
+        failed: of others, and of those that were made and cannot be scored, name to reason.
 
     Returns:
         One fact, or none.

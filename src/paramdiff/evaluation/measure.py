@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.baselines.construction import DataUsed
 from paramdiff.evaluation.behaviour import Answers
 from paramdiff.evaluation.copying import (
     FEWEST_COMPARED,
@@ -15,6 +14,7 @@ from paramdiff.evaluation.copying import (
     z_u,
     z_u_in_parameters,
 )
+from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.evaluation.distance import Nearness, nearness
 from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
 from paramdiff.evaluation.schema import (
@@ -112,14 +112,14 @@ class Scored:
         source: ``[M]`` index of the original that each was made from, where there is one; an
             original's own index.
         seeds: ``[M]`` the generator seed of each, where there are several.
-        data_used: what the construction looked at beside the parameters.
+        data: what the construction looked at beside the parameters.
     """
 
     position: Position
     answers: Answers
     source: Tensor | None = None
     seeds: Tensor | None = None
-    data_used: DataUsed = "none"
+    data: DataUse = NO_DATA
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,9 @@ class Measurements:
             dispersion_in_components=position.dispersion_in_components,
             effective_rank_ratio=position.effective_rank_ratio,
             z_u=self._data_copying(name) if independent_hold_out else None,
-            data_used=scored.data_used,
+            data_used=scored.data.kind,
+            data_split=scored.data.split,
+            images_seen=scored.data.images_seen,
             aligned=self._aligned(name),
         )
 

@@ -7,6 +7,8 @@ NAMES = {
     "reconstructed": "the codec's reconstructions",
     "average@all": "the average of all checkpoints",
     "greedy_soup": "a greedy soup of the checkpoints",
+    "fine_tuned_average": "the fine-tuned average of all checkpoints",
+    "fine_tuned_originals": "briefly fine-tuned checkpoints",
     "interpolation": "interpolations between pairs of checkpoints",
     "kde": "a kernel density in latent space",
     "random": "untrained values of the selected tensors",

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from paramdiff.evaluation.data_use import DataUse
 from paramdiff.evaluation.score import Score
 from paramdiff.settings import Settings
 
@@ -136,9 +137,22 @@ class Group(Settings):
         None, description="by generator seed, where there are several"
     )
     data_used: Literal["none", "inputs", "labels"]
+    data_split: Literal["training", "validation"] | None = Field(
+        None, description="whose inputs or labels; null where none were used"
+    )
+    images_seen: int | None = Field(
+        None,
+        description="training examples, each as often as a network was trained on it; null where "
+        "none was",
+    )
     aligned: Aligned | None = Field(
         None, description="null unless the whole network is generated and its structure understood"
     )
+
+    @property
+    def data(self) -> DataUse:
+        """The task data that it was made with."""
+        return DataUse(self.data_used, self.data_split, self.images_seen)
 
 
 class Comparison(Settings):
@@ -219,6 +233,23 @@ class Recalibration(Settings):
     ci95: Pair
 
 
+class StartingPoint(Settings):
+    """``n`` evenly spaced networks of a group, trained on from where they are."""
+
+    n: int
+    learning_rate: float = Field(description="of the normalised parameters; best on validation")
+    accuracy: tuple[float, ...] = Field(description="mean test accuracy after ``updates``")
+    std: tuple[float, ...] = Field(description="of that over the networks")
+
+
+class StartingPoints(Settings):
+    """What a few updates on labelled training data make of each group, on the same batches."""
+
+    updates: tuple[int, ...]
+    batch_size: int
+    groups: dict[str, StartingPoint]
+
+
 class Trajectory(Settings):
     """Whether successive originals are near each other."""
 
@@ -284,6 +315,9 @@ class Evaluation(Settings):
     ensemble_comparisons: tuple[EnsembleComparison, ...]
     ood: OutOfDistribution | None
     recalibration: dict[str, Recalibration] = Field(description="empty where it was not asked for")
+    starting_points: StartingPoints | None = Field(
+        None, description="null where it was not asked for"
+    )
     reconstruction: Reconstruction | None
     verdict: Verdict
     cost: dict[str, Cost]

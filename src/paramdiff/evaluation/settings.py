@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
 
@@ -15,3 +16,22 @@ class EvaluationSettings(Settings):
     recalibrate_batchnorm: bool = Field(
         False, description="also score with BatchNorm statistics estimated anew"
     )
+    starting_points: bool = Field(
+        False, description="also train a few networks of some groups for a few updates"
+    )
+
+    def check_task(self, *, is_classification: bool) -> None:
+        """Refuse what asks a network in a way that only classification tasks say.
+
+        Args:
+            is_classification: whether the task is; otherwise it has its own score.
+
+        Raises:
+            UserError: something of the kind is wanted of another task.
+        """
+        for name in ("recalibrate_batchnorm", "starting_points"):
+            if getattr(self, name) and not is_classification:
+                raise UserError(
+                    f"evaluation.{name}: expected a classification task, found one with its own "
+                    "score"
+                )

@@ -7,6 +7,7 @@ from functools import cached_property
 from torch import Tensor
 
 from paramdiff.alignment.symmetry import Symmetries
+from paramdiff.evaluation.data_use import DataBudget
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.zoo.zoo import HoldOutRule, Zoo
 
@@ -36,6 +37,8 @@ class Subject:
         latents: the run's codec, where there is one.
         untrained: a seed to the vector ``[P]`` of an untrained network, where it is at hand.
         symmetries: what can trade places in the network, where all of it is generated and known.
+        data_budget: the training data that each generator learned from beside the originals; None
+            where it used none.
     """
 
     layout: ParameterLayout
@@ -50,6 +53,7 @@ class Subject:
     latents: LatentSpace | None = None
     untrained: Callable[[int], Tensor] | None = None
     symmetries: Symmetries | None = None
+    data_budget: DataBudget | None = None
 
     @cached_property
     def original_latents(self) -> Tensor:
@@ -69,6 +73,7 @@ class Subject:
         latents: LatentSpace | None = None,
         untrained: Callable[[int], Tensor] | None = None,
         symmetries: Symmetries | None = None,
+        data_budget: DataBudget | None = None,
     ) -> "Subject":
         """A zoo and what was made from it; arguments as the attributes."""
         return cls(
@@ -84,4 +89,5 @@ class Subject:
             latents=latents,
             untrained=untrained,
             symmetries=symmetries,
+            data_budget=data_budget,
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from paramdiff.evaluation.frontier import AS_DISSIMILAR, Measure
 from paramdiff.evaluation.groups import matched_gaussian
 from paramdiff.evaluation.phrases import in_words, kind_in_words
+from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
 from paramdiff.evaluation.score import NEGLIGIBLE, Score
 from paramdiff.evaluation.spread import LOWEST_DISPERSION
@@ -76,6 +77,7 @@ class _Judge:
             for measure, found in self._frontiers.items()
             if found.reference is not None
         }
+        self._rivals = [self._to[name] for name in RIVALS if name in self._to]
         # where nothing is wrong, no similarity tells which alternative is as dissimilar
         self._opponents = [] if score.has_errors else self._equal_in_spread()
         # what decides is where the generated networks do worst
@@ -87,6 +89,7 @@ class _Judge:
         sentences = list(copies) if is_copier else []  # what decides comes first
         sentences += [self._of_frontier(measure) for measure in self._frontiers]
         sentences += [self._of_opponent(comparison) for comparison in self._opponents]
+        sentences += self._with_data()
         sentences.append(f"The generated networks are {self._clause(self._to['original'])}.")
         average = self._to.get("average@all")
         if average is not None and average not in self._deciders():
@@ -138,7 +141,28 @@ class _Judge:
             headline = f"No better than {other}"
         if generated.dispersion is not None and generated.dispersion < LOWEST_DISPERSION:
             headline += f", at {generated.dispersion:.2f} of the originals' spread"
-        return f"{headline}."
+        return f"{headline}{self._beside_data()}."
+
+    def _beside_data(self) -> str:
+        """The end of the headline where the free alternatives had less to go by."""
+        if self._generated.data_used == "none":
+            return ""
+        told = f", having learned from {self._generated.data_used} of training data"
+        strongest = min(self._rivals, key=self._order, default=None)
+        if strongest is None:
+            return told
+        rival = kind_in_words(strongest.reference)
+        return f"{told}; {self._relation(strongest)} {rival}, which saw as much"
+
+    def _with_data(self) -> list[str]:
+        """What the data that the generator learned from give without it."""
+        if self._generated.data_used == "none":
+            return []
+        told = f"The free alternatives used no data, the generator {self._generated.data.in_words}"
+        if not self._rivals:
+            return [f"{told}; nothing that saw as many could be put beside it."]
+        clauses = " and ".join(self._clause(rival) for rival in self._rivals)
+        return [f"{told}. Beside what saw as many, the generated networks are {clauses}."]
 
     def _of_frontier(self, measure: Measure) -> str:
         if measure in self._against:

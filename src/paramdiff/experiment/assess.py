@@ -13,16 +13,18 @@ from paramdiff.engine import seeded_generator
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
 from paramdiff.evaluation.course import reverse_course
+from paramdiff.evaluation.fine_tuning import TrainingExamples
 from paramdiff.evaluation.schema import (
     ARRAYS_FILE,
     EVALUATION_FILE,
     Evaluation,
     OutOfDistribution,
 )
+from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import LatentSpace
-from paramdiff.experiment.parts import check_recalibration
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.inputs import join
 from paramdiff.scoring.recalibrate import Recalibrator
 from paramdiff.scoring.score import Scorer
@@ -54,7 +56,7 @@ def build_behaviour(
     """
     if isinstance(task, Task):
         return _of_classifiers(task, zoo, device, recalibrate=recalibrate)
-    check_recalibration(recalibrate, None)
+    EvaluationSettings(recalibrate_batchnorm=recalibrate).check_task(is_classification=False)
     return _of_scored(task, zoo, device)
 
 
@@ -102,6 +104,14 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         inputs = test if foreign is None else join(test, foreign.inputs)
         return Scorer(network, zoo.base, names, inputs, device=device)
 
+    @cache  # frozen layers run on all training examples: only where somebody trains
+    def trained() -> DifferentiableNetwork:
+        inputs = task.train.inputs
+        return DifferentiableNetwork(network, zoo.base, names, inputs, device=device)
+
+    def training_logits(vector: Tensor, rows: Tensor) -> Tensor:
+        return trained().logits(zoo.layout.unflatten(vector.to(device)), rows)
+
     recalibrator = None
     if recalibrate:
         # at random: splits may come class by class, and so would the statistics of a batch
@@ -120,6 +130,7 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         if recalibrator is None
         else lambda vectors: recalibrator.predict(sets(vectors)),
         is_deterministic=scorer.is_deterministic,
+        training=TrainingExamples(training_logits, task.train.labels),
     )
 
 

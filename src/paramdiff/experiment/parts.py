@@ -59,13 +59,13 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     Raises:
         UserError: the network does not suit the task, a pattern matches nothing, no checkpoint
             would be kept, the latent is too large, more checkpoints are learned from than there
-            are, a task with its own score is to be recalibrated, or a network is to be aligned
-            that cannot be.
+            are, a task with its own score is to be evaluated as only classification can be, or a
+            network is to be aligned that cannot be.
     """
     if recipe.parameters.num_checkpoints is not None:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
     if description is not None:
-        check_recalibration(recipe.evaluation.recalibrate_batchnorm, description.num_classes)
+        recipe.evaluation.check_task(is_classification=description.num_classes is not None)
     network = None
     if isinstance(recipe.collection, FolderSettings):
         state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
@@ -84,23 +84,6 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
         _check_alignment(network, layout, description)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
     return Parts(network, state_dict, layout, codec, denoiser)
-
-
-def check_recalibration(is_wanted: bool, num_classes: int | None) -> None:
-    """Refuse new BatchNorm statistics where no classification task says how to ask a network.
-
-    Args:
-        is_wanted: whether to score with statistics estimated anew, too.
-        num_classes: ``K``; None for a task with its own score.
-
-    Raises:
-        UserError: they are wanted there.
-    """
-    if is_wanted and num_classes is None:
-        raise UserError(
-            "evaluation.recalibrate_batchnorm: expected a classification task, found one with its "
-            "own score"
-        )
 
 
 def _check_alignment(

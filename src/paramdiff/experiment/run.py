@@ -256,6 +256,7 @@ def _evaluate(
         behaviour,
         recipe.evaluation,
         progress=lambda done, total: context.report("evaluating", done, total),
+        told=context.report,
     )
     for stage in ("codec", "denoiser"):
         losses = context.folder.losses(stage)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 INK = "#1b2430"
 GREY = "#6b7480"
+TRAINED = "#5b4bb7"
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,18 @@ FAMILIES = {
     "noise_absolute": Family(
         "Originals + absolute noise", "Originals + absolute noise {}", "#b87900", ">"
     ),
+    "fine_tuned_average": Family("Average, fine-tuned", "Average, fine-tuned {}", TRAINED, "*"),
+    "fine_tuned_originals": Family(
+        "Originals, fine-tuned", "Originals, fine-tuned {}", TRAINED, "H"
+    ),
     "random": Family("Untrained values", "Untrained values {}", GREY, "x"),
     "permuted": Family("Originals, values shuffled", "Originals, values shuffled {}", GREY, "d"),
     "rearranged": Family(
         "Originals, units rearranged", "Originals, units rearranged {}", GREY, "h"
     ),
 }
-"""In reading order: what is examined, then what comes for free, then what has learned nothing, or
-is a copy in disguise."""
+"""In reading order: what is examined, then what comes for free, what was trained on data, and what
+has learned nothing, or is a copy in disguise."""
 
 SUBJECTS = ("original", "held_out", "generated", "reconstructed")
 ANCHORS = ("random", "permuted", "rearranged")

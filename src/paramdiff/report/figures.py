@@ -11,6 +11,7 @@ from paramdiff.report.frontier import frontier_to_originals, frontier_within
 from paramdiff.report.reliability import reliability
 from paramdiff.report.similarity import parameters, similarity_matrix
 from paramdiff.report.spread import component_figure, tensor_figure
+from paramdiff.report.starting_points import starting_points_figure
 
 FIGURES: dict[str, Callable[[Evaluation, Arrays], Illustration | None]] = {
     "frontier_to_originals": frontier_to_originals,
@@ -21,6 +22,7 @@ FIGURES: dict[str, Callable[[Evaluation, Arrays], Illustration | None]] = {
     "parameters": parameters,
     "ensembles": ensemble_figure,
     "reliability": reliability,
+    "starting_points": starting_points_figure,
     "histograms": accuracy_histograms,
     "trajectory": trajectory,
     "codec_loss": codec_loss,

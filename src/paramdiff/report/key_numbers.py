@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report import words
 from paramdiff.report.families import label_of
@@ -78,6 +79,7 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
             f"the alternative: {label_of(comparison.reference)}{accuracy}"
             if reference
             else f"originals{accuracy}",
+            *_beside_data(evaluation, score),
         ),
         _basis(score)
         if reference
@@ -85,6 +87,21 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
         if score.score.has_errors
         else "No free alternative could be made, so none can be compared.",
     )
+
+
+def _beside_data(evaluation: Evaluation, score: ShownScore) -> list[str]:
+    """What a generator that used data had beyond that, and the same of what had as much."""
+    generated = evaluation.groups["generated"]
+    if generated.data_used == "none":
+        return []
+    rivals = {one.reference: one for one in evaluation.comparisons if one.reference in RIVALS}
+    return [
+        f"it used no data, the generator {generated.data_used}",
+        *(
+            f"minus {label_of(name)}, with as much data: {score.difference(one.difference)}"
+            for name, one in rivals.items()
+        ),
+    ]
 
 
 def _basis(score: ShownScore) -> str:

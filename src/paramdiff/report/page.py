@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from paramdiff.artefacts import read_json, read_tensors, write_text
 from paramdiff.errors import UserError
+from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.report import words
 from paramdiff.report.ensembles import measured_scores, together
@@ -92,7 +93,8 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
         score=ShownScore.of(evaluation),
         sections=_sections(evaluation),
         legend=_legend(evaluation),
-        soups=[name for name, group in evaluation.groups.items() if group.data_used == "labels"],
+        soups=[name for name in ("greedy_soup",) if name in evaluation.groups],
+        rivals=[name for name in RIVALS if name in evaluation.groups],
         anchors=[name for name in ANCHORS if name in evaluation.groups],
         marks=marks(evaluation),
         comparisons=sorted(
@@ -130,7 +132,10 @@ def _sections(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     headings = {
         "Examined": [name for name in names if name in SUBJECTS],
         "For comparison, made without a generator": [
-            name for name in names if name not in SUBJECTS + ANCHORS
+            name for name in names if name not in SUBJECTS + RIVALS + ANCHORS
+        ],
+        "For comparison, trained on as much data as the generator": [
+            name for name in names if name in RIVALS
         ],
         "Sanity anchors": [name for name in names if name in ANCHORS],
     }

@@ -84,6 +84,6 @@ def test_what_cannot_be_made_says_why(baseline):
 
 
 def test_only_the_greedy_soup_looks_at_labels():
-    used = {baseline.name: baseline.data_used for baseline in BASELINES}
+    used = {baseline.name: baseline.data.kind for baseline in BASELINES}
     assert used.pop("greedy_soup") == "labels"
     assert set(used.values()) == {"none"}

@@ -3,6 +3,7 @@
 import torch
 
 from paramdiff.evaluation.baselines.construction import Baseline, Construction, Material
+from paramdiff.evaluation.data_use import DataUse
 
 
 def average_all() -> Baseline:
@@ -44,7 +45,7 @@ def greedy_soup() -> Baseline:
                 total, members, best = total + material.originals[row], members + 1, accuracy
         return Construction((total / members)[None])
 
-    return Baseline("greedy_soup", build, data_used="labels")
+    return Baseline("greedy_soup", build, data=DataUse("labels", "validation"))
 
 
 def interpolation() -> Baseline:

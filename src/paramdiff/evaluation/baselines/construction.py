@@ -6,16 +6,14 @@ published critique's code overwrote the checkpoints it averaged).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from paramdiff.alignment.symmetry import Symmetries
+from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalisation import Normalisation
-
-DataUsed = Literal["none", "inputs", "labels"]
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,14 @@ class Baseline:
         name: as in ``evaluation.json``.
         build: material, number of vectors and generator to a construction.
         min_originals: with fewer the construction is left out.
-        data_used: what it looks at beside the parameters.
+        data: what it looks at beside the parameters.
         needs_network: whether it is left out where the network is not at hand.
     """
 
     name: str
     build: Callable[[Material, int, torch.Generator], Construction]
     min_originals: int = 1
-    data_used: DataUsed = "none"
+    data: DataUse = NO_DATA
     needs_network: bool = False
 
     def missing(self, material: Material) -> str | None:

@@ -1,0 +1,120 @@
+"""Short trainings from given parameters: what a user with training data does without a generator.
+
+Adam moves the vector as it is normalised per tensor, so that one learning rate suits tensors of
+any size and running variances stay positive. All of it moves, running statistics included.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from paramdiff.errors import NotFiniteError
+from paramdiff.parameters.normalisation import Normalisation
+
+BATCH_SIZE = 64
+LEARNING_RATES = (0.003, 0.01, 0.03)
+"""Tried, in units of each tensor's spread; validation data choose."""
+
+Loss = Callable[[Tensor, Tensor, int], Tensor]
+"""Raw vector ``[P]``, rows ``[B]`` of the training split and number of the update to a scalar."""
+
+
+@dataclass(frozen=True)
+class TrainingExamples:
+    """The training split of a classification task, as a function of a network's parameters.
+
+    Attributes:
+        logits: raw vector ``[P]`` and rows ``[B]`` to logits ``[B, K]``, through which gradients
+            reach the vector.
+        labels: ``[T]``.
+    """
+
+    logits: Callable[[Tensor, Tensor], Tensor]
+    labels: Tensor
+
+    def label_loss(self, vector: Tensor, rows: Tensor, update: int) -> Tensor:
+        """The mean cross-entropy of the labels."""
+        logits = self.logits(vector, rows)
+        return F.cross_entropy(logits, self.labels[rows].to(logits.device))
+
+    def answer_loss(self, teachers: Tensor, generator: torch.Generator) -> Loss:
+        """A loss that needs no labels: cross-entropy of what other networks answer.
+
+        Each batch takes the class probabilities of one teacher, drawn anew, so that on average
+        the mean of all teachers is learned.
+
+        Args:
+            teachers: raw vectors ``[N, P]``.
+            generator: of the draws.
+
+        Returns:
+            The loss.
+        """
+
+        def loss(vector: Tensor, rows: Tensor, update: int) -> Tensor:
+            teacher = teachers[int(torch.randint(len(teachers), (), generator=generator))]
+            with torch.no_grad():
+                answers = self.logits(teacher, rows).softmax(1)
+            return F.cross_entropy(self.logits(vector, rows), answers)
+
+        return loss
+
+
+def drawn_batches(num_examples: int, num_drawn: int, generator: torch.Generator) -> list[Tensor]:
+    """Rows of shuffled passes over a split, in batches.
+
+    Args:
+        num_examples: of the split.
+        num_drawn: rows in all, at least 1.
+        generator: of the orders.
+
+    Returns:
+        Rows ``[B]`` of each update; the last one may have fewer.
+    """
+    num_passes = -(-num_drawn // num_examples)
+    passes = [torch.randperm(num_examples, generator=generator) for _ in range(num_passes)]
+    return list(torch.cat(passes)[:num_drawn].split(BATCH_SIZE))
+
+
+def fine_tuned(
+    start: Tensor,
+    batches: Sequence[Tensor],
+    loss: Loss,
+    normalisation: Normalisation,
+    learning_rate: float,
+    *,
+    decays: bool,
+) -> Iterator[Tensor]:
+    """Train one network.
+
+    Args:
+        start: raw vector ``[P]``; not changed.
+        batches: rows of each update.
+        loss: what is minimised.
+        normalisation: of the space in which Adam moves.
+        learning_rate: at the first update.
+        decays: whether it falls to 0 along a cosine; otherwise it is constant.
+
+    Yields:
+        The raw vector ``[P]`` after each update.
+
+    Raises:
+        NotFiniteError: a loss is NaN or infinite.
+    """
+    point = normalisation.apply(start.float()).requires_grad_()
+    optimiser = torch.optim.Adam([point], lr=learning_rate, fused=True)
+    schedule = CosineAnnealingLR(optimiser, len(batches)) if decays else None
+    for update, rows in enumerate(batches):
+        value = loss(normalisation.invert(point), rows, update)
+        if not torch.isfinite(value):
+            raise NotFiniteError(f"fine-tuning: the loss of update {update} is {value.item()}")
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        if schedule is not None:
+            schedule.step()
+        yield normalisation.invert(point.detach())
