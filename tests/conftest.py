@@ -28,6 +28,8 @@ TINY_PAPER = [
     "codec.latent_dim=16",
     "codec.training.num_steps=8",
     "diffusion.denoiser.channels=[4, 8, 4]",
+    "diffusion.conditions=[step]",
+    "evaluation.num_conditions=2",
 ]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.checkpoints.stored import StoredForm
-from paramdiff.errors import UserError
+from paramdiff.errors import NotFiniteError
 from paramdiff.parameters.space import ParameterSpace
 
 KEPT_VALUES = 1 << 26
@@ -86,7 +86,9 @@ def decoded_when_asked(
         vectors = decode(rows)
         bad = (~torch.isfinite(vectors).all(1)).nonzero().flatten().tolist()
         if bad:
-            raise UserError(f"seed {seeds[rows][bad[0]]}: the generated parameters are not finite")
+            raise NotFiniteError(
+                f"seed {seeds[rows][bad[0]]}: the generated parameters are not finite"
+            )
         return vectors
 
     return lambda place: batch(place // batch_size)[place % batch_size]

@@ -5,7 +5,10 @@ A diffusers pipeline: ``save_pretrained`` writes one folder per part and ``model
 That file also imports every class that a saved folder may name, which diffusers requires.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +19,8 @@ from torch import Tensor
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.training import decode_all, decoding_batch
 from paramdiff.component import Component, first_line
+from paramdiff.diffusion.conditions import UNCONDITIONAL, Conditions, Value
+from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
     Trajectory,
     initial_noise,
@@ -26,6 +31,7 @@ from paramdiff.diffusion.schedule import SolverName
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
 from paramdiff.generated import GeneratedParameters, decoded_when_asked
+from paramdiff.guides import Guide
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline_folder import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
 from paramdiff.settings import Settings
@@ -40,6 +46,12 @@ class GenerationSettings(Settings):
     num_steps: int = Field(gt=0, description="denoiser evaluations per sample")
     spread: float = Field(
         1.0, ge=0, description="scales latents about the training latents' mean; below 1 contracts"
+    )
+    condition: dict[str, Value] = Field(
+        {}, description="what networks are asked for: names of diffusion.conditions to values"
+    )
+    guidance_scale: float = Field(
+        1.0, ge=0, description="how much a condition counts: 0 ignores it, above 1 exaggerates it"
     )
     batch_size: int = Field(50, gt=0, description="samples per denoiser evaluation")
 
@@ -57,6 +69,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         standardise: whether the denoiser works on standardised latents.
         num_steps: denoiser evaluations per sample, unless the call says otherwise.
         spread: scale of the latents about their mean, unless the call says otherwise.
+        guidance_scale: how much a condition counts, unless the call says otherwise.
         batch_size: samples per denoiser evaluation, unless the call says otherwise.
     """
 
@@ -72,6 +85,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         standardise: bool = True,
         num_steps: int = 1000,
         spread: float = 1.0,
+        guidance_scale: float = 1.0,
         batch_size: int = 50,
     ) -> None:
         super().__init__()
@@ -83,8 +97,14 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             standardise=standardise,
             num_steps=num_steps,
             spread=spread,
+            guidance_scale=guidance_scale,
             batch_size=batch_size,
         )
+
+    @property
+    def conditions(self) -> Conditions:
+        """What networks can be asked for."""
+        return UNCONDITIONAL if self.denoiser is None else self.denoiser.conditions
 
     def __call__(
         self,
@@ -92,6 +112,10 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         *,
         num_steps: int | None = None,
         spread: float | None = None,
+        condition: Mapping[str, Value] | None = None,
+        guidance_scale: float | None = None,
+        guide: Guide | None = None,
+        guide_scale: float = 1.0,
         batch_size: int | None = None,
         progress: Callable[[], None] | None = None,
     ) -> GeneratedParameters:
@@ -105,8 +129,16 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             seeds: one per network.
             num_steps: denoiser evaluations per sample.
             spread: scale of the latents about the training latents' mean; 1 leaves them alone.
-            batch_size: samples per denoiser evaluation.
-            progress: called after every denoiser evaluation.
+            condition: what is asked for, name to value; what is left out is left open.
+            guidance_scale: how much the condition counts: 0 ignores it, 1 samples what was learned
+                of it, more exaggerates it.
+            guide: a differentiable score of raw vectors that samples are pulled towards; it is
+                asked at every step, about the networks that the step would lead to.
+            guide_scale: how much a unit of its score counts: networks follow what was learned
+                times ``exp(guide_scale * score)``, roughly. Below 0 low scores are sought.
+            batch_size: samples per denoiser evaluation; with a guide, networks that are in memory
+                together.
+            progress: called after every step of the solver.
 
         Returns:
             A sequence of complete state dicts, with the seeds. Networks are decoded when they are
@@ -114,13 +146,25 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             one whose parameters are not finite.
 
         Raises:
-            UserError: there is no seed, or ``num_steps`` is given where there is no denoiser.
+            UserError: there is no seed; ``num_steps`` or a guide is given where there is no
+                denoiser; the condition is not one of ``conditions``, or there is a scale without
+                it; or the guide's scores have another shape, no gradient, or are not finite.
         """
         seeds = [int(seed) for seed in seeds]
         if not seeds:
             raise UserError("seeds: expected at least one, found none")
+        scale = self.config.spread if spread is None else spread
+        guidance = self._guidance(condition, guidance_scale)
+        if guide is not None:
+            guidance = replace(
+                guidance,
+                score=self.latent_score(guide, scale),
+                score_scale=guide_scale,
+                variance=1.0 if self.config.standardise else self.codec.latent_std**2,
+            )
         if self.denoiser is None:
-            self._refuse_steps_without_denoiser(num_steps)
+            self._refuse_without_denoiser("num_steps", num_steps)
+            self._refuse_without_denoiser("guide", guide)
             latents, _ = initial_noise(seeds, self.codec.latent_dim)
         else:
             latents = sample_latents(
@@ -131,9 +175,9 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
                 num_steps=self.config.num_steps if num_steps is None else num_steps,
                 batch_size=min(batch_size or self.config.batch_size, len(seeds)),
                 device=self.device,
+                guidance=guidance,
                 progress=progress,
             )
-        scale = self.config.spread if spread is None else spread
         return GeneratedParameters(
             seeds,
             self.parameter_space,
@@ -157,32 +201,90 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             Raw vectors ``[M, P]`` on the CPU.
         """
         codec, latents = self.codec.eval(), latents.to(self.device)
-        if self.config.standardise:
-            latents = codec.destandardise(latents)
-        if spread != 1.0:
-            latents = codec.latent_mean + spread * (latents - codec.latent_mean)
-        normalised = decode_all(codec, latents, self.config.statistics)
+        normalised = decode_all(codec, self._spread(latents, spread), self.config.statistics)
         if codec.residual_std is not None:
-            draws = [seeded_generator(seed, "residual") for seed in seeds]
-            noise = torch.stack([torch.randn(codec.length, generator=g) for g in draws])
-            normalised = normalised + spread * codec.residual_std * noise.to(normalised)
+            noise = self._residual_noise(seeds)
+            normalised = normalised + spread * codec.residual_std * noise
         return self.parameter_space.denormalise(normalised).cpu()
 
-    def trajectory(self, seeds: Sequence[int], *, num_steps: int, every: int) -> Trajectory:
+    def latent_score(self, guide: Guide, spread: float) -> LatentScore:
+        """What a guide says of the networks that latents become, with a gradient.
+
+        Args:
+            guide: a score of raw vectors.
+            spread: see ``decode``.
+
+        Returns:
+            A function from latents ``[B, D]`` in the denoiser's coordinates, and their seeds, to
+            scores ``[B]``.
+        """
+        codec = self.codec.eval()
+        noise_of = lru_cache(maxsize=1)(self._residual_noise)  # the same at every step
+
+        def score(latents: Tensor, seeds: Sequence[int]) -> Tensor:
+            normalised = codec.decode(self._spread(latents, spread), self.config.statistics)
+            if codec.residual_std is not None:
+                noise = noise_of(tuple(seeds))
+                normalised = normalised + spread * codec.residual_std * noise
+            return guide(self.parameter_space.denormalise(normalised))
+
+        return score
+
+    def _spread(self, latents: Tensor, spread: float) -> Tensor:
+        """Latents ``[M, D]`` in the denoiser's coordinates to the codec's, scaled there."""
+        if self.config.standardise:
+            latents = self.codec.destandardise(latents)
+        if spread != 1.0:
+            mean = self.codec.latent_mean
+            latents = mean + spread * (latents - mean)
+        return latents
+
+    def _residual_noise(self, seeds: Sequence[int]) -> Tensor:
+        """What stands for what the codec leaves out, ``[M, length]``, before it is scaled."""
+        draws = [seeded_generator(seed, "residual") for seed in seeds]
+        noise = [torch.randn(self.codec.length, generator=draw) for draw in draws]
+        return torch.stack(noise).to(self.device)
+
+    def _guidance(
+        self, condition: Mapping[str, Value] | None, guidance_scale: float | None
+    ) -> Guidance:
+        """What is asked for, and a warning where it lies outside of what the zoo has."""
+        if not condition:
+            if guidance_scale is not None:
+                raise UserError(
+                    f"guidance_scale: expected a condition beside it, found {guidance_scale:g} "
+                    "alone"
+                )
+            return UNGUIDED
+        encoded = self.conditions.encode(condition)
+        for line in self.conditions.extrapolated(condition):
+            warnings.warn(line, stacklevel=3)
+        scale = self.config.guidance_scale if guidance_scale is None else guidance_scale
+        return Guidance(encoded, scale)
+
+    def trajectory(
+        self,
+        seeds: Sequence[int],
+        *,
+        num_steps: int,
+        every: int,
+        condition: Mapping[str, Value] | None = None,
+    ) -> Trajectory:
         """Record the reverse process (paper Figure 5b).
 
         Args:
             seeds: one per sample.
             num_steps: denoiser evaluations per sample.
             every: keep one state in so many.
+            condition: what is asked for; see ``__call__``.
 
         Returns:
             Timesteps ``[S]`` and raw parameter vectors ``[S, M, P]``, pure noise first.
 
         Raises:
-            UserError: the pipeline has no denoiser.
+            UserError: the pipeline has no denoiser, or the condition is not one of ``conditions``.
         """
-        self._refuse_steps_without_denoiser(num_steps)
+        self._refuse_without_denoiser("num_steps", num_steps)
         recorded = record_trajectory(
             self.denoiser.eval(),
             self.scheduler,
@@ -191,15 +293,16 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             num_steps=num_steps,
             every=every,
             device=self.device,
+            guidance=self._guidance(condition, None),
         )
         vectors = torch.stack([self.decode(state, seeds) for state in recorded.states])
         return Trajectory(recorded.timesteps, vectors)
 
-    def _refuse_steps_without_denoiser(self, num_steps: int | None) -> None:
-        if self.denoiser is None and num_steps is not None:
+    def _refuse_without_denoiser(self, option: str, value: object) -> None:
+        if self.denoiser is None and value is not None:
             raise UserError(
-                "num_steps: this pipeline draws latents from N(0, I) without a denoiser; "
-                f"expected no number of steps, found {num_steps}"
+                f"{option}: expected none, because this pipeline draws latents from N(0, I) "
+                f"without a denoiser, found {value}"
             )
 
     @classmethod

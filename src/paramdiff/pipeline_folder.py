@@ -28,7 +28,14 @@ PARTS: dict[str, tuple[type, ...]] = {
 }
 OPTIONAL_PARTS = ("denoiser", "scheduler")
 """Absent together where the codec is a VAE whose prior is sampled directly."""
-SETTINGS = ("statistics", "standardise", "num_steps", "spread", "batch_size")
+SETTINGS = (
+    "statistics",
+    "standardise",
+    "num_steps",
+    "spread",
+    "guidance_scale",
+    "batch_size",
+)
 """What the pipeline itself keeps in its index."""
 INDEX_FILE = "model_index.json"
 _PIPELINE = "ParameterDiffusionPipeline"

@@ -120,6 +120,21 @@ def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
             torch.testing.assert_close(tensor, same[name], atol=1e-4, rtol=0)
 
 
+def test_generate_refuses_what_cannot_be_asked_for(refused, tiny_run, tmp_path):
+    base = ("generate", tiny_run / "pipeline", "--out", tmp_path / "out")
+    told = {
+        ("--condition", "accuracy=0.8"): "condition accuracy: the denoiser was trained without",
+        ("--condition", "accuracy"): "--condition: expected NAME=VALUE, found 'accuracy'",
+        ("--condition", "step=1", "--condition", "step=2"): "--condition: expected step once",
+        ("--guidance-scale", 2): "guidance_scale: expected a condition beside it, found 2 alone",
+        ("--guide-scale", 2): "--guide-scale: expected --guide beside it, found 2 alone",
+        ("--recipe", "quickstart"): "belong together; found no guide with --recipe",
+        ("--guide", "loss"): "belong together; found loss without --recipe",
+    }
+    for options, message in told.items():
+        assert message in refused(*base, *options)
+
+
 def test_generate_heeds_its_options(call, tiny_run, tmp_path):
     base = ("generate", tiny_run / "pipeline", "--num", 2)
     assert call(*base, "--out", tmp_path / "mean", "--spread", 0)[0] == 0

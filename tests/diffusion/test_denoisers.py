@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from paramdiff.diffusion.conditions import Conditions
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 
@@ -33,6 +34,7 @@ def test_parameter_count_is_the_papers(latent_dim):
 )
 def test_shape_timestep_and_gradient(kind, options):
     denoiser = kind(latent_dim=12, **options).eval()
+    assert not any("conditions" in name for name in denoiser.state_dict())
     latents = torch.randn(5, 12)
     early = denoiser(latents, torch.zeros(5, dtype=torch.long))
     late = denoiser(latents, torch.full((5,), 900))
@@ -41,3 +43,23 @@ def test_shape_timestep_and_gradient(kind, options):
     late.square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in denoiser.parameters())
     assert all(p.grad.abs().sum() > 0 for p in denoiser.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(ConvolutionalDenoiser, {"channels": (4, 6, 4)}), (MLPDenoiser, {"width": 16, "depth": 2})],
+)
+def test_conditions_are_read_saved_and_loaded(kind, options, tmp_path):
+    conditions = Conditions.fit({"accuracy": [0.7, 0.8, 0.9], "run": ["a", "b", "a"]})
+    denoiser = kind(latent_dim=12, conditions=conditions.to_json(), **options).eval()
+    asked = torch.stack([conditions.encode({"accuracy": 0.1 * row}) for row in range(5)])
+    latents, timesteps = torch.randn(1, 12).expand(5, -1), torch.full((5,), 10)
+    found = denoiser(latents, timesteps, asked)
+    assert found.shape == (5, 12)
+    assert not torch.allclose(found[0], found[1], atol=1e-4)
+    found.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in denoiser.parameters())
+    denoiser.save_pretrained(tmp_path / "denoiser")
+    again = kind.from_pretrained(tmp_path / "denoiser")
+    assert again.conditions == conditions
+    assert torch.equal(again(latents, timesteps, asked), found)

@@ -5,6 +5,7 @@ from torch import nn
 
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.diffusion.conditions import UNCONDITIONAL
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
@@ -23,7 +24,7 @@ def small_network():
     )
 
 
-def build(codec="linear", denoiser="mlp", solver="ddpm"):
+def build(codec="linear", denoiser="mlp", solver="ddpm", conditions=UNCONDITIONAL):
     """Real parts with random weights around a zoo of 12 random networks."""
     torch.manual_seed(0)
     base = small_network().state_dict()
@@ -40,9 +41,11 @@ def build(codec="linear", denoiser="mlp", solver="ddpm"):
         coder = ConvolutionalCodec(space.padded_length, 32, (4, 4, 4, 4, 4)).eval()
     coder.fit_latent_moments(coder.encode(vectors).detach())
     if denoiser == "mlp":
-        predictor = MLPDenoiser(coder.latent_dim, width=32, depth=1).eval()
+        predictor = MLPDenoiser(coder.latent_dim, 32, 1, conditions.to_json()).eval()
     else:
-        predictor = ConvolutionalDenoiser(coder.latent_dim, (4, 8, 4)).eval()
+        predictor = ConvolutionalDenoiser(
+            coder.latent_dim, (4, 8, 4), conditions=conditions.to_json()
+        ).eval()
     return ParameterDiffusionPipeline(
         space,
         coder,

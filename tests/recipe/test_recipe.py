@@ -306,3 +306,35 @@ def test_first_difference():
     assert first_difference({"a": 1}, {"a": 1, "b": 2}) == "b: None there, 2 here"
     assert first_difference({"a": {"b": 1}}, {"a": 3}) == "a: {'b': 1} there, 3 here"
     assert first_difference({"a": [1, 2]}, {"a": [1, 3]}) == "a: [1, 2] there, [1, 3] here"
+
+
+CONDITIONAL = "diffusion.conditions=[accuracy]"
+
+
+def test_a_conditional_recipe_resolves(tmp_path):
+    asked = (CONDITIONAL, "generation.condition={accuracy: 0.9}", "generation.guidance_scale=2")
+    recipe = load_recipe("quickstart", asked)
+    assert recipe.generation.condition == {"accuracy": 0.9}
+    survives_yaml(tmp_path, recipe)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["diffusion.conditions=[acuracy]"], "diffusion.conditions.0: input should be 'accuracy'"),
+        (["diffusion.conditions=[step, step]"], "conditions.expected different conditions"),
+        (["diffusion.conditions=[run]"], "num_runs of at least 3"),
+        (["diffusion.condition_dropout=0"], "condition_dropout: input should be greater than 0"),
+        ([CONDITIONAL, "generation.condition.step=3"], "(accuracy), found 'step'"),
+        (["generation.condition.step=3"], "(none), found 'step'"),
+        (["generation.guidance_scale=2"], "expected diffusion.conditions beside it"),
+    ],
+)
+def test_conditions_that_cannot_be_known_or_asked_for_are_refused(overrides, told):
+    assert told in message_of(*overrides)
+
+
+def test_accuracy_needs_a_task(tmp_path):
+    folder = {"kind": "folder", "checkpoints": "zoo"}
+    path = written(tmp_path, task=None, collection=folder)
+    assert "accuracy: expected a task, found none" in message_of(CONDITIONAL, source=path)

@@ -133,6 +133,28 @@ def _ensemble_comparison(members: int, reference: str, accuracy: float) -> dict[
     }
 
 
+def _obtained(low: float, high: float) -> dict[str, Any]:
+    """What came where seven values were asked for, beyond a range on either side."""
+    shares = [-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25]
+    return {
+        "n": 20,
+        "low": low,
+        "high": high,
+        "guidance_scale": 2.0,
+        "rank_correlation": 0.87,
+        "levels": [
+            {
+                "requested": low + share * (high - low),
+                "validation": 0.947 + 0.01 * share,
+                "accuracy": 0.944 + 0.01 * share,
+                "std": 0.002,
+                "dispersion": 0.9 - 0.1 * share,
+            }
+            for share in shares
+        ],
+    }
+
+
 def make_evaluation() -> dict[str, Any]:
     """The whole of an ``evaluation.json``; its frontier is that of its groups."""
     groups = {name: Group.model_validate(_group(name)) for name in GROUPS}
@@ -198,6 +220,7 @@ def make_evaluation() -> dict[str, Any]:
             "dispersion": 0.96,
             "accuracy_difference": 0.0003,
         },
+        "conditions": {"accuracy": _obtained(0.93, 0.96), "step": _obtained(100, 400)},
         "verdict": {
             "headline": "As good as a Gaussian fit of equal spread, and no better.",
             "reference": "gaussian@0.5",

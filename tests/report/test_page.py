@@ -163,7 +163,7 @@ def test_absent_arrays_leave_their_figure_out(evaluation, arrays, array: str, fi
 def test_figures_without_arrays_are_left_out(evaluation):
     drawn_from_numbers = {
         *("frontier_to_originals", "frontier_within", "spread_by_tensor", "spread_by_component"),
-        *("ensembles", "cost"),
+        *("ensembles", "requested", "cost"),
     }
     page = render(Evaluation.model_validate(evaluation), {})
     assert set(re.findall(r'id="figure-([a-z_]+)"', page)) == drawn_from_numbers

@@ -124,6 +124,31 @@ def generate(
         float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Ask for it: accuracy=0.80, step=100, run=b."),
+    ] = None,
+    guidance_scale: Annotated[
+        float | None,
+        typer.Option(min=0, help="How much --condition counts; above 1 exaggerates it."),
+    ] = None,
+    guide: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Pull towards a high score: loss, distance:CHECKPOINTS, or module:function from "
+            "vectors [M, P] to scores [M] with a gradient.",
+        ),
+    ] = None,
+    guide_scale: Annotated[
+        float | None,
+        typer.Option(
+            help="How much a unit of the score counts, 1 by default; below 0 pushes away."
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="With --guide loss: the recipe whose task it is.")
+    ] = None,
     base: Annotated[
         Path | None, typer.Option(help="A complete checkpoint for what is not generated.")
     ] = None,
@@ -144,6 +169,10 @@ def generate(
             seed=seed,
             spread=spread,
             num_steps=steps,
+            condition=_asked_for(condition or []),
+            guidance_scale=guidance_scale,
+            guide=_pull(guide, guide_scale),
+            recipe=recipe,
             base=base,
             entry=entry,
             selected_only=selected_only,
@@ -151,6 +180,30 @@ def generate(
             report=report,
         )
     say(f"{num} checkpoints in {out}")
+
+
+def _pull(guide: str | None, scale: float | None) -> tuple[str, float] | None:
+    from paramdiff.errors import UserError
+
+    if guide is None:
+        if scale is not None:
+            raise UserError(f"--guide-scale: expected --guide beside it, found {scale:g} alone")
+        return None
+    return guide, 1.0 if scale is None else scale
+
+
+def _asked_for(conditions: list[str]) -> dict[str, str]:
+    from paramdiff.errors import UserError
+
+    asked = {}
+    for condition in conditions:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise UserError(f"--condition: expected NAME=VALUE, found {condition!r}")
+        if name in asked:
+            raise UserError(f"--condition: expected {name} once, found it again as {value!r}")
+        asked[name] = value
+    return asked
 
 
 def evaluate(

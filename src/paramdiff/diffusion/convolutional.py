@@ -4,13 +4,15 @@ The latent ``[B, D]`` is a sequence of length D with one channel; the timestep's
 length D, is added to the input of every convolution and broadcast over its channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from paramdiff.component import Component
+from paramdiff.diffusion.conditions import Conditions
 from paramdiff.diffusion.embedding import TimestepEmbedding
 
 CHANNELS = (64, 128, 256, 512, 256, 128, 64)
@@ -24,6 +26,7 @@ class ConvolutionalDenoiser(Component):
         latent_dim: ``D``.
         channels: of all convolutions but the last, widening and then narrowing alike.
         kernel_size: of every convolution; odd.
+        conditions: what it can be asked for, as ``Conditions.to_json`` gives them.
     """
 
     @register_to_config
@@ -32,9 +35,11 @@ class ConvolutionalDenoiser(Component):
         latent_dim: int,
         channels: Sequence[int] = CHANNELS,
         kernel_size: int = KERNEL_SIZE,
+        conditions: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__()
-        self.embedding = TimestepEmbedding(latent_dim)
+        self.conditions = Conditions.from_json(conditions)
+        self.embedding = TimestepEmbedding(latent_dim, self.conditions.size)
         widths = [1, *channels]
         self.layers = nn.ModuleList(
             nn.Sequential(
@@ -47,9 +52,20 @@ class ConvolutionalDenoiser(Component):
         self.output = nn.Conv1d(channels[-1], 1, kernel_size, padding=kernel_size // 2)
         self.num_skips = len(channels) // 2
 
-    def forward(self, latents: Tensor, timesteps: Tensor) -> Tensor:
-        """Noisy latents ``[B, D]`` and timesteps ``[B]`` to the predicted noise ``[B, D]``."""
-        time = self.embedding(timesteps)[:, None, :]
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, conditions: Tensor | None = None
+    ) -> Tensor:
+        """Predict the noise.
+
+        Args:
+            latents: noisy ones, ``[B, D]``.
+            timesteps: ``[B]``.
+            conditions: encoded, ``[B, C]``; see ``TimestepEmbedding``.
+
+        Returns:
+            The predicted noise ``[B, D]``.
+        """
+        time = self.embedding(timesteps, conditions)[:, None, :]
         x = latents[:, None, :]
         skips: list[Tensor] = []
         first_with_skip = len(self.layers) - self.num_skips + 1

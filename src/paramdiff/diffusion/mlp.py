@@ -4,10 +4,14 @@ Convolving over principal components would tie coordinates that have nothing to 
 This one mixes all of them in every layer and is some hundred times cheaper on a CPU.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
 from paramdiff.component import Component
+from paramdiff.diffusion.conditions import Conditions
 from paramdiff.diffusion.embedding import TimestepEmbedding
 
 
@@ -18,12 +22,20 @@ class MLPDenoiser(Component):
         latent_dim: ``D``.
         width: of the hidden layers.
         depth: the number of residual blocks.
+        conditions: what it can be asked for, as ``Conditions.to_json`` gives them.
     """
 
     @register_to_config
-    def __init__(self, latent_dim: int, width: int = 128, depth: int = 3) -> None:
+    def __init__(
+        self,
+        latent_dim: int,
+        width: int = 128,
+        depth: int = 3,
+        conditions: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         super().__init__()
-        self.embedding = TimestepEmbedding(width)
+        self.conditions = Conditions.from_json(conditions)
+        self.embedding = TimestepEmbedding(width, self.conditions.size)
         self.input = nn.Linear(latent_dim, width)
         self.blocks = nn.ModuleList(
             nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
@@ -31,9 +43,20 @@ class MLPDenoiser(Component):
         )
         self.output = nn.Linear(width, latent_dim)
 
-    def forward(self, latents: Tensor, timesteps: Tensor) -> Tensor:
-        """Noisy latents ``[B, D]`` and timesteps ``[B]`` to the predicted noise ``[B, D]``."""
-        time = self.embedding(timesteps)
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, conditions: Tensor | None = None
+    ) -> Tensor:
+        """Predict the noise.
+
+        Args:
+            latents: noisy ones, ``[B, D]``.
+            timesteps: ``[B]``.
+            conditions: encoded, ``[B, C]``; see ``TimestepEmbedding``.
+
+        Returns:
+            The predicted noise ``[B, D]``.
+        """
+        time = self.embedding(timesteps, conditions)
         x = self.input(latents)
         for block in self.blocks:
             x = x + block(x + time)

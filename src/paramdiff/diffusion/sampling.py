@@ -12,6 +12,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
+from paramdiff.diffusion.guidance import UNGUIDED, Guidance
 from paramdiff.diffusion.schedule import SolverName, check_num_steps
 
 
@@ -44,6 +45,7 @@ def sample_latents(
     num_steps: int,
     batch_size: int,
     device: torch.device,
+    guidance: Guidance = UNGUIDED,
     record: Callable[[int, Tensor], None] | None = None,
     progress: Callable[[], None] | None = None,
 ) -> Tensor:
@@ -57,6 +59,7 @@ def sample_latents(
         num_steps: denoiser evaluations per sample.
         batch_size: samples per evaluation; the last batch is padded to it.
         device: where to compute.
+        guidance: what samples are pulled towards.
         record: called with the timestep and the batch's states ``[B, D]``, before every step.
         progress: called after every step of every batch.
 
@@ -64,7 +67,7 @@ def sample_latents(
         Latents ``[len(seeds), D]`` on the CPU.
 
     Raises:
-        UserError: the solver cannot take this number of steps.
+        UserError: the solver cannot take this number of steps, or the guidance cannot be followed.
     """
     solver: SolverName = "dpm" if _is_deterministic(scheduler) else "ddpm"
     check_num_steps(solver, scheduler.config.num_train_timesteps, num_steps)
@@ -78,7 +81,9 @@ def sample_latents(
         for timestep in scheduler.timesteps:
             if record is not None:
                 record(int(timestep), x[: len(wanted)])
-            eps = denoiser(x, timestep.expand(batch_size).to(device))
+            alpha_bar = scheduler.alphas_cumprod[int(timestep)].to(device)
+            timesteps = timestep.expand(batch_size).to(device)
+            eps = guidance.predict(denoiser, x, timesteps, alpha_bar, filled)
             kwargs = {} if _is_deterministic(scheduler) else {"generator": generators}
             x = scheduler.step(eps, timestep, x, return_dict=False, **kwargs)[0]
             if progress is not None:
@@ -98,6 +103,7 @@ def record_trajectory(
     num_steps: int,
     every: int,
     device: torch.device,
+    guidance: Guidance = UNGUIDED,
 ) -> Trajectory:
     """Sample and keep every so many states.
 
@@ -109,6 +115,7 @@ def record_trajectory(
         num_steps: denoiser evaluations per sample.
         every: keep one state in so many; the first and the last are always kept.
         device: where to compute.
+        guidance: what samples are pulled towards.
 
     Returns:
         The states, pure noise first.
@@ -128,6 +135,7 @@ def record_trajectory(
         num_steps=num_steps,
         batch_size=max(2, len(seeds)),
         device=device,
+        guidance=guidance,
         record=keep,
     )
     kept = sorted({*range(0, len(states), every), len(states) - 1})

@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 import torch
 from diffusers import SchedulerMixin
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paramdiff.component import Component
+from paramdiff.diffusion.conditions import UNCONDITIONAL, Conditions
 from paramdiff.diffusion.convolutional import CHANNELS, KERNEL_SIZE, ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
@@ -27,7 +28,11 @@ LEAST_WIDTH = 128
 pass it on: samples of 200 dimensions through 128 spread 130 times too widely."""
 
 LatentBatch = Callable[[int, torch.Generator], Tensor]
-"""A number of examples and a generator to a batch of latents ``[B, D]``."""
+"""A number of examples and a generator to a batch of latents ``[B, D]``; where the denoiser has
+conditions, these stand behind each latent as it reads them, ``[B, D + C]``."""
+
+ConditionName = Literal["accuracy", "step", "run"]
+"""What a zoo knows of its checkpoints."""
 
 
 class ConvolutionalDenoiserSettings(Settings):
@@ -67,6 +72,18 @@ class DiffusionSettings(Settings):
     standardise: bool = Field(
         description="shift and scale each latent dimension to mean 0 and standard deviation 1"
     )
+    conditions: tuple[ConditionName, ...] = Field(
+        (),
+        description="what generated networks can be asked for: the validation score (accuracy), "
+        "the training step, the run",
+    )
+    condition_dropout: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="probability with which conditions are left out in training, so that the "
+        "denoiser learns to do without them, too",
+    )
     training: Optimisation = Field(description="how the denoiser is trained")
     early_stopping: EarlyStopping | None = Field(
         None,
@@ -75,10 +92,20 @@ class DiffusionSettings(Settings):
         "is logged",
     )
 
+    @field_validator("conditions")
+    @classmethod
+    def _conditions_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected different conditions, found {list(names)}")
+        return names
 
-def build_denoiser(settings: DiffusionSettings, latent_dim: int) -> Component:
-    """The untrained denoiser that the settings describe."""
+
+def build_denoiser(
+    settings: DiffusionSettings, latent_dim: int, conditions: Conditions = UNCONDITIONAL
+) -> Component:
+    """The untrained denoiser that the settings describe, for what the zoo tells."""
     options = settings.denoiser.model_dump(exclude={"kind"})
+    options["conditions"] = conditions.to_json()
     if settings.denoiser.kind == "mlp":
         options["width"] = settings.denoiser.width or max(LEAST_WIDTH, 2 * latent_dim)
         return MLPDenoiser(latent_dim=latent_dim, **options)
@@ -86,26 +113,37 @@ def build_denoiser(settings: DiffusionSettings, latent_dim: int) -> Component:
 
 
 def noise_prediction_loss(
-    denoiser: nn.Module, scheduler: SchedulerMixin, latents: Tensor, timesteps: Tensor, eps: Tensor
+    denoiser: nn.Module,
+    scheduler: SchedulerMixin,
+    latents: Tensor,
+    timesteps: Tensor,
+    eps: Tensor,
+    *conditions: Tensor,
 ) -> Tensor:
     """Equation 6: mean squared error of the predicted noise.
 
     Args:
-        denoiser: noisy latents and timesteps to predicted noise.
+        denoiser: noisy latents, timesteps and conditions to predicted noise.
         scheduler: the forward process (equation 2).
         latents: clean latents ``[B, D]``.
         timesteps: ``[B]`` in ``0 .. T - 1``.
         eps: standard normal noise ``[B, D]``.
+        *conditions: ``[B, C]``, as the denoiser reads them; none for one without.
 
     Returns:
         A scalar.
     """
     noisy = scheduler.add_noise(latents, eps, timesteps)
-    return F.mse_loss(denoiser(noisy, timesteps), eps)
+    return F.mse_loss(denoiser(noisy, timesteps, *conditions), eps)
 
 
 def held_out_loss(
-    latents: Tensor, settings: DiffusionSettings, *, seed: int, device: torch.device
+    latents: Tensor,
+    settings: DiffusionSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    conditions: Tensor | None = None,
 ) -> Callable[[nn.Module], float]:
     """The denoising loss on latents that train nothing, with the same noise at every call.
 
@@ -114,6 +152,7 @@ def held_out_loss(
         settings: the forward process.
         seed: of the noise; timesteps are spread evenly over the forward process.
         device: where to compute.
+        conditions: ``[H, C]``, as the denoiser reads them.
 
     Returns:
         A function of the denoiser.
@@ -123,11 +162,14 @@ def held_out_loss(
     generator = seeded_generator(seed, "held out")
     timesteps = torch.randperm(size, generator=generator) * num_timesteps // size
     eps = torch.randn(size, latents.shape[1], generator=generator).to(device)
-    repeated = latents[torch.arange(size) % len(latents)].to(device)
+    rows = torch.arange(size) % len(latents)
+    repeated = [one[rows].to(device) for one in (latents, conditions) if one is not None]
 
     def loss(denoiser: nn.Module) -> float:
         return float(
-            noise_prediction_loss(denoiser, scheduler, repeated, timesteps.to(device), eps)
+            noise_prediction_loss(
+                denoiser, scheduler, repeated[0], timesteps.to(device), eps, *repeated[1:]
+            )
         )
 
     return loss
@@ -140,6 +182,7 @@ def train_denoiser(
     *,
     seed: int,
     device: torch.device,
+    conditions: Conditions = UNCONDITIONAL,
     state_file: Path | None = None,
     progress: Progress | None = None,
     watcher: Watcher | None = None,
@@ -152,6 +195,7 @@ def train_denoiser(
         settings: denoiser, forward process and optimisation.
         seed: of the initial weights, the batches and the noise.
         device: where to train.
+        conditions: what the denoiser can be asked for.
         state_file: see ``engine.train``.
         progress: see ``engine.train``.
         watcher: see ``engine.train``.
@@ -164,21 +208,21 @@ def train_denoiser(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        denoiser = build_denoiser(settings, latent_dim)
+        denoiser = build_denoiser(settings, latent_dim, conditions)
     scheduler = build_scheduler(settings.schedule)
     size = settings.training.batch_size
     share = own_share(size, device, "diffusion.training.batch_size")
 
     def batch_loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
-        latents = latent_batch(size, generator)  # the whole batch: it may have statistics
+        drawn = latent_batch(size, generator)  # the whole batch: it may have statistics
+        latents, asked = drawn.split([latent_dim, conditions.size], dim=1)
         timesteps = torch.randint(settings.schedule.num_timesteps, (size,), generator=generator)
         eps = torch.randn(latents.shape, generator=generator)
+        parts = [latents, timesteps, eps]
+        if conditions.known:
+            parts.append(conditions.left_out(asked, settings.condition_dropout, generator))
         return noise_prediction_loss(
-            module,
-            scheduler,
-            latents[share].to(device),
-            timesteps[share].to(device),
-            eps[share].to(device),
+            module, scheduler, *(part[share].to(device) for part in parts)
         )
 
     denoiser.train()

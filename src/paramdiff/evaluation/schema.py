@@ -250,6 +250,29 @@ class StartingPoints(Settings):
     groups: dict[str, StartingPoint]
 
 
+class ObtainedLevel(Settings):
+    """Networks that were asked for one value of a condition."""
+
+    requested: float
+    validation: float = Field(description="mean validation score")
+    accuracy: float = Field(description="mean test score")
+    std: float = Field(description="of the test scores")
+    dispersion: float | None
+
+
+class Obtained(Settings):
+    """What is obtained where a numeric condition is asked for, in the zoo's range and beyond."""
+
+    n: int = Field(description="networks at each value")
+    low: float = Field(description="the zoo's range")
+    high: float
+    guidance_scale: float
+    rank_correlation: float | None = Field(
+        description="Spearman's, between what was asked for and test scores; null for constants"
+    )
+    levels: tuple[ObtainedLevel, ...]
+
+
 class Trajectory(Settings):
     """Whether successive originals are near each other."""
 
@@ -319,6 +342,9 @@ class Evaluation(Settings):
         None, description="null where it was not asked for"
     )
     reconstruction: Reconstruction | None
+    conditions: dict[str, Obtained] = Field(
+        {}, description="by numeric condition; empty for a pipeline without"
+    )
     verdict: Verdict
     cost: dict[str, Cost]
 

@@ -1,6 +1,6 @@
 """Score and compare: a zoo and generated networks to ``evaluation.json`` and its arrays."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from paramdiff.artefacts import write_json, write_tensors
 from paramdiff.codec.training import decode_all, encode_all
+from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
@@ -155,6 +156,7 @@ def score_trajectory(
     behaviour: Behaviour,
     seeds: list[int],
     num_steps: int,
+    condition: Mapping[str, Value] | None = None,
 ) -> dict[str, Tensor]:
     """The score of the decoded states of the reverse process (paper Figure 5b).
 
@@ -163,13 +165,14 @@ def score_trajectory(
         behaviour: scores networks.
         seeds: whose reverse process is followed.
         num_steps: of the reverse process.
+        condition: what is asked for.
 
     Returns:
         The arrays ``trajectory/timestep``, ``trajectory/accuracy`` and ``course/reverse``; none
         where a network on the way computes NaN or infinite values.
     """
     every = max(1, num_steps // TRAJECTORY_STATES)
-    trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every)
+    trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every, condition=condition)
     states = trajectory.states.nan_to_num(0.0)
     try:
         scores = behaviour.answers(states.flatten(0, 1)).test

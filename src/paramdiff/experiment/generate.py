@@ -1,5 +1,6 @@
 """From a saved pipeline to a folder of new checkpoints."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from diffusers.utils import logging
@@ -7,8 +8,10 @@ from diffusers.utils import logging
 from paramdiff.artefacts import sha256_of
 from paramdiff.cards.pipeline_card import checkpoints_on_card
 from paramdiff.checkpoints.stored import StoredCheckpoint
+from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import resolve_device
 from paramdiff.experiment.generated import making_of, write_generated
+from paramdiff.experiment.guiding import build_guide
 from paramdiff.experiment.stages import Report
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -24,6 +27,10 @@ def generate(
     seed: int = 0,
     spread: float | None = None,
     num_steps: int | None = None,
+    condition: Mapping[str, Value] | None = None,
+    guidance_scale: float | None = None,
+    guide: tuple[str, float] | None = None,
+    recipe: str | None = None,
     base: Path | None = None,
     entry: str | None = None,
     selected_only: bool = False,
@@ -39,6 +46,10 @@ def generate(
         seed: of the first; the others count up.
         spread: scale about the training mean; by default the pipeline's.
         num_steps: denoiser evaluations per network; by default the pipeline's.
+        condition: what is asked for, name to value.
+        guidance_scale: how much that counts; by default the pipeline's.
+        guide: name and scale of a score that networks are pulled towards; see ``build_guide``.
+        recipe: whose task a loss that guides is about.
         base: a complete checkpoint for what is not generated, in whose form they are stored.
         entry: the key of the base's state dict, where its file holds several.
         selected_only: whether to leave out the tensors that are not generated.
@@ -60,6 +71,10 @@ def generate(
             stored = StoredCheckpoint(base, base.name)
             loaded.parameter_space.complete_from(*stored.read(entry), str(base))
             completing = (stored.name, stored.sha256)
+        score = None
+        if guide is not None or recipe is not None:
+            name = "" if guide is None else guide[0]
+            score = build_guide(name, recipe, loaded.parameter_space, target)
         seeds = range(seed, seed + num)
         steps_each = loaded.config.num_steps if num_steps is None else num_steps
         total = -(-num // min(loaded.config.batch_size, num)) * steps_each
@@ -68,6 +83,10 @@ def generate(
             seeds,
             num_steps=num_steps,
             spread=spread,
+            condition=condition,
+            guidance_scale=guidance_scale,
+            guide=score,
+            guide_scale=1.0 if guide is None else guide[1],
             progress=lambda: report("generating networks", next(done), total),
         )
         making = making_of(
@@ -77,6 +96,9 @@ def generate(
             seeds,
             num_steps=num_steps,
             spread=spread,
+            condition=condition,
+            guidance_scale=guidance_scale,
+            guide=guide,
             checkpoints=checkpoints_on_card(folder),
             base=completing,
             selected_only=selected_only,

@@ -1,6 +1,6 @@
 """Generated networks on disk: one checkpoint each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -8,7 +8,9 @@ from torch import Tensor
 
 from paramdiff.artefacts import CARD_FILE, write_tensors, write_text, written_aside
 from paramdiff.cards.generated_card import Making, generated_card
+from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.stored import StoredCheckpoint, write_checkpoint
+from paramdiff.diffusion.conditions import Value
 from paramdiff.generated import GeneratedParameters
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -53,6 +55,9 @@ def making_of(
     *,
     num_steps: int | None = None,
     spread: float | None = None,
+    condition: Mapping[str, Value] | None = None,
+    guidance_scale: float | None = None,
+    guide: tuple[str, float] | None = None,
     checkpoints: str | None = None,
     base: tuple[str, str] | None = None,
     selected_only: bool = False,
@@ -66,6 +71,9 @@ def making_of(
         seeds: one per network.
         num_steps: denoiser evaluations per network, where not the pipeline's own.
         spread: scale about the training mean, where not the pipeline's own.
+        condition: what was asked for.
+        guidance_scale: how much that counts, where not the pipeline's own.
+        guide: name and scale of the score that they were pulled towards.
         checkpoints: what it learned from, in words.
         base: name and SHA-256 of the checkpoint that completes them, where not the pipeline's own.
         selected_only: whether the tensors that are not generated are left out.
@@ -77,6 +85,13 @@ def making_of(
     solver = "none: latents are drawn from N(0, I)"
     if pipeline.scheduler is not None:
         solver = f"{steps} steps of diffusers' {type(pipeline.scheduler).__name__}"
+    guided = {}
+    if condition:
+        scale = pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
+        asked = ", ".join(inline_code(f"{name}={value}") for name, value in condition.items())
+        guided["Asked for"] = f"{asked}, guidance scale {scale:g}"
+    if guide is not None:
+        guided["Guide"] = f"{inline_code(guide[0])}, scale {guide[1]:g}"
     return Making(
         pipeline=name,
         pipeline_sha256=pipeline_sha256,
@@ -84,6 +99,7 @@ def making_of(
         settings={
             "Solver": solver,
             "Spread": f"{pipeline.config.spread if spread is None else spread:g}",
+            **guided,
             "Batch": f"{min(pipeline.config.batch_size, len(seeds))} networks at a time",
         },
         form=pipeline.parameter_space.form,

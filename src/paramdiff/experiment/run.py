@@ -16,6 +16,7 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.evaluation.subject import Subject
 from paramdiff.experiment.aligning import alignment_facts, known_symmetries, make_aligned
+from paramdiff.experiment.asking import requested_and_obtained
 from paramdiff.experiment.assess import (
     build_behaviour,
     latent_space,
@@ -30,7 +31,13 @@ from paramdiff.experiment.generators import Check, Generator, train_generators
 from paramdiff.experiment.parts import build_parts
 from paramdiff.experiment.remembered import RememberedAnswers, answers_folder
 from paramdiff.experiment.run_cards import write_cards
-from paramdiff.experiment.stages import Context, Report, make_zoo, tell_nobody
+from paramdiff.experiment.stages import (
+    Context,
+    Report,
+    conditions_of,
+    make_zoo,
+    tell_nobody,
+)
 from paramdiff.experiment.watching import spread_warning
 from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_writer
@@ -199,6 +206,7 @@ def _make(
         try:
             zoo = make_aligned(context, task, make_zoo(context, task))
             zoo = zoo.first(recipe.parameters.num_checkpoints)
+            conditions_of(recipe, zoo, folder)  # what is not known is told before training
         except UserError:
             if is_new and not folder.artefact("zoo").exists():
                 folder.abandon()
@@ -267,12 +275,25 @@ def _evaluate(
         pipeline.to(context.device)
         first = recipe.generation.seed
         followed = list(range(first, first + recipe.evaluation.num_trajectories))
-        arrays |= score_trajectory(pipeline, behaviour, followed, recipe.generation.num_steps)
+        arrays |= score_trajectory(
+            pipeline,
+            behaviour,
+            followed,
+            recipe.generation.num_steps,
+            recipe.generation.condition,
+        )
+    obtained = requested_and_obtained(
+        pipeline.to(context.device),
+        behaviour,
+        zoo,
+        num_levels=recipe.evaluation.num_conditions,
+        first_seed=recipe.generation.seed,
+    )
     if remembered is not None:
         remembered.write()
     context.folder.record("evaluation", time.monotonic() - started)
     cost = total_costs([generator.folder for generator in generators])
-    costed = evaluation.model_copy(update={"cost": cost})
+    costed = evaluation.model_copy(update={"conditions": obtained, "cost": cost})
     _describe(generators, zoo, costed)
     write_evaluation(context.folder.root, costed, arrays)
 

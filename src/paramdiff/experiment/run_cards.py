@@ -38,6 +38,7 @@ def making_in_run(
         recipe.name,
         sha256_of(folder.pipeline),
         range(first, first + recipe.generation.num_samples),
+        condition=recipe.generation.condition,
         checkpoints=f"{origin.words}; SHA-256 of their hashes `{origin.sha256}`",
     )
 

@@ -42,6 +42,7 @@ from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
+from paramdiff.zoo.conditions import ZooConditions, zoo_conditions
 from paramdiff.zoo.folder import import_checkpoints
 from paramdiff.zoo.zoo import Zoo
 
@@ -210,12 +211,14 @@ def make_denoiser(
     if _is_missing(context, folder):
         notes: list[str] = []
         seed = context.seed("denoiser")
+        known = conditions_of(context.recipe, zoo, context.folder)
         denoiser, result = train_denoiser(
-            _latent_batches(context, settings, codec, vectors),
+            _latent_batches(context, settings, codec, vectors, known.originals),
             codec.latent_dim,
             settings,
             seed=seed,
             device=context.device,
+            conditions=known.conditions,
             state_file=context.state("denoiser.pt"),
             progress=lambda done, total: context.report(
                 "training the denoiser", done, total, *notes[-1:]
@@ -226,6 +229,7 @@ def make_denoiser(
                 space,
                 codec,
                 vectors,
+                known.held_out,
                 seed=seed,
                 device=context.device,
                 told=notes.append,
@@ -241,6 +245,24 @@ def make_denoiser(
     return kind.from_pretrained(folder)
 
 
+def conditions_of(recipe: Recipe, zoo: Zoo, folder: RunFolder) -> ZooConditions:
+    """What a recipe's denoiser is told of each checkpoint of its zoo.
+
+    Args:
+        recipe: the run's.
+        zoo: what is learned from, aligned or not.
+        folder: of the run, whose zoo was scored.
+
+    Returns:
+        The conditions; none where the recipe names none.
+
+    Raises:
+        UserError: see ``zoo_conditions``.
+    """
+    names = () if recipe.diffusion is None else recipe.diffusion.conditions
+    return zoo_conditions(names, zoo, folder.artefact("zoo"))
+
+
 def _is_missing(context: Context, folder: Path) -> bool:
     """Whether an artefact that all processes make together is not there; all answer alike."""
     is_missing = not folder.exists()
@@ -249,7 +271,11 @@ def _is_missing(context: Context, folder: Path) -> bool:
 
 
 def _latent_batches(
-    context: Context, settings: DiffusionSettings, codec: Codec, vectors: Tensor
+    context: Context,
+    settings: DiffusionSettings,
+    codec: Codec,
+    vectors: Tensor,
+    conditions: Tensor,
 ) -> LatentBatch:
     """Batches of clean latents: encoded once, or each batch under its own statistics."""
 
@@ -257,14 +283,15 @@ def _latent_batches(
         return codec.standardise(latents) if settings.standardise else latents
 
     if settings.latent_statistics == "running":
-        latents = coordinates(encode_all(codec, vectors))
+        latents = torch.cat([coordinates(encode_all(codec, vectors)), conditions], dim=1)
         return lambda size, generator: latents[_rows(len(latents), size, generator)]
     codec.to(context.device)
 
     @torch.no_grad()
     def encode_batch(size: int, generator: torch.Generator) -> Tensor:
-        batch = vectors[_rows(len(vectors), size, generator)].to(context.device)
-        return coordinates(codec.encode(batch, "batch"))
+        rows = _rows(len(vectors), size, generator)
+        latents = coordinates(codec.encode(vectors[rows].to(context.device), "batch"))
+        return torch.cat([latents, conditions[rows].to(latents)], dim=1)
 
     return encode_batch
 
@@ -288,6 +315,7 @@ def make_pipeline(
         standardise=diffusion is not None and diffusion.standardise,
         num_steps=recipe.generation.num_steps,
         spread=recipe.generation.spread,
+        guidance_scale=recipe.generation.guidance_scale,
         batch_size=recipe.generation.batch_size,
     )
     if not (folder / INDEX_FILE).is_file():
@@ -311,7 +339,9 @@ def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: 
         done = iter(range(1, batches * settings.num_steps + 1))
         total = batches * settings.num_steps
         generated = pipeline(
-            seeds, progress=lambda: context.report("generating networks", next(done), total)
+            seeds,
+            condition=settings.condition,
+            progress=lambda: context.report("generating networks", next(done), total),
         )
         making = making_in_run(context.recipe, context.folder, pipeline, Origin.of(zoo.index))
         write_generated(folder, generated, making)

@@ -37,6 +37,7 @@ def build_watcher(
     space: ParameterSpace,
     codec: Codec,
     vectors: Tensor,
+    conditions: Tensor,
     *,
     seed: int,
     device: torch.device,
@@ -50,6 +51,7 @@ def build_watcher(
         space: the run's normalisation.
         codec: the run's.
         vectors: the originals' normalised vectors ``[N, length]``.
+        conditions: of the held-out checkpoints, ``[H, C]``, as the denoiser reads them.
         seed: of the held-out loss's noise.
         device: where the denoiser trains.
         told: called with each spread, in words.
@@ -63,9 +65,9 @@ def build_watcher(
     watcher = Watcher(settings.early_stopping)
     if len(zoo.held_out):
         latents = _latents(zoo, space, codec, settings)
-        watcher = replace(
-            watcher, held_out_loss=held_out_loss(latents, settings, seed=seed, device=device)
-        )
+        asked = conditions if settings.conditions else None
+        loss = held_out_loss(latents, settings, seed=seed, device=device, conditions=asked)
+        watcher = replace(watcher, held_out_loss=loss)
     # few solver steps shrink the spread of latents that are not standardised
     if not settings.standardise or space.num_parameters > MOST_PARAMETERS:
         return watcher

@@ -20,10 +20,24 @@ def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
         "Preset": recipe.preset,
         "Codec": f"{recipe.codec.kind}, latent of {latent_dim}",
         "Denoiser": _denoiser(recipe.diffusion),
+        **_conditions(recipe),
         "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
         f"seeds from {generation.seed}",
         "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
     }
+
+
+def _conditions(recipe: Recipe) -> dict[str, str]:
+    """What the denoiser can be asked for, and what is asked; nothing where it can be nothing."""
+    if recipe.diffusion is None or not recipe.diffusion.conditions:
+        return {}
+    told = (
+        f"{', '.join(recipe.diffusion.conditions)}; left out with probability "
+        f"{recipe.diffusion.condition_dropout:g}"
+    )
+    asked = ", ".join(f"{name}={value}" for name, value in recipe.generation.condition.items())
+    scale = f"guidance scale {recipe.generation.guidance_scale:g}"
+    return {"Conditions": told, "Asked for": f"{asked}, {scale}" if asked else "nothing"}
 
 
 def _denoiser(settings: DiffusionSettings | None) -> str:

@@ -116,6 +116,35 @@ class Recipe(Settings):
             check_num_steps(solver, self.diffusion.schedule.num_timesteps, num_steps)
         return self
 
+    @model_validator(mode="after")
+    def _conditions_can_be_known(self) -> "Recipe":
+        names = () if self.diffusion is None else self.diffusion.conditions
+        if "accuracy" in names and self.task is None:
+            raise ValueError("diffusion.conditions: accuracy: expected a task, found none")
+        source = self.collection
+        if "run" in names and source.kind == "train" and source.num_runs < 3:
+            raise ValueError(
+                "diffusion.conditions: run: expected collection.num_runs of at least 3, two to "
+                f"tell apart and one held out, found {source.num_runs}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _asks_for_what_is_conditional(self) -> "Recipe":
+        names = () if self.diffusion is None else self.diffusion.conditions
+        for name in self.generation.condition:
+            if name not in names:
+                known = ", ".join(names) or "none"
+                raise ValueError(
+                    f"generation.condition: expected one of diffusion.conditions ({known}), "
+                    f"found {name!r}"
+                )
+        if self.generation.guidance_scale != 1 and not names:
+            raise ValueError(
+                "generation.guidance_scale: expected diffusion.conditions beside it, found none"
+            )
+        return self
+
     def of_generator(self, number: int) -> "Recipe":
         """The recipe of one of the generators: its own seed, and sample seeds of its own."""
         generation = self.generation

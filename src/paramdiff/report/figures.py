@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.report.asked import requested
 from paramdiff.report.curves import codec_loss, cost, denoiser_loss, trajectory
 from paramdiff.report.distributions import accuracy_histograms
 from paramdiff.report.drawing import Arrays, Illustration
@@ -23,6 +24,7 @@ FIGURES: dict[str, Callable[[Evaluation, Arrays], Illustration | None]] = {
     "ensembles": ensemble_figure,
     "reliability": reliability,
     "starting_points": starting_points_figure,
+    "requested": requested,
     "histograms": accuracy_histograms,
     "trajectory": trajectory,
     "codec_loss": codec_loss,

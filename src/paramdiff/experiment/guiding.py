@@ -1,0 +1,74 @@
+"""``--guide`` by its name: a score at hand, or a user's own."""
+
+import torch
+from torch import Tensor
+
+from paramdiff.checkpoints.sources import find_runs
+from paramdiff.engine import seeded_generator
+from paramdiff.errors import UserError
+from paramdiff.experiment.generated import read_vectors
+from paramdiff.guides import Guide, larger_distance, lower_loss
+from paramdiff.parameters.space import ParameterSpace
+from paramdiff.recipe import load_recipe
+from paramdiff.tasks.catalogue import build_task
+from paramdiff.tasks.task import Task
+from paramdiff.user_code import import_function
+
+NUM_EXAMPLES = 256
+"""Training examples whose loss guides; every network sees all of them at every step."""
+
+
+def build_guide(
+    name: str, recipe: str | None, space: ParameterSpace, device: torch.device
+) -> Guide:
+    """The guide of a name.
+
+    Args:
+        name: ``loss``, ``distance:CHECKPOINTS`` (files as ``find_runs`` takes them) or
+            ``module:function``.
+        recipe: whose task has the loss.
+        space: of the vectors.
+        device: where to compute.
+
+    Returns:
+        The guide.
+
+    Raises:
+        UserError: a recipe, checkpoint or function is missing or does not fit.
+    """
+    if (name == "loss") != (recipe is not None):
+        raise UserError(
+            "--guide: loss and --recipe, whose task it is about, belong together; found "
+            f"{name or 'no guide'} {'without' if recipe is None else 'with'} --recipe"
+        )
+    if recipe is not None:
+        return _loss(recipe, space, device)
+    kind, _, rest = name.partition(":")
+    if kind == "distance":
+        found = [stored for run in find_runs([rest]) for stored in run]
+        return larger_distance(read_vectors(found, space.layout), space)
+    return _users_own(name)
+
+
+def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Guide:
+    settings = load_recipe(recipe).task
+    task = None if settings is None else build_task(settings)
+    if not isinstance(task, Task):
+        found = "none" if task is None else "one with its own score"
+        raise UserError(f"{recipe}: task: expected a classification task, found {found}")
+    rows = torch.randperm(len(task.train), generator=seeded_generator("guide"))[:NUM_EXAMPLES]
+    inputs, labels = task.train.inputs[rows], task.train.labels[rows]
+    return lower_loss(task.build_network(), space, inputs, labels, device=device)
+
+
+def _users_own(name: str) -> Guide:
+    function = import_function(name, "--guide")
+
+    def guide(vectors: Tensor) -> Tensor:
+        try:
+            return function(vectors)
+        except Exception as error:  # of somebody's code
+            told = " ".join(str(error).split())
+            raise UserError(f"--guide: {name!r} failed: {type(error).__name__}: {told}") from error
+
+    return guide

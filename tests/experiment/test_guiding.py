@@ -1,0 +1,101 @@
+"""``--guide`` by its names."""
+
+import sys
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from paramdiff.artefacts import read_tensors
+from paramdiff.errors import UserError
+from paramdiff.experiment.generate import generate
+from paramdiff.experiment.guiding import build_guide
+from paramdiff.networks.digits_cnn import DigitsNetwork
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.tasks.digits import digits
+
+CPU = torch.device("cpu")
+
+OWN = """
+def low(vectors):
+    return -vectors.square().sum(1)
+
+def broken(vectors):
+    raise RuntimeError("out of ideas")
+"""
+
+
+@pytest.fixture
+def space(tiny_run):
+    return ParameterDiffusionPipeline.from_pretrained(tiny_run / "pipeline").parameter_space
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "my_guide.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("my_guide", None)
+
+
+def made(tiny_run, out, *guide, **options):
+    generate(
+        str(tiny_run / "pipeline"),
+        out,
+        num=3,
+        device="cpu",
+        num_steps=10,
+        guide=guide or None,
+        **options,
+    )
+    return [read_tensors(path) for path in sorted(out.glob("*.safetensors"))]
+
+
+def training_loss(state_dict):
+    network, split = DigitsNetwork(), digits().train
+    network.load_state_dict(state_dict)
+    with torch.no_grad():
+        return float(F.cross_entropy(network.eval()(split.inputs[:]), split.labels))
+
+
+def test_the_loss_of_a_recipes_task_falls(tiny_run, tmp_path):
+    plain = made(tiny_run, tmp_path / "plain")
+    guided = made(
+        tiny_run, tmp_path / "guided", "loss", 100.0, recipe=str(tiny_run / "recipe.yaml")
+    )
+    assert sum(map(training_loss, guided)) < sum(map(training_loss, plain))
+    card = (tmp_path / "guided" / "README.md").read_text()
+    assert "| Guide | `loss`, scale 100 |" in card
+    assert "Guide" not in (tmp_path / "plain" / "README.md").read_text()
+
+
+def test_the_distance_is_that_from_the_named_checkpoints(tiny_run, space):
+    guide = build_guide(f"distance:{tiny_run / 'zoo' / 'checkpoints'}", None, space, CPU)
+    first = read_tensors(tiny_run / "zoo" / "checkpoints" / "0000.safetensors")
+    vector = space.flatten(first)[None]
+    assert guide(vector).item() == 0
+    assert guide(vector + 0.1).item() > 0
+
+
+def test_a_users_own_function_guides(tiny_run, own, tmp_path, space):
+    guide = build_guide("my_guide:low", None, space, CPU)
+    assert guide(torch.ones(2, 3)).tolist() == [-3, -3]
+    assert len(made(tiny_run, tmp_path / "out", "my_guide:low", 0.1)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "told"),
+    [
+        ("loss", None, "--guide: loss and --recipe"),
+        ("my_guide:low", "quickstart", "--guide: loss and --recipe"),
+        ("loss", "quickstrt", "the nearest is 'quickstart'"),
+        ("my_guide:high", None, "--guide: 'my_guide:high' cannot be imported"),
+        ("distance:nowhere", None, "nowhere: expected a checkpoint"),
+        ("my_guide:broken", None, "'my_guide:broken' failed: RuntimeError: out of ideas"),
+    ],
+)
+def test_guides_that_cannot_be_had_are_refused(tiny_run, own, tmp_path, name, recipe, told):
+    with pytest.raises(UserError, match=told) as caught:
+        made(tiny_run, tmp_path / "out", name, 1.0, recipe=recipe)
+    assert len(str(caught.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
