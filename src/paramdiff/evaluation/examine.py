@@ -22,10 +22,13 @@ from paramdiff.evaluation.intervals import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import Sequence, sequence_of
+from paramdiff.mapped import release, row_blocks
 from paramdiff.parameters.normalisation import fit_normalisation
 
-KEPT = ("original", "generated", "average@all", "average@16", "gaussian@1.0", "swag@1.0")
+KEPT = ("original", "generated", "average@all", "swag@1.0")
 """Groups whose vectors are used after scoring."""
+RECALIBRATED = ("average@16", "gaussian@1.0")
+"""Those that are used besides where networks get new BatchNorm statistics."""
 NOT_FINITE = "its networks compute NaN or infinite values"
 
 Progress = Callable[[int, int], None]
@@ -37,7 +40,7 @@ class Examined:
 
     Attributes:
         measured: scores and positions of every group.
-        kept: vectors of the groups of ``KEPT``.
+        kept: vectors of the groups that are used after scoring.
         sequence: how the order of the originals shows in their distances.
         is_single_trajectory: whether all originals come from one run and lie along it.
         left_out: baselines that are not there, as a fact for the report.
@@ -73,20 +76,27 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
     original = next(given)
     sequence = sequence_of(original.vectors, seed)
     is_single = subject.num_runs == 1 and (sequence is None or sequence.is_trajectory)
-    space = Space(original.vectors, subject.layout, tests_copying=not is_single)
+    space = Space(
+        original.vectors,
+        subject.layout,
+        tests_copying=not is_single,
+        scratch=subject.scratch,
+    )
     aligned = None
     if subject.symmetries is not None:
-        aligned = AlignedSpace(original.vectors, subject.symmetries, seed)
+        aligned = AlignedSpace(original.vectors, subject.symmetries, seed, subject.scratch)
     asked = _Asked(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated))
     scored: dict[str, Scored] = {}
     kept: dict[str, Candidates] = {}
+    used_again = KEPT if behaviour.recalibrated is None else (*KEPT, *RECALIBRATED)
 
     def add(group: Candidates) -> None:
-        if not torch.isfinite(group.raw).all():
+        if not all(torch.isfinite(rows).all() for rows in row_blocks(group.raw)):
             raise NotFiniteError(
                 f"group {group.name!r}: the parameters hold NaN or infinite values"
             )
         answers = asked.answers(group.raw, f"group {group.name!r}")
+        release(group.raw)
         position = space.position(group.vectors, group.source)
         if aligned is not None and group.name in MEASURED:
             excluded = group.source if group.name == "original" else None
@@ -98,7 +108,7 @@ def examine(subject: Subject, behaviour: Behaviour, seed: int, progress: Progres
             seeds=group.seeds,
             data_used=group.data_used,
         )
-        if group.name in KEPT:
+        if group.name in used_again:
             kept[group.name] = group
 
     add(original)

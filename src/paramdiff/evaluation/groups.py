@@ -14,6 +14,7 @@ from paramdiff.evaluation.baselines.construction import Baseline, DataUsed, Mate
 from paramdiff.evaluation.baselines.distributions import gaussian
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.evaluation.subject import Subject
+from paramdiff.mapped import by_rows
 from paramdiff.parameters.normalisation import Normalisation
 
 EXPLAINED_VARIANCE = 0.8
@@ -43,9 +44,11 @@ class Candidates:
 
 def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Candidates]:
     """The groups that are not constructed; ``original`` first."""
+    scratch, size = subject.scratch, subject.layout.num_parameters
 
     def group(name: str, raw: Tensor) -> Candidates:
-        return Candidates(name, raw, normalisation.apply(raw.float()))
+        vectors = by_rows(raw, lambda rows: normalisation.apply(rows.float()), size, scratch)
+        return Candidates(name, raw, vectors)
 
     own_index = torch.arange(len(subject.originals))
     yield replace(group("original", subject.originals), source=own_index)
@@ -53,7 +56,8 @@ def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Can
     if len(subject.held_out):
         yield group("held_out", subject.held_out)
     if subject.latents is not None:
-        yield group("reconstructed", subject.latents.decode(subject.original_latents))
+        decode = subject.latents.decode
+        yield group("reconstructed", by_rows(subject.original_latents, decode, size, scratch))
 
 
 def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
@@ -98,7 +102,7 @@ def constructed(baseline: Baseline, material: Material, num: int, seed: int) -> 
         The group.
     """
     made = baseline.build(material, num, seeded_generator(seed, baseline.name))
-    raw = material.normalisation.invert(made.vectors)
+    raw = by_rows(made.vectors, material.normalisation.invert, made.vectors.shape[1], None)
     return Candidates(baseline.name, raw, made.vectors, made.source, data_used=baseline.data_used)
 
 
@@ -136,5 +140,7 @@ def latents_of(
     if subject.latents is not None:
         decode = subject.latents.decode
         return subject.original_latents, lambda points: normalisation.apply(decode(points))
-    codec = fit_linear_codec(originals, EXPLAINED_VARIANCE, residual=False)
+    codec = fit_linear_codec(
+        originals, EXPLAINED_VARIANCE, residual=False, scratch=subject.scratch
+    )
     return codec.encode(originals), codec.decode

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from paramdiff.alignment.symmetry import Symmetries
+from paramdiff.mapped import row_blocks
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.zoo.zoo import HoldOutRule, Zoo
 
@@ -36,6 +39,8 @@ class Subject:
         latents: the run's codec, where there is one.
         untrained: a seed to the vector ``[P]`` of an untrained network, where it is at hand.
         symmetries: what can trade places in the network, where all of it is generated and known.
+        scratch: an existing folder for arrays that are larger than memory; without one they are
+            held there all the same.
     """
 
     layout: ParameterLayout
@@ -50,12 +55,13 @@ class Subject:
     latents: LatentSpace | None = None
     untrained: Callable[[int], Tensor] | None = None
     symmetries: Symmetries | None = None
+    scratch: Path | None = None
 
     @cached_property
     def original_latents(self) -> Tensor:
         """The originals' latents ``[N, L]``, encoded once; asked for where there is a codec."""
         assert self.latents is not None
-        return self.latents.encode(self.originals)
+        return torch.cat([self.latents.encode(rows) for rows in row_blocks(self.originals)])
 
     @classmethod
     def of(
@@ -69,6 +75,7 @@ class Subject:
         latents: LatentSpace | None = None,
         untrained: Callable[[int], Tensor] | None = None,
         symmetries: Symmetries | None = None,
+        scratch: Path | None = None,
     ) -> "Subject":
         """A zoo and what was made from it; arguments as the attributes."""
         return cls(
@@ -84,4 +91,5 @@ class Subject:
             latents=latents,
             untrained=untrained,
             symmetries=symmetries,
+            scratch=scratch,
         )
