@@ -10,7 +10,16 @@ import torch
 
 from paramdiff import mapped
 from paramdiff.errors import UserError
-from paramdiff.mapped import _MAPPINGS, column_moments, empty_array, release
+from paramdiff.mapped import (
+    _MAPPINGS,
+    by_rows,
+    centred_products,
+    column_blocks,
+    column_moments,
+    empty_array,
+    release,
+    row_blocks,
+)
 
 DTYPES = [torch.float32, torch.float64]
 
@@ -96,3 +105,43 @@ def test_moments_of_columns_are_numpys(tmp_path, monkeypatch, budget):
     np.testing.assert_allclose(mean, array.double().numpy().mean(0), rtol=1e-12)
     np.testing.assert_allclose(variance, array.double().numpy().var(0, ddof=1), rtol=1e-12)
     assert column_moments(array[:1])[1].equal(torch.zeros(23, dtype=torch.float64))
+
+
+def test_without_a_folder_everything_is_in_memory():
+    before = len(_MAPPINGS)
+    assert empty_array(3, 5, torch.float32, None, 0).shape == (3, 5)
+    assert len(_MAPPINGS) == before
+
+
+@pytest.mark.parametrize("values", [1, 30, 1000])
+def test_blocks_are_all_of_an_array_and_no_larger_than_asked(monkeypatch, values):
+    monkeypatch.setattr(mapped, "BLOCK_VALUES", values)
+    one, other = torch.arange(161.0).view(7, 23), torch.arange(46.0).view(2, 23)
+    blocks = list(column_blocks(one, other))
+    assert torch.cat([one[:, columns] for columns in blocks], 1).equal(one)
+    assert all(one[:, columns].numel() + 2 <= max(values, 9) for columns in blocks)
+    rows = list(row_blocks(one))
+    assert torch.cat(rows).equal(one)
+    assert all(row.numel() <= max(values, 23) for row in rows)
+
+
+@pytest.mark.parametrize("budget", [0, 1 << 30])
+def test_rows_from_rows(tmp_path, monkeypatch, budget):
+    monkeypatch.setattr(mapped, "BLOCK_VALUES", 30)
+    monkeypatch.setattr(mapped, "MEMORY_BUDGET", budget)
+    given = torch.randn(7, 23)
+    asked = []
+
+    def compute(rows):
+        asked.append(len(rows))
+        return rows[:, :10] * 2
+
+    assert by_rows(given, compute, 10, tmp_path).equal(given[:, :10] * 2)
+    assert asked == [3, 3, 1]
+
+
+def test_centred_products_are_numpys(monkeypatch):
+    monkeypatch.setattr(mapped, "BLOCK_VALUES", 30)
+    array = 3 + torch.randn(7, 23)
+    expected = array.double().numpy() - array.double().numpy().mean(0)
+    np.testing.assert_allclose(centred_products(array), expected @ expected.T, atol=1e-12)

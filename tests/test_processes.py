@@ -96,10 +96,11 @@ def test_what_cannot_be_shared_is_refused(seen, case, told):
     assert first == second and first.startswith(told)
 
 
-# The second process kills itself at its ninth update of the denoiser in the first launch; the
-# file beside the script counts the updates of each launch.
+# The second process kills itself at its ninth update of the denoiser when it is first started; the
+# file beside the script counts the updates since the last start. Then it comes late, so that the
+# first one would find the address of the killed one.
 KILLED = """
-import os, signal
+import os, signal, time
 from pathlib import Path
 import torch
 from paramdiff import engine
@@ -120,25 +121,38 @@ def lethal(*arguments):
     return loss(*arguments)
 
 training.noise_prediction_loss = lethal
+if once.exists() and os.environ["RANK"] == "1":
+    time.sleep(3)
 main()
 """
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_when_a_process_was_killed(tmp_path, tiny_paper, tiny_paper_run):
-    options = ["--device", "cpu"]
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_paper):
+    """A run of two processes that nothing interrupted, and its command but for the folder."""
+    options = ["run", "quickstart", "--device", "cpu"]
     for override in tiny_paper:
         options += ["--set", override]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    done = program(*LAUNCH, "-m", "paramdiff", "run", "quickstart", "--out", str(whole), *options)
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = program(*LAUNCH, "-m", "paramdiff", *options, "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Report:") == 1  # the others are quiet
-    assert sha256_of(whole / "zoo") == sha256_of(tiny_paper_run / "zoo")
+    return out, options
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_run_goes_on_when_a_process_was_killed(tmp_path, whole, tiny_paper_run, restarts):
+    """By the same command, or by itself where the launcher may start all of them again."""
+    uninterrupted, options = whole
+    assert sha256_of(uninterrupted / "zoo") == sha256_of(tiny_paper_run / "zoo")
     script = tmp_path / "killed.py"
     script.write_text(KILLED)
-    again = [str(script), "run", "quickstart", "--out", str(killed), *options]
-    assert program(*LAUNCH, *again).returncode != 0  # the launcher ends the other one
-    done = program(*LAUNCH, *again)
+    command = [*LAUNCH, f"--max-restarts={restarts}", str(script), *options]
+    command += ["--out", str(tmp_path / "run")]
+    if not restarts:
+        assert program(*command).returncode != 0  # the launcher ends the other one
+    done = program(*command)
     assert done.returncode == 0, done.stderr
-    assert 1 <= int((tmp_path / "updates done").read_text()) < 20  # of 20, in the second launch
-    assert_same_result(killed, whole)
+    assert 1 <= int((tmp_path / "updates done").read_text()) < 20  # of 20, in the second start
+    assert_same_result(tmp_path / "run", uninterrupted)

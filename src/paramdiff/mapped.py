@@ -7,6 +7,7 @@ through such an array in blocks releases it after each, and never holds more tha
 
 import mmap
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from weakref import WeakValueDictionary
@@ -19,7 +20,7 @@ from paramdiff.errors import UserError
 MEMORY_BUDGET = 2**30
 """Bytes up to which an array of parameter vectors is held in memory; above, memory-mapped."""
 
-BLOCK_VALUES = 1 << 23
+BLOCK_VALUES = 1 << 22
 """Values of an array that are worked on at a time."""
 
 _MAPPINGS: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()
@@ -30,7 +31,7 @@ def empty_array(
     rows: int,
     columns: int,
     dtype: torch.dtype,
-    folder: Path,
+    folder: Path | None,
     memory_budget: int | None = None,
 ) -> Tensor:
     """An array to fill, in memory where it fits the budget, else in a file.
@@ -39,7 +40,8 @@ def empty_array(
         rows: of the array.
         columns: of the array.
         dtype: of its values.
-        folder: an existing folder on the disk that holds the file.
+        folder: an existing folder on the disk that holds the file; without one, the array is in
+            memory whatever its size.
         memory_budget: bytes; ``MEMORY_BUDGET`` by default.
 
     Returns:
@@ -49,7 +51,8 @@ def empty_array(
         UserError: the disk has too little room.
     """
     num_bytes = rows * columns * dtype.itemsize
-    if num_bytes <= (MEMORY_BUDGET if memory_budget is None else memory_budget):
+    budget = MEMORY_BUDGET if memory_budget is None else memory_budget
+    if folder is None or num_bytes <= budget:
         return torch.empty(rows, columns, dtype=dtype)
     with TemporaryFile(dir=folder) as file:
         try:  # room that is found missing while an array is written would kill the program
@@ -80,6 +83,59 @@ def release(array: Tensor) -> None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
+def column_blocks(*arrays: Tensor) -> Iterator[slice]:
+    """Go through the columns of arrays, some at a time; what was read is given back.
+
+    Args:
+        *arrays: ``[any, P]``, possibly mapped.
+
+    Yields:
+        Which columns, so that the blocks of all arrays together are of one size.
+    """
+    width = max(1, BLOCK_VALUES // sum(map(len, arrays)))
+    for start in range(0, arrays[0].shape[1], width):
+        yield slice(start, start + width)
+        for array in arrays:
+            release(array)
+
+
+def row_blocks(array: Tensor) -> Iterator[Tensor]:
+    """Go through the rows of an array, some at a time; what was read or written is given back.
+
+    Args:
+        array: ``[N, P]``, possibly mapped.
+
+    Yields:
+        Views of ``[B, P]``.
+    """
+    for rows in array.split(max(1, BLOCK_VALUES // array.shape[1])):
+        yield rows
+        release(rows)
+
+
+def by_rows(
+    array: Tensor, compute: Callable[[Tensor], Tensor], columns: int, folder: Path | None
+) -> Tensor:
+    """Compute rows from rows, some at a time.
+
+    Args:
+        array: ``[N, any]``, possibly mapped.
+        compute: some rows ``[B, any]`` to ``[B, columns]``.
+        columns: of the result.
+        folder: see ``empty_array``.
+
+    Returns:
+        ``[N, columns]`` of float32, mapped where too large.
+    """
+    made = empty_array(len(array), columns, torch.float32, folder)
+    together = max(1, BLOCK_VALUES // columns)
+    for given, rows in zip(array.split(together), made.split(together), strict=True):
+        rows.copy_(compute(given))
+        release(given)
+        release(rows)
+    return made
+
+
 def column_moments(array: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and unbiased variance of every column, in blocks; one row has variance 0.
 
@@ -89,11 +145,26 @@ def column_moments(array: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two tensors ``[P]`` of float64.
     """
-    width = max(1, BLOCK_VALUES // len(array))
     means, variances = [], []
-    for block in array.split(width, 1):
-        values = block.double()
+    for columns in column_blocks(array):
+        values = array[:, columns].double()
         means.append(values.mean(0))
         variances.append(values.var(0, correction=min(1, len(values) - 1)))
-        release(array)
     return torch.cat(means), torch.cat(variances)
+
+
+def centred_products(array: Tensor) -> Tensor:
+    """Inner products of all rows less their mean, in blocks.
+
+    Args:
+        array: ``[N, P]``, possibly mapped.
+
+    Returns:
+        ``[N, N]`` of float64.
+    """
+    products = torch.zeros(len(array), len(array), dtype=torch.float64)
+    for columns in column_blocks(array):
+        values = array[:, columns].double()
+        centred = values - values.mean(0)
+        products += centred @ centred.T
+    return products

@@ -5,10 +5,12 @@ the main process, does everything but that training alone, and only it writes; t
 it and read what it wrote. Without a launcher there is one process, and nothing waits.
 """
 
+import os
 from datetime import timedelta
 
 import torch
 from accelerate import PartialState
+from torch.distributed import PrefixStore, Store, TCPStore, is_initialized
 
 from paramdiff.errors import UserError
 
@@ -26,7 +28,26 @@ def join(device: torch.device) -> PartialState:
     Returns:
         Which process this is, of how many, and how they wait for each other.
     """
-    return PartialState(cpu=device.type == "cpu", timeout=PATIENCE)
+    where = {} if is_initialized() else _meeting_place()
+    return PartialState(cpu=device.type == "cpu", timeout=PATIENCE, **where)
+
+
+def _meeting_place() -> dict[str, Store | int]:
+    """Where processes of a launch tell each other their addresses.
+
+    ``torchrun`` keeps one store for all that it starts, those that it starts again after a death
+    (``--max-restarts``) among them, which would wait for the addresses of the dead. So each start
+    has names of its own there.
+    """
+    launch = os.environ
+    if launch.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch["WORLD_SIZE"] == "1":
+        return {}
+    store = TCPStore(launch["MASTER_ADDR"], int(launch["MASTER_PORT"]), timeout=PATIENCE)
+    return {
+        "store": PrefixStore(f"start{launch['TORCHELASTIC_RESTART_COUNT']}", store),
+        "rank": int(launch["RANK"]),
+        "world_size": int(launch["WORLD_SIZE"]),
+    }
 
 
 def refuse_several(device: torch.device, work: str) -> None:

@@ -11,9 +11,8 @@ from torch import nn
 
 from paramdiff import mapped
 from paramdiff.artefacts import sha256_of
-from paramdiff.codec import linear, training
+from paramdiff.codec import training
 from paramdiff.errors import UserError
-from paramdiff.experiment import stages
 from paramdiff.experiment.fit import plan_fit
 from paramdiff.experiment.generated import making_of, write_generated
 from paramdiff.experiment.run import make_networks
@@ -79,8 +78,7 @@ def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
     inside = fitted(folder, tmp_path / "inside")
     monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
     monkeypatch.setattr(normalisation, "_BLOCK_VALUES", 7)
-    monkeypatch.setattr(linear, "_BLOCK_VALUES", 50)
-    monkeypatch.setattr(stages, "NORMALISED_VALUES", 1)
+    monkeypatch.setattr(mapped, "BLOCK_VALUES", 50)
     monkeypatch.setattr(training, "MAX_DECODED_VALUES", 1)
     outside = fitted(folder, tmp_path / "outside")
     assert outside.zoo.originals.equal(inside.zoo.originals)

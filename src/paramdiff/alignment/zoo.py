@@ -7,6 +7,7 @@ round, to the mean of all others, until nothing moves. Raw values are matched: o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from paramdiff.alignment.matching import match
 from paramdiff.alignment.symmetry import Symmetries
 from paramdiff.engine import seeded_generator
+from paramdiff.mapped import empty_array, release
 from paramdiff.parameters.normalisation import fit_normalisation
 
 MAX_ROUNDS = 6
@@ -84,6 +86,7 @@ def common_order(
     generator: torch.Generator,
     *,
     max_rounds: int = MAX_ROUNDS,
+    scratch: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Tensor, int]:
     """Find for each network the order of its units that is nearest to the others'.
@@ -93,13 +96,17 @@ def common_order(
         symmetries: of their network.
         generator: of the order of networks and groups.
         max_rounds: over all networks.
+        scratch: a folder for the result where it is larger than memory.
         progress: told how many matchings are done, and how many there are at most.
 
     Returns:
         Where each element comes from, ``[N, P]``, and the number of rounds that moved anything.
     """
     num, size = vectors.shape
-    places, total = torch.arange(size).repeat(num, 1), torch.zeros(size)
+    places, total = empty_array(num, size, torch.int64, scratch), torch.zeros(size)
+    for row in places:
+        row.copy_(torch.arange(size))
+        release(places)
     for number in range(max_rounds):
         has_moved = False
         for count, row in enumerate(torch.randperm(num, generator=generator).tolist()):
@@ -110,6 +117,8 @@ def common_order(
                 has_moved |= not torch.equal(step, torch.arange(size))
                 places[row] = places[row][step]
             total = others + vectors[row][places[row]]
+            release(vectors)
+            release(places)
             progress(number * num + count + 1, max_rounds * num)
         if not has_moved:
             progress(max_rounds * num, max_rounds * num)

@@ -11,7 +11,6 @@ of columns, and components that are larger than the memory budget lie in a file.
 do so always: safetensors maps them.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -19,10 +18,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from paramdiff.codec.codec import Codec, Statistics
-from paramdiff.mapped import empty_array, release
-
-_BLOCK_VALUES = 1 << 22
-"""Values of all vectors together that are read at a time."""
+from paramdiff.mapped import centred_products, column_blocks, empty_array, release
 
 
 class LinearCodec(Codec):
@@ -46,10 +42,9 @@ class LinearCodec(Codec):
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
         """Normalised vectors ``[B, length]`` to coordinates ``[B, latent_dim]``."""
         latents = self.mean.new_zeros(len(vectors), self.latent_dim)
-        for columns in _blocks(*vectors.shape):
+        for columns in column_blocks(vectors):
             centred = vectors[:, columns] - self.mean[columns]
             latents = latents + centred @ self.components[:, columns].T
-            release(vectors)
             release(self.components)
         return latents
 
@@ -78,12 +73,7 @@ def fit_linear_codec(
         A codec with at least one component, its signs fixed by each component's largest entry.
     """
     num, length = vectors.shape
-    gram = torch.zeros(num, num, dtype=torch.float64)
-    for columns in _blocks(num, length):
-        centred = _centred(vectors, columns)
-        gram += centred @ centred.T
-        release(vectors)
-    variances, coefficients = torch.linalg.eigh(gram)
+    variances, coefficients = torch.linalg.eigh(centred_products(vectors))
     variances, coefficients = variances.flip(0).clamp(min=0), coefficients.flip(1)
     usable = max(1, int((variances > 1e-10 * variances[0]).sum()))
     share = variances.cumsum(0) / variances.sum().clamp(min=1e-300)
@@ -91,13 +81,9 @@ def fit_linear_codec(
     to_unit_length = coefficients[:, :count] / variances[:count].sqrt().clamp(min=1e-150)
 
     codec = LinearCodec(length=length, latent_dim=count)
-    codec.components = (
-        torch.empty(count, length)
-        if scratch is None
-        else empty_array(count, length, torch.float32, scratch)
-    )
+    codec.components = empty_array(count, length, torch.float32, scratch)
     largest = torch.zeros(count, dtype=torch.float64)
-    for columns in _blocks(num, length):
+    for columns in column_blocks(vectors):
         block = vectors[:, columns].double()
         codec.mean[columns] = block.mean(0)
         directions = to_unit_length.T @ (block - block.mean(0))
@@ -109,20 +95,7 @@ def fit_linear_codec(
             explained = (variances[:count, None] * directions**2).sum(0)
             rest = block.var(0) - explained / (num - 1)
             codec.residual_std[columns] = rest.clamp(min=0).sqrt().float()
-        release(vectors)
         release(codec.components)
-    for columns in _blocks(num, length):
+    for columns in column_blocks(codec.components):
         codec.components[:, columns] *= largest.sign()[:, None]
-        release(codec.components)
     return codec.eval()
-
-
-def _blocks(num: int, length: int) -> Iterator[slice]:
-    """Columns of ``[num, length]`` in blocks whose size in all does not depend on ``num``."""
-    width = max(1, _BLOCK_VALUES // num)
-    return (slice(start, min(start + width, length)) for start in range(0, length, width))
-
-
-def _centred(vectors: Tensor, columns: slice) -> Tensor:
-    block = vectors[:, columns].double()
-    return block - block.mean(0)

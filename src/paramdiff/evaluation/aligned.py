@@ -5,6 +5,8 @@ Here each network is matched to the originals' common order, then to those that 
 there. The matching is a local search, so the distances are upper bounds.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,8 @@ from paramdiff.alignment.matching import match
 from paramdiff.alignment.symmetry import Symmetries
 from paramdiff.alignment.zoo import common_order
 from paramdiff.engine import seeded_generator
-from paramdiff.evaluation.distance import nearness
+from paramdiff.evaluation.distance import nearness, squared_distances
+from paramdiff.mapped import column_blocks, empty_array, release
 
 MEASURED = ("original", "held_out", "generated", "reconstructed", "random", "rearranged")
 """Groups whose aligned distance is measured: matching takes long."""
@@ -35,9 +38,13 @@ def are_unordered(originals: Tensor) -> bool:
     num = len(originals)
     if num < 2:
         return False
-    lengths = originals.double().square().sum()
-    products = originals.double().sum(0).square().sum() - lengths  # over ordered pairs
-    return bool(products < LEAST_COMMON * (num - 1) * lengths)
+    lengths = together = 0.0
+    for columns in column_blocks(originals):
+        values = originals[:, columns].double()
+        lengths += float(values.square().sum())
+        together += float(values.sum(0).square().sum())
+    products = together - lengths  # over ordered pairs
+    return products < LEAST_COMMON * (num - 1) * lengths
 
 
 class AlignedSpace:
@@ -47,13 +54,23 @@ class AlignedSpace:
         originals: ``[N, P]``, normalised per tensor.
         symmetries: of their network.
         seed: of the order in which networks and groups of units are matched.
+        scratch: see ``Subject``.
     """
 
-    def __init__(self, originals: Tensor, symmetries: Symmetries, seed: int) -> None:
+    def __init__(
+        self, originals: Tensor, symmetries: Symmetries, seed: int, scratch: Path | None = None
+    ) -> None:
         self._symmetries, self._generator = symmetries, seeded_generator(seed, "aligned")
         self._given = originals
-        places, _ = common_order(originals, symmetries, self._generator, max_rounds=1)
-        self._originals = originals.gather(1, places)
+        places, _ = common_order(
+            originals, symmetries, self._generator, max_rounds=1, scratch=scratch
+        )
+        num, size = originals.shape
+        self._originals = empty_array(num, size, originals.dtype, scratch)
+        for row, original in enumerate(originals):
+            self._originals[row] = original[places[row]]
+            for array in (originals, places, self._originals):
+                release(array)
         self._mean = self._originals.mean(0)
 
     def nearest(self, vectors: Tensor, excluded: Tensor | None = None) -> Tensor:
@@ -77,7 +94,7 @@ class AlignedSpace:
 
     def _distance(self, vector: Tensor, excluded: int | None) -> float:
         vector = vector[match(vector, self._mean, self._symmetries, self._generator)]
-        distances = (self._originals - vector).norm(dim=1)
+        distances = squared_distances(vector[None], self._originals)[0].clamp(min=0).sqrt()
         if excluded is not None:
             distances[excluded] = torch.inf
         candidates = distances.topk(min(NUM_NEAREST, len(distances)), largest=False)

@@ -5,9 +5,13 @@ Meehan, Chaudhuri and Dasgupta (2020): are generated networks nearer to the orig
 ones are?
 """
 
+from pathlib import Path
+
 import torch
 from scipy.stats import rankdata
 from torch import Tensor
+
+from paramdiff.mapped import by_rows, column_moments
 
 NUM_COMPARED = 50
 """Networks on either side of the test; with more, ever smaller differences become significant."""
@@ -71,7 +75,9 @@ def z_u_in_parameters(nearest: Tensor, nearest_rescaled: Tensor, held_out: Tenso
     return min(z_u(nearest, held_out), z_u(nearest_rescaled, held_out), key=abs)
 
 
-def rescaled(vectors: Tensor, dispersion: float) -> Tensor:
-    """A group ``[M, P]`` stretched about its mean to dispersion 1."""
-    mean = vectors.mean(0)
-    return mean + (vectors - mean) / dispersion
+def rescaled(vectors: Tensor, dispersion: float, scratch: Path | None = None) -> Tensor:
+    """A group ``[M, P]`` stretched about its mean to dispersion 1; for scratch see ``Subject``."""
+    mean = column_moments(vectors)[0].float()
+    return by_rows(
+        vectors, lambda rows: mean + (rows - mean) / dispersion, vectors.shape[1], scratch
+    )

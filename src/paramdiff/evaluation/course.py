@@ -39,7 +39,7 @@ def training_course(originals: Tensor, layout: ParameterLayout) -> dict[str, Ten
     shown, num_weights = shown_parameters(layout)
     states = _evenly(torch.arange(len(originals)), NUM_STATES)
     return {
-        "course/training": originals[states][:, shown].float(),
+        "course/training": originals[states[:, None], shown].float(),
         "course/num_weights": torch.tensor([num_weights]),
     }
 

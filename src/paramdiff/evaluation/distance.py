@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paramdiff.mapped import column_blocks
+
 NUM_CANDIDATES = 4
 
 
@@ -36,8 +38,7 @@ def nearness(vectors: Tensor, originals: Tensor, source: Tensor | None = None) -
         The distances.
     """
     indices = _candidates(vectors, originals, source)
-    # the candidates' distances come from differences: products lose those that reveal copies
-    values = torch.stack([(vectors - originals[column]).norm(dim=1) for column in indices.T], 1)
+    values = _distances(vectors, originals, indices)
     if source is not None:
         values[indices == source[:, None]] = torch.inf
     values, order = values.sort(dim=1, stable=True)
@@ -48,11 +49,37 @@ def nearness(vectors: Tensor, originals: Tensor, source: Tensor | None = None) -
     return Nearness(nearest, index, torch.where(has_second, ratio, torch.nan))
 
 
+def squared_distances(vectors: Tensor, originals: Tensor) -> Tensor:
+    """All squared distances by matrix products: fast, and wrong where two are nearly equal.
+
+    Args:
+        vectors: ``[M, P]``.
+        originals: ``[N, P]``.
+
+    Returns:
+        ``[M, N]`` of float64; exactly 0 where all vectors and originals are equal.
+    """
+    squared = torch.zeros(len(vectors), len(originals), dtype=torch.float64)
+    for columns in column_blocks(vectors, originals):
+        centre = originals[0, columns].double()
+        left, right = (group[:, columns].double() - centre for group in (vectors, originals))
+        squared += (left**2).sum(1, keepdim=True) + (right**2).sum(1) - 2 * left @ right.T
+    return squared
+
+
+def _distances(vectors: Tensor, originals: Tensor, indices: Tensor) -> Tensor:
+    """Distances ``[M, C]`` to some originals ``[M, C]``, by differences: these reveal copies."""
+    squared = torch.zeros(indices.shape, dtype=torch.float64)
+    for columns in column_blocks(vectors, originals):
+        for place, chosen in enumerate(indices.T):
+            difference = vectors[:, columns] - originals[chosen, columns]
+            squared[:, place] += difference.double().square().sum(1)
+    return squared.sqrt().to(vectors.dtype)
+
+
 def _candidates(vectors: Tensor, originals: Tensor, source: Tensor | None) -> Tensor:
-    """The originals ``[M, 4]`` that are nearest by matrix products, many times as fast."""
-    centre = originals[0].double()
-    left, right = vectors.double() - centre, originals.double() - centre
-    squared = (left**2).sum(1, keepdim=True) + (right**2).sum(1) - 2 * left @ right.T
+    """The originals ``[M, 4]`` that are nearest by matrix products."""
+    squared = squared_distances(vectors, originals)
     if source is not None:
         squared[torch.arange(len(squared)), source] = torch.inf
     return squared.topk(min(NUM_CANDIDATES, len(originals)), dim=1, largest=False).indices

@@ -24,18 +24,13 @@ from paramdiff.evaluation.measure import Measurements, Scored, Space
 from paramdiff.evaluation.rivals import ORIGINALS, RIVALS, Rivalry, Told
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import Sequence, sequence_of
+from paramdiff.mapped import release, row_blocks
 from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 
-KEPT = (
-    "original",
-    "generated",
-    "average@all",
-    "average@16",
-    "gaussian@1.0",
-    "swag@1.0",
-    ORIGINALS,
-)
+KEPT = ("original", "generated", "average@all", "swag@1.0", ORIGINALS)
 """Groups whose vectors are used after scoring."""
+RECALIBRATED = ("average@16", "gaussian@1.0")
+"""Those that are used besides where networks get new BatchNorm statistics."""
 STARTED = ("original", "held_out", "generated", "average@all", "random")
 """Groups of which a few networks may be trained further."""
 NUM_STARTED = 5
@@ -50,7 +45,7 @@ class Examined:
 
     Attributes:
         measured: scores and positions of every group.
-        kept: vectors of the groups of ``KEPT``.
+        kept: vectors of the groups that are used after scoring.
         starts: raw vectors ``[n, P]`` of evenly spaced networks of the groups of ``STARTED``.
         normalisation: of the vectors.
         sequence: how the order of the originals shows in their distances.
@@ -93,12 +88,20 @@ def examine(
     original = next(given)
     sequence = sequence_of(original.vectors, seed)
     is_single = subject.num_runs == 1 and (sequence is None or sequence.is_trajectory)
+    space = Space(
+        original.vectors,
+        subject.layout,
+        tests_copying=not is_single,
+        scratch=subject.scratch,
+    )
+    aligned = None
+    if subject.symmetries is not None:
+        aligned = AlignedSpace(original.vectors, subject.symmetries, seed, subject.scratch)
     groups = _Groups(
-        Space(original.vectors, subject.layout, tests_copying=not is_single),
-        None
-        if subject.symmetries is None
-        else AlignedSpace(original.vectors, subject.symmetries, seed),
+        space,
+        aligned,
         _Asked(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated)),
+        KEPT if behaviour.recalibrated is None else (*KEPT, *RECALIBRATED),
     )
     groups.add(original)
     for group in given:
@@ -176,8 +179,9 @@ class _Groups:
         space: where groups lie.
         aligned: where they lie whatever the order of units, if that is known.
         asked: what networks do.
+        used_again: names of the groups whose vectors are kept.
         scored: every group so far.
-        kept: those whose vectors are used again.
+        kept: of ``used_again``.
         starts: a few networks of some.
         failed: groups that were left out, with the reason.
     """
@@ -185,6 +189,7 @@ class _Groups:
     space: Space
     aligned: AlignedSpace | None
     asked: "_Asked"
+    used_again: tuple[str, ...]
     scored: dict[str, Scored] = field(default_factory=dict)
     kept: dict[str, Candidates] = field(default_factory=dict)
     starts: dict[str, Tensor] = field(default_factory=dict)
@@ -192,11 +197,12 @@ class _Groups:
 
     def add(self, group: Candidates) -> None:
         """Score a group."""
-        if not torch.isfinite(group.raw).all():
+        if not all(torch.isfinite(rows).all() for rows in row_blocks(group.raw)):
             raise NotFiniteError(
                 f"group {group.name!r}: the parameters hold NaN or infinite values"
             )
         answers = self.asked.answers(group.raw, f"group {group.name!r}")
+        release(group.raw)
         position = self.space.position(group.vectors, group.source)
         if self.aligned is not None and group.name in MEASURED:
             excluded = group.source if group.name == "original" else None
@@ -208,7 +214,7 @@ class _Groups:
             seeds=group.seeds,
             data=group.data,
         )
-        if group.name in KEPT:
+        if group.name in self.used_again:
             self.kept[group.name] = group
         if group.name in STARTED:
             last = len(group.raw) - 1

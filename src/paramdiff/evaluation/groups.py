@@ -15,6 +15,7 @@ from paramdiff.evaluation.baselines.distributions import gaussian
 from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.evaluation.subject import Subject
+from paramdiff.mapped import by_rows
 from paramdiff.parameters.normalisation import Normalisation
 
 EXPLAINED_VARIANCE = 0.8
@@ -44,9 +45,11 @@ class Candidates:
 
 def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Candidates]:
     """The groups that are not constructed; ``original`` first."""
+    scratch, size = subject.scratch, subject.layout.num_parameters
 
     def group(name: str, raw: Tensor, data: DataUse = NO_DATA) -> Candidates:
-        return Candidates(name, raw, normalisation.apply(raw.float()), data=data)
+        vectors = by_rows(raw, lambda rows: normalisation.apply(rows.float()), size, scratch)
+        return Candidates(name, raw, vectors, data=data)
 
     own_index = torch.arange(len(subject.originals))
     used = NO_DATA if subject.data_budget is None else subject.data_budget.use
@@ -55,7 +58,9 @@ def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Can
     if len(subject.held_out):
         yield group("held_out", subject.held_out)
     if subject.latents is not None:
-        yield group("reconstructed", subject.latents.decode(subject.original_latents), used)
+        decode = subject.latents.decode
+        decoded = by_rows(subject.original_latents, decode, size, scratch)
+        yield group("reconstructed", decoded, used)
 
 
 def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
@@ -100,7 +105,7 @@ def constructed(baseline: Baseline, material: Material, num: int, seed: int) -> 
         The group.
     """
     made = baseline.build(material, num, seeded_generator(seed, baseline.name))
-    raw = material.normalisation.invert(made.vectors)
+    raw = by_rows(made.vectors, material.normalisation.invert, made.vectors.shape[1], None)
     return Candidates(baseline.name, raw, made.vectors, made.source, data=baseline.data)
 
 
@@ -138,5 +143,7 @@ def latents_of(
     if subject.latents is not None:
         decode = subject.latents.decode
         return subject.original_latents, lambda points: normalisation.apply(decode(points))
-    codec = fit_linear_codec(originals, EXPLAINED_VARIANCE, residual=False)
+    codec = fit_linear_codec(
+        originals, EXPLAINED_VARIANCE, residual=False, scratch=subject.scratch
+    )
     return codec.encode(originals), codec.decode

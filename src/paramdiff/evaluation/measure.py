@@ -1,6 +1,7 @@
 """Scores and vectors of the groups to the numbers of ``evaluation.json``."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -73,12 +74,19 @@ class Space:
         originals: ``[N, P]``, normalised per tensor.
         layout: where each tensor lies.
         tests_copying: whether a data-copying test follows, for which groups are stretched.
+        scratch: see ``Subject``.
     """
 
     def __init__(
-        self, originals: Tensor, layout: ParameterLayout, *, tests_copying: bool = True
+        self,
+        originals: Tensor,
+        layout: ParameterLayout,
+        *,
+        tests_copying: bool = True,
+        scratch: Path | None = None,
     ) -> None:
         self._originals, self._layout, self._tests_copying = originals, layout, tests_copying
+        self._scratch = scratch
         self._components = principal_components(originals)
 
     def position(self, vectors: Tensor, source: Tensor | None) -> Position:
@@ -88,7 +96,7 @@ class Space:
         return Position(
             near=near,
             near_any=near if source is None else nearness(vectors, self._originals),
-            near_rescaled=nearness(rescaled(vectors, spread), self._originals).nearest
+            near_rescaled=self._near_rescaled(vectors, spread)
             if spread and self._tests_copying
             else None,
             dispersion=spread,
@@ -100,6 +108,10 @@ class Space:
             ),
             effective_rank_ratio=effective_rank_ratio(vectors, self._originals),
         )
+
+    def _near_rescaled(self, vectors: Tensor, spread: float) -> Tensor:
+        stretched = rescaled(vectors, spread, self._scratch)
+        return nearness(stretched, self._originals).nearest
 
 
 @dataclass(frozen=True)

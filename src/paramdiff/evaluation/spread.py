@@ -7,7 +7,7 @@ tensor counts more because its values are larger.
 import torch
 from torch import Tensor
 
-from paramdiff.mapped import column_moments
+from paramdiff.mapped import centred_products, column_blocks, column_moments
 from paramdiff.parameters.layout import ParameterLayout
 
 LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
@@ -61,13 +61,16 @@ def principal_components(originals: Tensor) -> Tensor:
     """
     if len(originals) < 2:
         return torch.zeros(0, originals.shape[1])
-    centred = originals.double() - originals.double().mean(0)
-    variances, coefficients = torch.linalg.eigh(centred @ centred.T)
+    variances, coefficients = torch.linalg.eigh(centred_products(originals))
     variances, coefficients = variances.flip(0), coefficients.flip(1)
     count = int((variances > 1e-6 * variances[0].clamp(min=1e-300)).sum())
     count = min(count, NUM_COMPONENTS, len(originals) - 1)
-    directions = coefficients[:, :count].T @ centred / variances[:count, None].sqrt()
-    return directions.float()
+    to_unit_length = coefficients[:, :count] / variances[:count].sqrt()
+    directions = torch.empty(count, originals.shape[1])
+    for columns in column_blocks(originals):
+        values = originals[:, columns].double()
+        directions[:, columns] = (to_unit_length.T @ (values - values.mean(0))).float()
+    return directions
 
 
 def dispersion_in_components(
@@ -76,11 +79,14 @@ def dispersion_in_components(
     """``dispersion`` along each of the originals' principal components ``[C, P]``."""
     if len(vectors) < 2 or not len(components):
         return None
-    centre = originals.mean(0)  # products with what is far from 0 would lose small spreads
-    own, reference = (
-        ((group - centre) @ components.T).double().std(0) for group in (vectors, originals)
-    )
-    return tuple(map(float, own / reference))
+    groups = vectors, originals
+    own, reference = (torch.zeros(len(g), len(components), dtype=torch.float64) for g in groups)
+    for columns in column_blocks(*groups):
+        # products with what is far from 0 would lose small spreads
+        centre, along = originals[:, columns].double().mean(0), components[:, columns].double().T
+        own += (vectors[:, columns].double() - centre) @ along
+        reference += (originals[:, columns].double() - centre) @ along
+    return tuple(map(float, own.std(0) / reference.std(0)))
 
 
 def effective_rank(vectors: Tensor) -> float | None:
@@ -91,8 +97,7 @@ def effective_rank(vectors: Tensor) -> float | None:
     """
     if len(vectors) < 2:
         return None
-    centred = vectors.double() - vectors.double().mean(0)
-    variances = torch.linalg.eigvalsh(centred @ centred.T).clamp(min=0)
+    variances = torch.linalg.eigvalsh(centred_products(vectors)).clamp(min=0)
     if not float(variances.sum()):
         return None
     return float(torch.special.entr(variances / variances.sum()).sum().exp())
@@ -102,7 +107,11 @@ def effective_rank_ratio(vectors: Tensor, originals: Tensor) -> float | None:
     """Effective rank of a group over that of equally many originals, both evenly spaced."""
     count = min(len(vectors), len(originals))
     own, reference = (
-        effective_rank(group[torch.linspace(0, len(group) - 1, count).long()])
+        effective_rank(
+            group  # which may be large: no copy
+            if len(group) == count
+            else group[torch.linspace(0, len(group) - 1, count).long()]
+        )
         for group in (vectors, originals)
     )
     return None if own is None or reference is None else own / reference

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from paramdiff.alignment.symmetry import Symmetries
 from paramdiff.evaluation.data_use import DataBudget
+from paramdiff.mapped import row_blocks
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.zoo.zoo import HoldOutRule, Zoo
 
@@ -39,6 +42,8 @@ class Subject:
         symmetries: what can trade places in the network, where all of it is generated and known.
         data_budget: the training data that each generator learned from beside the originals; None
             where it used none.
+        scratch: an existing folder for arrays that are larger than memory; without one they are
+            held there all the same.
     """
 
     layout: ParameterLayout
@@ -54,12 +59,13 @@ class Subject:
     untrained: Callable[[int], Tensor] | None = None
     symmetries: Symmetries | None = None
     data_budget: DataBudget | None = None
+    scratch: Path | None = None
 
     @cached_property
     def original_latents(self) -> Tensor:
         """The originals' latents ``[N, L]``, encoded once; asked for where there is a codec."""
         assert self.latents is not None
-        return self.latents.encode(self.originals)
+        return torch.cat([self.latents.encode(rows) for rows in row_blocks(self.originals)])
 
     @classmethod
     def of(
@@ -74,6 +80,7 @@ class Subject:
         untrained: Callable[[int], Tensor] | None = None,
         symmetries: Symmetries | None = None,
         data_budget: DataBudget | None = None,
+        scratch: Path | None = None,
     ) -> "Subject":
         """A zoo and what was made from it; arguments as the attributes."""
         return cls(
@@ -90,4 +97,5 @@ class Subject:
             untrained=untrained,
             symmetries=symmetries,
             data_budget=data_budget,
+            scratch=scratch,
         )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paramdiff.evaluation.distance import squared_distances
+
 NUM_ORDERS = 999
 SIGNIFICANT = 0.01
 
@@ -45,8 +47,7 @@ def sequence_of(originals: Tensor, seed: int) -> Sequence | None:
     num = len(originals)
     if num < 8:
         return None
-    steps_from_first = (originals - originals[0]).double()  # exactly 0 where all are equal
-    distances = torch.cdist(steps_from_first, steps_from_first)
+    distances = squared_distances(originals, originals).clamp(min=0).sqrt().fill_diagonal_(0)
     typical = float(distances.sum() / (num * (num - 1)))
     if typical == 0:
         return None

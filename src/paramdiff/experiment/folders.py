@@ -111,6 +111,7 @@ def evaluate_folders(
             facts=network_facts(built, zoo.layout, zoo),
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
+            scratch=aside,
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
         if fan_out is not None:

@@ -73,7 +73,7 @@ class RememberedAnswers:
         first = {digest: row for row, digest in reversed(list(enumerate(digests)))}
         new = sorted(row for digest, row in first.items() if digest not in self._rows)
         if new:
-            found = self._behaviour.answers(vectors[new])
+            found = self._behaviour.answers(vectors if len(new) == len(vectors) else vectors[new])
             given = {part: getattr(found, part) for part in _PARTS}
             for number, row in enumerate(new):
                 values = {p: _compact(v[number]) for p, v in given.items() if v is not None}

@@ -258,6 +258,7 @@ def _evaluate(
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
         symmetries=known_symmetries(task, zoo),
+        scratch=context.scratch,
     )
     evaluation, arrays = evaluate(
         subject,

@@ -31,7 +31,7 @@ from paramdiff.experiment.generated import read_vectors, write_generated
 from paramdiff.experiment.run_cards import making_in_run
 from paramdiff.experiment.watching import build_watcher
 from paramdiff.fanout import FanOut
-from paramdiff.mapped import empty_array, release
+from paramdiff.mapped import by_rows
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -52,10 +52,6 @@ class Report(Protocol):
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         """Show it."""
-
-
-NORMALISED_VALUES = 1 << 24
-"""Values that are normalised at a time."""
 
 
 def tell_nobody(stage: str, done: int, total: int, note: str = "") -> None:
@@ -155,14 +151,7 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
 
 def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
     """The originals' normalised vectors ``[N, length]``; memory-mapped where too large."""
-    num, length = len(zoo.originals), space.padded_length
-    array = empty_array(num, length, torch.float32, context.scratch)
-    together = max(1, NORMALISED_VALUES // length)
-    for raw, normalised in zip(zoo.originals.split(together), array.split(together), strict=True):
-        normalised.copy_(space.normalise(raw))
-        release(raw)
-        release(normalised)
-    return array
+    return by_rows(zoo.originals, space.normalise, space.padded_length, context.scratch)
 
 
 CODECS: dict[str, type[Codec]] = {

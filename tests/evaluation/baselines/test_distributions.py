@@ -32,7 +32,7 @@ def test_gaussian_0_is_the_mean():
     given = material()
     construction = built(gaussian(0), given)
     assert construction.vectors.shape == (1, SIZE)
-    assert construction.vectors[0].equal(given.originals.mean(0))
+    assert construction.vectors[0].equal(given.originals.double().mean(0).float())
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0])

@@ -4,13 +4,14 @@ import torch
 
 from paramdiff.evaluation.baselines.construction import Baseline, Construction, Material
 from paramdiff.evaluation.data_use import DataUse
+from paramdiff.mapped import column_blocks, column_moments
 
 
 def average_all() -> Baseline:
     """The mean of all originals (the paper's "ensemble"; a uniform soup, Wortsman et al. 2022)."""
 
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        return Construction(material.originals.mean(0, keepdim=True))
+        return Construction(column_moments(material.originals)[0].float()[None])
 
     return Baseline("average@all", build)
 
@@ -21,8 +22,12 @@ def average(members: int) -> Baseline:
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:
         originals = material.originals
         draws = [torch.randperm(len(originals), generator=generator) for _ in range(count)]
-        chosen = torch.stack(draws)[:, :members]
-        return Construction(torch.stack([originals[rows].mean(0) for rows in chosen]))
+        shares = torch.zeros(count, len(originals))
+        shares.scatter_(1, torch.stack(draws)[:, :members], 1 / members)
+        vectors = torch.empty(count, originals.shape[1])
+        for columns in column_blocks(originals):
+            vectors[:, columns] = shares @ originals[:, columns]
+        return Construction(vectors)
 
     return Baseline(f"average@{members}", build, min_originals=members)
 

@@ -3,6 +3,7 @@
 import torch
 
 from paramdiff.evaluation.baselines.construction import Baseline, Construction, Material
+from paramdiff.mapped import column_blocks, column_moments
 
 SWAG_RANK = 20
 
@@ -15,13 +16,11 @@ def gaussian(scale: float, name: str | None = None) -> Baseline:
     """
 
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        originals = material.originals
-        mean = originals.mean(0)
+        mean, variance = (moment.float() for moment in column_moments(material.originals))
         if scale == 0:
-            return Construction(mean[None].clone())
-        std = originals.std(0) if len(originals) > 1 else torch.zeros_like(mean)
-        draw = torch.randn(count, originals.shape[1], generator=generator)
-        return Construction(mean + scale * std * draw)
+            return Construction(mean[None])
+        draw = torch.randn(count, len(mean), generator=generator)
+        return Construction(draw.mul_(scale * variance.sqrt()).add_(mean))
 
     return Baseline(name or f"gaussian@{scale}", build)
 
@@ -35,14 +34,19 @@ def swag(scale: float) -> Baseline:
 
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:
         originals = material.originals
-        mean, std = originals.mean(0), originals.std(0, correction=0)
-        numbers = torch.arange(1, len(originals) + 1)[:, None]
-        running = originals.double().cumsum(0) / numbers
-        deviations = (originals - running)[-SWAG_RANK:].float()
-        diagonal = std * torch.randn(count, len(mean), generator=generator)
-        weights = torch.randn(count, len(deviations), generator=generator)
-        low_rank = weights @ deviations / (len(deviations) - 1) ** 0.5
-        return Construction(mean + scale * (diagonal + low_rank) / 2**0.5)
+        num, size = originals.shape
+        rank = min(num, SWAG_RANK)
+        numbers = torch.arange(1, num + 1)[:, None]
+        vectors = torch.randn(count, size, generator=generator)
+        weights = torch.randn(count, rank, generator=generator)
+        for columns in column_blocks(originals):
+            values = originals[:, columns].double()
+            deviations = (values - values.cumsum(0) / numbers)[-rank:].float()
+            diagonal = values.std(0, correction=0).float() * vectors[:, columns]
+            low_rank = weights @ deviations / (rank - 1) ** 0.5
+            spread = scale * (diagonal + low_rank) / 2**0.5
+            vectors[:, columns] = values.mean(0).float() + spread
+        return Construction(vectors)
 
     return Baseline(f"swag@{scale}", build, min_originals=2)
 

@@ -1,0 +1,81 @@
+"""Vectors that are larger than memory: the same numbers, and never all of them held."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from paramdiff import mapped
+
+from .linear import evaluated, good, perfect_codec
+
+MEASURED = """
+import sys, torch
+from pathlib import Path
+from paramdiff import mapped
+from paramdiff.evaluation.behaviour import classification
+from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.settings import EvaluationSettings
+from paramdiff.evaluation.subject import LatentSpace, Subject
+from paramdiff.experiment.folder import peak_memory
+from paramdiff.parameters import normalisation
+from paramdiff.parameters.layout import ParameterLayout
+
+normalisation._BLOCK_VALUES = 1 << 17
+mapped.MEMORY_BUDGET, mapped.BLOCK_VALUES, here = 1 << 22, 1 << 17, Path(sys.argv[1])
+truth = torch.arange(40) % 10
+
+def labels(vectors):
+    return torch.stack([truth.where(vector[:40] > -1, 0) for vector in vectors])
+
+def peak_of(size):
+    draws = torch.Generator().manual_seed(0)
+    layout = ParameterLayout.of({"weight": torch.zeros(size)}, ["weight"])
+    codec = LatentSpace(lambda rows: rows[:, :3], lambda rows: rows.repeat(1, size)[:, :size])
+
+    def drawn(num):
+        draw = lambda rows: torch.randn(len(rows), size, generator=draws)
+        return mapped.by_rows(torch.empty(num, 1), draw, size, here)
+
+    subject = Subject(
+        layout, drawn(64), drawn(4), drawn(4), "spaced", 1, "", {}, latents=codec, scratch=here
+    )
+    behaviour = classification(labels, truth[:20], truth[20:])
+    evaluate(subject, behaviour, EvaluationSettings(seed=0))
+    return peak_memory()
+
+small = peak_of(1 << 8)  # loads libraries
+print(peak_of(1 << 17) - small)
+"""
+
+
+def numbers(value):
+    return json.loads(json.dumps(value), parse_float=lambda text: f"{float(text):.4g}")
+
+
+def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
+    groups = {"held_out": good(12, 2), "latents": perfect_codec()}
+    inside, arrays = evaluated(good(15, 3), **groups)
+    monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
+    monkeypatch.setattr(mapped, "BLOCK_VALUES", 50)
+    outside, stored = evaluated(good(15, 3), **groups, scratch=tmp_path)
+    assert numbers(outside.model_dump(mode="json")) == numbers(inside.model_dump(mode="json"))
+    assert stored.keys() == arrays.keys()
+    for name, array in arrays.items():
+        torch.testing.assert_close(stored[name], array, rtol=1e-4, atol=1e-5)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what memory a process held")
+def test_memory_does_not_hold_the_vectors(tmp_path):
+    """The originals and their reconstructions take 32 MB, any other group 2 MB, blocks a few."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) < 96
