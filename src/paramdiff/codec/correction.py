@@ -28,7 +28,7 @@ SHARPNESS = 5.0
 """What logits are multiplied by before they say how wrong a network is. At 1 the measure sees how
 sure networks are rather than what they get wrong: it stood at the originals' level while the
 errors themselves were as similar as 0.77 beside 0.65."""
-NUM_SOURCES = 32
+NUM_SOURCES = 16
 """Originals whose similarity is the standard."""
 RATE = 0.1
 """By how much the multiplier follows one update's excess of similarity."""

@@ -1,24 +1,23 @@
-"""Training examples as a codec's correction asks for them: what a decoded network predicts."""
+"""Training data in a codec: how a correction asks for them, and how many it saw."""
 
 import torch
 from torch import Tensor
 
 from paramdiff.codec.correction import Examples
-from paramdiff.errors import UserError
+from paramdiff.evaluation.data_use import DataBudget
 from paramdiff.parameters.space import ParameterSpace
+from paramdiff.recipe import Recipe
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.tasks.task import AnyTask, Task
 
 
-def training_examples(
-    task: AnyTask | None, space: ParameterSpace, device: torch.device
-) -> Examples:
+def training_examples(task: AnyTask, space: ParameterSpace, device: torch.device) -> Examples:
     """A task's training split, as normalised vectors see it.
 
     Inputs are not augmented: what lies before the generated tensors runs once per example.
 
     Args:
-        task: the recipe's, where it has one.
+        task: a classification task.
         space: of the vectors.
         device: where to compute.
 
@@ -26,13 +25,9 @@ def training_examples(
         The examples.
 
     Raises:
-        UserError: there is no classification task, or the base checkpoint is not its network's.
+        UserError: the base checkpoint is not the network's.
     """
-    if not isinstance(task, Task):
-        found = "none" if task is None else "one with its own loss"
-        raise UserError(
-            f"codec.behaviour: expected a classification task to train networks on, found {found}"
-        )
+    assert isinstance(task, Task)  # build_parts refuses the others
     network = DifferentiableNetwork(
         task.build_network(), space.base, space.layout.names, task.train.inputs, device=device
     )
@@ -42,3 +37,13 @@ def training_examples(
         return network.logits(placed.layout.unflatten(placed.denormalise(normalised)), rows)
 
     return Examples(logits, task.train.labels)
+
+
+def data_budget(recipe: Recipe) -> DataBudget | None:
+    """The training examples that each generator of a recipe sees; None where it sees none."""
+    if recipe.codec.kind != "corrected":
+        return None
+    behaviour = recipe.codec.behaviour
+    updates = behaviour.training.num_steps + behaviour.training.extra_updates
+    seen = updates * behaviour.training.batch_size * behaviour.num_networks
+    return DataBudget(seen, "labels" if behaviour.target == "labels" else "inputs")

@@ -59,13 +59,15 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     Raises:
         UserError: the network does not suit the task, a pattern matches nothing, no checkpoint
             would be kept, the latent is too large, more checkpoints are learned from than there
-            are, a task with its own score is to be evaluated as only classification can be, or a
-            network is to be aligned that cannot be.
+            are, a task with its own score is asked for what only classification has, or a network
+            is to be aligned that cannot be.
     """
     if recipe.parameters.num_checkpoints is not None:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
     if description is not None:
         recipe.evaluation.check_task(is_classification=description.num_classes is not None)
+    if recipe.codec.kind == "corrected":
+        _check_behaviour(description)
     network = None
     if isinstance(recipe.collection, FolderSettings):
         state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
@@ -84,6 +86,13 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
         _check_alignment(network, layout, description)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
     return Parts(network, state_dict, layout, codec, denoiser)
+
+
+def _check_behaviour(description: TaskDescription | None) -> None:
+    """Refuse a codec that is trained by behaviour where nothing says how to ask a network."""
+    if description is None or description.num_classes is None:
+        found = "none" if description is None else "one with its own score"
+        raise UserError(f"codec.behaviour: expected a classification task, found {found}")
 
 
 def _check_alignment(

@@ -25,6 +25,7 @@ from paramdiff.experiment.assess import (
     untrained_vectors,
     write_evaluation,
 )
+from paramdiff.experiment.behaving import data_budget
 from paramdiff.experiment.distributed import distributed
 from paramdiff.experiment.folder import RunFolder, total_costs
 from paramdiff.experiment.generators import Check, Generator, train_generators
@@ -258,6 +259,7 @@ def _evaluate(
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
         symmetries=known_symmetries(task, zoo),
+        data_budget=data_budget(recipe),
         scratch=context.scratch,
     )
     evaluation, arrays = evaluate(

@@ -169,7 +169,8 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
         started = time.monotonic()
         if settings.kind == "corrected":
             refuse_several(context.device, "codec.behaviour")
-            task = None if context.recipe.task is None else build_task(context.recipe.task)
+            assert context.recipe.task is not None  # build_parts refuses such recipes
+            task = build_task(context.recipe.task)
             examples = training_examples(task, space, context.device)
         codec, result = train_codec(
             vectors,
