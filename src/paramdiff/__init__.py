@@ -12,6 +12,7 @@ _PUBLIC = {
     "ParameterDiffusionPipeline": "paramdiff.pipeline",
     "ParameterSpace": "paramdiff.parameters.space",
     "ConvolutionalCodec": "paramdiff.codec.convolutional",
+    "CorrectedCodec": "paramdiff.codec.corrected",
     "LinearCodec": "paramdiff.codec.linear",
     "ConvolutionalDenoiser": "paramdiff.diffusion.convolutional",
     "MLPDenoiser": "paramdiff.diffusion.mlp",
