@@ -6,7 +6,7 @@ from tests.alignment.networks import outputs
 
 from paramdiff import load_recipe, run
 from paramdiff.errors import UserError
-from paramdiff.experiment.aligning import alignment_facts
+from paramdiff.experiment.aligning import alignment_facts, is_unordered
 from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.run import make_networks
@@ -49,6 +49,30 @@ def test_the_aligned_zoo_answers_as_the_zoo_did(made):
     assert told.startswith("3 groups of units; spread about the mean ")
     assert "; validation score of the average 0." in told
     assert "alignment" in {record["stage"] for record in made.context.folder.log()}
+
+
+def test_independent_runs_are_told_before_training(made, tiny, tmp_path):
+    root = made.context.folder.root
+    recipe = load_recipe("quickstart", [*tiny, *INDEPENDENT, "parameters.align=false"])
+    stages = []
+    with pytest.warns(UserWarning, match=r"parameters\.align brings them into one order"):
+        with pytest.raises(KeyboardInterrupt):
+            make_networks(recipe, tmp_path / "run", device="cpu", reuse=root, report=stops(stages))
+    assert stages == ["training the denoiser"]
+
+
+def stops(stages):
+    """Ends the run at the first stage that reports."""
+
+    def report(stage, done, total, note=""):
+        stages.append(stage)
+        raise KeyboardInterrupt
+
+    return report
+
+
+def test_a_part_of_a_network_has_no_order(tiny_run):
+    assert not is_unordered(Zoo.load(tiny_run / "zoo"))
 
 
 def test_another_run_takes_the_aligned_zoo_over(made, tiny):
