@@ -1,5 +1,7 @@
 """A run on independent networks: aligned once, told about, and refused where it cannot be."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.alignment.networks import outputs
@@ -71,8 +73,10 @@ def stops(stages):
     return report
 
 
-def test_a_part_of_a_network_has_no_order(tiny_run):
-    assert not is_unordered(Zoo.load(tiny_run / "zoo"))
+def test_a_part_of_a_network_has_no_order(made):
+    zoo = Zoo.load(made.context.folder.root / "zoo")
+    assert is_unordered(zoo)
+    assert not is_unordered(replace(zoo, base={**zoo.base, "frozen.weight": torch.ones(2)}))
 
 
 def test_another_run_takes_the_aligned_zoo_over(made, tiny):
