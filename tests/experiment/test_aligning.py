@@ -1,6 +1,7 @@
 """A run on independent networks: aligned once, told about, and refused where it cannot be."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,12 +9,13 @@ from tests.alignment.networks import outputs
 
 from paramdiff import load_recipe, run
 from paramdiff.errors import UserError
-from paramdiff.experiment.aligning import alignment_facts, is_unordered
+from paramdiff.experiment.aligning import alignment_facts, make_aligned
 from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.run import make_networks
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.tasks.catalogue import describe_task
+from paramdiff.tasks.digits import digits
 from paramdiff.zoo.zoo import Zoo
 
 INDEPENDENT = [
@@ -74,9 +76,16 @@ def stops(stages):
 
 
 def test_a_part_of_a_network_has_no_order(made):
+    """Beside a tensor that is not selected; nor is anything told that is too late."""
     zoo = Zoo.load(made.context.folder.root / "zoo")
-    assert is_unordered(zoo)
-    assert not is_unordered(replace(zoo, base={**zoo.base, "frozen.weight": torch.ones(2)}))
+    recipe, task = load_recipe("quickstart", INDEPENDENT[:-1]), digits()
+    early = replace(made.context, recipe=recipe, folder=RunFolder(Path("nowhere")))
+    with pytest.warns(UserWarning, match=r"parameters\.align"):
+        make_aligned(early, task, zoo)
+    partial = replace(zoo, base={**zoo.base, "frozen.weight": torch.ones(2)})
+    assert make_aligned(early, task, partial) is partial
+    assert make_aligned(replace(early, folder=made.context.folder), task, zoo) is zoo
+    assert make_aligned(early, None, zoo) is zoo
 
 
 def test_another_run_takes_the_aligned_zoo_over(made, tiny):

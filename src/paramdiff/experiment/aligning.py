@@ -6,6 +6,7 @@ aligned/
 """
 
 import time
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -16,7 +17,7 @@ from paramdiff.alignment.symmetry import Symmetries, find_symmetries, refuse_par
 from paramdiff.alignment.zoo import Alignment, align
 from paramdiff.artefacts import read_json, write_json, written_aside
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.aligned import are_unordered
+from paramdiff.evaluation.aligned import UNORDERED, are_unordered
 from paramdiff.experiment.stages import Context
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalisation import fit_normalisation
@@ -86,7 +87,7 @@ def known_symmetries(task: AnyTask, zoo: Zoo) -> Symmetries | None:
         return None
 
 
-def is_unordered(zoo: Zoo) -> bool:
+def _is_unordered(zoo: Zoo) -> bool:
     """Whether a zoo of whole networks holds independent runs whose units are in no common order.
 
     A few evenly spaced originals are looked at.
@@ -102,8 +103,14 @@ def is_unordered(zoo: Zoo) -> bool:
 
 
 def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
-    """Align the zoo where the recipe says so, once; otherwise the zoo as it is."""
+    """Align the zoo where the recipe says so, once; otherwise the zoo as it is.
+
+    Where it should have been aligned that is told before anything is trained, not only in the
+    report; of checkpoints without a task, ``inspect`` and ``fit`` tell it.
+    """
     if not context.recipe.parameters.align:
+        if task is not None and not context.folder.is_past("alignment") and _is_unordered(zoo):
+            warnings.warn(UNORDERED, stacklevel=2)
         return zoo
     folder = context.folder.artefact("alignment")
     if not folder.exists():

@@ -1,7 +1,6 @@
 """Run a recipe: from a task or a folder of checkpoints to new networks and a report."""
 
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,17 +11,11 @@ import torch
 from paramdiff.cards.origin import Origin
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.aligned import UNORDERED
 from paramdiff.evaluation.course import training_course
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.evaluation.subject import Subject
-from paramdiff.experiment.aligning import (
-    alignment_facts,
-    is_unordered,
-    known_symmetries,
-    make_aligned,
-)
+from paramdiff.experiment.aligning import alignment_facts, known_symmetries, make_aligned
 from paramdiff.experiment.assess import (
     build_behaviour,
     latent_space,
@@ -206,7 +199,6 @@ def _make(
         try:
             zoo = make_aligned(context, task, make_zoo(context, task))
             zoo = zoo.first(recipe.parameters.num_checkpoints)
-            _warn_of_order(context, zoo, is_told=check is not None)
         except UserError:
             if is_new and not folder.artefact("zoo").exists():
                 folder.abandon()
@@ -216,14 +208,6 @@ def _make(
         if processes.is_main_process:
             _describe(generators, zoo, None)
     return Made(context, task, zoo, generators)
-
-
-def _warn_of_order(context: Context, zoo: Zoo, *, is_told: bool) -> None:
-    """Tell once, before hours of training, not only in the report; a fit's plan has told it."""
-    is_settled = context.recipe.parameters.align or context.folder.is_past("alignment")
-    is_silent = is_told or is_settled or not context.processes.is_main_process
-    if not is_silent and is_unordered(zoo):
-        warnings.warn(UNORDERED, stacklevel=4)
 
 
 def _check_batches(recipe: Recipe, device: torch.device) -> None:
