@@ -1,17 +1,21 @@
 """A run on independent networks: aligned once, told about, and refused where it cannot be."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from tests.alignment.networks import outputs
 
 from paramdiff import load_recipe, run
 from paramdiff.errors import UserError
-from paramdiff.experiment.aligning import alignment_facts
+from paramdiff.experiment.aligning import alignment_facts, make_aligned
 from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.run import make_networks
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.tasks.catalogue import describe_task
+from paramdiff.tasks.digits import digits
 from paramdiff.zoo.zoo import Zoo
 
 INDEPENDENT = [
@@ -49,6 +53,39 @@ def test_the_aligned_zoo_answers_as_the_zoo_did(made):
     assert told.startswith("3 groups of units; spread about the mean ")
     assert "; validation score of the average 0." in told
     assert "alignment" in {record["stage"] for record in made.context.folder.log()}
+
+
+def test_independent_runs_are_told_before_training(made, tiny, tmp_path):
+    root = made.context.folder.root
+    recipe = load_recipe("quickstart", [*tiny, *INDEPENDENT, "parameters.align=false"])
+    stages = []
+    with pytest.warns(UserWarning, match=r"parameters\.align brings them into one order"):
+        with pytest.raises(KeyboardInterrupt):
+            make_networks(recipe, tmp_path / "run", device="cpu", reuse=root, report=stops(stages))
+    assert stages == ["training the denoiser"]
+
+
+def stops(stages):
+    """Ends the run at the first stage that reports."""
+
+    def report(stage, done, total, note=""):
+        stages.append(stage)
+        raise KeyboardInterrupt
+
+    return report
+
+
+def test_a_part_of_a_network_has_no_order(made):
+    """Beside a tensor that is not selected; nor is anything told that is too late."""
+    zoo = Zoo.load(made.context.folder.root / "zoo")
+    recipe, task = load_recipe("quickstart", INDEPENDENT[:-1]), digits()
+    early = replace(made.context, recipe=recipe, folder=RunFolder(Path("nowhere")))
+    with pytest.warns(UserWarning, match=r"parameters\.align"):
+        make_aligned(early, task, zoo)
+    partial = replace(zoo, base={**zoo.base, "frozen.weight": torch.ones(2)})
+    assert make_aligned(early, task, partial) is partial
+    assert make_aligned(replace(early, folder=made.context.folder), task, zoo) is zoo
+    assert make_aligned(early, None, zoo) is zoo
 
 
 def test_another_run_takes_the_aligned_zoo_over(made, tiny):

@@ -24,7 +24,12 @@ NUM_MATCHED = 20
 NUM_NEAREST = 2
 """Originals to which each network is matched after the common order."""
 
-
+UNORDERED = (
+    "The originals have hardly a value in common, as networks of independent runs: their units "
+    "are in unrelated orders, so averages, Gaussians and a codec mix units that do different "
+    "things. parameters.align brings them into one order."
+)
+"""What people are told of such networks."""
 LEAST_COMMON = 0.1
 """Independent networks have about 0 of their squared length in common, aligned ones 0.2 and more,
 checkpoints of one run nearly all."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from paramdiff.evaluation.aligned import UNORDERED
 from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import Group
 from paramdiff.evaluation.score import Score
@@ -10,13 +11,6 @@ from paramdiff.evaluation.verdict import FEWEST_ERRORS
 
 FEWEST_SEEDS = 6
 """Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs."""
-
-
-_ORDER = (
-    "The originals have hardly a value in common, as networks of independent runs: their units "
-    "are in unrelated orders, so averages, Gaussians and a codec mix units that do different "
-    "things. parameters.align brings them into one order."
-)
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ def cautions(
     found = [
         _spread(groups["generated"], groups["original"], score),
         _trajectory(hold_out) if single_trajectory else None,
-        _ORDER if is_unordered else None,
+        UNORDERED if is_unordered else None,
         _seeds(groups["generated"]),
         None if errors is None else _errors(errors),
         _intervals(score),

@@ -16,7 +16,7 @@ from paramdiff.errors import NotFiniteError
 from paramdiff.parameters.normalisation import Normalisation
 
 BATCH_SIZE = 64
-LEARNING_RATES = (0.003, 0.01, 0.03)
+LEARNING_RATES = (0.003, 0.02, 0.1)
 """Tried, in units of each tensor's spread; validation data choose."""
 
 Loss = Callable[[Tensor, Tensor, int], Tensor]

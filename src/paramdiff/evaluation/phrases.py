@@ -27,6 +27,7 @@ _KINDS = {
     "noise": "noised checkpoints",
     "noise_absolute": "noised checkpoints",
     "swag": "SWAG samples",
+    "fine_tuned_average": "the fine-tuned average",
 }
 
 

@@ -147,12 +147,12 @@ class _Judge:
         """The end of the headline where the free alternatives had less to go by."""
         if self._generated.data_used == "none":
             return ""
-        told = f", having learned from {self._generated.data_used} of training data"
+        told = f", using training {self._generated.data_used}"
         strongest = min(self._rivals, key=self._order, default=None)
         if strongest is None:
             return told
         rival = kind_in_words(strongest.reference)
-        return f"{told}; {self._relation(strongest)} {rival}, which saw as much"
+        return f"{told}; {self._relation(strongest)} {rival} with as many"
 
     def _with_data(self) -> list[str]:
         """What the data that the generator learned from give without it."""

@@ -6,6 +6,7 @@ aligned/
 """
 
 import time
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -16,14 +17,18 @@ from paramdiff.alignment.symmetry import Symmetries, find_symmetries, refuse_par
 from paramdiff.alignment.zoo import Alignment, align
 from paramdiff.artefacts import read_json, write_json, written_aside
 from paramdiff.errors import NotFiniteError, UserError
+from paramdiff.evaluation.aligned import UNORDERED, are_unordered
 from paramdiff.experiment.stages import Context
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.normalisation import fit_normalisation
 from paramdiff.settings import Settings
 from paramdiff.tasks.task import AnyTask, Task
 from paramdiff.zoo.accuracies import validation_scores
 from paramdiff.zoo.zoo import Zoo, write_zoo
 
 ALIGNMENT_FILE = "alignment.json"
+MAX_LOOKED_AT, MAX_VALUES = 20, 1 << 25
+"""Originals, and values of them in memory, that tell whether units are in a common order."""
 
 
 class AlignmentQuality(Settings):
@@ -82,9 +87,30 @@ def known_symmetries(task: AnyTask, zoo: Zoo) -> Symmetries | None:
         return None
 
 
+def _is_unordered(zoo: Zoo) -> bool:
+    """Whether a zoo of whole networks holds independent runs whose units are in no common order.
+
+    A few evenly spaced originals are looked at.
+    """
+    try:
+        refuse_parts(zoo.base, zoo.layout)
+    except UserError:
+        return False
+    most = max(2, min(MAX_LOOKED_AT, MAX_VALUES // zoo.layout.num_parameters))
+    rows = torch.linspace(0, len(zoo.originals) - 1, min(most, len(zoo.originals))).long()
+    vectors = zoo.originals[rows].float()
+    return are_unordered(fit_normalisation(vectors, zoo.layout).apply(vectors))
+
+
 def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
-    """Align the zoo where the recipe says so, once; otherwise the zoo as it is."""
+    """Align the zoo where the recipe says so, once; otherwise the zoo as it is.
+
+    Where it should have been aligned that is told before anything is trained, not only in the
+    report; of checkpoints without a task, ``inspect`` and ``fit`` tell it.
+    """
     if not context.recipe.parameters.align:
+        if task is not None and not context.folder.is_past("alignment") and _is_unordered(zoo):
+            warnings.warn(UNORDERED, stacklevel=2)
         return zoo
     folder = context.folder.artefact("alignment")
     if not folder.exists():

@@ -80,7 +80,7 @@ class LogHeight:
         chosen: list[float] = []
         for grid in GRIDS:
             steps = np.arange(np.ceil(low / grid), np.floor(high / grid) + 1)
-            for tick in (steps * grid).round(6).tolist():
+            for tick in ((steps * grid).round(6) + 0.0).tolist():  # no -0
                 if 0 <= tick < 1 and all(
                     abs(float(self(tick) - self(other))) >= apart for other in chosen
                 ):

@@ -43,7 +43,7 @@ def starting_points_figure(evaluation: Evaluation, arrays: Arrays) -> Illustrati
         axes.set_xlabel("updates")
         axes.set_ylabel(f"test {score.name}")
         height.label(axes)
-        axes.legend(loc="lower right", fontsize=7.5)
+        figure.legend(loc="outside lower center", ncols=3)
         quiet_grid(axes)
 
     return illustrate(
@@ -52,5 +52,5 @@ def starting_points_figure(evaluation: Evaluation, arrays: Arrays) -> Illustrati
         f"each of {len(found.groups)} groups.",
         f"Mean test {score.name} of a few networks of each group after so many updates, which are "
         "not evenly spaced; neither are errors, of which the axis shows the logarithm.",
-        (HALF[0] + 1.0, HALF[1]),
+        (HALF[0] + 1.0, HALF[1] + 0.4),
     )
