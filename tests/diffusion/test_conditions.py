@@ -62,7 +62,7 @@ def test_what_cannot_be_asked_for_is_refused(conditions, wanted, told):
 
 def test_without_conditions_nothing_can_be_asked_for():
     assert Conditions().encode({}).shape == (0,)
-    with pytest.raises(UserError, match="accuracy: the denoiser was trained without conditions"):
+    with pytest.raises(UserError, match="accuracy: the pipeline was trained without conditions"):
         Conditions().encode({"accuracy": 0.8})
 
 
