@@ -48,7 +48,7 @@ def test_they_survive_json(conditions):
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ({"acuracy": 0.8}, "'acuracy': unknown; the nearest is 'accuracy'"),
+        ({"accuracies": 0.8}, "'accuracies': unknown; the nearest is 'accuracy'"),
         ({"accuracy": "high"}, "accuracy: expected a number, found 'high'"),
         ({"accuracy": "nan"}, "accuracy: expected a number, found 'nan'"),
         ({"run": "d"}, "run: expected one of a, b, c, found 'd'"),
