@@ -123,7 +123,7 @@ def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
 def test_generate_refuses_what_cannot_be_asked_for(refused, tiny_run, tmp_path):
     base = ("generate", tiny_run / "pipeline", "--out", tmp_path / "out")
     told = {
-        ("--condition", "accuracy=0.8"): "condition accuracy: the denoiser was trained without",
+        ("--condition", "accuracy=0.8"): "condition accuracy: the pipeline was trained without",
         ("--condition", "accuracy"): "--condition: expected NAME=VALUE, found 'accuracy'",
         ("--condition", "step=1", "--condition", "step=2"): "--condition: expected step once",
         ("--guidance-scale", 2): "guidance_scale: expected a condition beside it, found 2 alone",

@@ -48,7 +48,7 @@ def test_they_survive_json(conditions):
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ({"acuracy": 0.8}, "'acuracy': unknown; the nearest is 'accuracy'"),
+        ({"accuracies": 0.8}, "'accuracies': unknown; the nearest is 'accuracy'"),
         ({"accuracy": "high"}, "accuracy: expected a number, found 'high'"),
         ({"accuracy": "nan"}, "accuracy: expected a number, found 'nan'"),
         ({"run": "d"}, "run: expected one of a, b, c, found 'd'"),
@@ -62,7 +62,7 @@ def test_what_cannot_be_asked_for_is_refused(conditions, wanted, told):
 
 def test_without_conditions_nothing_can_be_asked_for():
     assert Conditions().encode({}).shape == (0,)
-    with pytest.raises(UserError, match="accuracy: the denoiser was trained without conditions"):
+    with pytest.raises(UserError, match="accuracy: the pipeline was trained without conditions"):
         Conditions().encode({"accuracy": 0.8})
 
 

@@ -94,6 +94,8 @@ def test_the_runs_own_networks_are_what_its_recipe_asks_for(made, pipeline):
     assert torch.equal(made.generators[0].generated, again.vectors)
     card = (made.context.folder.root / "generated" / "README.md").read_text()
     assert "| Asked for | `step=30`, guidance scale 1 |" in card
+    card = (made.context.folder.pipeline / "README.md").read_text()
+    assert "- `step`: `0 to 79`\n- `run`: `left, right`\n" in card
 
 
 def test_what_is_obtained_rises_with_what_is_requested(made, pipeline):

@@ -283,7 +283,7 @@ def test_states_on_the_way_that_have_no_score_are_not_drawn():
     class Process:
         """Stands for a reverse process; the first states are far from any network."""
 
-        def trajectory(self, seeds, num_steps, every):
+        def trajectory(self, seeds, num_steps, every, condition):
             states = torch.stack([torch.full((1, 21), 3e38), torch.zeros(1, 21)])
             return type("Found", (), {"states": states, "timesteps": torch.tensor([9, 0])})
 

@@ -71,7 +71,7 @@ def test_conditions_that_are_none_do_not_load(conditional, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"condition": {"acuracy": 0.8}}, "the nearest is 'accuracy'"),
+        ({"condition": {"accuracies": 0.8}}, "the nearest is 'accuracy'"),
         ({"condition": {"accuracy": "good"}}, "expected a number"),
         ({"condition": {"run": 7}}, "expected one of a, b"),
         ({"guidance_scale": 2}, "guidance_scale: expected a condition beside it, found 2 alone"),

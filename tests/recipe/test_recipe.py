@@ -321,7 +321,10 @@ def test_a_conditional_recipe_resolves(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["diffusion.conditions=[acuracy]"], "diffusion.conditions.0: input should be 'accuracy'"),
+        (
+            ["diffusion.conditions=[accuracies]"],
+            "diffusion.conditions.0: input should be 'accuracy'",
+        ),
         (["diffusion.conditions=[step, step]"], "conditions.expected different conditions"),
         (["diffusion.conditions=[run]"], "num_runs of at least 3"),
         (["diffusion.condition_dropout=0"], "condition_dropout: input should be greater than 0"),

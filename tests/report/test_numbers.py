@@ -163,7 +163,7 @@ def _without_soup(evaluation: dict[str, Any]) -> None:
         (lambda e: e.update(starting_points=None), r"starting points"),
         (lambda e: e.update(best_of_n={}), r"[Bb]est of N|One network, chosen"),
         (lambda e: e.update(trajectory=None), r"Successive"),
-        (lambda e: e.update(conditions={}), r"[Rr]equested|asked for|Asked for"),
+        (lambda e: e.update(conditions={}), r"(?i)requested|asked for"),
         (lambda e: e.update(frontier={}), r"Good, and new|grey area"),
         (lambda e: e.update(comparisons=[]), r"Paired comparisons"),
         (lambda e: e.update(hold_out="none"), r"kept from the generator"),

@@ -54,6 +54,7 @@ def pipeline_card(
         num_kept=len(rest),
         num_kept_values=sum(tensor.numel() for tensor in rest),
         form=space.form,
+        conditions=pipeline.conditions.known,
         origin=origin,
         facts=recipe_facts(recipe, pipeline.codec.latent_dim),
         versions=versions(),

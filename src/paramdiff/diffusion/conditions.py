@@ -37,6 +37,11 @@ class NumberCondition(Settings):
         """How many numbers encode it."""
         return 2
 
+    @property
+    def words(self) -> str:
+        """What the zoo has."""
+        return f"{self.low:.4g} to {self.high:.4g}"
+
     def encode(self, value: Value) -> list[float]:
         """A value to what the denoiser reads; a ``UserError`` where it is no number."""
         return [1.0, (self.parse(value) - self.mean) / self.std]
@@ -64,12 +69,16 @@ class LabelCondition(Settings):
         """How many numbers encode it."""
         return len(self.labels)
 
+    @property
+    def words(self) -> str:
+        """What the zoo has."""
+        return ", ".join(self.labels)
+
     def encode(self, value: Value) -> list[float]:
         """A label to what the denoiser reads; a ``UserError`` where the zoo has none such."""
         if str(value) not in self.labels:
             raise UserError(
-                f"condition {self.name}: expected one of {', '.join(self.labels)}, "
-                f"found {str(value)!r}"
+                f"condition {self.name}: expected one of {self.words}, found {str(value)!r}"
             )
         return [float(str(value) == label) for label in self.labels]
 
@@ -83,7 +92,7 @@ class Conditions:
     """What a denoiser can be asked for.
 
     Attributes:
-        known: each condition; none for an unconditional denoiser.
+        known: each condition; none where it can be asked for nothing.
     """
 
     known: tuple[NumberCondition | LabelCondition, ...] = ()
@@ -145,8 +154,7 @@ class Conditions:
         """One line for each value that lies outside of what the zoo has."""
         numbers = [one for one in self.known if isinstance(one, NumberCondition)]
         return [
-            f"condition {one.name}={wanted[one.name]} extrapolates: the zoo has {one.low:.4g} to "
-            f"{one.high:.4g}"
+            f"condition {one.name}={wanted[one.name]} extrapolates: the zoo has {one.words}"
             for one in numbers
             if one.name in wanted and not one.low <= one.parse(wanted[one.name]) <= one.high
         ]
@@ -174,7 +182,7 @@ class Conditions:
         for name in wanted:
             if not self.known:
                 raise UserError(
-                    f"condition {name}: the denoiser was trained without conditions (see "
+                    f"condition {name}: the pipeline was trained without conditions (see "
                     "diffusion.conditions of a recipe)"
                 )
             if name not in self.names:

@@ -42,7 +42,10 @@ def check_recipe(recipe: Recipe, description: TaskDescription | None) -> dict[st
     if recipe.diffusion is None:
         facts["denoiser"] = "none: latents are drawn from N(0, I)"
     if parts.denoiser is not None:
-        facts["denoiser parameters"] = f"{num_values(parts.denoiser.parameters()):,}"
+        more = recipe.diffusion is not None and recipe.diffusion.conditions
+        facts["denoiser parameters"] = f"{num_values(parts.denoiser.parameters()):,}" + (
+            ", and those that read conditions" if more else ""
+        )
     if parts.network is not None and description is not None:
         facts["estimated cost"] = _cost_in_words(recipe, description, parts)
     return facts
