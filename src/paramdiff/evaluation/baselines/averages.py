@@ -3,7 +3,7 @@
 import torch
 
 from paramdiff.evaluation.baselines.construction import Baseline, Construction, Material
-from paramdiff.mapped import column_blocks, column_moments
+from paramdiff.mapped import column_blocks, column_moments, release
 
 
 def average_all() -> Baseline:
@@ -47,6 +47,7 @@ def greedy_soup() -> Baseline:
             accuracy = float(material.validate(candidate[None])[0])
             if accuracy >= best:
                 total, members, best = total + material.originals[row], members + 1, accuracy
+            release(material.originals)
         return Construction((total / members)[None])
 
     return Baseline("greedy_soup", build, data_used="labels")
