@@ -4,7 +4,7 @@ import torch
 
 from paramdiff.evaluation.baselines.construction import Baseline, Construction, Material
 from paramdiff.evaluation.data_use import DataUse
-from paramdiff.mapped import column_blocks, column_moments
+from paramdiff.mapped import column_blocks, column_moments, release
 
 
 def average_all() -> Baseline:
@@ -48,6 +48,7 @@ def greedy_soup() -> Baseline:
             accuracy = float(material.validate(candidate[None])[0])
             if accuracy >= best:
                 total, members, best = total + material.originals[row], members + 1, accuracy
+            release(material.originals)
         return Construction((total / members)[None])
 
     return Baseline("greedy_soup", build, data=DataUse("labels", "validation"))
