@@ -20,8 +20,8 @@ from paramdiff.evaluation.fine_tuning import (
     drawn_batches,
     fine_tuned,
 )
+from paramdiff.evaluation.further_schema import StartingPoint, StartingPoints
 from paramdiff.evaluation.rivals import Told
-from paramdiff.evaluation.schema import StartingPoint, StartingPoints
 from paramdiff.parameters.normalisation import Normalisation
 
 UPDATES = (0, 1, 3, 10, 30, 100)

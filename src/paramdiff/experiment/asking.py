@@ -9,7 +9,7 @@ from torch import Tensor
 from paramdiff.diffusion.conditions import NumberCondition
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Behaviour
-from paramdiff.evaluation.schema import Obtained, ObtainedLevel
+from paramdiff.evaluation.further_schema import Obtained, ObtainedLevel
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.parameters.normalisation import fit_normalisation
 from paramdiff.pipeline import ParameterDiffusionPipeline

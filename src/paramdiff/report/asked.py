@@ -3,7 +3,8 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paramdiff.evaluation.schema import Evaluation, Obtained
+from paramdiff.evaluation.further_schema import Obtained
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report.drawing import HALF, Arrays, Illustration, illustrate, quiet_grid
 from paramdiff.report.families import GREY, family_of
 from paramdiff.report.shown_score import ShownScore

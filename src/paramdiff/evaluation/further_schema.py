@@ -1,0 +1,45 @@
+"""Parts of ``evaluation.json`` that a recipe has to ask for."""
+
+from pydantic import Field
+
+from paramdiff.settings import Settings
+
+
+class StartingPoint(Settings):
+    """``n`` evenly spaced networks of a group, trained on from where they are."""
+
+    n: int
+    learning_rate: float = Field(description="of the normalised parameters; best on validation")
+    accuracy: tuple[float, ...] = Field(description="mean test accuracy after ``updates``")
+    std: tuple[float, ...] = Field(description="of that over the networks")
+
+
+class StartingPoints(Settings):
+    """What a few updates on labelled training data make of each group, on the same batches."""
+
+    updates: tuple[int, ...]
+    batch_size: int
+    groups: dict[str, StartingPoint]
+
+
+class ObtainedLevel(Settings):
+    """Networks that were asked for one value of a condition."""
+
+    requested: float
+    validation: float = Field(description="mean validation score")
+    accuracy: float = Field(description="mean test score")
+    std: float = Field(description="of the test scores")
+    dispersion: float | None
+
+
+class Obtained(Settings):
+    """What is obtained where a numeric condition is asked for, in the zoo's range and beyond."""
+
+    n: int = Field(description="networks at each value")
+    low: float = Field(description="the zoo's range")
+    high: float
+    guidance_scale: float
+    rank_correlation: float | None = Field(
+        description="Spearman's, between what was asked for and test scores; null for constants"
+    )
+    levels: tuple[ObtainedLevel, ...]
