@@ -8,6 +8,7 @@ each other, but independent draws per coordinate destroy them.
 from functools import cache
 
 import torch
+from torch.nn import functional as F
 
 from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
 from paramdiff.evaluation.evaluate import evaluate
@@ -63,7 +64,14 @@ def training():
     truth = torch.randint(NUM_CLASSES, (300,), generator=generator)
     inputs = torch.randn(len(truth), NUM_FEATURES, generator=generator)
     inputs[torch.arange(len(truth)), truth] += 2.0
-    return TrainingExamples(lambda vector, rows: logits(vector[None], inputs[rows])[0], truth)
+
+    def validation_loss(vectors):
+        points, labels = (part[:NUM_VALIDATION] for part in data())
+        return torch.stack([F.cross_entropy(one, labels) for one in logits(vectors, points)])
+
+    return TrainingExamples(
+        lambda vector, rows: logits(vector[None], inputs[rows])[0], truth, validation_loss
+    )
 
 
 def behaviour(**fields):

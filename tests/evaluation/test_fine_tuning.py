@@ -3,12 +3,14 @@
 The networks are linear classifiers, so that the loss is convex and gradients are known.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.fine_tuning import TrainingExamples, drawn_batches, fine_tuned
+from paramdiff.evaluation.fine_tuning import drawn_batches, fine_tuned
 from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 
 from .baselines.material import LAYOUT as MIXED
@@ -80,7 +82,7 @@ def test_variances_stay_positive():
 def test_answers_of_others_teach_without_labels():
     """Each draw is the cross-entropy of one teacher's answers, all equally often."""
     examples = training()
-    blind = TrainingExamples(examples.logits, examples.labels.flip(0))
+    blind = replace(examples, labels=examples.labels.flip(0))
     teachers, vector, rows = good(2, 1, spread=0.5), good(1, 2)[0], torch.arange(20)
     loss = blind.answer_loss(teachers, generator(1))
     found = torch.stack([loss(vector, rows, update) for update in range(100)])

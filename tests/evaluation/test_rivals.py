@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.data_use import DataBudget, DataUse
-from paramdiff.evaluation.fine_tuning import LEARNING_RATES, TrainingExamples
+from paramdiff.evaluation.fine_tuning import LEARNING_RATES
 from paramdiff.evaluation.rivals import AVERAGE, ORIGINALS, RIVALS, Rivalry
 from paramdiff.parameters.normalisation import fit_normalisation
 
@@ -23,7 +23,6 @@ def rivalry(originals, images_seen=640, uses="labels", **fields):
         "normalisation": fit_normalisation(originals, LAYOUT),
         "examples": training(),
         "budget": DataBudget(images_seen, uses),
-        "validate": lambda raw: -torch.stack([training_loss(one) for one in raw]),
         "seed": 0,
         "told": lambda work, done, total: None,
     }
@@ -46,7 +45,7 @@ def counting():
             seen.append(len(rows))
         return training().logits(vector, rows)
 
-    return TrainingExamples(logits, training().labels), seen
+    return replace(training(), logits=logits), seen
 
 
 @pytest.mark.parametrize("uses", ["inputs", "labels"])
@@ -98,12 +97,16 @@ def test_originals_are_evenly_spaced_and_no_more_than_are_generated():
 
 def test_validation_data_choose_the_learning_rate():
     for number, rate in enumerate(LEARNING_RATES):
-        given = rivalry(
-            good(12, 1), validate=lambda raw, number=number: torch.eye(NUM_RATES)[number]
-        )
+        asked = []
+
+        def loss(raw, asked=asked, number=number):
+            asked.append(raw)
+            return torch.tensor([-1.0 if len(asked) == number + 1 else 0.0])
+
+        given = rivalry(good(12, 1), examples=replace(training(), validation_loss=loss))
         given.make(AVERAGE, 20)
         assert given.rates == {AVERAGE: rate}
-        assert f"validation data chose {rate} for {AVERAGE}" in str(given.facts())
+        assert f"validation loss chose {rate} for {AVERAGE}" in str(given.facts())
 
 
 def test_a_learning_rate_that_diverges_is_passed_over():
@@ -113,12 +116,12 @@ def test_a_learning_rate_that_diverges_is_passed_over():
         far = (vector - start.mean(0)).abs().max() > 0.02
         return training().logits(vector, rows) * (torch.nan if far else 1.0)
 
-    given = rivalry(start, examples=TrainingExamples(logits, training().labels))
+    given = rivalry(start, examples=replace(training(), logits=logits))
     assert given.make(AVERAGE, 20).raw.isfinite().all()
     assert given.rates[AVERAGE] == LEARNING_RATES[0]
-    broken = TrainingExamples(lambda vector, rows: logits(vector, rows) * torch.nan, start)
+    broken = replace(training(), logits=lambda vector, rows: logits(vector, rows) * torch.nan)
     with pytest.raises(NotFiniteError):
-        rivalry(start, examples=replace(broken, labels=training().labels)).make(AVERAGE, 20)
+        rivalry(start, examples=broken).make(AVERAGE, 20)
 
 
 # ---- in an evaluation
@@ -157,7 +160,7 @@ def test_rivals_stand_beside_the_generated_networks(typical):
     assert [score.members for score in typical.ensembles[ORIGINALS]] == [1, 2, 5, 10]
     compared = {(one.reference, one.members) for one in typical.ensemble_comparisons}
     assert (ORIGINALS, 10) in compared
-    assert "validation data chose" in typical.facts["Fine-tuned for comparison"]
+    assert "validation loss chose" in typical.facts["Fine-tuned for comparison"]
 
 
 def test_the_verdict_tells_who_had_more_to_go_by(typical):

@@ -1,15 +1,17 @@
 """Every group is trained on the same batches, from where it is, and scored on the way."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from paramdiff.errors import UserError
 from paramdiff.evaluation import starting_points
 from paramdiff.evaluation.evaluate import evaluate
-from paramdiff.evaluation.fine_tuning import LEARNING_RATES, TrainingExamples
+from paramdiff.evaluation.fine_tuning import LEARNING_RATES
 from paramdiff.evaluation.settings import EvaluationSettings
 
-from .linear import behaviour, data, good, labels, shifted, subject, training, without_errors
+from .linear import behaviour, good, shifted, subject, training, without_errors
 
 UPDATES = (0, 1, 5, 20)
 WANTED = EvaluationSettings(starting_points=True)
@@ -32,7 +34,7 @@ def counted(few_updates):
         seen.append(rows.tolist())
         return training().logits(vector, rows)
 
-    how = behaviour(training=TrainingExamples(logits, training().labels))
+    how = behaviour(training=replace(training(), logits=logits))
     evaluation, _ = evaluate(subject(good(3, 3)), how, WANTED)
     return evaluation.starting_points, evaluation.groups, seen
 
@@ -61,24 +63,11 @@ def test_training_helps_who_knows_nothing_most(counted):
 
 
 def test_validation_data_choose_the_learning_rate_of_each_group():
-    """On validation data that are right for whoever has hardly moved, the least rate is best."""
+    """Where staying near is best, the least rate is."""
     generated = good(3, 3)
     starts = torch.cat([generated, good(30, 1), good(10, 2)])
-
-    def stays(vectors):
-        """Validation labels that are true while a vector is near to where one began."""
-        truth = data()[1][:100]
-        moved = torch.cdist(vectors, starts).amin(1) > 0.05
-        return torch.where(moved[:, None], (truth + 1) % 3, truth)
-
-    def how(vectors):
-        found = labels(vectors)
-        found[:, :100] = stays(vectors)
-        return found
-
-    evaluation, _ = evaluate(
-        subject(generated), behaviour(labels=how, training=training()), WANTED
-    )
+    how = replace(training(), validation_loss=lambda raw: torch.cdist(raw, starts).amin(1))
+    evaluation, _ = evaluate(subject(generated), behaviour(training=how), WANTED)
     rates = {name: one.learning_rate for name, one in evaluation.starting_points.groups.items()}
     assert rates["generated"] == rates["original"] == rates["held_out"] == min(LEARNING_RATES)
 
@@ -90,7 +79,7 @@ def test_a_group_whose_training_diverges_is_left_out():
         far = (vector - average).abs().max() > 1.0
         return training().logits(vector, rows) * (torch.nan if far else 1.0)
 
-    how = behaviour(training=TrainingExamples(logits, training().labels))
+    how = behaviour(training=replace(training(), logits=logits))
     evaluation, _ = evaluate(subject(shifted(3, 5), shifted(30, 6)), how, WANTED)
     assert set(evaluation.starting_points.groups) == {"average@all"}
 

@@ -118,16 +118,24 @@ def test_new_statistics_are_those_of_training_inputs_in_any_order():
         assert (is_right == (expected == given.test.labels)).float().mean() > 0.97
 
 
-def test_training_logits_are_those_of_the_training_split():
+def test_what_trains_and_what_chooses_come_from_either_split():
     given = task()
     made = zoo(given)
     training = build_behaviour(given, made, CPU).training
-    vector, rows = made.originals[1].requires_grad_(), torch.tensor([80, 2, 2])
+    vector, rows = made.originals[1].clone().requires_grad_(), torch.tensor([80, 2, 2])
     found = training.logits(vector, rows)
     torch.testing.assert_close(
         found.detach(), by_hand(given, made, vector.detach(), given.train.inputs[rows])
     )
     assert training.labels.equal(given.train.labels)
+    expected = [
+        F.cross_entropy(
+            by_hand(given, made, one, given.validation.inputs), given.validation.labels
+        )
+        for one in made.originals
+    ]
+    found = training.validation_loss(made.originals)
+    torch.testing.assert_close(found, torch.stack(expected).to(found), rtol=1e-4, atol=1e-5)
     training.label_loss(vector, rows, 0).backward()
     assert vector.grad.abs().min() > 0
 

@@ -137,8 +137,10 @@ def _material(subject: Subject, normalisation: Normalisation, groups: "_Groups")
         else lambda number: normalisation.apply(untrained(number).float()),
         validation_accuracy=groups.scored["original"].answers.validation.float().mean(1),
         symmetries=subject.symmetries,
-        validate=lambda vectors: groups.asked.validate(
-            normalisation.invert(vectors), "greedy soup"
+        validate=lambda vectors: (
+            groups.asked.answers(normalisation.invert(vectors), "greedy soup")
+            .validation.float()
+            .mean(1)
         ),
     )
 
@@ -162,7 +164,6 @@ def _add_rivals(
         normalisation=normalisation,
         examples=behaviour.training,
         budget=subject.data_budget,
-        validate=lambda raw: groups.asked.validate(raw, "fine-tuned networks"),
         seed=seed,
         told=told,
     )
@@ -245,7 +246,3 @@ class _Asked:
         self._done += len(raw)
         self._progress(self._done, max(self._done, self._expected))
         return found
-
-    def validate(self, raw: Tensor, whose: str) -> Tensor:
-        """The validation scores ``[M]`` of networks ``[M, P]``."""
-        return self.answers(raw, whose).validation.float().mean(1)

@@ -25,16 +25,20 @@ Loss = Callable[[Tensor, Tensor, int], Tensor]
 
 @dataclass(frozen=True)
 class TrainingExamples:
-    """The training split of a classification task, as a function of a network's parameters.
+    """What a classification task trains on, and what chooses how, as functions of parameters.
 
     Attributes:
         logits: raw vector ``[P]`` and rows ``[B]`` to logits ``[B, K]``, through which gradients
             reach the vector.
-        labels: ``[T]``.
+        labels: of the training split, ``[T]``.
+        validation_loss: raw vectors ``[M, P]`` to their mean cross-entropy ``[M]`` on validation
+            examples. It tells rates apart that are equally accurate, of which the higher one may
+            leave networks too sure of themselves.
     """
 
     logits: Callable[[Tensor, Tensor], Tensor]
     labels: Tensor
+    validation_loss: Callable[[Tensor], Tensor]
 
     def label_loss(self, vector: Tensor, rows: Tensor, update: int) -> Tensor:
         """The mean cross-entropy of the labels."""

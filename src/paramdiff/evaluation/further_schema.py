@@ -9,7 +9,9 @@ class StartingPoint(Settings):
     """``n`` evenly spaced networks of a group, trained on from where they are."""
 
     n: int
-    learning_rate: float = Field(description="of the normalised parameters; best on validation")
+    learning_rate: float = Field(
+        description="of the normalised parameters; lowest validation loss"
+    )
     accuracy: tuple[float, ...] = Field(description="mean test accuracy after ``updates``")
     std: tuple[float, ...] = Field(description="of that over the networks")
 

@@ -49,7 +49,6 @@ class Rivalry:
         normalisation: of the space in which they are trained.
         examples: what they are trained on.
         budget: what the generator used.
-        validate: raw vectors ``[M, P]`` to their validation scores ``[M]``.
         seed: of the order of the examples.
         told: hears of every update.
         rates: the learning rate of each group that was made.
@@ -59,7 +58,6 @@ class Rivalry:
     normalisation: Normalisation
     examples: TrainingExamples
     budget: DataBudget
-    validate: Callable[[Tensor], Tensor]
     seed: int
     told: Told
     rates: dict[str, float] = field(default_factory=dict)
@@ -97,7 +95,7 @@ class Rivalry:
         chosen = ", ".join(f"{rate} for {name}" for name, rate in self.rates.items())
         return {
             "Fine-tuned for comparison": f"Adam in batches of {BATCH_SIZE}, learning rate decayed "
-            f"by a cosine; of {tried} (normalised parameters) validation data chose {chosen}"
+            f"by a cosine; of {tried} (normalised parameters) validation loss chose {chosen}"
         }
 
     def _trained(self, name: str, starts: Tensor) -> Tensor:
@@ -123,23 +121,25 @@ class Rivalry:
                 last = vector
             return last
 
-        firsts = self._at_each_rate(partial(trained, 0))
-        scores = self.validate(torch.stack(list(firsts.values())))
-        self.rates[name] = rate = list(firsts)[int(scores.argmax())]
-        others = [trained(number, rate) for number in range(1, len(starts))]
-        return torch.stack([firsts[rate], *others])
+        rate, first = self._at_the_best_rate(partial(trained, 0))
+        self.rates[name] = rate
+        return torch.stack([first, *(trained(n, rate) for n in range(1, len(starts)))])
 
-    def _at_each_rate(self, train: Callable[[float], Tensor]) -> dict[float, Tensor]:
-        """What every learning rate gives that does not diverge."""
-        found, diverged = {}, None
-        for learning_rate in LEARNING_RATES:
+    def _at_the_best_rate(self, train: Callable[[float], Tensor]) -> tuple[float, Tensor]:
+        """The learning rate whose network is best on validation data, and that network."""
+        tried, diverged = [], None
+        for rate in LEARNING_RATES:
             try:
-                found[learning_rate] = train(learning_rate)
+                vector = train(rate)
+                loss = float(self.examples.validation_loss(vector[None]))
             except NotFiniteError as error:
                 diverged = error
-        if diverged is not None and not found:
+            else:
+                tried.append((loss, rate, vector))
+        if diverged is not None and not tried:
             raise diverged
-        return found
+        _, rate, vector = min(tried, key=lambda one: one[0])
+        return rate, vector
 
     def _loss(self, name: str, number: int) -> Loss:
         if self.budget.uses == "labels":

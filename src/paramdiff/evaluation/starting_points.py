@@ -59,11 +59,13 @@ def starting_points(
                     _course(start, batches, training, normalisation, learning_rate)
                     for start in starts
                 ]
-                tried.append(_scored(courses, learning_rate, behaviour))
+                losses = [training.validation_loss(course[1:]).mean() for course in courses]
             except NotFiniteError:
                 continue
+            tried.append((float(sum(losses)), learning_rate, courses))
         if tried:
-            _, found[name] = max(tried, key=lambda one: one[0])
+            _, learning_rate, courses = min(tried, key=lambda one: one[0])
+            found[name] = _scored(courses, learning_rate, behaviour)
     told("training from starting points", total, total)
     return StartingPoints(updates=UPDATES, batch_size=BATCH_SIZE, groups=found)
 
@@ -84,15 +86,12 @@ def _course(
 
 def _scored(
     courses: Sequence[Tensor], learning_rate: float, behaviour: Behaviour
-) -> tuple[float, StartingPoint]:
-    """The validation accuracy after all but no updates, and what is told of the group."""
+) -> StartingPoint:
     answers = [behaviour.answers(course) for course in courses]
     test = torch.stack([one.test.double().mean(1) for one in answers])
-    validation = torch.stack([one.validation.double().mean(1) for one in answers])
-    point = StartingPoint(
+    return StartingPoint(
         n=len(courses),
         learning_rate=learning_rate,
         accuracy=tuple(test.mean(0).tolist()),
         std=tuple(test.std(0, correction=0).tolist()),
     )
-    return float(validation[:, 1:].mean()), point

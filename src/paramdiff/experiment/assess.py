@@ -13,6 +13,7 @@ from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
+from paramdiff.evaluation.calibration import negative_log_likelihood
 from paramdiff.evaluation.course import reverse_course
 from paramdiff.evaluation.fine_tuning import TrainingExamples
 from paramdiff.evaluation.schema import (
@@ -113,6 +114,16 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
     def training_logits(vector: Tensor, rows: Tensor) -> Tensor:
         return trained().logits(zoo.layout.unflatten(vector.to(device)), rows)
 
+    @cache
+    def selecting() -> Scorer:
+        return Scorer(network, zoo.base, names, task.validation.inputs, device=device)
+
+    def validation_loss(vectors: Tensor) -> Tensor:
+        probabilities, truth = selecting().probabilities(sets(vectors)), task.validation.labels
+        return torch.stack(
+            [negative_log_likelihood(one.cpu(), truth).mean() for one in probabilities]
+        )
+
     recalibrator = None
     if recalibrate:
         # at random: splits may come class by class, and so would the statistics of a batch
@@ -131,7 +142,7 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         if recalibrator is None
         else lambda vectors: recalibrator.predict(sets(vectors)),
         is_deterministic=scorer.is_deterministic,
-        training=TrainingExamples(training_logits, task.train.labels),
+        training=TrainingExamples(training_logits, task.train.labels, validation_loss),
     )
 
 
