@@ -76,9 +76,10 @@ def test_smooth_similarity_of_sure_networks_is_the_papers():
 
 def test_a_sure_network_is_wrong_where_its_largest_logit_is():
     logits = 1e5 * torch.randn(3, 50, 5, generator=torch.Generator().manual_seed(0))
-    targets = F.one_hot(torch.arange(50) % 5, 5).float()
-    expected = (logits.argmax(-1) != torch.arange(50) % 5).float()
-    torch.testing.assert_close(wrongness(logits, targets), expected, atol=1e-4, rtol=0)
+    labels = torch.arange(50) % 5
+    expected = (logits.argmax(-1) != labels).float()
+    for targets in (labels, F.one_hot(labels, 5).float()):
+        torch.testing.assert_close(wrongness(logits, targets), expected, atol=1e-4, rtol=0)
 
 
 def test_without_correction_it_is_the_linear_codec_with_latents_of_unit_variance(zoo):
@@ -192,7 +193,7 @@ def test_what_the_originals_say_is_their_mean_or_the_labels(zoo):
     expected = torch.stack([examples.logits(v, rows).softmax(1) for v in vectors[:3]]).mean(0)
     torch.testing.assert_close(own, expected)
     labels = Standard.of(vectors[:3], examples, "labels").targets
-    assert torch.equal(labels.argmax(1), examples.labels)
+    assert torch.equal(labels, examples.labels)
 
 
 def test_one_checkpoint_is_not_enough(zoo):

@@ -1,5 +1,7 @@
 """Which groups there are, in which values, and what stands for a codec where there is none."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -131,6 +133,9 @@ def test_a_codec_gives_the_latents():
     originals = normalisation.apply(made.originals)
     latents, back = latents_of(made, originals, normalisation)
     assert latents.equal(encode(made.originals))
+    seeing = replace(made, data_budget=DataBudget(640, "labels"))
+    free, _ = latents_of(seeing, originals, normalisation)
+    assert not torch.equal(free, latents)  # what is free must not decode by what saw data
     # vectors are normalised, a codec's are raw
     torch.testing.assert_close(back(latents), normalisation.apply(decode(latents)))
 

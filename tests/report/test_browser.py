@@ -46,7 +46,7 @@ def test_page_in_a_browser(browser: Any, report: str, width: int):
     page = browser.execute_script
     assert page("return innerWidth") == width
     assert page("return document.documentElement.scrollWidth") <= width
-    assert page("return document.images.length") == 13
+    assert page("return document.images.length") == 14
     assert page("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert page("return [...document.images].every(i => i.alt.length > 20)")
     fetched = page("return performance.getEntriesByType('resource').map(e => e.name)")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 GROUPS = {
     "": "Start here",
     "small": "The paper's experiment at a laptop's size",
+    "beyond": "Networks that learn from what they do",
     "main": "Normalisation layers of large networks",
     "full": "All parameters of small networks",
     "ablation": "Ablations of main/cifar100_resnet18",

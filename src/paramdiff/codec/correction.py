@@ -93,7 +93,7 @@ class Standard:
     """What the originals say about the examples.
 
     Attributes:
-        targets: probabilities ``[E, K]`` that networks should give.
+        targets: what networks should predict: labels ``[E]``, or probabilities ``[E, K]``.
         wrong: ``[S, E]``, how wrong some of the originals are, by sharpened probabilities.
     """
 
@@ -103,16 +103,14 @@ class Standard:
     @classmethod
     @torch.no_grad()
     def of(cls, vectors: Tensor, examples: Examples, target: str) -> "Standard":
-        """Ask originals ``[S, length]`` about all examples."""
-        blocks = torch.arange(len(examples.labels)).split(BATCH)
-        logits = torch.stack(
-            [torch.cat([examples.logits(one, rows).cpu() for rows in blocks]) for one in vectors]
-        )
-        if target == "labels":
-            targets = F.one_hot(examples.labels, logits.shape[-1]).float()
-        else:
-            targets = logits.softmax(-1).mean(0)
-        return cls(targets, wrongness(logits, targets))
+        """Ask originals ``[S, length]`` about all examples, a block at a time."""
+        targets, wrong = [], []
+        for rows in torch.arange(len(examples.labels)).split(BATCH):
+            logits = torch.stack([examples.logits(one, rows).cpu() for one in vectors])
+            is_labelled = target == "labels"
+            targets.append(examples.labels[rows] if is_labelled else logits.softmax(-1).mean(0))
+            wrong.append(wrongness(logits, targets[-1]))
+        return cls(torch.cat(targets), torch.cat(wrong, dim=1))
 
 
 def wrongness(logits: Tensor, targets: Tensor) -> Tensor:
@@ -120,14 +118,14 @@ def wrongness(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: ``[M, B, K]``.
-        targets: ``[B, K]``; the largest says what is right.
+        targets: labels ``[B]``, or probabilities ``[B, K]``, the largest of which is right.
 
     Returns:
         ``[M, B]``, 1 minus the probability of what is right, of logits times ``SHARPNESS``.
     """
-    right = targets.argmax(-1).expand(len(logits), -1)
+    right = targets if targets.dim() == 1 else targets.argmax(-1)
     probabilities = (SHARPNESS * logits).softmax(-1)
-    return 1 - probabilities.gather(2, right[..., None])[..., 0]
+    return 1 - probabilities.gather(2, right.expand(len(logits), -1)[..., None])[..., 0]
 
 
 def smooth_similarity(wrong: Tensor) -> Tensor:
@@ -198,8 +196,8 @@ def train_corrected_codec(
             len(examples.labels), (behaviour.training.batch_size,), generator=generator
         )
         logits = torch.stack([examples.logits(vector, rows) for vector in drawn])
-        targets = standard.targets[rows].to(logits)
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.repeat(len(drawn), 1))
+        targets = standard.targets[rows].to(device)
+        loss = F.cross_entropy(logits.flatten(0, 1), torch.cat([targets] * len(drawn)))
         excess = (
             smooth_similarity(wrongness(logits, targets))
             - smooth_similarity(standard.wrong[:, rows]).to(logits)

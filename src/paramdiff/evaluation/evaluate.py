@@ -78,6 +78,7 @@ def evaluate(
         errors=_errors(examined, behaviour),
         is_deterministic=behaviour.is_deterministic,
         is_unordered=subject.symmetries is not None
+        and not subject.is_aligned
         and are_unordered(examined.kept["original"].vectors),
     )
     count = min(len(subject.generated), len(subject.originals))

@@ -130,7 +130,8 @@ def latents_of(
 ) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The originals' latents and the way back to normalised vectors.
 
-    Where nothing was trained, principal components of the originals serve.
+    Where nothing was trained, or the codec saw training data, so that what it decodes is not free,
+    principal components of the originals serve.
 
     Args:
         subject: with or without a codec.
@@ -140,7 +141,7 @@ def latents_of(
     Returns:
         Latents ``[N, L]``, and a function from latents to normalised vectors.
     """
-    if subject.latents is not None:
+    if subject.latents is not None and subject.data_budget is None:
         decode = subject.latents.decode
         return subject.original_latents, lambda points: normalisation.apply(decode(points))
     codec = fit_linear_codec(

@@ -40,6 +40,7 @@ class Subject:
         latents: the run's codec, where there is one.
         untrained: a seed to the vector ``[P]`` of an untrained network, where it is at hand.
         symmetries: what can trade places in the network, where all of it is generated and known.
+        is_aligned: whether units of independent runs were brought into one order.
         data_budget: the training data that each generator learned from beside the originals; None
             where it used none.
         scratch: an existing folder for arrays that are larger than memory; without one they are
@@ -58,6 +59,7 @@ class Subject:
     latents: LatentSpace | None = None
     untrained: Callable[[int], Tensor] | None = None
     symmetries: Symmetries | None = None
+    is_aligned: bool = False
     data_budget: DataBudget | None = None
     scratch: Path | None = None
 
@@ -79,6 +81,7 @@ class Subject:
         latents: LatentSpace | None = None,
         untrained: Callable[[int], Tensor] | None = None,
         symmetries: Symmetries | None = None,
+        is_aligned: bool = False,
         data_budget: DataBudget | None = None,
         scratch: Path | None = None,
     ) -> "Subject":
@@ -96,6 +99,7 @@ class Subject:
             latents=latents,
             untrained=untrained,
             symmetries=symmetries,
+            is_aligned=is_aligned,
             data_budget=data_budget,
             scratch=scratch,
         )

@@ -259,6 +259,7 @@ def _evaluate(
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
         symmetries=known_symmetries(task, zoo),
+        is_aligned=recipe.parameters.align,
         data_budget=data_budget(recipe),
         scratch=context.scratch,
     )

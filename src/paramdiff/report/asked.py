@@ -36,14 +36,20 @@ def requested(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=2, borderpad=0)
 
+    names = [called(name, score) for name in conditions]
     diagonal = " On the dashed line networks are as they were asked for." * (SCORE in conditions)
     return illustrate(
         draw,
-        f"Mean {score.name} obtained at each requested {' and '.join(conditions)}.",
+        f"Mean {score.name} obtained at each requested {' and '.join(names)}.",
         "The grey band is the range of the zoo; beyond it the generator extrapolates. Bars are "
         f"standard deviations over networks.{diagonal}",
         (HALF[0] * len(conditions), 3.7),
     )
+
+
+def called(name: str, score: ShownScore) -> str:
+    """A condition's name for people: that of the score, where its values are scores."""
+    return score.name if name == SCORE else name
 
 
 def _panel(axes: Axes, name: str, obtained: Obtained, score: ShownScore) -> None:
@@ -73,6 +79,6 @@ def _panel(axes: Axes, name: str, obtained: Obtained, score: ShownScore) -> None
         label=f"validation {score.name}",
     )
     score.label_axis(axes, "y")
-    axes.set_xlabel(f"requested {name}")
+    axes.set_xlabel(f"requested {called(name, score)}")
     axes.set_ylabel(f"obtained {score.name}")
     quiet_grid(axes)
