@@ -20,7 +20,7 @@ from paramdiff.evaluation.ensembles import (
     compare_ensembles,
     score_ensembles,
 )
-from paramdiff.evaluation.examine import Examined, Progress, examine
+from paramdiff.evaluation.examine import STARTED, Examined, Progress, examine
 from paramdiff.evaluation.frontier import MEASURES, frontier
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.recalibration import recalibration
@@ -61,7 +61,14 @@ def evaluate(
             wrong form, or something is asked for that the task does not say how to do.
     """
     settings.check_task(is_classification=behaviour.test_truth is not None)
-    examined = examine(subject, behaviour, settings.seed, progress, told)
+    examined = examine(
+        subject,
+        behaviour,
+        settings.seed,
+        progress,
+        told,
+        started=STARTED if settings.starting_points else (),
+    )
     measured, sequence = examined.measured, examined.sequence
     score = _score(examined, behaviour)
     # evenly spaced ones of several runs lie between checkpoints of their own run

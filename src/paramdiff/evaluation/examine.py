@@ -46,7 +46,7 @@ class Examined:
     Attributes:
         measured: scores and positions of every group.
         kept: vectors of the groups that are used after scoring.
-        starts: raw vectors ``[n, P]`` of evenly spaced networks of the groups of ``STARTED``.
+        starts: raw vectors ``[n, P]`` of evenly spaced networks of the groups to train further.
         normalisation: of the vectors.
         sequence: how the order of the originals shows in their distances.
         is_single_trajectory: whether all originals come from one run and lie along it.
@@ -63,7 +63,12 @@ class Examined:
 
 
 def examine(
-    subject: Subject, behaviour: Behaviour, seed: int, progress: Progress, told: Told
+    subject: Subject,
+    behaviour: Behaviour,
+    seed: int,
+    progress: Progress,
+    told: Told,
+    started: tuple[str, ...] = (),
 ) -> Examined:
     """Make and score every group.
 
@@ -75,6 +80,7 @@ def examine(
         seed: of the baselines' and the bootstrap's draws.
         progress: told how many parameter sets are scored, and about how many there are.
         told: hears of trainings, see ``Told``.
+        started: groups of which a few networks are kept, to be trained further.
 
     Returns:
         The groups.
@@ -102,6 +108,7 @@ def examine(
         aligned,
         _Asked(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated)),
         KEPT if behaviour.recalibrated is None else (*KEPT, *RECALIBRATED),
+        started,
     )
     groups.add(original)
     for group in given:
@@ -181,9 +188,10 @@ class _Groups:
         aligned: where they lie whatever the order of units, if that is known.
         asked: what networks do.
         used_again: names of the groups whose vectors are kept.
+        started: names of those of which a few networks are kept.
         scored: every group so far.
         kept: of ``used_again``.
-        starts: a few networks of some.
+        starts: of ``started``.
         failed: groups that were left out, with the reason.
     """
 
@@ -191,6 +199,7 @@ class _Groups:
     aligned: AlignedSpace | None
     asked: "_Asked"
     used_again: tuple[str, ...]
+    started: tuple[str, ...]
     scored: dict[str, Scored] = field(default_factory=dict)
     kept: dict[str, Candidates] = field(default_factory=dict)
     starts: dict[str, Tensor] = field(default_factory=dict)
@@ -217,7 +226,7 @@ class _Groups:
         )
         if group.name in self.used_again:
             self.kept[group.name] = group
-        if group.name in STARTED:
+        if group.name in self.started:
             last = len(group.raw) - 1
             rows = torch.linspace(0, last, min(NUM_STARTED, len(group.raw))).long()
             self.starts[group.name] = group.raw[rows]
