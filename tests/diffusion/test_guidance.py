@@ -6,11 +6,10 @@ import torch
 from paramdiff.diffusion.conditions import Conditions
 from paramdiff.diffusion.guidance import Guidance
 from paramdiff.diffusion.mlp import MLPDenoiser
-from paramdiff.diffusion.sampling import sample_latents
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.errors import UserError
 
-from .test_sampling import CPU, SIZE, STD, GaussianDenoiser
+from . import test_sampling
+from .test_sampling import SIZE, STD
 
 # diffusers' DPM-Solver calls numpy.array on a tensor, which numpy 2 deprecates for torch tensors
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -20,17 +19,7 @@ SLOPE = torch.linspace(-1, 1, SIZE)
 
 
 def sample(guidance, denoiser=None, solver="ddim", num_steps=200, seeds=range(6)):
-    scheduler = build_scheduler(ScheduleSettings(), solver)
-    return sample_latents(
-        denoiser or GaussianDenoiser(scheduler),
-        scheduler,
-        seeds,
-        latent_dim=SIZE,
-        num_steps=num_steps,
-        batch_size=4,
-        device=CPU,
-        guidance=guidance,
-    )
+    return test_sampling.sample(solver, seeds, num_steps, denoiser=denoiser, guidance=guidance)
 
 
 @pytest.fixture
