@@ -22,7 +22,7 @@ from paramdiff.diffusion.convolutional import CHANNELS as DENOISER_CHANNELS
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.sampling import initial_noise, sample_latents
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
-from paramdiff.diffusion.training import noise_prediction_loss
+from paramdiff.diffusion.training import denoising_loss
 from paramdiff.errors import UserError
 
 BETA = (1e-4, 2e-2)
@@ -167,7 +167,7 @@ class OurDenoiser(Side):
     def loss(self, latents: Tensor, timesteps: Tensor, eps: Tensor) -> Tensor:
         """Equation 6 for given timesteps and noise."""
         scheduler = build_scheduler(ScheduleSettings())
-        return noise_prediction_loss(self.module.train(), scheduler, latents, timesteps, eps)
+        return denoising_loss(self.module.train(), scheduler, latents, timesteps, eps)
 
     def chain(self, seed: int, num_timesteps: int, denoiser: nn.Module | None = None) -> Tensor:
         """The end ``[latent_dim]`` of all steps of ancestral sampling."""

@@ -1,5 +1,7 @@
 """Looks at a module in training: which is the best, when to stop; looking changes nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -71,6 +73,33 @@ def test_looking_changes_nothing(ema_decay):
     assert_same_tensors(watched, alone)
     assert result.losses == expected.losses
     assert [look.update for look in result.looks] == [2, 4, 6, 7]  # the last update, too
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_what_begins_as_the_best_stays_as_it_is(ema_decay):
+    watcher, _ = scripted([2.0, 3.0, 2.5, 2.1, 2.2])
+    watcher = replace(watcher, at_start=True)
+    kept, result = run(20, ema_decay, watcher=watcher)
+    assert_same_tensors(kept, network().state_dict())
+    assert [look.update for look in result.looks] == [0, 2, 4, 6]
+
+
+def test_a_start_that_was_looked_at_is_not_looked_at_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+
+    def stop(done, total):
+        if done == 3:
+            raise Stopped
+
+    kept = {"state_file": tmp_path / "state.pt"}
+    first = replace(scripted([2.0, 3.0])[0], at_start=True)
+    with pytest.raises(Stopped):
+        run(6, watcher=first, progress=stop, **kept)
+    _, result = run(6, watcher=replace(scripted([1.0, 1.5])[0], at_start=True), **kept)
+    assert [(look.update, look.held_out_loss) for look in result.looks] == [
+        *((0, 2.0), (2, 3.0)),
+        *((4, 1.0), (6, 1.5)),
+    ]
 
 
 def test_without_anything_held_out_the_last_weights_are_kept_and_nothing_stops():

@@ -109,7 +109,7 @@ from paramdiff.diffusion import training
 
 torch.set_num_threads(1)
 engine.SECONDS_BETWEEN_SAVES = 0.0
-loss, calls, mark = training.noise_prediction_loss, [], Path(__file__).with_name("updates done")
+loss, calls, mark = training.denoising_loss, [], Path(__file__).with_name("updates done")
 once = Path(__file__).with_name("killed once")
 
 def lethal(*arguments):
@@ -120,7 +120,7 @@ def lethal(*arguments):
     mark.write_text(str(len(calls)))
     return loss(*arguments)
 
-training.noise_prediction_loss = lethal
+training.denoising_loss = lethal
 if once.exists() and os.environ["RANK"] == "1":
     time.sleep(3)
 main()

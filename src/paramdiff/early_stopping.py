@@ -50,11 +50,14 @@ class Watcher:
         held_out_loss: of the module; None where nothing is held out: then the last weights are the
             best, and nothing stops.
         spread: of what the module generates; None where that is not measured.
+        at_start: whether to look before the first update, too: what begins as a good module may
+            stay one.
     """
 
     settings: EarlyStopping
     held_out_loss: Callable[[nn.Module], float] | None = None
     spread: Callable[[nn.Module], float | None] | None = None
+    at_start: bool = False
 
     def is_due(self, num_done: int, num_updates: int) -> bool:
         """Whether to look after so many updates; always after the last."""

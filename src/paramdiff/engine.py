@@ -162,8 +162,9 @@ def train(
     optimiser = accelerator.prepare_optimizer(_build_optimiser(parameters, settings))
     average = _build_average(parameters, settings.ema_decay)
     state = _State(module, parameters, optimiser, average, {} if recorded is None else recorded)
-    if state_file is not None and state_file.is_file():
-        state.load(state_file)
+    state.load_if_there(state_file)
+    if is_keeper:
+        state.look_at_start(watcher)
     for step in range(len(state.losses), num_updates):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(settings, step - step % updates_per_rate)
@@ -244,6 +245,11 @@ class _State:
         if self.average is not None:
             self.average.step(self.parameters)
 
+    def look_at_start(self, watcher: Watcher | None) -> None:
+        """Look before the first update, where the watcher wants to."""
+        if watcher is not None and watcher.at_start and not self.losses and not self.looks:
+            self.is_over(watcher)
+
     def is_over(self, watcher: Watcher) -> bool:
         """Look, keep the best weights, and say whether to stop."""
         modes = {part: part.training for part in self.module.modules()}
@@ -289,7 +295,9 @@ class _State:
         }
         write_torch(path, content)
 
-    def load(self, path: Path) -> None:
+    def load_if_there(self, path: Path | None) -> None:
+        if path is None or not path.is_file():
+            return
         content = torch.load(path, map_location="cpu", weights_only=True)
         missing = {"looks", "best", "recorded"} - content.keys()
         if missing:

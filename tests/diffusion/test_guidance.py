@@ -18,8 +18,9 @@ CONDITIONS = Conditions.fit({"accuracy": [0.7, 0.8, 0.9], "run": ["a", "b", "a"]
 SLOPE = torch.linspace(-1, 1, SIZE)
 
 
-def sample(guidance, denoiser=None, solver="ddim", num_steps=200, seeds=range(6)):
-    return test_sampling.sample(solver, seeds, num_steps, denoiser=denoiser, guidance=guidance)
+def sample(guidance, denoiser=None, solver="ddim", num_steps=200, seeds=range(6), **kwargs):
+    kwargs |= {"denoiser": denoiser, "guidance": guidance}
+    return test_sampling.sample(solver, seeds, num_steps, **kwargs)
 
 
 @pytest.fixture
@@ -29,15 +30,17 @@ def conditional():
     return MLPDenoiser(latent_dim=SIZE, width=24, depth=2, conditions=conditions).eval()
 
 
-def test_a_linear_score_shifts_gaussian_data_by_its_slope_times_their_variance():
+@pytest.mark.parametrize("target", ["noise", "velocity"])
+def test_a_linear_score_shifts_gaussian_data_by_its_slope_times_their_variance(target):
     """The density times ``exp(scale * slope . x)`` is the same Gaussian around another mean."""
 
     def score(clean, seeds):
         return clean @ SLOPE
 
-    open_ended = sample(Guidance())
+    open_ended = sample(Guidance(), target=target)
     for scale in (0.5, -2.0):
-        moved = sample(Guidance(score=score, score_scale=scale, variance=STD**2)) - open_ended
+        pulled = Guidance(score=score, score_scale=scale, variance=STD**2)
+        moved = sample(pulled, target=target) - open_ended
         torch.testing.assert_close(
             moved, (scale * STD**2 * SLOPE).expand(6, -1), rtol=0.05, atol=0.02
         )

@@ -18,21 +18,27 @@ MEAN, STD = torch.linspace(-2, 2, SIZE), torch.linspace(0.2, 1.5, SIZE)
 
 
 class GaussianDenoiser(nn.Module):
-    """The expected noise of ``x_t`` where every coordinate of the data is N(MEAN, STD^2)."""
+    """What a scheduler expects of ``x_t`` where every coordinate of the data is N(MEAN, STD^2)."""
 
     def __init__(self, scheduler, scale=1.0):
         super().__init__()
         self.alphas_cumprod = scheduler.alphas_cumprod
+        self.predicts_velocity = scheduler.config.prediction_type == "v_prediction"
         self.std = scale * STD
 
     def forward(self, x, t):
         alpha_bar = self.alphas_cumprod[t][:, None]
         variance = alpha_bar * self.std**2 + 1 - alpha_bar
-        return (1 - alpha_bar).sqrt() * (x - alpha_bar.sqrt() * MEAN) / variance
+        deviation = (x - alpha_bar.sqrt() * MEAN) / variance
+        eps = (1 - alpha_bar).sqrt() * deviation
+        clean = MEAN + alpha_bar.sqrt() * self.std**2 * deviation
+        if self.predicts_velocity:
+            return alpha_bar.sqrt() * eps - (1 - alpha_bar).sqrt() * clean
+        return eps
 
 
-def sample(solver, seeds, num_steps, batch_size=4, denoiser=None, **kwargs):
-    scheduler = build_scheduler(ScheduleSettings(), solver)
+def sample(solver, seeds, num_steps, batch_size=4, denoiser=None, target="noise", **kwargs):
+    scheduler = build_scheduler(ScheduleSettings(target=target), solver)
     return sample_latents(
         denoiser or GaussianDenoiser(scheduler),
         scheduler,
@@ -53,10 +59,13 @@ def network(request):
     return ConvolutionalDenoiser(latent_dim=SIZE, channels=(4, 8, 12, 8, 4)).eval()
 
 
+@pytest.mark.parametrize("target", ["noise", "velocity"])
 @pytest.mark.parametrize(("solver", "num_steps"), [("ddpm", 1000), ("ddim", 200), ("dpm", 100)])
-def test_samples_of_the_exact_denoiser_have_the_datas_mean_and_deviation(solver, num_steps):
+def test_samples_of_the_exact_denoiser_have_the_datas_mean_and_deviation(
+    solver, num_steps, target
+):
     count = 256
-    samples = sample(solver, range(count), num_steps, batch_size=count)
+    samples = sample(solver, range(count), num_steps, batch_size=count, target=target)
     standard = (samples - MEAN) / STD
     assert standard.mean().abs() < 4 / (count * SIZE) ** 0.5
     assert (standard.std() - 1).abs() < 4 / (2 * count * SIZE) ** 0.5
@@ -64,6 +73,20 @@ def test_samples_of_the_exact_denoiser_have_the_datas_mean_and_deviation(solver,
     assert (standard.std(0) - 1).abs().max() < 4.5 / (2 * count) ** 0.5
     correlation = torch.corrcoef(standard.T) - torch.eye(SIZE)
     assert correlation.abs().max() < 4.5 / count**0.5
+
+
+@pytest.mark.parametrize(("solver", "num_steps"), [("ddpm", 1000), ("ddim", 500), ("dpm", 50)])
+def test_no_velocity_is_the_exact_denoiser_of_standard_normal_latents(solver, num_steps):
+    class Silent(nn.Module):
+        def forward(self, x, t):
+            return torch.zeros_like(x)
+
+    count = 1024
+    options = {"batch_size": count, "denoiser": Silent(), "target": "velocity"}
+    samples = sample(solver, range(count), num_steps, **options)
+    assert samples.mean().abs() < 4 / (count * SIZE) ** 0.5
+    assert samples.std().item() == pytest.approx(1, abs=0.01)
+    assert (torch.corrcoef(samples.T) - torch.eye(SIZE)).abs().max() < 4.5 / count**0.5
 
 
 @pytest.mark.parametrize("num_steps", [20, 50])

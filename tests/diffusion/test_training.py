@@ -9,8 +9,9 @@ from paramdiff import engine
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.diffusion.training import (
     DiffusionSettings,
+    build_denoiser,
+    denoising_loss,
     held_out_loss,
-    noise_prediction_loss,
     train_denoiser,
 )
 
@@ -59,7 +60,7 @@ def assert_same_tensors(one, other):
 def test_loss_of_a_perfect_prediction_is_zero(batch):
     latents, timesteps, eps = batch
     known = Answer(lambda noisy, t: eps)
-    assert noise_prediction_loss(known, SCHEDULER, latents, timesteps, eps) == 0
+    assert denoising_loss(known, SCHEDULER, latents, timesteps, eps) == 0
 
 
 def test_loss_of_the_inverted_forward_process_is_zero(batch):
@@ -70,7 +71,7 @@ def test_loss_of_the_inverted_forward_process_is_zero(batch):
         alpha_bar = SCHEDULER.alphas_cumprod[t][:, None]
         return (noisy - alpha_bar.sqrt() * latents) / (1 - alpha_bar).sqrt()
 
-    loss = noise_prediction_loss(Answer(invert), SCHEDULER, latents, timesteps, eps)
+    loss = denoising_loss(Answer(invert), SCHEDULER, latents, timesteps, eps)
     assert loss < 1e-9
 
 
@@ -80,15 +81,38 @@ def test_loss_equals_the_formula(batch):
     noisy = alpha_bar.sqrt()[:, None] * latents + (1 - alpha_bar).sqrt()[:, None] * eps
     expected = (noisy * 2 - eps).square().mean().float()
     double = Answer(lambda x, t: 2 * x)
-    found = noise_prediction_loss(double, SCHEDULER, latents, timesteps, eps)
+    found = denoising_loss(double, SCHEDULER, latents, timesteps, eps)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
 
 
 def test_loss_of_no_prediction_is_the_noises_variance(batch):
     latents, timesteps, eps = batch
     silent = Answer(lambda x, t: torch.zeros_like(x))
-    found = noise_prediction_loss(silent, SCHEDULER, latents, timesteps, eps)
+    found = denoising_loss(silent, SCHEDULER, latents, timesteps, eps)
     torch.testing.assert_close(found, F.mse_loss(torch.zeros_like(eps), eps))
+
+
+def test_loss_of_the_velocity_is_the_papers_weighted_by_the_share_of_noise(batch):
+    """Velocity and noise err by one factor of each other, ``1 / sqrt(alpha_bar)``."""
+    latents, timesteps, eps = batch
+    alpha_bar = SCHEDULER.alphas_cumprod[timesteps][:, None]
+    noisy = SCHEDULER.add_noise(latents, eps, timesteps)
+    guess = eps + 0.1 * alpha_bar.sqrt()
+    velocity = (guess - (1 - alpha_bar).sqrt() * noisy) / alpha_bar.sqrt()
+    scheduler = build_scheduler(ScheduleSettings(target="velocity"))
+    loss = denoising_loss(Answer(lambda x, t: velocity), scheduler, latents, timesteps, eps)
+    assert loss.item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "convolutional"])
+def test_a_denoiser_of_the_velocity_begins_at_zero_and_learns(denoiser):
+    schedule = ScheduleSettings(target="velocity")
+    settings = settings_with(300, denoiser).model_copy(update={"schedule": schedule})
+    x, t = torch.randn(5, 6), torch.tensor([0, 3, 500, 900, 999])
+    assert build_denoiser(settings, 6).eval()(x, t).eq(0).all()
+    assert not build_denoiser(settings_with(300, denoiser), 6).eval()(x, t).eq(0).any()
+    _, result = train_denoiser(latent_batch, 6, settings, seed=0, device=CPU)
+    assert sum(result.losses[-50:]) < 0.8 * sum(result.losses[:20]) * 50 / 20
 
 
 def test_held_out_loss_is_the_same_at_every_call_and_known_for_the_best_prediction():

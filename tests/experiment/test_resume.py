@@ -58,13 +58,13 @@ from paramdiff.cli import main
 from paramdiff.diffusion import training
 engine.SECONDS_BETWEEN_SAVES = 0.0
 torch.set_num_threads(1)
-loss, calls = training.noise_prediction_loss, []
+loss, calls = training.denoising_loss, []
 
 def greedy(*arguments):
     calls.append(torch.empty(2**50 if len(calls) == 8 else 1))
     return loss(*arguments)
 
-training.noise_prediction_loss = greedy
+training.denoising_loss = greedy
 main()
 """
 

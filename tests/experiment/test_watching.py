@@ -72,6 +72,12 @@ def test_a_run_killed_between_looks_ends_alike(checkpoints, tmp_path, monkeypatc
     assert list(dict.fromkeys(notes)) == ["", *spreads]
 
 
+def test_a_denoiser_of_the_velocity_is_looked_at_before_it_has_learned(checkpoints, tmp_path):
+    first, *_ = looks_of(made(checkpoints, tmp_path / "run", "diffusion.schedule.target=velocity"))
+    assert first.update == 0
+    assert first.spread == pytest.approx(1, abs=0.3)  # Gaussian, in few steps
+
+
 def test_latents_that_are_not_standardised_have_no_cheap_spread(checkpoints, tmp_path):
     looks = looks_of(made(checkpoints, tmp_path / "run", "diffusion.standardise=false"))
     assert {look.spread for look in looks} == {None}

@@ -1,7 +1,7 @@
 """What pulls samples towards what is wanted, at every step of the reverse process.
 
-- A condition, without a classifier (Ho and Salimans 2022): the noise is predicted with and without
-  it, ``eps = eps_0 + scale * (eps_c - eps_0)``.
+- A condition, without a classifier (Ho and Salimans 2022): the noise (or the
+  velocity) is predicted with and without it, ``eps = eps_0 + scale * (eps_c - eps_0)``.
 - Any differentiable score of the finished sample (Dhariwal and Nichol 2021, with the score at the
   predicted clean latent, Chung et al. 2023): ``eps - scale * sqrt(1 - alpha_bar) * grad``. Samples
   then follow the density that was learned times ``exp(scale * score)``, exactly so where data are
@@ -52,8 +52,9 @@ class Guidance:
         timesteps: Tensor,
         alpha_bar: Tensor,
         seeds: Sequence[int],
+        prediction_type: str = "epsilon",
     ) -> Tensor:
-        """The noise in ``x``, shifted towards what is wanted.
+        """The noise in ``x``, or the velocity, shifted towards what is wanted.
 
         Args:
             denoiser: predicts it.
@@ -61,6 +62,8 @@ class Guidance:
             timesteps: ``[B]``, all the same.
             alpha_bar: the share of variance that is signal there, a scalar.
             seeds: one per latent.
+            prediction_type: what the denoiser predicts, in diffusers' words: ``epsilon``, or
+                ``v_prediction``.
 
         Returns:
             ``[B, D]``.
@@ -68,25 +71,28 @@ class Guidance:
         Raises:
             UserError: the score has another shape, no gradient, or is not finite.
         """
-        eps = self._conditional(denoiser, x, timesteps)
+        predicted = self._conditional(denoiser, x, timesteps)
         if self.score is None:
-            return eps
+            return predicted
+        signal, noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        is_velocity = prediction_type == "v_prediction"
+        eps = signal * predicted + noise * x if is_velocity else predicted
         with torch.enable_grad():
-            clean = (x - (1 - alpha_bar).sqrt() * eps) / alpha_bar.sqrt()
-            clean = clean.detach().requires_grad_()
+            clean = ((x - noise * eps) / signal).detach().requires_grad_()
             slopes = _slopes(self.score(clean, seeds), clean, seeds)
-        gain = alpha_bar.sqrt() * self.variance / (alpha_bar * self.variance + 1 - alpha_bar)
-        return eps - self.score_scale * (1 - alpha_bar).sqrt() * gain * slopes
+        gain = signal * self.variance / (alpha_bar * self.variance + 1 - alpha_bar)
+        shift = self.score_scale * noise * gain * slopes
+        return predicted - (shift / signal if is_velocity else shift)
 
     def _conditional(self, denoiser: nn.Module, x: Tensor, timesteps: Tensor) -> Tensor:
         if self.condition is None or self.condition_scale == 0:
             return denoiser(x, timesteps)
         asked = self.condition.to(x).expand(len(x), -1)
-        eps = denoiser(x, timesteps, asked)
+        given = denoiser(x, timesteps, asked)
         if self.condition_scale == 1:
-            return eps
-        open_eps = denoiser(x, timesteps)
-        return open_eps + self.condition_scale * (eps - open_eps)
+            return given
+        without = denoiser(x, timesteps)
+        return without + self.condition_scale * (given - without)
 
 
 UNGUIDED = Guidance()

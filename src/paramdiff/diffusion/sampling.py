@@ -83,9 +83,11 @@ def sample_latents(
                 record(int(timestep), x[: len(wanted)])
             alpha_bar = scheduler.alphas_cumprod[int(timestep)].to(device)
             timesteps = timestep.expand(batch_size).to(device)
-            eps = guidance.predict(denoiser, x, timesteps, alpha_bar, filled)
+            predicted = guidance.predict(
+                denoiser, x, timesteps, alpha_bar, filled, scheduler.config.prediction_type
+            )
             kwargs = {} if _is_deterministic(scheduler) else {"generator": generators}
-            x = scheduler.step(eps, timestep, x, return_dict=False, **kwargs)[0]
+            x = scheduler.step(predicted, timestep, x, return_dict=False, **kwargs)[0]
             if progress is not None:
                 progress()
         if record is not None:

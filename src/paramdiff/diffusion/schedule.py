@@ -19,13 +19,23 @@ from paramdiff.settings import Settings
 
 SolverName = Literal["ddpm", "ddim", "dpm"]
 
+PREDICTION_TYPES = {"noise": "epsilon", "velocity": "v_prediction"}
+"""What a denoiser predicts, in diffusers' words."""
+
 
 class ScheduleSettings(Settings):
-    """The forward process of equation 1."""
+    """The forward process of equation 1, and what the denoiser predicts of it."""
 
     num_timesteps: int = Field(1000, gt=1, description="T")
     beta_start: float = Field(1e-4, gt=0, lt=1, description="variance added at the first timestep")
     beta_end: float = Field(2e-2, gt=0, lt=1, description="variance added at the last timestep")
+    target: Literal["noise", "velocity"] = Field(
+        "noise",
+        description="what the denoiser predicts: the noise, as published, or the velocity "
+        "sqrt(a) noise - sqrt(1 - a) latent (Salimans and Ho 2022), which is zero on average for "
+        "standard normal latents: training starts there, and samples are Gaussian until the "
+        "denoiser has learned more",
+    )
 
 
 def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> SchedulerMixin:
@@ -37,14 +47,14 @@ def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> 
             (deterministic); ``dpm`` for the second-order DPM-Solver++.
 
     Returns:
-        The scheduler; nothing is clipped, the target is the noise.
+        The scheduler; nothing is clipped.
     """
     common = {
         "num_train_timesteps": settings.num_timesteps,
         "beta_start": settings.beta_start,
         "beta_end": settings.beta_end,
         "beta_schedule": "linear",
-        "prediction_type": "epsilon",
+        "prediction_type": PREDICTION_TYPES[settings.target],
     }
     if solver == "ddpm":
         return DDPMScheduler(clip_sample=False, variance_type="fixed_small", **common)

@@ -103,16 +103,25 @@ class DiffusionSettings(Settings):
 def build_denoiser(
     settings: DiffusionSettings, latent_dim: int, conditions: Conditions = UNCONDITIONAL
 ) -> Component:
-    """The untrained denoiser that the settings describe, for what the zoo tells."""
+    """The untrained denoiser that the settings describe, for what the zoo tells.
+
+    Of the velocity it predicts zero: the exact denoiser of standard normal latents.
+    """
     options = settings.denoiser.model_dump(exclude={"kind"})
     options["conditions"] = conditions.to_json()
+    denoiser: MLPDenoiser | ConvolutionalDenoiser
     if settings.denoiser.kind == "mlp":
         options["width"] = settings.denoiser.width or max(LEAST_WIDTH, 2 * latent_dim)
-        return MLPDenoiser(latent_dim=latent_dim, **options)
-    return ConvolutionalDenoiser(latent_dim=latent_dim, **options)
+        denoiser = MLPDenoiser(latent_dim=latent_dim, **options)
+    else:
+        denoiser = ConvolutionalDenoiser(latent_dim=latent_dim, **options)
+    if settings.schedule.target == "velocity":
+        for parameter in denoiser.output.parameters():
+            nn.init.zeros_(parameter)
+    return denoiser
 
 
-def noise_prediction_loss(
+def denoising_loss(
     denoiser: nn.Module,
     scheduler: SchedulerMixin,
     latents: Tensor,
@@ -120,10 +129,11 @@ def noise_prediction_loss(
     eps: Tensor,
     *conditions: Tensor,
 ) -> Tensor:
-    """Equation 6: mean squared error of the predicted noise.
+    """Equation 6: mean squared error of the predicted noise, or velocity.
 
     Args:
-        denoiser: noisy latents, timesteps and conditions to predicted noise.
+        denoiser: noisy latents, timesteps and conditions to what the scheduler's
+            ``prediction_type`` names.
         scheduler: the forward process (equation 2).
         latents: clean latents ``[B, D]``.
         timesteps: ``[B]`` in ``0 .. T - 1``.
@@ -134,7 +144,9 @@ def noise_prediction_loss(
         A scalar.
     """
     noisy = scheduler.add_noise(latents, eps, timesteps)
-    return F.mse_loss(denoiser(noisy, timesteps, *conditions), eps)
+    is_velocity = scheduler.config.prediction_type == "v_prediction"
+    target = scheduler.get_velocity(latents, eps, timesteps) if is_velocity else eps
+    return F.mse_loss(denoiser(noisy, timesteps, *conditions), target)
 
 
 def held_out_loss(
@@ -167,7 +179,7 @@ def held_out_loss(
 
     def loss(denoiser: nn.Module) -> float:
         return float(
-            noise_prediction_loss(
+            denoising_loss(
                 denoiser, scheduler, repeated[0], timesteps.to(device), eps, *repeated[1:]
             )
         )
@@ -221,9 +233,7 @@ def train_denoiser(
         parts = [latents, timesteps, eps]
         if conditions.known:
             parts.append(conditions.left_out(asked, settings.condition_dropout, generator))
-        return noise_prediction_loss(
-            module, scheduler, *(part[share].to(device) for part in parts)
-        )
+        return denoising_loss(module, scheduler, *(part[share].to(device) for part in parts))
 
     denoiser.train()
     result = train(

@@ -62,7 +62,9 @@ def build_watcher(
     settings = recipe.diffusion
     if settings is None or settings.early_stopping is None:
         return None
-    watcher = Watcher(settings.early_stopping)
+    # who predicts the velocity begins with the exact denoiser of standard normal latents
+    is_gaussian = settings.schedule.target == "velocity" and settings.standardise
+    watcher = Watcher(settings.early_stopping, at_start=is_gaussian)
     if len(zoo.held_out):
         latents = _latents(zoo, space, codec, settings)
         asked = conditions if settings.conditions else None
