@@ -138,14 +138,15 @@ def perfect_codec():
     return LatentSpace(encode=lambda vectors: vectors, decode=lambda latents: latents)
 
 
-def subject(generated, originals=None, **fields):
+def subject(generated, originals=None, num_runs=3, **fields):
+    originals = good(30, 1) if originals is None else originals
     defaults = {
         "layout": LAYOUT,
-        "originals": good(30, 1) if originals is None else originals,
+        "originals": originals,
         "held_out": good(10, 2),
         "generated": generated,
         "hold_out": "run",
-        "num_runs": 3,
+        "runs": torch.arange(len(originals)) % num_runs,
         "title": "linear classifiers",
         "facts": {"Task": "points"},
         "untrained": untrained,

@@ -51,7 +51,7 @@ def evaluated(generated, **fields):
         held_out=networks(3, 3),
         generated=generated,
         hold_out="run",
-        num_runs=12,
+        runs=torch.arange(12),
         title="",
         facts={},
         symmetries=symmetries(),

@@ -144,6 +144,7 @@ def _material(subject: Subject, normalisation: Normalisation, groups: "_Groups")
         else lambda number: normalisation.apply(untrained(number).float()),
         validation_accuracy=groups.scored["original"].answers.validation.float().mean(1),
         symmetries=subject.symmetries,
+        runs=subject.runs,
         validate=lambda vectors: (
             groups.asked.answers(normalisation.invert(vectors), "greedy soup")
             .validation.float()

@@ -11,7 +11,7 @@ from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.baselines.anchors import rearranged
 from paramdiff.evaluation.baselines.catalogue import BASELINES
 from paramdiff.evaluation.baselines.construction import Baseline, Material
-from paramdiff.evaluation.baselines.distributions import gaussian
+from paramdiff.evaluation.baselines.distributions import gaussian, multiswag
 from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.evaluation.subject import Subject
@@ -67,7 +67,8 @@ def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
     """The free alternatives that can be made, in the catalogue's order.
 
     Beside them stands the fair opponent: a Gaussian that spreads exactly as widely as the
-    generated networks. Where units can trade places, copies in disguise stand beside them, too.
+    generated networks. Where there are several trajectories, SWAG of each stands beside them;
+    where units can trade places, copies in disguise do.
 
     Args:
         material: what they are made from.
@@ -77,6 +78,8 @@ def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
         The baselines; ``constructed`` makes a group of one.
     """
     found = [baseline for baseline in BASELINES if baseline.missing(material) is None]
+    if material.has_several_trajectories:
+        found += [multiswag(0.5), multiswag(1.0)]
     if material.symmetries is not None:
         found.append(rearranged())
     spread = dispersion(generated, material.originals)

@@ -19,6 +19,7 @@ _FAMILIES = {
     "gaussian": "a per-coordinate Gaussian with {} times the checkpoints' standard deviation",
     "average": "averages of {} checkpoints",
     "swag": "SWAG samples at scale {}",
+    "multiswag": "SWAG samples of each run at scale {}",
     "noise": "checkpoints with added noise of {} times each tensor's spread",
     "noise_absolute": "checkpoints with noise of {} added to every value",
 }
@@ -27,6 +28,7 @@ _KINDS = {
     "noise": "noised checkpoints",
     "noise_absolute": "noised checkpoints",
     "swag": "SWAG samples",
+    "multiswag": "SWAG samples of each run",
     "fine_tuned_average": "the fine-tuned average",
 }
 

@@ -33,7 +33,7 @@ class Subject:
         held_out: ``[H, P]``; ``H`` may be 0.
         generated: ``[M, P]``.
         hold_out: how the held-out checkpoints were chosen.
-        num_runs: training runs that the originals come from, as far as is known.
+        runs: ``[N]`` number of the training run that each original comes from, as far as is known.
         title: what was run.
         facts: what was run, label to value.
         generator_seeds: ``[M]`` the generator seed of each generated network, where several.
@@ -52,7 +52,7 @@ class Subject:
     held_out: Tensor
     generated: Tensor
     hold_out: HoldOutRule
-    num_runs: int
+    runs: Tensor
     title: str
     facts: dict[str, str]
     generator_seeds: Tensor | None = None
@@ -62,6 +62,11 @@ class Subject:
     is_aligned: bool = False
     data_budget: DataBudget | None = None
     scratch: Path | None = None
+
+    @property
+    def num_runs(self) -> int:
+        """How many training runs the originals come from, as far as is known."""
+        return len(self.runs.unique())
 
     @cached_property
     def original_latents(self) -> Tensor:
@@ -92,7 +97,7 @@ class Subject:
             held_out=zoo.held_out,
             generated=generated,
             hold_out=zoo.index.hold_out,
-            num_runs=zoo.num_runs,
+            runs=zoo.runs,
             title=title,
             facts=facts,
             generator_seeds=generator_seeds,

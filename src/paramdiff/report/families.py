@@ -33,6 +33,7 @@ FAMILIES = {
     "interpolation": Family("Interpolated originals", "Interpolated originals {}", "#009e73", "<"),
     "gaussian": Family("Gaussian fit", "Gaussian fit, scale {}", "#a4527f", "o"),
     "swag": Family("Low-rank SWAG", "Low-rank SWAG, scale {}", "#3a8fc0", "s"),
+    "multiswag": Family("SWAG of each run", "SWAG of each run, scale {}", "#3a8fc0", "D"),
     "kde": Family("Kernel density fit", "Kernel density fit {}", "#a4527f", "p"),
     "noise": Family("Originals + noise", "Originals + noise {}", "#b87900", "v"),
     "noise_absolute": Family(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
@@ -139,9 +140,14 @@ class Zoo:
         )
 
     @property
+    def runs(self) -> Tensor:
+        """The number of the training run of each original, ``[N]``, as far as the index tells."""
+        return torch.tensor([one.run for one in self.index.checkpoints if not one.held_out])
+
+    @property
     def num_runs(self) -> int:
-        """How many training runs the originals come from, as far as the index tells."""
-        return len({entry.run for entry in self.index.checkpoints if not entry.held_out})
+        """How many training runs the originals come from."""
+        return len(self.runs.unique())
 
 
 def read_index(folder: Path) -> ZooIndex:

@@ -1,10 +1,18 @@
 """Moments of the fitted distributions, against closed forms and scipy."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy.stats import gaussian_kde
 
-from paramdiff.evaluation.baselines.distributions import SWAG_RANK, gaussian, kde, swag
+from paramdiff.evaluation.baselines.distributions import (
+    SWAG_RANK,
+    gaussian,
+    kde,
+    multiswag,
+    swag,
+)
 from paramdiff.evaluation.spread import dispersion
 
 from .material import SIZE, built, generator, material, raw_originals
@@ -72,6 +80,31 @@ def test_swag_of_two_originals_has_both_halves():
     # diagonal: population variance 1; low rank: (2 - 1)^2 / (2 - 1) = 1
     assert drawn.T.cov()[0, 0].item() == pytest.approx((1 + 1) / 2, rel=0.02)
     assert drawn[:, 1].eq(0).all()
+
+
+def test_multiswag_is_the_swag_of_each_run_in_turn():
+    given = material(raw_originals(30))
+    runs = torch.arange(30) % 2
+    both = built(multiswag(0.7), replace(given, runs=runs), 40_000).vectors
+    for run in (0, 1):
+        alone = replace(given, originals=given.originals[runs == run])
+        expected = built(swag(0.7), alone, 40_000, seed=1).vectors
+        width = expected.std(0).clamp_min(1e-6)
+        found = both[run::2]
+        assert ((found.mean(0) - expected.mean(0)) / width).abs().max() < 0.06
+        torch.testing.assert_close(found.std(0), expected.std(0), rtol=0.06, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("runs", "expected"),
+    [
+        *((None, False), ([0, 0, 0, 0], False), ([0, 1, 2, 3], False), ([0, 0, 0, 1], False)),
+        *(([0, 1, 0, 1], True), ([5, 2, 2, 5], True)),
+    ],
+)
+def test_several_trajectories_are_several_checkpoints_of_several_runs(runs, expected):
+    given = material(raw_originals(4), runs=None if runs is None else torch.tensor(runs))
+    assert given.has_several_trajectories == expected
 
 
 def identity_latents(vectors):

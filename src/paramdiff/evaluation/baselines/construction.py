@@ -31,6 +31,7 @@ class Material:
         validation_accuracy: ``[N]``, of the originals; or the task's own score.
         validate: normalised vectors ``[M, P]`` to their validation scores ``[M]``.
         symmetries: what can trade places in the network, where that is known.
+        runs: ``[N]`` number of the training run that each original comes from, where known.
     """
 
     originals: Tensor
@@ -42,6 +43,13 @@ class Material:
     validation_accuracy: Tensor
     validate: Callable[[Tensor], Tensor]
     symmetries: Symmetries | None = None
+    runs: Tensor | None = None
+
+    @property
+    def has_several_trajectories(self) -> bool:
+        """Whether the originals come from more than one run, and from each more than once."""
+        counts = [] if self.runs is None else self.runs.unique(return_counts=True)[1].tolist()
+        return len(counts) > 1 and min(counts) > 1
 
 
 @dataclass(frozen=True)

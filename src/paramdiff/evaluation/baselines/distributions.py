@@ -1,6 +1,7 @@
 """Distributions fitted to the originals and sampled: Gaussian, SWAG, kernel density."""
 
 import torch
+from torch import Tensor
 
 from paramdiff.evaluation.baselines.construction import Baseline, Construction, Material
 from paramdiff.mapped import column_blocks, column_moments
@@ -33,22 +34,49 @@ def swag(scale: float) -> Baseline:
     """
 
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        originals = material.originals
-        num, size = originals.shape
-        rank = min(num, SWAG_RANK)
-        numbers = torch.arange(1, num + 1)[:, None]
-        vectors = torch.randn(count, size, generator=generator)
-        weights = torch.randn(count, rank, generator=generator)
-        for columns in column_blocks(originals):
-            values = originals[:, columns].double()
-            deviations = (values - values.cumsum(0) / numbers)[-rank:].float()
-            diagonal = values.std(0, correction=0).float() * vectors[:, columns]
-            low_rank = weights @ deviations / (rank - 1) ** 0.5
-            spread = scale * (diagonal + low_rank) / 2**0.5
-            vectors[:, columns] = values.mean(0).float() + spread
-        return Construction(vectors)
+        one = [torch.arange(len(material.originals))]
+        return Construction(_swag_draws(material.originals, one, count, scale, generator))
 
     return Baseline(f"swag@{scale}", build, min_originals=2)
+
+
+def multiswag(scale: float) -> Baseline:
+    """SWAG of each training run, drawn from in turn (MultiSWAG, Wilson and Izmailov 2020).
+
+    For ``Material.has_several_trajectories``: between runs there is no network worth having.
+    """
+
+    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
+        runs = material.runs
+        assert runs is not None
+        each = [(runs == run).nonzero()[:, 0] for run in runs.unique()]
+        return Construction(_swag_draws(material.originals, each, count, scale, generator))
+
+    return Baseline(f"multiswag@{scale}", build)
+
+
+def _swag_draws(
+    originals: Tensor,
+    trajectories: list[Tensor],
+    count: int,
+    scale: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """``[M, P]``, from the rows ``[n]`` of one trajectory after the other."""
+    vectors = torch.randn(count, originals.shape[1], generator=generator)
+    weights = torch.randn(count, SWAG_RANK, generator=generator)
+    for columns in column_blocks(originals):
+        for number, rows in enumerate(trajectories):
+            drawn = slice(number, None, len(trajectories))
+            values = originals[rows, columns].double()
+            numbers = torch.arange(1, len(rows) + 1)[:, None]
+            deviations = (values - values.cumsum(0) / numbers)[-SWAG_RANK:].float()
+            rank = len(deviations)
+            diagonal = values.std(0, correction=0).float() * vectors[drawn, columns]
+            low_rank = weights[drawn, :rank] @ deviations / (rank - 1) ** 0.5
+            spread = scale * (diagonal + low_rank) / 2**0.5
+            vectors[drawn, columns] = values.mean(0).float() + spread
+    return vectors
 
 
 def kde() -> Baseline:
