@@ -269,6 +269,14 @@ def test_a_vae_alone_generates_from_its_prior(tiny_paper, tmp_path):
     assert times_of(tmp_path / "run", "report.html") == before
 
 
+def test_principal_components_alone_are_a_gaussian_of_the_originals(tiny, tiny_run, tmp_path):
+    tiny = [one for one in tiny if not one.startswith("diffusion")]
+    recipe = load_recipe("quickstart", [*tiny, "diffusion=null", "generation.num_samples=200"])
+    run(recipe, tmp_path / "run", device="cpu", reuse=tiny_run)
+    generated = read_json(tmp_path / "run" / "evaluation.json")["groups"]["generated"]
+    assert generated["dispersion"] == pytest.approx(1, abs=0.15)
+
+
 def test_peak_memory_is_the_programs_own():
     """Not that of a larger program which started it."""
     large = torch.ones(1 << 28)  # 1 GiB, held while the other starts

@@ -73,6 +73,11 @@ class CorrectedCodecSettings(Settings):
         """There are no normalisation layers; any choice is the same."""
         return "running"
 
+    @property
+    def is_whitened(self) -> bool:
+        """The correction is trained on what latents from N(0, I) become."""
+        return True
+
 
 @dataclass(frozen=True)
 class Examples:

@@ -40,6 +40,11 @@ class LinearCodecSettings(Settings):
         """A linear codec has no normalisation layers; any choice is the same."""
         return "running"
 
+    @property
+    def is_whitened(self) -> bool:
+        """Each component keeps its own spread."""
+        return False
+
 
 class ConvolutionalCodecSettings(Settings):
     """The paper's autoencoder and its training."""
@@ -65,6 +70,11 @@ class ConvolutionalCodecSettings(Settings):
         "authors') or running averages"
     )
     training: Optimisation = Field(description="how the autoencoder is trained")
+
+    @property
+    def is_whitened(self) -> bool:
+        """A variational autoencoder is trained to have latents that follow N(0, I)."""
+        return self.kl_weight > 0
 
 
 AnyCodecSettings = LinearCodecSettings | ConvolutionalCodecSettings | CorrectedCodecSettings

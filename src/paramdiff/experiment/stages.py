@@ -302,7 +302,7 @@ def make_pipeline(
         denoiser,
         None if diffusion is None else build_scheduler(diffusion.schedule, solver),
         statistics=recipe.codec.statistics,
-        standardise=diffusion is not None and diffusion.standardise,
+        standardise=not recipe.codec.is_whitened if diffusion is None else diffusion.standardise,
         num_steps=recipe.generation.num_steps,
         spread=recipe.generation.spread,
         guidance_scale=recipe.generation.guidance_scale,
