@@ -144,7 +144,7 @@ def test_one_training_run_is_told_and_not_tested_for_copies():
 def test_several_runs_are_tested_for_copies(typical):
     evaluation, _ = typical
     assert not evaluation.single_trajectory
-    assert {"multiswag@0.5", "multiswag@1.0"} <= set(evaluation.groups)
+    assert {"multiswag@0.5", "multiswag@1.0", "multiswag@1.5"} <= set(evaluation.groups)
     assert "one training run" not in warnings(evaluation)
     tested = {name for name, group in evaluation.groups.items() if group.z_u is not None}
     assert {"generated", "gaussian@1.0", "noise@0.05"} <= tested

@@ -79,7 +79,7 @@ def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
     """
     found = [baseline for baseline in BASELINES if baseline.missing(material) is None]
     if material.has_several_trajectories:
-        found += [multiswag(0.5), multiswag(1.0)]
+        found += [multiswag(0.5), multiswag(1.0), multiswag(1.5)]
     if material.symmetries is not None:
         found.append(rearranged())
     spread = dispersion(generated, material.originals)
