@@ -65,7 +65,7 @@ def test_the_loss_of_a_recipes_task_falls(tiny_run, tmp_path):
     )
     assert sum(map(training_loss, guided)) < sum(map(training_loss, plain))
     card = (tmp_path / "guided" / "README.md").read_text()
-    assert "| Guide | `loss`, scale 100 |" in card
+    assert "| Guide | `loss`, scale 100, on the labels of 256 training examples |" in card
     assert "Guide" not in (tmp_path / "plain" / "README.md").read_text()
 
 

@@ -11,7 +11,7 @@ from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import resolve_device
 from paramdiff.experiment.generated import making_of, write_generated
-from paramdiff.experiment.guiding import build_guide
+from paramdiff.experiment.guiding import build_guide, guide_in_words
 from paramdiff.experiment.stages import Report
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -98,7 +98,7 @@ def generate(
             spread=spread,
             condition=condition,
             guidance_scale=guidance_scale,
-            guide=guide,
+            guide=None if guide is None else guide_in_words(*guide),
             checkpoints=checkpoints_on_card(folder),
             base=completing,
             selected_only=selected_only,

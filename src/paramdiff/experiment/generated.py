@@ -57,7 +57,7 @@ def making_of(
     spread: float | None = None,
     condition: Mapping[str, Value] | None = None,
     guidance_scale: float | None = None,
-    guide: tuple[str, float] | None = None,
+    guide: str | None = None,
     checkpoints: str | None = None,
     base: tuple[str, str] | None = None,
     selected_only: bool = False,
@@ -73,7 +73,7 @@ def making_of(
         spread: scale about the training mean, where not the pipeline's own.
         condition: what was asked for.
         guidance_scale: how much that counts, where not the pipeline's own.
-        guide: name and scale of the score that they were pulled towards.
+        guide: the score that they were pulled towards, in words.
         checkpoints: what it learned from, in words.
         base: name and SHA-256 of the checkpoint that completes them, where not the pipeline's own.
         selected_only: whether the tensors that are not generated are left out.
@@ -91,7 +91,7 @@ def making_of(
         asked = ", ".join(inline_code(f"{name}={value}") for name, value in condition.items())
         guided["Asked for"] = f"{asked}, guidance scale {scale:g}"
     if guide is not None:
-        guided["Guide"] = f"{inline_code(guide[0])}, scale {guide[1]:g}"
+        guided["Guide"] = guide
     return Making(
         pipeline=name,
         pipeline_sha256=pipeline_sha256,

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
@@ -48,6 +49,12 @@ def build_guide(
         found = [stored for run in find_runs([rest]) for stored in run]
         return larger_distance(read_vectors(found, space.layout), space)
     return _users_own(name)
+
+
+def guide_in_words(name: str, scale: float) -> str:
+    """A guide for a card, with the training data that it looks at."""
+    data = f", on the labels of {NUM_EXAMPLES} training examples" if name == "loss" else ""
+    return f"{inline_code(name)}, scale {scale:g}{data}"
 
 
 def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Guide:
