@@ -295,7 +295,8 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             device=self.device,
             guidance=self._guidance(condition, None),
         )
-        vectors = torch.stack([self.decode(state, seeds) for state in recorded.states])
+        spread = self.config.spread
+        vectors = torch.stack([self.decode(state, seeds, spread) for state in recorded.states])
         return Trajectory(recorded.timesteps, vectors)
 
     def _refuse_without_denoiser(self, option: str, value: object) -> None:

@@ -8,9 +8,10 @@ import pytest
 from huggingface_hub import ModelCard
 
 from paramdiff.artefacts import read_json, read_metadata, sha256_of
-from paramdiff.cards.pipeline_card import checkpoints_on_card
+from paramdiff.cards.reading import checkpoints_on_card, data_on_card
 from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.sources import find_runs
+from paramdiff.evaluation.data_use import NO_DATA
 from paramdiff.experiment.generate import generate
 from paramdiff.experiment.run import make_networks
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -86,6 +87,15 @@ def test_what_generate_writes_is_described(tiny_run, tmp_path):
     digest = card(tiny_run / "pipeline").data["paramdiff"]["checkpoints_sha256"]
     for told in (digest, "5 to 6", "5 steps", "| Spread | 0.5 |", "Not evaluated"):
         assert told in found.text
+
+
+def test_a_generator_without_task_data_says_so_and_one_without_a_card_does_not(tiny_run, tmp_path):
+    assert data_on_card(tiny_run / "pipeline") == data_on_card(tiny_run / "generated") == NO_DATA
+    folder = Path(shutil.copytree(tiny_run / "pipeline", tmp_path / "pipeline"))
+    (folder / "README.md").unlink()
+    generate(str(folder), tmp_path / "new", num=1, seed=0, num_steps=5)
+    assert data_on_card(tmp_path / "new") is None
+    assert "nobody told of" in card(tmp_path / "new").text
 
 
 def test_before_an_evaluation_the_cards_say_so(tiny_run, tiny, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from paramdiff.evaluation.frontier import MEASURES, YARDSTICKS
 from paramdiff.evaluation.schema import Comparison
-from paramdiff.evaluation.verdict import relation
+from paramdiff.evaluation.verdict import judge, relation
 
 from .linear import SIZE, evaluated, good, shifted, to, warnings, without_errors, words
 
@@ -166,6 +166,23 @@ def test_what_no_free_alternative_resembles_is_compared_with_the_originals_alone
         "no free alternative is at least as unlike the originals" in one.lower()
         for one in evaluation.verdict.sentences
     )
+
+
+def test_without_a_rival_the_headline_still_tells_what_data_were_used():
+    evaluation, _ = evaluated(good(20, 3))
+    generated = evaluation.groups["generated"].model_copy(update={"data_used": "labels"})
+    alone = {
+        measure: found.model_copy(update={"reference": None})
+        for measure, found in evaluation.frontier.items()
+    }
+    verdict = judge(
+        evaluation.groups | {"generated": generated},
+        list(evaluation.comparisons),
+        alone,
+        evaluation.best_of_n,
+        evaluation.score,
+    )
+    assert "no free alternative is as dissimilar, using training labels" in verdict.headline
 
 
 # ---- where nothing is right or wrong

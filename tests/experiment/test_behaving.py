@@ -7,11 +7,15 @@ from torch.func import functional_call
 
 from paramdiff import ParameterDiffusionPipeline, load_recipe, run
 from paramdiff.errors import UserError
-from paramdiff.evaluation.data_use import DataBudget
-from paramdiff.experiment.behaving import data_budget, training_examples
+from paramdiff.evaluation.data_use import DataBudget, DataUse
+from paramdiff.experiment.behaving import training_examples
 from paramdiff.experiment.check import check_recipe
+from paramdiff.experiment.folders import evaluate_folders
+from paramdiff.experiment.generate import generate
 from paramdiff.parameters.space import ParameterSpace
+from paramdiff.recipe.training_data import data_budget
 from paramdiff.tasks.catalogue import build_task, describe_task
+from paramdiff.tasks.settings import TaskSettings
 from paramdiff.zoo.zoo import Zoo
 
 BEHAVIOUR = [
@@ -36,6 +40,29 @@ def test_the_run_says_what_its_codec_saw_and_has_rivals_that_saw_as_much(finishe
     assert {"generated", "reconstructed"} < set(rivals)
     assert len(rivals) > 2
     assert data_budget(load_recipe("quickstart", tiny)) is None
+
+
+def test_who_judges_its_networks_elsewhere_learns_what_they_were_made_with(finished, tmp_path):
+    folder, _ = finished
+    generate(str(folder / "pipeline"), tmp_path / "new", num=4, seed=0)
+    card = (tmp_path / "new" / "README.md").read_text()
+    assert "| Made with | labels of 1,800 training examples |" in card
+    evaluation = evaluate_folders(
+        str(folder / "zoo"),
+        str(tmp_path / "new"),
+        TaskSettings(name="digits"),
+        tmp_path / "out",
+        patterns=("*",),
+        num_held_out=0,
+        seed=0,
+        recalibrate=False,
+        device="cpu",
+        report=lambda stage, done, total: None,
+    )
+    assert evaluation.groups["generated"].data == DataUse("labels", "training", 1800)
+    assert evaluation.groups["fine_tuned_average"].data.images_seen == 1800
+    told = evaluation.facts["Task data in what is judged"]
+    assert told == "labels of 1,800 training examples"
 
 
 def test_the_pipeline_draws_what_the_correction_was_trained_on(finished):

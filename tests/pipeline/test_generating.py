@@ -184,3 +184,11 @@ def test_trajectory_goes_from_noise_to_the_sample(solver):
     assert torch.equal(trajectory.states[0], pipeline.decode(noise, seeds))
     generated = pipeline(seeds=seeds, batch_size=2).vectors
     assert torch.equal(trajectory.states[-1], generated)
+
+
+def test_a_trajectory_ends_at_what_a_contracted_pipeline_generates():
+    pipeline = build()
+    pipeline.register_to_config(spread=0.5)
+    last = pipeline.trajectory([3, 8], num_steps=STEPS, every=3).states[-1]
+    assert torch.equal(last, pipeline(seeds=[3, 8], batch_size=2).vectors)
+    assert not torch.equal(last, pipeline(seeds=[3, 8], batch_size=2, spread=1.0).vectors)

@@ -54,6 +54,16 @@ def test_logits_and_slopes_are_those_of_the_network(case, memory_budget):
     torch.testing.assert_close(slope, (above - below) / 2e-6, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("case", [name for name in CASES if name != "untraceable"])
+def test_what_lies_in_front_of_the_chosen_tensors_is_shared(case):
+    """Chosen statistics of a BatchNorm layer are no exception."""
+    network, names = CASES[case]
+    base = network.state_dict()
+    names = names or [name for name, tensor in base.items() if tensor.is_floating_point()]
+    cut = DifferentiableNetwork(network, base, names, examples(network)).cut
+    assert (cut.reason is None) == (case != "everything"), cut.reason
+
+
 def test_no_examples_are_refused():
     network = mlp()
     with pytest.raises(UserError, match="at least one example"):

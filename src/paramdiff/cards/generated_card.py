@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from paramdiff.cards.reading import data_for_card
 from paramdiff.cards.writing import card_metadata, render_card, versions
 from paramdiff.checkpoints.stored import StoredForm
+from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.evaluation.schema import Evaluation
 
 
@@ -21,6 +23,7 @@ class Making:
         checkpoints: what the pipeline learned from, where that is known.
         base: the checkpoint that completes them and its SHA-256, where it is not the pipeline's.
         selected_only: whether the tensors that are not generated are left out.
+        data: the task data that they were made with; None where that is not known.
     """
 
     pipeline: str
@@ -31,6 +34,7 @@ class Making:
     checkpoints: str | None = None
     base: tuple[str, str] | None = None
     selected_only: bool = False
+    data: DataUse | None = NO_DATA
 
 
 def generated_card(making: Making, evaluation: Evaluation | None = None) -> str:
@@ -47,6 +51,7 @@ def generated_card(making: Making, evaluation: Evaluation | None = None) -> str:
         "pipeline_sha256": making.pipeline_sha256,
         "num_networks": len(making.seeds),
         "first_seed": making.seeds[0],
+        **data_for_card(making.data),
     }
     return render_card(
         "generated.md.jinja",

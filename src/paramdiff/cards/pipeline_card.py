@@ -1,18 +1,16 @@
 """A pipeline's card: what it generates, from what, how, and what that is worth."""
 
-import re
-from pathlib import Path
-
 import torch
-from huggingface_hub import ModelCard
 
-from paramdiff.artefacts import CARD_FILE
 from paramdiff.cards.origin import Origin
-from paramdiff.cards.writing import METADATA, card_metadata, render_card, versions
+from paramdiff.cards.reading import data_for_card
+from paramdiff.cards.writing import card_metadata, render_card, versions
+from paramdiff.evaluation.data_use import data_used
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.facts import recipe_facts
+from paramdiff.recipe.training_data import data_budget
 
 SHOWN_TENSORS = 12
 
@@ -42,6 +40,7 @@ def pipeline_card(
         "num_checkpoints": len(origin.hashes),
         "checkpoints_sha256": origin.sha256,
         "seed": recipe.seeds[0],
+        **data_for_card(data_used(data_budget(recipe))),
     }
     return render_card(
         "pipeline.md.jinja",
@@ -61,27 +60,6 @@ def pipeline_card(
         evaluation=evaluation,
         num_generators=_num_generators(evaluation),
     )
-
-
-def checkpoints_on_card(folder: Path) -> str | None:
-    """What a pipeline learned from, as far as its card tells.
-
-    Args:
-        folder: the pipeline's, maybe a stranger's.
-
-    Returns:
-        For people; None where there is no card of ours.
-    """
-    if not (folder / CARD_FILE).is_file():
-        return None
-    try:
-        told = ModelCard.load(folder / CARD_FILE).data.get(METADATA, {})
-        count, digest = int(told["num_checkpoints"]), str(told["checkpoints_sha256"])
-    except Exception:  # anybody may have written the card
-        return None
-    if re.fullmatch("[0-9a-f]{64}", digest) is None:
-        return None
-    return f"{count} checkpoints, SHA-256 of their hashes `{digest}`"
 
 
 def _type(dtype: torch.dtype) -> str:

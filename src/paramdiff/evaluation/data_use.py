@@ -21,7 +21,9 @@ class DataUse:
 
     @property
     def in_words(self) -> str:
-        """As an object of a verb: ``labels of 6,400 training examples``."""
+        """As an object of a verb: ``labels of 6,400 training examples``, or ``none``."""
+        if self.kind == "none":
+            return "none"
         count = "" if self.images_seen is None else f"{self.images_seen:,} "
         return f"{self.kind} of {count}{self.split} examples"
 
@@ -46,3 +48,15 @@ class DataBudget:
     def use(self) -> DataUse:
         """What the generated networks were made with, and what their rivals may use."""
         return DataUse(self.uses, "training", self.images_seen)
+
+
+def data_used(budget: DataBudget | None) -> DataUse:
+    """What a generator of a budget was made with."""
+    return NO_DATA if budget is None else budget.use
+
+
+def budget_of(used: DataUse | None) -> DataBudget | None:
+    """The training data that networks were made with; None where none is known of."""
+    if used is None or used.kind == "none" or used.images_seen is None:
+        return None
+    return DataBudget(used.images_seen, used.kind)

@@ -12,7 +12,7 @@ from paramdiff.evaluation.baselines.anchors import rearranged
 from paramdiff.evaluation.baselines.catalogue import BASELINES
 from paramdiff.evaluation.baselines.construction import Baseline, Material
 from paramdiff.evaluation.baselines.distributions import gaussian, multiswag
-from paramdiff.evaluation.data_use import NO_DATA, DataUse
+from paramdiff.evaluation.data_use import NO_DATA, DataUse, data_used
 from paramdiff.evaluation.spread import dispersion
 from paramdiff.evaluation.subject import Subject
 from paramdiff.mapped import by_rows
@@ -52,7 +52,7 @@ def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Can
         return Candidates(name, raw, vectors, data=data)
 
     own_index = torch.arange(len(subject.originals))
-    used = NO_DATA if subject.data_budget is None else subject.data_budget.use
+    used = data_used(subject.data_budget)
     yield replace(group("original", subject.originals), source=own_index)
     yield replace(group("generated", subject.generated, used), seeds=subject.generator_seeds)
     if len(subject.held_out):

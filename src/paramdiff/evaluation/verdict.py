@@ -126,7 +126,7 @@ class _Judge:
         if decisive is None:
             words = self._relation(self._to["original"]).capitalize()
             why = "is as dissimilar" if self._score.has_errors else "could be made"
-            return f"{words} the originals; no free alternative {why}."
+            return f"{words} the originals; no free alternative {why}{self._beside_data()}."
         outcomes = {self._relation(comparison) for comparison in self._deciders()}
         other = kind_in_words(decisive.reference)
         if outcomes == {"better than"}:

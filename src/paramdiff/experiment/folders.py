@@ -8,10 +8,12 @@ from pathlib import Path
 from torch import Tensor
 
 from paramdiff.artefacts import write_json, written_aside
+from paramdiff.cards.reading import data_on_card
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
+from paramdiff.evaluation.data_use import budget_of
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import Cost, Evaluation
 from paramdiff.evaluation.settings import EvaluationSettings
@@ -104,13 +106,16 @@ def evaluate_folders(
         zoo = Zoo.load(zoo_folder)
         vectors = read_vectors(found, zoo.layout, entry)
         built = task_of(zoo.base)
+        used = data_on_card(Path(generated))
+        told = "not known, no card beside it tells" if used is None else used.in_words
         subject = Subject.of(
             zoo,
             vectors,
             title=f"{Path(generated).name} against {Path(originals).name}",
-            facts=network_facts(built, zoo.layout, zoo),
+            facts=network_facts(built, zoo.layout, zoo) | {"Task data in what is judged": told},
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
+            data_budget=budget_of(used),
             scratch=aside,
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)

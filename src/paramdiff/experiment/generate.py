@@ -6,12 +6,12 @@ from pathlib import Path
 from diffusers.utils import logging
 
 from paramdiff.artefacts import sha256_of
-from paramdiff.cards.pipeline_card import checkpoints_on_card
+from paramdiff.cards.reading import checkpoints_on_card, data_on_card
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import resolve_device
 from paramdiff.experiment.generated import making_of, write_generated
-from paramdiff.experiment.guiding import build_guide, guide_in_words
+from paramdiff.experiment.guiding import build_guide, data_with_guide, guide_in_words
 from paramdiff.experiment.stages import Report
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -102,5 +102,6 @@ def generate(
             checkpoints=checkpoints_on_card(folder),
             base=completing,
             selected_only=selected_only,
+            data=data_with_guide(data_on_card(folder), guide, steps_each),
         )
         write_generated(out, networks, making)

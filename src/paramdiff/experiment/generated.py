@@ -11,6 +11,7 @@ from paramdiff.cards.generated_card import Making, generated_card
 from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.stored import StoredCheckpoint, write_checkpoint
 from paramdiff.diffusion.conditions import Value
+from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.generated import GeneratedParameters
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -61,6 +62,7 @@ def making_of(
     checkpoints: str | None = None,
     base: tuple[str, str] | None = None,
     selected_only: bool = False,
+    data: DataUse | None = NO_DATA,
 ) -> Making:
     """How a pipeline makes networks.
 
@@ -77,6 +79,7 @@ def making_of(
         checkpoints: what it learned from, in words.
         base: name and SHA-256 of the checkpoint that completes them, where not the pipeline's own.
         selected_only: whether the tensors that are not generated are left out.
+        data: the task data that they were made with; None where that is not known.
 
     Returns:
         What a card needs to know.
@@ -106,6 +109,7 @@ def making_of(
         checkpoints=checkpoints,
         base=base,
         selected_only=selected_only,
+        data=data,
     )
 
 

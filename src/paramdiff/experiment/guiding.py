@@ -7,6 +7,7 @@ from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
+from paramdiff.evaluation.data_use import DataUse
 from paramdiff.experiment.generated import read_vectors
 from paramdiff.guides import Guide, larger_distance, lower_loss
 from paramdiff.parameters.space import ParameterSpace
@@ -55,6 +56,26 @@ def guide_in_words(name: str, scale: float) -> str:
     """A guide for a card, with the training data that it looks at."""
     data = f", on the labels of {NUM_EXAMPLES} training examples" if name == "loss" else ""
     return f"{inline_code(name)}, scale {scale:g}{data}"
+
+
+def data_with_guide(
+    used: DataUse | None, guide: tuple[str, float] | None, num_steps: int
+) -> DataUse | None:
+    """The task data that guided networks are made with.
+
+    Args:
+        used: the pipeline's; None where that is not known.
+        guide: its name and scale, where there is one.
+        num_steps: how often it is asked about each network.
+
+    Returns:
+        None where it is not known: what a user's own function looks at, nobody knows.
+    """
+    if used is None or guide is None or guide[0].startswith("distance:"):
+        return used
+    if guide[0] != "loss":
+        return None
+    return DataUse("labels", "training", (used.images_seen or 0) + NUM_EXAMPLES * num_steps)
 
 
 def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Guide:

@@ -25,7 +25,6 @@ from paramdiff.experiment.assess import (
     untrained_vectors,
     write_evaluation,
 )
-from paramdiff.experiment.behaving import data_budget
 from paramdiff.experiment.distributed import distributed
 from paramdiff.experiment.folder import RunFolder, total_costs
 from paramdiff.experiment.generators import Check, Generator, train_generators
@@ -45,6 +44,7 @@ from paramdiff.locking import sole_writer
 from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.facts import recipe_facts
+from paramdiff.recipe.training_data import data_budget
 from paramdiff.report.page import read_evaluation, write_report
 from paramdiff.tasks.catalogue import build_task, describe_task
 from paramdiff.tasks.task import AnyTask

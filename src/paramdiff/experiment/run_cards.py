@@ -10,11 +10,13 @@ from paramdiff.cards.generated_card import Making, generated_card
 from paramdiff.cards.origin import Origin
 from paramdiff.cards.pipeline_card import pipeline_card
 from paramdiff.errors import UserError
+from paramdiff.evaluation.data_use import data_used
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.generated import making_of
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.training_data import data_budget
 from paramdiff.zoo.zoo import read_index
 
 
@@ -40,6 +42,7 @@ def making_in_run(
         range(first, first + recipe.generation.num_samples),
         condition=recipe.generation.condition,
         checkpoints=f"{origin.words}; SHA-256 of their hashes `{origin.sha256}`",
+        data=data_used(data_budget(recipe)),
     )
 
 

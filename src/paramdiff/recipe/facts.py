@@ -2,6 +2,7 @@
 
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.recipe.recipe import Recipe
+from paramdiff.recipe.training_data import data_budget
 
 
 def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
@@ -19,12 +20,19 @@ def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
     return {
         "Preset": recipe.preset,
         "Codec": f"{recipe.codec.kind}, latent of {latent_dim}",
+        **_training_data(recipe),
         "Denoiser": _denoiser(recipe.diffusion),
         **_conditions(recipe),
         "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
         f"seeds from {generation.seed}",
         "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
     }
+
+
+def _training_data(recipe: Recipe) -> dict[str, str]:
+    """What the generator saw beside checkpoints; nothing where it saw nothing."""
+    budget = data_budget(recipe)
+    return {} if budget is None else {"The codec learned from": budget.use.in_words}
 
 
 def _conditions(recipe: Recipe) -> dict[str, str]:

@@ -83,8 +83,8 @@ class Recipe(Settings):
     codec: CodecSettings = Field(description="vector to latent and back")
     diffusion: DiffusionSettings | None = Field(
         description="denoiser and forward process; none decodes latents drawn from N(0, I), as "
-        "from a VAE, with the originals' mean and spread where the codec does not whiten them, and "
-        "takes no solver steps"
+        "from a VAE, given the originals' mean and spread where the codec does not whiten them, "
+        "and takes no solver steps"
     )
     generation: GenerationSettings = Field(description="how networks are generated")
     evaluation: EvaluationSettings = Field(

@@ -51,10 +51,10 @@ class DifferentiableNetwork:
         whole = whole.to(memory_format=self._layout)
         example = self._placed(inputs[:NUM_CHECKED])
         check_output(whole, example)
-        self._parts = cut(whole, names, example)
+        self.cut = cut(whole, names, example)
         self._kept: list[Tensor] | None = None
-        total = num_bytes(self._parts.prefix(example)) * len(inputs) // len(example)
-        if total <= memory_budget and is_one_per_example(self._parts, example):
+        total = num_bytes(self.cut.prefix(example)) * len(inputs) // len(example)
+        if total <= memory_budget and is_one_per_example(self.cut, example):
             computed = [self._prefix(batch) for batch in batches(inputs, PREFIX_BATCH)]
             self._kept = [torch.cat(column) for column in zip(*computed, strict=True)]
 
@@ -78,12 +78,12 @@ class DifferentiableNetwork:
             values = [value[place] for value in self._kept]
         else:
             values = self._prefix(self._inputs[rows])
-        suffix = self._parts.suffix
+        suffix = self.cut.suffix
         return functional_call(suffix, used_by(suffix, dict(parameters)), tuple(values))
 
     @torch.no_grad()
     def _prefix(self, inputs: Tensor) -> tuple:
-        return self._parts.prefix(self._placed(inputs))
+        return self.cut.prefix(self._placed(inputs))
 
     def _placed(self, inputs: Tensor) -> Tensor:
         return inputs.to(self._device, memory_format=self._layout)
@@ -107,12 +107,12 @@ class _OpenBatchNorm(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """``[B, C, ...]`` to the same shape."""
-        shape = (-1, *[1] * (values.dim() - 2))
         scale = (self.running_var + self.eps).rsqrt()
         shift = -self.running_mean * scale
         if self.weight is not None:
             scale, shift = scale * self.weight, shift * self.weight + self.bias
-        return values * scale.view(shape) + shift.view(shape)
+        # channels last for a moment: a shape that asks for the number of dimensions has no graph
+        return (values.transpose(1, -1) * scale + shift).transpose(1, -1)
 
 
 def _open_statistics(network: nn.Module, names: set[str]) -> None:
