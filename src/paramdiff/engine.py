@@ -144,7 +144,8 @@ def train(
         state_file: where to keep the state for resuming; it is read if it exists.
         progress: called with steps done and steps in all.
         after_step: called with the step's index and the module after each update.
-        recorded: what ``after_step`` collects; saved and restored with the state, in place.
+        recorded: what ``after_step`` collects, or what ``batch_loss`` carries from update to
+            update; saved and restored with the state, in place.
         watcher: looks at the module on the way, and says when to stop; of a shared training, the
             main process' alone.
 

@@ -62,7 +62,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
     Args:
         parameter_space: state dict to vector and back.
         codec: vector to latent and back.
-        denoiser: predicts the noise in a latent; none where latents are drawn from N(0, I).
+        denoiser: predicts the scheduler's target; none where latents are drawn from N(0, I).
         scheduler: a diffusers scheduler: the solver of the reverse process; none beside no
             denoiser.
         statistics: the codec's normalisation statistics when decoding.

@@ -50,22 +50,23 @@ def _meeting_place() -> dict[str, Store | int]:
     }
 
 
-def refuse_several(device: torch.device, work: str) -> None:
+SHARED = "several of a launch share run, quickstart and fit"
+
+
+def refuse_several(device: torch.device, work: str, why: str = SHARED) -> None:
     """Refuse work that processes of one launch would do over each other.
 
     Args:
         device: see ``join``.
         work: what it is, for the message.
+        why: the end of the message.
 
     Raises:
         UserError: there is more than one process.
     """
     processes = join(device)
     if processes.num_processes > 1:
-        raise UserError(
-            f"{work}: expected one process, found {processes.num_processes}; several of a launch "
-            "share run, quickstart and fit"
-        )
+        raise UserError(f"{work}: expected one process, found {processes.num_processes}; {why}")
 
 
 def own_share(batch_size: int, device: torch.device, where: str) -> slice:

@@ -70,7 +70,7 @@ def test_variances_stay_positive():
     *_, last = fine_tuned(
         raw_originals()[0],
         [torch.arange(2)] * 50,
-        lambda vector, rows, update: vector[is_variance].sum(),
+        lambda vector, rows: vector[is_variance].sum(),
         normalisation,
         1.0,
         decays=False,
@@ -85,7 +85,7 @@ def test_answers_of_others_teach_without_labels():
     blind = replace(examples, labels=examples.labels.flip(0))
     teachers, vector, rows = good(2, 1, spread=0.5), good(1, 2)[0], torch.arange(20)
     loss = blind.answer_loss(teachers, generator(1))
-    found = torch.stack([loss(vector, rows, update) for update in range(100)])
+    found = torch.stack([loss(vector, rows) for _ in range(100)])
     logs = examples.logits(vector, rows).log_softmax(1)
     expected = torch.stack(
         [-(examples.logits(t, rows).softmax(1) * logs).sum(1).mean() for t in teachers]
@@ -102,7 +102,7 @@ def test_a_loss_that_is_no_number_is_told():
             fine_tuned(
                 good(1, 2)[0],
                 [torch.arange(3)],
-                lambda vector, rows, update: vector.sum() * torch.nan,
+                lambda vector, rows: vector.sum() * torch.nan,
                 normalisation,
                 0.1,
                 decays=False,

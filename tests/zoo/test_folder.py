@@ -68,7 +68,7 @@ def test_files_of_both_kinds_in_natural_order(tmp_path):
     assert hashes == [sha256_of(tmp_path / "source" / name) for name in names]
     assert zoo.index.hold_out == "none"
     assert len(zoo.held_out) == 0
-    assert zoo.num_runs == 1
+    assert zoo.runs.tolist() == [0] * len(zoo.originals)
 
 
 def test_what_differs_and_is_not_selected_stops_the_import(tmp_path):
@@ -198,7 +198,7 @@ def test_sub_folders_are_runs_and_the_last_is_held_out(tmp_path):
     assert [entry.run for entry in zoo.index.checkpoints] == [0, 0, 1, 2, 2]
     assert [entry.source for entry in zoo.index.checkpoints] == names
     assert zoo.index.hold_out == "run"
-    assert zoo.num_runs == 2
+    assert zoo.runs.unique().tolist() == [0, 1]
     assert zoo.originals.equal(torch.stack([zoo.layout.flatten(one) for one in states[:3]]))
     assert zoo.held_out.equal(torch.stack([zoo.layout.flatten(one) for one in states[3:]]))
 

@@ -65,12 +65,6 @@ class Arrangement:
     items: Tensor
     units: tuple[Tensor, ...]
 
-    @property
-    def is_identity(self) -> bool:
-        """Whether everything stays where it is."""
-        stays = bool((self.items == torch.arange(len(self.items))).all())
-        return stays and all(bool((u == torch.arange(u.shape[1])).all()) for u in self.units)
-
 
 @dataclass(frozen=True)
 class Group:
@@ -84,11 +78,6 @@ class Group:
 
     size: int
     classes: tuple[tuple[Place, ...], ...]
-
-    @property
-    def is_of_blocks(self) -> bool:
-        """Whether items are blocks of units."""
-        return len(self.classes) > 1 or self.num_units(0) > 1
 
     def num_units(self, number: int) -> int:
         """How many units of a class an item has."""

@@ -20,7 +20,7 @@ KERNEL_SIZE = 7
 
 
 class ConvolutionalDenoiser(Component):
-    """Predicts the noise in a latent.
+    """Predicts the noise in a latent, or what else the scheduler's target is.
 
     Args:
         latent_dim: ``D``.
@@ -55,7 +55,7 @@ class ConvolutionalDenoiser(Component):
     def forward(
         self, latents: Tensor, timesteps: Tensor, conditions: Tensor | None = None
     ) -> Tensor:
-        """Predict the noise.
+        """Predict the scheduler's target.
 
         Args:
             latents: noisy ones, ``[B, D]``.
@@ -63,7 +63,7 @@ class ConvolutionalDenoiser(Component):
             conditions: encoded, ``[B, C]``; see ``TimestepEmbedding``.
 
         Returns:
-            The predicted noise ``[B, D]``.
+            The prediction ``[B, D]``.
         """
         time = self.embedding(timesteps, conditions)[:, None, :]
         x = latents[:, None, :]

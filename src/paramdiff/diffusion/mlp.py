@@ -16,7 +16,7 @@ from paramdiff.diffusion.embedding import TimestepEmbedding
 
 
 class MLPDenoiser(Component):
-    """Predicts the noise in a latent.
+    """Predicts the noise in a latent, or what else the scheduler's target is.
 
     Args:
         latent_dim: ``D``.
@@ -46,7 +46,7 @@ class MLPDenoiser(Component):
     def forward(
         self, latents: Tensor, timesteps: Tensor, conditions: Tensor | None = None
     ) -> Tensor:
-        """Predict the noise.
+        """Predict the scheduler's target.
 
         Args:
             latents: noisy ones, ``[B, D]``.
@@ -54,7 +54,7 @@ class MLPDenoiser(Component):
             conditions: encoded, ``[B, C]``; see ``TimestepEmbedding``.
 
         Returns:
-            The predicted noise ``[B, D]``.
+            The prediction ``[B, D]``.
         """
         time = self.embedding(timesteps, conditions)
         x = self.input(latents)

@@ -69,7 +69,7 @@ def sample_latents(
     Raises:
         UserError: the solver cannot take this number of steps, or the guidance cannot be followed.
     """
-    solver: SolverName = "dpm" if _is_deterministic(scheduler) else "ddpm"
+    solver: SolverName = "dpm" if _is_dpm(scheduler) else "ddpm"
     check_num_steps(solver, scheduler.config.num_train_timesteps, num_steps)
     batches = []
     for start in range(0, len(seeds), batch_size):
@@ -86,7 +86,7 @@ def sample_latents(
             predicted = guidance.predict(
                 denoiser, x, timesteps, alpha_bar, filled, scheduler.config.prediction_type
             )
-            kwargs = {} if _is_deterministic(scheduler) else {"generator": generators}
+            kwargs = {} if _is_dpm(scheduler) else {"generator": generators}
             x = scheduler.step(predicted, timestep, x, return_dict=False, **kwargs)[0]
             if progress is not None:
                 progress()
@@ -146,5 +146,5 @@ def record_trajectory(
     )
 
 
-def _is_deterministic(scheduler: SchedulerMixin) -> bool:
+def _is_dpm(scheduler: SchedulerMixin) -> bool:
     return scheduler.config.get("algorithm_type") == "dpmsolver++"

@@ -63,7 +63,7 @@ DenoiserSettings = Annotated[
 class DiffusionSettings(Settings):
     """The denoiser, the forward process and how the denoiser is trained."""
 
-    denoiser: DenoiserSettings = Field(description="the noise predictor")
+    denoiser: DenoiserSettings = Field(description="predicts schedule.target")
     schedule: ScheduleSettings = Field(ScheduleSettings(), description="the forward process")
     latent_statistics: Literal["running", "batch"] = Field(
         "running",

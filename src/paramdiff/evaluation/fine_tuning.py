@@ -19,8 +19,8 @@ BATCH_SIZE = 64
 LEARNING_RATES = (0.003, 0.02, 0.1)
 """Tried, in units of each tensor's spread; validation data choose."""
 
-Loss = Callable[[Tensor, Tensor, int], Tensor]
-"""Raw vector ``[P]``, rows ``[B]`` of the training split and number of the update to a scalar."""
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Raw vector ``[P]`` and rows ``[B]`` of the training split to a scalar."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class TrainingExamples:
     labels: Tensor
     validation_loss: Callable[[Tensor], Tensor]
 
-    def label_loss(self, vector: Tensor, rows: Tensor, update: int) -> Tensor:
+    def label_loss(self, vector: Tensor, rows: Tensor) -> Tensor:
         """The mean cross-entropy of the labels."""
         logits = self.logits(vector, rows)
         return F.cross_entropy(logits, self.labels[rows].to(logits.device))
@@ -59,7 +59,7 @@ class TrainingExamples:
             The loss.
         """
 
-        def loss(vector: Tensor, rows: Tensor, update: int) -> Tensor:
+        def loss(vector: Tensor, rows: Tensor) -> Tensor:
             teacher = teachers[int(torch.randint(len(teachers), (), generator=generator))]
             with torch.no_grad():
                 answers = self.logits(teacher, rows).softmax(1)
@@ -113,7 +113,7 @@ def fine_tuned(
     optimiser = torch.optim.Adam([point], lr=learning_rate, fused=True)
     schedule = CosineAnnealingLR(optimiser, len(batches)) if decays else None
     for update, rows in enumerate(batches):
-        value = loss(normalisation.invert(point), rows, update)
+        value = loss(normalisation.invert(point), rows)
         if not torch.isfinite(value):
             raise NotFiniteError(f"fine-tuning: the loss of update {update} is {value.item()}")
         optimiser.zero_grad()

@@ -122,8 +122,9 @@ class Rivalry:
             return last
 
         rate, first = self._at_the_best_rate(partial(trained, 0))
-        self.rates[name] = rate
-        return torch.stack([first, *(trained(n, rate) for n in range(1, len(starts)))])
+        networks = torch.stack([first, *(trained(n, rate) for n in range(1, len(starts)))])
+        self.rates[name] = rate  # told of groups that are there
+        return networks
 
     def _at_the_best_rate(self, train: Callable[[float], Tensor]) -> tuple[float, Tensor]:
         """The learning rate whose network is best on validation data, and that network."""

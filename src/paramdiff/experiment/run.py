@@ -196,7 +196,7 @@ def _make(
     if not folder.artefact("zoo").exists():
         # what cannot work is refused before anything is fetched or written
         build_parts(recipe, None if recipe.task is None else describe_task(recipe.task))
-    _check_batches(recipe, target)
+    _check_processes(recipe, folder, target)
     with processes.main_process_first():
         task = None
         if recipe.task is not None and processes.is_main_process:
@@ -219,8 +219,10 @@ def _make(
     return Made(context, task, zoo, generators)
 
 
-def _check_batches(recipe: Recipe, device: torch.device) -> None:
-    """Refuse batches that the processes of this launch cannot share, before anything is made."""
+def _check_processes(recipe: Recipe, folder: RunFolder, device: torch.device) -> None:
+    """Refuse what the processes of this launch cannot share, before anything is made."""
+    if recipe.codec.kind == "corrected" and not folder.artefact("codec").exists():
+        refuse_several(device, "codec.behaviour", "a correction is trained by one")
     for field in ("codec", "diffusion"):
         training = getattr(getattr(recipe, field), "training", None)
         if training is not None:

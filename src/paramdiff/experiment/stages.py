@@ -36,7 +36,6 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import INDEX_FILE
-from paramdiff.processes import refuse_several
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import AnyTask
@@ -168,7 +167,6 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
     if _is_missing(context, folder):
         started = time.monotonic()
         if settings.kind == "corrected":
-            refuse_several(context.device, "codec.behaviour")
             assert context.recipe.task is not None  # build_parts refuses such recipes
             task = build_task(context.recipe.task)
             examples = training_examples(task, space, context.device)

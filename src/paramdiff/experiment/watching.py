@@ -110,7 +110,8 @@ def _latents(zoo: Zoo, space: ParameterSpace, codec: Codec, settings: DiffusionS
         blocks = zoo.held_out.split(8)  # long vectors are normalised a few at a time
         latents = torch.cat([encode_all(codec, space.normalise(block)) for block in blocks])
     else:
-        latents = codec.encode(space.normalise(zoo.held_out), "batch")
+        vectors = space.normalise(zoo.held_out).to(codec.latent_mean.device)
+        latents = codec.encode(vectors, "batch")
     return codec.standardise(latents) if settings.standardise else latents
 
 

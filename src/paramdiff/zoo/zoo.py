@@ -144,11 +144,6 @@ class Zoo:
         """The number of the training run of each original, ``[N]``, as far as the index tells."""
         return torch.tensor([one.run for one in self.index.checkpoints if not one.held_out])
 
-    @property
-    def num_runs(self) -> int:
-        """How many training runs the originals come from."""
-        return len(self.runs.unique())
-
 
 def read_index(folder: Path) -> ZooIndex:
     """A zoo's index.
