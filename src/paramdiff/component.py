@@ -12,7 +12,7 @@ import torch
 from diffusers import ConfigMixin, ModelMixin
 
 from paramdiff.artefacts import read_json
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, first_line
 
 
 class Component(ModelMixin, ConfigMixin):
@@ -53,11 +53,6 @@ class Component(ModelMixin, ConfigMixin):
             if names:
                 raise UserError(f"{where}: {problem.replace('_', ' ')}: {sorted(map(str, names))}")
         return (component, info) if wanted else component
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def on_device_only(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

@@ -13,3 +13,21 @@ class NotFiniteError(UserError):
 
     Told apart because it says something about the network, which may be one of many.
     """
+
+
+def in_one_line(error: Exception, most: int | None = 300) -> str:
+    """Somebody's message as part of ours.
+
+    Args:
+        error: of a library, or of a user's own code.
+        most: characters that are told; None tells all.
+
+    Returns:
+        One line; the type's name where there is no message.
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message whose further lines are details; else as ``in_one_line``."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

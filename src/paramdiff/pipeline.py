@@ -18,7 +18,7 @@ from torch import Tensor
 
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.training import decode_all, decoding_batch
-from paramdiff.component import Component, first_line
+from paramdiff.component import Component
 from paramdiff.diffusion.conditions import UNCONDITIONAL, Conditions, Value
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
@@ -29,7 +29,7 @@ from paramdiff.diffusion.sampling import (
 )
 from paramdiff.diffusion.schedule import SolverName
 from paramdiff.engine import seeded_generator
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, first_line
 from paramdiff.generated import GeneratedParameters, decoded_when_asked
 from paramdiff.guides import Guide
 from paramdiff.parameters.space import ParameterSpace

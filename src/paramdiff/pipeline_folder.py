@@ -14,10 +14,9 @@ from paramdiff.artefacts import CARD_FILE, read_json
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.corrected import CorrectedCodec
 from paramdiff.codec.linear import LinearCodec
-from paramdiff.component import first_line
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
 
 PARTS: dict[str, tuple[type, ...]] = {

@@ -11,8 +11,8 @@ from torch import Tensor, fx, nn
 from paramdiff.alignment.operations import MOVING, OPERATIONS, SCALAR, elements
 from paramdiff.alignment.units import FIXED, Units
 from paramdiff.alignment.weights import Port, Weight, ports_of
-from paramdiff.errors import UserError
-from paramdiff.scoring.cut import first_line, private_copy
+from paramdiff.errors import UserError, first_line
+from paramdiff.scoring.cut import private_copy
 
 
 @dataclass(frozen=True)

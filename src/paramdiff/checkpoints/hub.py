@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from paramdiff.checkpoints.stored import WEIGHT_FILES
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w.,/*?-]+)?")
 _WANTED = ("*.json", "*.txt", "*.model", *WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
@@ -50,7 +50,7 @@ def download_revisions(source: str) -> list[Path]:
     except UserError:
         raise
     except Exception as error:  # of the network, the Hub or the cache
-        told = " ".join(str(error).split())[:200]
+        told = in_one_line(error)
         raise UserError(
             f"{source}: expected a local path or a repository on the Hub, found neither ({told})"
         ) from None

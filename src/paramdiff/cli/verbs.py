@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from paramdiff.cli.console import errors
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 
 GOES_ON = "the same command goes on from here"
 
@@ -27,7 +27,7 @@ class Verbs(TyperGroup):
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            told = " ".join(str(error).split())
+            told = in_one_line(error)
             line = f"out of memory; with more of it, {GOES_ON}: {told}"
             errors.print(line, markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(1) from None

@@ -6,7 +6,7 @@ from torch import Tensor
 from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.engine import seeded_generator
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 from paramdiff.evaluation.data_use import DataUse
 from paramdiff.experiment.generated import read_vectors
 from paramdiff.guides import Guide, larger_distance, lower_loss
@@ -96,7 +96,7 @@ def _users_own(name: str) -> Guide:
         try:
             return function(vectors)
         except Exception as error:  # of somebody's code
-            told = " ".join(str(error).split())
+            told = in_one_line(error)
             raise UserError(f"--guide: {name!r} failed: {type(error).__name__}: {told}") from error
 
     return guide

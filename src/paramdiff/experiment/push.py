@@ -7,13 +7,12 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from paramdiff.artefacts import CARD_FILE, written_aside
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline_folder import INDEX_FILE, PARTS, is_hub_name, pipeline_files
 
 HUB = "hf://"
 """What stands before a target that is surely on the Hub."""
-MAX_MESSAGE = 200
 
 
 def push(source: Path, target: str, *, is_public: bool = False) -> str:
@@ -52,7 +51,7 @@ def push(source: Path, target: str, *, is_public: bool = False) -> str:
     except UserError:
         raise
     except Exception as error:  # of the network, of the Hub, or about the name
-        told = " ".join(str(error).split())[:MAX_MESSAGE] or type(error).__name__
+        told = in_one_line(error)
         raise UserError(f"{target}: the Hub did not take the pipeline: {told}") from None
 
 

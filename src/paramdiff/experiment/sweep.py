@@ -14,7 +14,7 @@ from pathlib import Path
 
 from paramdiff.artefacts import write_text
 from paramdiff.engine import resolve_device
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.experiment.entries import Entry
 from paramdiff.experiment.evidence import gather
@@ -243,5 +243,5 @@ def _nearest(entry: Entry, out: Path, passed_over: Collection[str]) -> Path | No
 
 
 def _one_line(error: Exception) -> str:
-    line = " ".join(str(error).split())
+    line = in_one_line(error, None)
     return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 from paramdiff.networks.logits import num_logits
 
 TORCHVISION = "torchvision/"
@@ -120,7 +120,7 @@ def _build_timm(
         if pretrained:
             raise no_weights(name, error) from None
         raise UserError(
-            f"{FIELD}: {name!r} cannot be built for inputs {input_shape}: {_flat(error)}"
+            f"{FIELD}: {name!r} cannot be built for inputs {input_shape}: {in_one_line(error)}"
         ) from None
 
 
@@ -216,11 +216,11 @@ def no_weights(name: str, error: Exception) -> UserError:
     """The error for weights that are not to be had, or do not fit."""
     field = "task.network.pretrained"
     if not isinstance(error, OSError):  # a network or a cache without the file raises one
-        return UserError(f"{field}: the weights of {name!r} do not fit: {_flat(error)}")
+        return UserError(f"{field}: the weights of {name!r} do not fit: {in_one_line(error)}")
     cache = "torch" if name.startswith(TORCHVISION) else "huggingface"
     return UserError(
         f"{field}: the weights of {name!r} are not in ~/.cache/{cache} and could not be fetched: "
-        f"{_flat(error)}"
+        f"{in_one_line(error)}"
     )
 
 
@@ -234,7 +234,3 @@ def quiet_downloads() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
-
-
-def _flat(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 
 
 @torch.no_grad()
@@ -30,7 +30,7 @@ def num_logits(field: str, network: nn.Module, example: Tensor) -> int:
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
         if example.is_meta and isinstance(error, RuntimeError):
             raise  # it may look at values; whoever wanted none has to try with some
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise UserError(
             f"{field}: the network cannot take inputs of shape {tuple(example.shape)}: {reason}"
         ) from None

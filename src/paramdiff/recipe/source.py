@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # Python 3.11
@@ -54,7 +54,7 @@ def read(source: str | Path, beside: str | Path = "") -> dict:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{source}: no YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{source}: no YAML: {in_one_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{source}: expected keys and values, found {type(content).__name__}")
     return content

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, first_line
 
 ROOT = "network."
 TOLERANCE = 1e-5  # relative to the largest output; both sides compute the same operations
@@ -245,8 +245,3 @@ def used_by(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tenso
     """Those of the tensors that a module has."""
     present = named_tensors(module)
     return {name: tensor for name, tensor in tensors.items() if name in present}
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's message."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

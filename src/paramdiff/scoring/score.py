@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from paramdiff.errors import NotFiniteError, UserError
+from paramdiff.errors import NotFiniteError, UserError, in_one_line
 from paramdiff.scoring.cut import cut, named_tensors
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.stack import evaluator_of
@@ -207,13 +207,10 @@ def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:
     try:
         whole.load_state_dict(dict(base), strict=True)
     except RuntimeError as error:
-        raise UserError(f"the base checkpoint is not the network's: {flat(error)}") from None
+        raise UserError(
+            f"the base checkpoint is not the network's: {in_one_line(error)}"
+        ) from None
     return whole
-
-
-def flat(error: Exception) -> str:
-    """An exception's message in one line."""
-    return " ".join(str(error).split())
 
 
 @torch.inference_mode()

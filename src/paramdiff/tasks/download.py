@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from paramdiff.artefacts import PARTIAL, remove
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 from paramdiff.networks.libraries import library
 from paramdiff.tasks.image_task import ImageSplits
 
@@ -78,7 +78,7 @@ def read_public(public: PublicSet, root: Path | None) -> ImageSplits:
     except UserError:
         raise
     except Exception as error:  # of torchvision where a file is missing, of a parser where damaged
-        reason = _flat(error)
+        reason = in_one_line(error)
     files = public.files(datasets)
     missing = [file for file in files if not _is_there(folder, file)]
     if not missing:
@@ -118,7 +118,7 @@ def _download(public: PublicSet, datasets: Any, folder: Path, missing: File) -> 
         wanted = ", ".join(str(archive) for archive in archives)
         raise UserError(
             f"{folder / missing.path}: expected {public.title} there, found no such file, and it "
-            f"cannot be downloaded ({_flat(error)}); put {wanted} into {folder}"
+            f"cannot be downloaded ({in_one_line(error)}); put {wanted} into {folder}"
         ) from None
     finally:
         remove(aside)
@@ -136,7 +136,3 @@ def _move(source: Path, target: Path) -> None:
 
 def _md5(path: Path) -> str:
     return library("torchvision.datasets.utils").calculate_md5(path)
-
-
-def _flat(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -6,7 +6,7 @@ ImageNet-1K is such a folder, too; there ``val/`` is the test split, as in the p
 from collections.abc import Sequence
 from pathlib import Path
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 from paramdiff.networks.catalogue import NetworkSettings
 from paramdiff.networks.libraries import image_statistics, library
 from paramdiff.tasks.image_task import ImageSet, ImageSplits, ImageTask
@@ -106,7 +106,7 @@ def read_folders(root: Path, names: Sequence[str]) -> tuple[list[LabelledImages]
         try:
             found.append(datasets.ImageFolder(root / name))
         except FileNotFoundError as error:
-            reason = " ".join(str(error).split())
+            reason = in_one_line(error)
             raise UserError(
                 f"{root / name}: expected a sub-folder of images per class: {reason}"
             ) from None

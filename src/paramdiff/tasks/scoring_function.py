@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 from paramdiff.tasks.task import ScoredTask, Scores
 
 ScoringFunction = Callable[[dict[str, Tensor]], Any]
@@ -83,7 +83,7 @@ def _scores(name: str, function: ScoringFunction, state_dict: Mapping[str, Tenso
     try:
         found = function(dict(state_dict))
     except Exception as error:  # of somebody's code
-        told = " ".join(str(error).split())
+        told = in_one_line(error)
         raise UserError(f"--score: {name!r} failed: {type(error).__name__}: {told}") from error
     try:
         values = torch.as_tensor(found).detach().cpu()
