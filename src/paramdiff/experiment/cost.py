@@ -15,8 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from paramdiff.engine import Optimisation
 from paramdiff.evaluation.baselines.catalogue import BASELINES
+from paramdiff.evaluation.examine import NUM_STARTED, STARTED
+from paramdiff.evaluation.fine_tuning import BATCH_SIZE, LEARNING_RATES
+from paramdiff.evaluation.rivals import NUM_ORIGINALS
+from paramdiff.evaluation.starting_points import UPDATES
 from paramdiff.experiment.parts import Parts
 from paramdiff.recipe import Recipe
+from paramdiff.recipe.training_data import data_budget
 from paramdiff.scoring.cut import cut
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.zoo.plan import plan_of
@@ -49,7 +54,8 @@ def estimate_cost(recipe: Recipe, description: TaskDescription, parts: Parts) ->
     stages = _collection(recipe.collection, description, whole, prefix, suffix)
     stages |= _generator(recipe, parts, suffix)
     examples = description.num_validation + description.num_test
-    stages["evaluation"] = examples * (prefix + _num_scored(recipe) * suffix)
+    scored = examples * (prefix + _num_scored(recipe) * suffix)
+    stages["evaluation"] = scored + suffix * _passes_of_comparisons(recipe)
     return stages
 
 
@@ -103,6 +109,18 @@ def _num_scored(recipe: Recipe) -> int:
     originals, held_out = recipe.collection.num_checkpoints, recipe.collection.num_held_out
     generated = len(recipe.seeds) * recipe.generation.num_samples
     return 2 * originals + held_out + (1 + len(BASELINES)) * generated
+
+
+def _passes_of_comparisons(recipe: Recipe) -> float:
+    """Forward passes of single examples that training for comparison costs in an evaluation."""
+    passes, budget, rates = 0.0, data_budget(recipe), len(LEARNING_RATES)
+    if budget is not None:  # the average at each rate; of the originals, the first one
+        update = TRAINING + (budget.uses == "inputs")  # without labels a teacher answers first
+        passes += update * budget.images_seen * (rates + 1 + (rates - 1) / NUM_ORIGINALS)
+    if recipe.evaluation.starting_points:
+        networks = NUM_STARTED * (len(STARTED) - 1) + 1  # of the average there is one
+        passes += TRAINING * rates * networks * UPDATES[-1] * BATCH_SIZE
+    return passes
 
 
 def _examples(training: Optimisation) -> int:
