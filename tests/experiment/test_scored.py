@@ -216,7 +216,12 @@ def judged(task, made: Zoo, generated, **fields):
         untrained=untrained_vectors(task, made.layout),
     )
     return evaluate(
-        replace(subject, hold_out="run", num_runs=2, held_out=made.originals[::2] + 0.1),
+        replace(
+            subject,
+            hold_out="run",
+            runs=torch.arange(len(made.originals)) % 2,
+            held_out=made.originals[::2] + 0.1,
+        ),
         build_behaviour(task, made, CPU),
         EvaluationSettings(),
     )
