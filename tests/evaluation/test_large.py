@@ -41,7 +41,7 @@ def peak_of(size):
         return mapped.by_rows(torch.empty(num, 1), draw, size, here)
 
     subject = Subject(
-        layout, drawn(64), drawn(4), drawn(4), "spaced", 1, "", {}, latents=codec, scratch=here
+        layout, drawn(64), drawn(4), drawn(4), "spaced", torch.zeros(64), "", {}, latents=codec, scratch=here
     )
     behaviour = classification(labels, truth[:20], truth[20:])
     evaluate(subject, behaviour, EvaluationSettings(seed=0))

@@ -62,7 +62,7 @@ def differences_figure(
         left.set_ylim(len(results) - 0.4, -0.6)
         left.set_xlabel("generated minus original mean accuracy, points")
         right.set_xlabel("dispersion")
-        right.set_xlim(left=0)
+        right.set_xlim(left=0, right=1.05 * right.get_xlim()[1])
         quiet_grid(left, "x")
         quiet_grid(right, "x")
 
