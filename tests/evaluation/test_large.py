@@ -40,8 +40,9 @@ def peak_of(size):
         draw = lambda rows: torch.randn(len(rows), size, generator=draws)
         return mapped.by_rows(torch.empty(num, 1), draw, size, here)
 
+    runs = torch.zeros(64)
     subject = Subject(
-        layout, drawn(64), drawn(4), drawn(4), "spaced", torch.zeros(64), "", {}, latents=codec, scratch=here
+        layout, drawn(64), drawn(4), drawn(4), "spaced", runs, "", {}, latents=codec, scratch=here
     )
     behaviour = classification(labels, truth[:20], truth[20:])
     evaluate(subject, behaviour, EvaluationSettings(seed=0))
