@@ -2,6 +2,8 @@
 
 import json
 
+from paramdiff.experiment.folders import evaluate_folders
+
 
 def files_of(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
@@ -26,3 +28,19 @@ def numbers_in(value):
     if isinstance(value, list):
         return [number for item in value for number in numbers_in(item)]
     return [value] if isinstance(value, float) else []
+
+
+def judged_folders(originals, generated, task, out):
+    """What ``paramdiff evaluate`` finds of two folders, all tensors compared."""
+    return evaluate_folders(
+        str(originals),
+        str(generated),
+        task,
+        out,
+        patterns=("*",),
+        num_held_out=0,
+        seed=0,
+        recalibrate=False,
+        device="cpu",
+        report=lambda stage, done, total: None,
+    )

@@ -5,12 +5,12 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from experiment.inspecting import judged_folders
 from paramdiff import ParameterDiffusionPipeline, load_recipe, run
 from paramdiff.errors import UserError
 from paramdiff.evaluation.data_use import DataBudget, DataUse
 from paramdiff.experiment.behaving import training_examples
 from paramdiff.experiment.check import check_recipe
-from paramdiff.experiment.folders import evaluate_folders
 from paramdiff.experiment.generate import generate
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe.training_data import data_budget
@@ -47,18 +47,8 @@ def test_who_judges_its_networks_elsewhere_learns_what_they_were_made_with(finis
     generate(str(folder / "pipeline"), tmp_path / "new", num=4, seed=0)
     card = (tmp_path / "new" / "README.md").read_text()
     assert "| Made with | labels of 1,800 training examples |" in card
-    evaluation = evaluate_folders(
-        str(folder / "zoo"),
-        str(tmp_path / "new"),
-        TaskSettings(name="digits"),
-        tmp_path / "out",
-        patterns=("*",),
-        num_held_out=0,
-        seed=0,
-        recalibrate=False,
-        device="cpu",
-        report=lambda stage, done, total: None,
-    )
+    task = TaskSettings(name="digits")
+    evaluation = judged_folders(folder / "zoo", tmp_path / "new", task, tmp_path / "out")
     assert evaluation.groups["generated"].data == DataUse("labels", "training", 1800)
     assert evaluation.groups["fine_tuned_average"].data.images_seen == 1800
     told = evaluation.facts["Task data in what is judged"]

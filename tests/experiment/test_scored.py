@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from experiment.inspecting import judged_folders
 from paramdiff import load_recipe, run
 from paramdiff.artefacts import read_json, read_tensors
 from paramdiff.errors import UserError
@@ -16,7 +17,6 @@ from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import Subject
 from paramdiff.experiment.assess import build_behaviour, score_trajectory, untrained_vectors
 from paramdiff.experiment.check import check_recipe
-from paramdiff.experiment.folders import evaluate_folders
 from paramdiff.report import drawing, ensembles, frontier
 from paramdiff.tasks.catalogue import describe_task
 from paramdiff.tasks.settings import TaskSettings
@@ -151,18 +151,8 @@ def test_a_score_of_a_whole_split(whole_split):
 
 
 def test_folders_of_networks_that_a_task_scores_itself(whole_split, tmp_path):
-    found = evaluate_folders(
-        str(whole_split / "zoo"),
-        str(whole_split / "generated"),
-        TaskSettings(name="tasks.scored:r_squared"),
-        tmp_path / "out",
-        patterns=("*",),
-        num_held_out=0,
-        seed=0,
-        recalibrate=False,
-        device="cpu",
-        report=lambda stage, done, total: None,
-    )
+    task = TaskSettings(name="tasks.scored:r_squared")
+    found = judged_folders(whole_split / "zoo", whole_split / "generated", task, tmp_path / "out")
     expected = read_json(whole_split / "evaluation.json")["groups"]
     mean = expected["generated"]["accuracy"]["mean"]
     assert found.groups["generated"].accuracy.mean == pytest.approx(mean, rel=1e-6)

@@ -30,7 +30,7 @@ sure networks are rather than what they get wrong: it stood at the originals' le
 errors themselves were as similar as 0.77 beside 0.65."""
 NUM_SOURCES = 16
 """Originals whose similarity is the standard and, without labels, whose predictions together are
-the targets. More would cost a pass of each over all examples and change both by little."""
+the targets. Each of more would cost a pass over all examples."""
 RATE = 0.1
 """By how much the multiplier follows one update's excess of similarity."""
 MOST = 10.0

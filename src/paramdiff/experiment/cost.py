@@ -80,10 +80,9 @@ def _collection(
 
 def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     """Codec and denoiser: their training and their use."""
-    if recipe.codec.kind == "corrected":
-        behaviour = recipe.codec.behaviour
-        networks = behaviour.num_networks * _examples(behaviour.training)
-        return {"codec": len(recipe.seeds) * TRAINING * suffix * networks}
+    budget = data_budget(recipe)
+    if budget is not None:
+        return {"codec": len(recipe.seeds) * TRAINING * suffix * budget.images_seen}
     if parts.codec is None or recipe.codec.kind != "convolutional":
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
