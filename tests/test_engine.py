@@ -215,12 +215,6 @@ def test_absent_and_unknown_devices_are_refused(monkeypatch):
         resolve_device("tpu")
 
 
-def test_the_state_of_an_older_version_is_refused(tmp_path):
-    torch.save({"module": {}, "losses": [], "seconds": 0.0, "recorded": {}}, tmp_path / "state.pt")
-    with pytest.raises(UserError, match=r"state\.pt: .* an older one's without 'best'; remove it"):
-        run(Optimisation(num_steps=3, lr=0.1), state_file=tmp_path / "state.pt")
-
-
 @pytest.mark.parametrize(("seconds", "expected"), [(0.1, 9), (2.0, 3)])
 def test_slow_saves_are_rarer(tmp_path, monkeypatch, seconds, expected):
     """Updates of a second each; two seconds for a save make 40 between saves, not 10."""

@@ -300,16 +300,12 @@ class _State:
         if path is None or not path.is_file():
             return
         content = torch.load(path, map_location="cpu", weights_only=True)
-        missing = {"looks", "best", "recorded"} - content.keys()
-        if missing:
-            raise UserError(
-                f"{path}: expected the unfinished training of this version, found an older one's "
-                f"without {min(missing)!r}; remove it to begin again"
-            )
         self.module.load_state_dict(content["module"])
         self.optimiser.load_state_dict(content["optimiser"])
         if self.average is not None:
             self.average.load_state_dict(content["average"])
+            # it takes the loaded tensors as they lie; modules and optimisers move theirs
+            self.average.to(self.parameters[0].device)
         self.losses, self.earlier = content["losses"], content["seconds"]
         self.looks = [Look(**look) for look in content["looks"]]
         self.best = content["best"]

@@ -13,6 +13,7 @@ from torch import Tensor
 from paramdiff.checkpoints.sources import Runs
 from paramdiff.checkpoints.stored import StoredCheckpoint, StoredForm
 from paramdiff.errors import UserError
+from paramdiff.subsampling import evenly_spaced
 
 SAMPLED_VALUES = 16
 """Of each tensor, evenly spaced: enough to see the order of a trajectory."""
@@ -197,5 +198,5 @@ def _places(first: dict[str, Tensor]) -> dict[str, slice]:
 
 def _sample(tensor: Tensor) -> Tensor:
     flat = tensor.reshape(-1)
-    rows = torch.linspace(0, len(flat) - 1, min(SAMPLED_VALUES, len(flat))).long()
+    rows = evenly_spaced(len(flat), SAMPLED_VALUES)
     return flat[rows].float()

@@ -16,6 +16,7 @@ from paramdiff.alignment.zoo import common_order
 from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.distance import nearness, squared_distances
 from paramdiff.mapped import column_blocks, empty_array, release
+from paramdiff.subsampling import evenly_spaced
 
 MEASURED = ("original", "held_out", "generated", "reconstructed", "random", "rearranged")
 """Groups whose aligned distance is measured: matching takes long."""
@@ -29,6 +30,7 @@ UNORDERED = (
     "are in unrelated orders, so averages, Gaussians and a codec mix units that do different "
     "things. parameters.align brings them into one order."
 )
+
 """What people are told of such networks."""
 LEAST_COMMON = 0.1
 """Independent networks have about 0 of their squared length in common, aligned ones 0.2 and more,
@@ -88,7 +90,7 @@ class AlignedSpace:
         Returns:
             ``[m]``; infinite where no original is left.
         """
-        rows = torch.linspace(0, len(vectors) - 1, min(NUM_MATCHED, len(vectors))).long()
+        rows = evenly_spaced(len(vectors), NUM_MATCHED)
         without = None if excluded is None else excluded[rows]
         plain = nearness(vectors[rows], self._given, without).nearest
         found = [

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.subsampling import evenly_spaced
 
 NUM_SHOWN = 48
 """Parameters of each half of the picture."""
@@ -53,4 +54,4 @@ _NONE = torch.zeros(0, dtype=torch.int64)
 
 
 def _evenly(values: Tensor, count: int) -> Tensor:
-    return values[torch.linspace(0, len(values) - 1, min(count, len(values))).long()]
+    return values[evenly_spaced(len(values), count)]

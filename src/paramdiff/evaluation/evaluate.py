@@ -32,6 +32,7 @@ from paramdiff.evaluation.similarity import similarity_matrix
 from paramdiff.evaluation.starting_points import starting_points
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.verdict import judge
+from paramdiff.subsampling import evenly_spaced
 
 HEAT_MAP_ROWS = 100
 SHOWN_NETWORKS, SHOWN_COORDINATES = 4, 64
@@ -205,7 +206,7 @@ def _arrays(examined: Examined, behaviour: Behaviour) -> dict[str, Tensor]:
         arrays["similarity_num_original"] = torch.tensor([len(originals)])
     generated = examined.kept["generated"].vectors[:SHOWN_NETWORKS]
     zoo = examined.kept["original"].vectors
-    coordinates = torch.linspace(0, zoo.shape[1] - 1, min(SHOWN_COORDINATES, zoo.shape[1])).long()
+    coordinates = evenly_spaced(zoo.shape[1], SHOWN_COORDINATES)
     nearest = measured.scored["generated"].position.near_any.index[:SHOWN_NETWORKS]
     arrays["parameters/generated"] = generated[:, coordinates]
     arrays["parameters/nearest"] = zoo[nearest][:, coordinates]

@@ -26,6 +26,7 @@ from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import Sequence, sequence_of
 from paramdiff.mapped import release, row_blocks
 from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
+from paramdiff.subsampling import evenly_spaced
 
 KEPT = ("original", "generated", "average@all", "swag@1.0", ORIGINALS)
 """Groups whose vectors are used after scoring."""
@@ -228,9 +229,7 @@ class _Groups:
         if group.name in self.used_again:
             self.kept[group.name] = group
         if group.name in self.started:
-            last = len(group.raw) - 1
-            rows = torch.linspace(0, last, min(NUM_STARTED, len(group.raw))).long()
-            self.starts[group.name] = group.raw[rows]
+            self.starts[group.name] = group.raw[evenly_spaced(len(group.raw), NUM_STARTED)]
 
     def try_to_add(self, name: str, make: Callable[[], Candidates]) -> None:
         """Make and score an alternative, or note that it computes no numbers."""

@@ -42,6 +42,7 @@ from paramdiff.evaluation.spread import (
     principal_components,
 )
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.subsampling import evenly_spaced
 
 
 @dataclass(frozen=True)
@@ -258,7 +259,7 @@ class Measurements:
         generator seeds, or of a training run, would not stand for the group.
         """
         scores = self.scored[name].answers.validation
-        rows = torch.linspace(0, len(scores) - 1, n).long()
+        rows = evenly_spaced(len(scores), n)
         validation = scores[rows].float().mean(1)
         best = int(validation.argmax())
         return BestOfN(
@@ -329,7 +330,7 @@ class Measurements:
 
 def _spread_rows(num: int) -> Tensor:
     """At most 50 rows, evenly spaced."""
-    return torch.linspace(0, num - 1, min(num, NUM_COMPARED)).long()
+    return evenly_spaced(num, NUM_COMPARED)
 
 
 def _distance(nearest: Tensor) -> Distance | None:

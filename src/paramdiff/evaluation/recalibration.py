@@ -1,11 +1,10 @@
 """What new BatchNorm statistics change: generated weights meet those of another network."""
 
-import torch
-
 from paramdiff.evaluation.behaviour import Behaviour
 from paramdiff.evaluation.examine import Examined
 from paramdiff.evaluation.intervals import percentile_interval
 from paramdiff.evaluation.schema import Recalibration
+from paramdiff.subsampling import evenly_spaced
 
 NUM_RECALIBRATED = 20
 """Networks of each group; every one costs a pass over training inputs."""
@@ -25,7 +24,7 @@ def recalibration(examined: Examined, behaviour: Behaviour) -> dict[str, Recalib
         return {}
     found = {}
     for stream, (name, group) in enumerate(examined.kept.items()):
-        rows = torch.linspace(0, len(group.raw) - 1, min(len(group.raw), NUM_RECALIBRATED)).long()
+        rows = evenly_spaced(len(group.raw), NUM_RECALIBRATED)
         before = examined.measured.scored[name].answers.test[rows].float()
         after = behaviour.recalibrated(group.raw[rows]).float()
         draws = examined.measured.bootstrap.means(after - before, stream)

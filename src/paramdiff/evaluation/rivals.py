@@ -29,6 +29,7 @@ from paramdiff.evaluation.fine_tuning import (
 )
 from paramdiff.evaluation.groups import Candidates
 from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.subsampling import evenly_spaced
 
 AVERAGE, ORIGINALS = "fine_tuned_average", "fine_tuned_originals"
 RIVALS = (AVERAGE, ORIGINALS)
@@ -81,7 +82,7 @@ class Rivalry:
             starts = self.normalisation.invert(mean)
         else:
             num = min(NUM_ORIGINALS, num_generated, len(self.originals), self.budget.images_seen)
-            source = torch.linspace(0, len(self.originals) - 1, num).long()
+            source = evenly_spaced(len(self.originals), num)
             starts = self.originals[source]
         raw = self._trained(name, starts)
         vectors = self.normalisation.apply(raw)

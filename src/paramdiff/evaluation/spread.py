@@ -9,6 +9,7 @@ from torch import Tensor
 
 from paramdiff.mapped import centred_products, column_blocks, column_moments
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.subsampling import evenly_spaced
 
 LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
 """Outside of these, generated networks spread unlike the originals, which people are warned of."""
@@ -110,7 +111,7 @@ def effective_rank_ratio(vectors: Tensor, originals: Tensor) -> float | None:
         effective_rank(
             group  # which may be large: no copy
             if len(group) == count
-            else group[torch.linspace(0, len(group) - 1, count).long()]
+            else group[evenly_spaced(len(group), count)]
         )
         for group in (vectors, originals)
     )

@@ -22,6 +22,7 @@ from paramdiff.experiment.stages import Context
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalisation import fit_normalisation
 from paramdiff.settings import Settings
+from paramdiff.subsampling import evenly_spaced
 from paramdiff.tasks.task import AnyTask, Task
 from paramdiff.zoo.accuracies import validation_scores
 from paramdiff.zoo.zoo import Zoo, write_zoo
@@ -97,7 +98,7 @@ def _is_unordered(zoo: Zoo) -> bool:
     except UserError:
         return False
     most = max(2, min(MAX_LOOKED_AT, MAX_VALUES // zoo.layout.num_parameters))
-    rows = torch.linspace(0, len(zoo.originals) - 1, min(most, len(zoo.originals))).long()
+    rows = evenly_spaced(len(zoo.originals), most)
     vectors = zoo.originals[rows].float()
     return are_unordered(fit_normalisation(vectors, zoo.layout).apply(vectors))
 

@@ -246,7 +246,7 @@ class RunFolder:
             Look(**look)
             for record in self.log()
             if record["stage"] == stage
-            for look in record.get("looks", [])
+            for look in record["looks"]
         ]
 
     def finish(self) -> None:

@@ -22,6 +22,7 @@ from paramdiff.experiment.assess import build_behaviour
 from paramdiff.mapped import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import Recipe
+from paramdiff.subsampling import evenly_spaced
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
@@ -129,7 +130,7 @@ def explained_variance(
 def _some(vectors: Tensor) -> Tensor:
     """Evenly spaced rows: at least two, fewer than usual where they are long."""
     fitting = max(2, min(MOST_COMPARED, MOST_COMPARED_VALUES // vectors.shape[1]))
-    rows = torch.linspace(0, len(vectors) - 1, min(len(vectors), fitting)).long()
+    rows = evenly_spaced(len(vectors), fitting)
     return vectors[rows]
 
 
