@@ -1,6 +1,7 @@
 """Recipes resolve to every value, refuse what they do not know, and survive being written."""
 
 import copy
+import re
 
 import pytest
 import yaml
@@ -113,6 +114,21 @@ def test_unknown_keys_are_named_with_the_nearest_valid_one(override, path, neare
     assert found == f"quickstart: {path}: unknown key; the nearest valid one is {nearest!r}"
 
 
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        *(("codec", kind) for kind in ("linear", "convolutional", "corrected")),
+        *(("diffusion.denoiser", kind) for kind in ("mlp", "convolutional")),
+        *(("collection", kind) for kind in ("train", "folder")),
+    ],
+)
+def test_a_mistakes_place_is_as_users_write_it_whatever_the_kind(part, kind):
+    """The first mistake is a missing field where the kind has such, and else the unknown one."""
+    found = message_of(f"{part}={{kind: {kind}, nonsense: 1}}")
+    field = re.match(rf"quickstart: {re.escape(part)}\.(\w+): ", found)
+    assert field and field[1] != kind, found
+
+
 def test_the_nearest_key_is_one_of_the_chosen_kind():
     found = message_of("preset=paper", "codec.laten_dim=8")
     assert found.startswith("quickstart: codec.laten_dim: ") and "'latent_dim'" in found
@@ -165,6 +181,12 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, text):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     assert message_of(source=path).startswith(f"{path}: ")
+
+
+def test_a_file_without_text_is_no_recipe(tmp_path):
+    (tmp_path / "weights.pt").write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(UserError, match=r"weights\.pt: expected a recipe in YAML, found no text"):
+        load_recipe(tmp_path / "weights.pt")
 
 
 def test_an_unknown_recipe_names_the_nearest():

@@ -6,9 +6,6 @@ from typing import Any, get_args
 
 from paramdiff.settings import Settings
 
-_TAGS = ("linear", "convolutional", "mlp", "train", "folder")
-"""Kinds, which pydantic puts into the path of a field and nobody writes there."""
-
 
 def explain(error: Any, root: type[Settings]) -> str:
     """One line on a validation error.
@@ -21,9 +18,10 @@ def explain(error: Any, root: type[Settings]) -> str:
         The dotted path of the field and what is wrong with it; the nearest valid key where the key
         is unknown.
     """
-    path = ".".join(str(part) for part in error["loc"] if part not in _TAGS)
+    path = ".".join(_walk(error["loc"], root)[0])
     if error["type"] == "extra_forbidden":
-        valid = _fields_at(error["loc"][:-1], root)
+        reached = _walk(error["loc"][:-1], root)[1]
+        valid = [name for kind in reached for name in kind.model_fields]
         near = difflib.get_close_matches(str(error["loc"][-1]), valid, n=1, cutoff=0.0)
         return f"{path}: unknown key; the nearest valid one is {near[0]!r}"
     if error["type"] == "missing":
@@ -34,18 +32,29 @@ def explain(error: Any, root: type[Settings]) -> str:
     return f"{path}: {error['msg'].lower()}, found {error['input']!r}"
 
 
-def _fields_at(location: Sequence[int | str], root: type[Settings]) -> list[str]:
-    """The valid keys of the settings class at a location of a validation error."""
-    kinds = [root]
+def _walk(
+    location: Sequence[int | str], root: type[Settings]
+) -> tuple[list[str], list[type[Settings]]]:
+    """Follow the location of a validation error.
+
+    Returns:
+        What a user writes to get there, and the settings classes that may lie there. The kind of
+        a part is in the location, too, but nobody writes it.
+    """
+    written, kinds = [], [root]
     for part in location:
         tagged = [kind for kind in kinds if part in _kinds_of(kind)]
-        kinds = tagged or [
+        if tagged:
+            kinds = tagged
+            continue
+        written.append(str(part))
+        kinds = [
             found
             for kind in kinds
             if part in kind.model_fields
             for found in _settings_in(kind.model_fields[str(part)].annotation)
         ]
-    return [name for kind in kinds for name in kind.model_fields]
+    return written, kinds
 
 
 def _kinds_of(kind: type[Settings]) -> tuple:

@@ -43,7 +43,10 @@ def read(source: str | Path, beside: str | Path = "") -> dict:
     near = Path(beside).parent / source
     path = near if near.is_file() else Path(source)
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise UserError(f"{source}: expected a recipe in YAML, found no text") from None
     elif str(source) in shipped:
         text = shipped[str(source)].read_text(encoding="utf-8")
     else:
