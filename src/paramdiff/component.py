@@ -47,7 +47,7 @@ class Component(ModelMixin, ConfigMixin):
             component, info = super().from_pretrained(folder, output_loading_info=True, **kwargs)
         except UserError:
             raise
-        except (ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError, KeyError) as error:
             raise UserError(f"{where}: cannot be loaded: {first_line(error)}") from None
         for problem, names in info.items():
             if names:

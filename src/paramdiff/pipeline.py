@@ -328,7 +328,14 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             return super().from_pretrained(path, **kwargs)
         except UserError:
             raise
-        except (ValueError, OSError, RuntimeError, AttributeError, TypeError) as error:
+        except (
+            ValueError,
+            OSError,
+            RuntimeError,
+            LookupError,
+            AttributeError,
+            TypeError,
+        ) as error:
             raise UserError(
                 f"{path}: cannot be loaded as a pipeline: {first_line(error)}"
             ) from None

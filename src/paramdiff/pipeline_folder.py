@@ -9,8 +9,10 @@ from typing import Any
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from pydantic import ConfigDict, Field, ValidationError
 
 from paramdiff.artefacts import CARD_FILE, read_json
+from paramdiff.codec.codec import Statistics
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.corrected import CorrectedCodec
 from paramdiff.codec.linear import LinearCodec
@@ -18,6 +20,7 @@ from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
+from paramdiff.settings import Settings
 
 PARTS: dict[str, tuple[type, ...]] = {
     "parameter_space": (ParameterSpace,),
@@ -27,15 +30,21 @@ PARTS: dict[str, tuple[type, ...]] = {
 }
 OPTIONAL_PARTS = ("denoiser", "scheduler")
 """Absent together where the codec is a VAE whose prior is sampled directly."""
-SETTINGS = (
-    "statistics",
-    "standardise",
-    "num_steps",
-    "spread",
-    "guidance_scale",
-    "batch_size",
-)
-"""What the pipeline itself keeps in its index."""
+
+
+class StoredSettings(Settings):
+    """What the pipeline itself keeps in its index."""
+
+    model_config = ConfigDict(strict=True)
+
+    statistics: Statistics
+    standardise: bool
+    num_steps: int = Field(gt=0)
+    spread: float = Field(ge=0)
+    guidance_scale: float
+    batch_size: int = Field(gt=0)
+
+
 INDEX_FILE = "model_index.json"
 _PIPELINE = "ParameterDiffusionPipeline"
 _ALLOWED_FILES = {"config.json", BASE_FILE, FORM_FILE, "scheduler_config.json"}
@@ -56,8 +65,12 @@ def locate_pipeline(folder: str | Path, **wanted: Any) -> Path:
     """
     path = Path(folder)
     if not path.exists() and is_hub_name(path):
-        try:  # the whole repository: diffusers' own selection leaves the base checkpoint out
-            return Path(snapshot_download(str(folder), **wanted))
+        # diffusers' own selection leaves the base checkpoint out
+        travelling = [INDEX_FILE, CARD_FILE, *(f"{part}/*" for part in PARTS)]
+        try:
+            index = Path(snapshot_download(str(folder), allow_patterns=INDEX_FILE, **wanted))
+            _read_index(index)  # before some other repository's gigabytes
+            return Path(snapshot_download(str(folder), allow_patterns=travelling, **wanted))
         except (ValueError, OSError, HfHubHTTPError) as error:
             raise UserError(
                 f"{folder}: no folder of this name, and the Hub gave none: {first_line(error)}"
@@ -99,13 +112,12 @@ def check_pipeline_folder(path: Path) -> None:
     Raises:
         UserError: it is incomplete or holds something foreign.
     """
-    index = read_json(path / INDEX_FILE)
-    if not isinstance(index, dict) or index.get("_class_name") != _PIPELINE:
-        raise UserError(f"{path / INDEX_FILE}: expected the index of a {_PIPELINE}")
-    known = (*PARTS, *SETTINGS)
+    index = _read_index(path)
+    known = (*PARTS, *StoredSettings.model_fields)
     foreign = [key for key in index if key not in known and not key.startswith("_")]
     if foreign:
         raise UserError(f"{path / INDEX_FILE}: foreign key {foreign[0]!r}")
+    _refuse_misfits(path / INDEX_FILE, index)
     _refuse_foreign(path, {*PARTS, INDEX_FILE, CARD_FILE})
     is_prior = all(index.get(part) == [None, None] for part in OPTIONAL_PARTS)
     for part, classes in PARTS.items():
@@ -124,6 +136,24 @@ def check_pipeline_folder(path: Path) -> None:
         raise UserError(
             f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
         )
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    index = read_json(path / INDEX_FILE)
+    if not isinstance(index, dict) or index.get("_class_name") != _PIPELINE:
+        raise UserError(f"{path / INDEX_FILE}: expected the index of a {_PIPELINE}")
+    return index
+
+
+def _refuse_misfits(file: Path, index: dict[str, Any]) -> None:
+    try:
+        kept = StoredSettings.model_fields.keys() & index
+        StoredSettings.model_validate({key: index[key] for key in kept})
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        raise UserError(
+            f"{file}: {first['loc'][0]}: {first['msg'].lower()}, found {first['input']!a}"
+        ) from None
 
 
 def _refuse_foreign(path: Path, expected: set[str]) -> None:

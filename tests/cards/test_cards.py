@@ -1,6 +1,7 @@
 """Cards say what the artefacts beside them say, and change none of them."""
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from paramdiff.artefacts import read_json, read_metadata, sha256_of
 from paramdiff.cards.reading import checkpoints_on_card, data_on_card
 from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.evaluation.data_use import NO_DATA
+from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.experiment.generate import generate
 from paramdiff.experiment.run import make_networks
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -96,6 +97,16 @@ def test_a_generator_without_task_data_says_so_and_one_without_a_card_does_not(t
     generate(str(folder), tmp_path / "new", num=1, seed=0, num_steps=5)
     assert data_on_card(tmp_path / "new") is None
     assert "nobody told of" in card(tmp_path / "new").text
+
+
+@pytest.mark.parametrize(
+    ("count", "is_taken"), [(64, True), (0, False), (-3, False), (10**13, False)]
+)
+def test_an_impossible_number_of_images_on_a_card_is_not_taken(tmp_path, count, is_taken):
+    used = {"kind": "labels", "split": "training", "images_seen": count}
+    metadata = {"paramdiff": {"training_data": used}}
+    (tmp_path / "README.md").write_text(f"---\n{json.dumps(metadata)}\n---\n")
+    assert data_on_card(tmp_path) == (DataUse(**used) if is_taken else None)
 
 
 def test_before_an_evaluation_the_cards_say_so(tiny_run, tiny, tmp_path):

@@ -147,6 +147,7 @@ def quantised():
         pytest.param(lambda: torch.eye(3).to_sparse_csr(), id="csr"),
         pytest.param(quantised, id="quantised"),
         pytest.param(lambda: torch.empty(3, device="meta"), id="meta"),
+        pytest.param(lambda: torch.ones(3).to(torch.float8_e4m3fn), id="8 bits"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::UserWarning")  # sparse CSR support is in beta state

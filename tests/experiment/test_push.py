@@ -1,5 +1,6 @@
 """Pipelines given away, to a folder and to a Hub that never leaves the machine."""
 
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -92,6 +93,18 @@ def test_there_and_back(run_folder, hub):
     loaded = ParameterDiffusionPipeline.from_pretrained("me/generator")
     own = ParameterDiffusionPipeline.from_pretrained(run_folder / "pipeline")
     assert torch.equal(loaded(seeds=[3]).vectors, own(seeds=[3]).vectors)
+
+
+def test_another_kind_of_repository_is_not_downloaded(hub):
+    files = {"config.json": b"{}", "model.safetensors": b"far too large"}
+    hub.create("me/network", private=False, files=files)
+    with pytest.raises(UserError, match="me/network: no folder of this name, and the Hub gave no"):
+        locate_pipeline("me/network")
+    index = json.dumps({"_class_name": "StableDiffusionPipeline"}).encode()
+    hub.create("me/images", private=False, files={**files, "model_index.json": index})
+    with pytest.raises(UserError, match="expected the index of a ParameterDiffusionPipeline"):
+        locate_pipeline("me/images")
+    assert not [path for _, path in hub.requests if path.endswith("model.safetensors")]
 
 
 def test_another_push_is_one_commit_that_leaves_nothing_stale(run_folder, hub):

@@ -1,12 +1,15 @@
 """Saved, and loaded elsewhere to the bit."""
 
 import os
+import shutil
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from paramdiff.artefacts import read_json, read_tensors
+from paramdiff.artefacts import read_json, read_tensors, write_json
+from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from pipeline.parts import KINDS, build
 
@@ -45,6 +48,25 @@ def test_a_loaded_pipeline_can_be_saved_again(saved, tmp_path):
     loaded.save_pretrained(tmp_path / "again")
     again = ParameterDiffusionPipeline.from_pretrained(tmp_path / "again")
     assert torch.equal(again(seeds=[1, 2]).vectors, loaded(seeds=[1, 2]).vectors)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("batch_size", 0),
+        ("num_steps", "x"),
+        ("statistics", "mine"),
+        ("spread", -1.0),
+        ("standardise", "no"),
+        ("guidance_scale", None),
+    ],
+)
+def test_what_a_stranger_wrote_into_the_index_must_make_sense(saved, tmp_path, key, value):
+    saved = shutil.copytree(saved, tmp_path / "mine")
+    index = read_json(saved / "model_index.json")
+    write_json(saved / "model_index.json", index | {key: value})
+    with pytest.raises(UserError, match=rf"model_index\.json: {key}: .*, found {value!a}"):
+        ParameterDiffusionPipeline.from_pretrained(saved)
 
 
 SAMPLE = """

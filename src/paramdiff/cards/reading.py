@@ -13,6 +13,8 @@ from paramdiff.cards.writing import METADATA
 from paramdiff.evaluation.data_use import DataUse
 
 DATA = "training_data"
+MOST_IMAGES = 10**8
+"""Of what somebody's card may tell: rivals are trained on as many."""
 
 
 def data_for_card(used: DataUse | None) -> dict[str, Any]:
@@ -27,12 +29,14 @@ def data_on_card(folder: Path) -> DataUse | None:
         folder: of a pipeline or of checkpoints, maybe a stranger's.
 
     Returns:
-        None where no card of ours tells.
+        None where no card of ours tells, or none that could be true.
     """
     try:
-        return TypeAdapter(DataUse).validate_python(_own(folder)[DATA])
+        used = TypeAdapter(DataUse).validate_python(_own(folder)[DATA])
     except Exception:  # see _own
         return None
+    is_credible = used.images_seen is None or 0 < used.images_seen <= MOST_IMAGES
+    return used if is_credible else None
 
 
 def checkpoints_on_card(folder: Path) -> str | None:

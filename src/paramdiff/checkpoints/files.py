@@ -157,6 +157,10 @@ def _dense_tensor(name: str, value: Any, file_size: int) -> Tensor:
     if not strided or tensor.is_quantized or tensor.device.type != "cpu":
         found = f"{tensor.layout}, {tensor.dtype}, device {tensor.device}"
         raise UserError(f"expected a dense tensor under {name!a}, found {found}")
+    if tensor.is_floating_point() and tensor.dtype.itemsize == 1:
+        raise UserError(
+            f"expected numbers of 16 bits or more under {name!a}, found {tensor.dtype}"
+        )
     stored = min(tensor.untyped_storage().nbytes(), file_size)
     if tensor.nbytes > stored:
         found = f"{tensor.nbytes} bytes that share {stored}"

@@ -8,7 +8,9 @@ from paramdiff.checkpoints.stored import WEIGHT_FILES
 from paramdiff.errors import UserError, in_one_line
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w.,/*?-]+)?")
-_WANTED = ("*.json", "*.txt", "*.model", *WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
+_WEIGHTS = (*WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
+_WANTED = ("*.json", "*.txt", "*.model", *_WEIGHTS, *(f"*/{name}" for name in _WEIGHTS))
+"""A library's weights at the root, or those of a pipeline's components."""
 
 
 def is_hub_name(source: str) -> bool:
