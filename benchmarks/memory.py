@@ -29,7 +29,7 @@ from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.training import decode_all, encode_all, train_codec
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.engine import resolve_device
-from paramdiff.experiment.folder import peak_memory
+from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.recipe import Recipe, load_recipe
 
 # length, latent, and what the paper measured on one GPU: autoencoder and diffusion, MB

@@ -43,7 +43,7 @@ from benchmarks.quality import compare_quality, recipes
 from benchmarks.sides import Reference
 from paramdiff.engine import Optimisation, resolve_device
 from paramdiff.errors import UserError
-from paramdiff.experiment.folder import peak_memory
+from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.recipe import Recipe
 
 SIZES = {

@@ -129,7 +129,7 @@ import sys, torch
 from pathlib import Path
 from paramdiff import mapped
 from paramdiff.codec import linear
-from paramdiff.experiment.folder import peak_memory
+from paramdiff.experiment.peak_memory import peak_memory
 mapped.MEMORY_BUDGET, mapped.BLOCK_VALUES, here = 0, 1 << 20, Path(sys.argv[1])
 vectors = mapped.empty_array(64, 1 << 20, torch.float32, here)
 for number, row in enumerate(vectors):

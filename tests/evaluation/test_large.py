@@ -19,7 +19,7 @@ from paramdiff.evaluation.behaviour import classification
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import LatentSpace, Subject
-from paramdiff.experiment.folder import peak_memory
+from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.parameters import normalisation
 from paramdiff.parameters.layout import ParameterLayout
 

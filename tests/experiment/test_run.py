@@ -19,6 +19,7 @@ from paramdiff.artefacts import (
 )
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.experiment.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import to_yaml
@@ -277,9 +278,18 @@ def test_principal_components_alone_are_a_gaussian_of_the_originals(tiny, tiny_r
     assert generated["dispersion"] == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others cannot forget")
+def test_a_stages_peak_memory_is_not_an_earlier_ones():
+    large = torch.ones(1 << 27)  # 512 MB
+    before = peak_memory()
+    del large
+    forget_peak_memory()
+    assert peak_memory() < before - 400
+
+
 def test_peak_memory_is_the_programs_own():
     """Not that of a larger program which started it."""
     large = torch.ones(1 << 28)  # 1 GiB, held while the other starts
-    code = "from paramdiff.experiment.folder import peak_memory; print(peak_memory())"
+    code = "from paramdiff.experiment.peak_memory import peak_memory; print(peak_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 50 < float(done.stdout) < large.nbytes / 2**20

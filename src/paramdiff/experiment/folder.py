@@ -9,16 +9,13 @@ RUN/
 """
 
 import json
-import resource
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pydantic import ValidationError
 
@@ -26,6 +23,7 @@ from paramdiff.artefacts import CARD_FILE, PARTIAL, remove, write_text, written_
 from paramdiff.early_stopping import Look
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Cost
+from paramdiff.experiment.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.recipe import Recipe, first_difference, to_yaml
 from paramdiff.zoo.pretraining import trunk_file
 from paramdiff.zoo.zoo import BASE_FILE
@@ -42,9 +40,6 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 SHARED = ("zoo", "alignment")
 """Stages that all generator seeds share."""
-
-STATUS = Path("/proc/self/status")
-"""Where Linux tells what memory a process holds."""
 
 TRUNK_FIELDS = ("seed", "task", "collection.pretraining")
 """What the pre-trained network depends on."""
@@ -230,6 +225,7 @@ class RunFolder:
             "looks": [asdict(look) for look in looks],
         }
         self._write(new)
+        forget_peak_memory()  # what the next stage holds is its own
 
     def _write(self, new: dict[str, Any]) -> None:
         records = [record for record in self.log() if record["stage"] != new["stage"]]
@@ -288,17 +284,6 @@ def total_costs(folders: Sequence[RunFolder]) -> dict[str, Cost]:
         )
         for stage, found in records.items()
     }
-
-
-def peak_memory() -> float:
-    """The most memory in MB that the process, or on CUDA the device, has held so far."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**20
-    if STATUS.is_file():  # what getrusage tells counts the program that started this one, too
-        (line,) = (one for one in STATUS.read_text().splitlines() if one.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _load(path: Path) -> Any:
