@@ -1,6 +1,8 @@
 """Somebody's checkpoints to a zoo."""
 
+import os
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch import nn
 
 from paramdiff.artefacts import sha256_of, write_tensors
 from paramdiff.errors import UserError
-from paramdiff.zoo.folder import import_checkpoints
+from paramdiff.zoo.folder import import_checkpoints, refuse_changed
 from paramdiff.zoo.zoo import Zoo
 
 PATTERNS = ("1.*",)
@@ -52,6 +54,30 @@ def refusal(tmp_path, patterns=PATTERNS, **kwargs):
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     return message
+
+
+@pytest.mark.parametrize("pattern", ["", "/*.pt"])
+def test_a_zoo_of_changed_checkpoints_is_refused(tmp_path, pattern):
+    source, zoo = tmp_path / "source", tmp_path / "zoo"
+    filled(source, ["a.pt", "b.pt"])
+    imported(tmp_path)
+    sources = [f"{source}{pattern}"]
+    refuse_changed(sources, zoo)
+    later = (zoo / "index.json").stat().st_mtime + 9
+    os.utime(source / "b.pt", (later, later))  # written again, but equal
+    refuse_changed(sources, zoo)
+    before = (source / "b.pt").read_bytes()
+    save(source / "b.pt", state(5))
+    os.utime(source / "b.pt", (later, later))
+    with pytest.raises(UserError, match=r"b\.pt: has changed since .*zoo was made"):
+        refuse_changed(sources, zoo)
+    (source / "b.pt").write_bytes(before)
+    save(source / "c.pt", state(2))
+    with pytest.raises(UserError, match="was made of 2 checkpoints, found 3 or others in"):
+        refuse_changed(sources, zoo)
+    for path in Path(source).iterdir():
+        path.unlink()
+    refuse_changed(sources, zoo)  # the zoo has its own copies
 
 
 def test_files_of_both_kinds_in_natural_order(tmp_path):

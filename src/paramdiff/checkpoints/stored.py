@@ -174,6 +174,13 @@ class StoredCheckpoint:
         hashes = [sha256_of(self.path / file) for file, _, _ in _weight_files(self.path)]
         return hashes[0] if len(hashes) == 1 else "+".join(hashes)
 
+    @property
+    def changed_at(self) -> float:
+        """When it, or the last of a folder's weight files, was last written, in seconds."""
+        if not self.path.is_dir():
+            return self.path.stat().st_mtime
+        return max((self.path / file).stat().st_mtime for file, _, _ in _weight_files(self.path))
+
 
 def is_checkpoint(path: Path) -> bool:
     """Whether a path is one checkpoint: a file by its suffix, or a folder that a library wrote.

@@ -42,7 +42,7 @@ from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.conditions import ZooConditions, zoo_conditions
-from paramdiff.zoo.folder import import_checkpoints
+from paramdiff.zoo.folder import import_checkpoints, refuse_changed
 from paramdiff.zoo.zoo import Zoo
 
 
@@ -97,6 +97,9 @@ class Context:
 def make_zoo(context: Context, task: AnyTask | None) -> Zoo:
     """Collect or import the checkpoints, and score them on validation data where there are any."""
     folder = context.folder.artefact("zoo")
+    source = context.recipe.collection
+    if folder.exists() and isinstance(source, FolderSettings):
+        refuse_changed(source.checkpoints, folder)
     if (folder if task is None else folder / ACCURACIES_FILE).exists():
         return Zoo.load(folder)
     with context.timed("zoo"):

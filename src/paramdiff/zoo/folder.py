@@ -6,6 +6,7 @@ checkpoint: a generated network cannot be completed from values that differ.
 """
 
 from collections.abc import Iterator, Sequence
+from glob import has_magic
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from paramdiff.checkpoints.survey import check_same
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
 from paramdiff.parameters.selection import select
-from paramdiff.zoo.zoo import HoldOutRule, write_zoo
+from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, read_index, write_zoo
 
 MAX_LISTED = 5
 
@@ -66,6 +67,38 @@ def import_checkpoints(
         raise UserError(f"{base}: tensor {missing[0]!r}, which is selected, is missing")
     vectors = _vectors(runs, first, layout, entry, entries, needs_equal_rest=base is None)
     write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out, form)
+
+
+def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
+    """Refuse to go on with a zoo of checkpoints that have changed since it was made of them.
+
+    Args:
+        sources: what it was made of, see ``find_runs``. They need not be there any more, and
+            those of the Hub are not asked for again.
+        zoo_folder: the zoo.
+
+    Raises:
+        UserError: there are other checkpoints than the zoo's, or other values in one.
+    """
+    if not all(Path(source).exists() or has_magic(source) for source in sources):
+        return
+    try:
+        found = [stored for run in find_runs(sources) for stored in run]
+    except UserError:
+        return
+    entries, made_at = (
+        read_index(zoo_folder).checkpoints,
+        (zoo_folder / INDEX_FILE).stat().st_mtime,
+    )
+    again = "begin in a new folder, or remove this one"
+    if [stored.name for stored in found] != [entry.source for entry in entries]:
+        raise UserError(
+            f"{zoo_folder}: was made of {len(entries)} checkpoints, found {len(found)} or others "
+            f"in {', '.join(sources)}: {again}"
+        )
+    for stored, entry in zip(found, entries, strict=True):
+        if stored.changed_at > made_at and stored.sha256 != entry.source_sha256:
+            raise UserError(f"{stored.path}: has changed since {zoo_folder} was made: {again}")
 
 
 def _vectors(
