@@ -246,6 +246,9 @@ def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     assert str(tmp_path / "none") in judged(tmp_path / "none", zoo)
     told = judged(generated, zoo, "--task", "digit")
     assert "'digits'" in told
+    for option in (("--select", "fc.*"), ("--num-held-out", "3"), ("--base", zoo)):
+        told = judged(generated, zoo, *option)
+        assert told.startswith(f"{option[0]}: ") and "--originals is a zoo" in told
     assert "evaluation.json" in refused("report", tmp_path / "none")
     broken = tmp_path / "broken"
     broken.mkdir()

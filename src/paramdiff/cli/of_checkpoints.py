@@ -218,7 +218,8 @@ def evaluate(
     image_size: ImageSize = None,
     score: ScoringFunction = None,
     select: Annotated[
-        list[str] | None, typer.Option(help="Tensors to compare; all by default.")
+        list[str] | None,
+        typer.Option(help="Tensors to compare; all by default, or the zoo's own."),
     ] = None,
     base: Annotated[
         Path | None, typer.Option(help="A complete checkpoint, where the originals are parts.")
@@ -253,7 +254,7 @@ def evaluate(
             generated,
             asked,
             out,
-            patterns=tuple(select or ["*"]),
+            patterns=tuple(select or []),
             base=base,
             entry=entry,
             num_held_out=num_held_out,

@@ -26,8 +26,8 @@ from paramdiff.experiment.assess import (
     write_evaluation,
 )
 from paramdiff.experiment.distributed import distributed
-from paramdiff.experiment.folder import peak_memory
 from paramdiff.experiment.generated import read_vectors
+from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.experiment.stages import Report
 from paramdiff.fanout import FanOut
@@ -65,7 +65,7 @@ def evaluate_folders(
         task: whose network the checkpoints belong to, or ``module:function`` that scores a
             complete state dict (see ``task_of_function``).
         out: a new folder for ``evaluation.json``, its arrays and ``report.html``.
-        patterns: the tensors to compare, where ``originals`` is no zoo.
+        patterns: the tensors to compare, where ``originals`` is no zoo; none for all.
         base: a complete checkpoint for what the originals lack, where they are no zoo.
         entry: the key of the state dict, where a file holds several.
         num_held_out: originals of the tail to hold out, where ``originals`` is no zoo.
@@ -81,7 +81,8 @@ def evaluate_folders(
         The evaluation.
 
     Raises:
-        UserError: a folder or file is missing, unreadable or does not fit.
+        UserError: a folder or file is missing, unreadable or does not fit, or a choice is given
+            that the zoo has made already.
     """
     started = time.monotonic()
     target = resolve_device(device)
@@ -93,12 +94,14 @@ def evaluate_folders(
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)
-        if not (zoo_folder / INDEX_FILE).is_file():
+        if (zoo_folder / INDEX_FILE).is_file():
+            _refuse_what_a_zoo_has(patterns, base, num_held_out)
+        else:
             zoo_folder = aside / "zoo"
             import_checkpoints(
                 [originals],
                 zoo_folder,
-                patterns,
+                patterns or ("*",),
                 base=base,
                 num_held_out=num_held_out,
                 entry=entry,
@@ -140,6 +143,17 @@ def evaluate_folders(
     return evaluation
 
 
+def _refuse_what_a_zoo_has(
+    patterns: tuple[str, ...], base: Path | None, num_held_out: int
+) -> None:
+    given = {"--select": patterns, "--base": base, "--num-held-out": num_held_out}
+    for option, value in given.items():
+        if value:
+            raise UserError(
+                f"{option}: expected for checkpoints, but --originals is a zoo, which has its own"
+            )
+
+
 def _copy_best(
     folder: Path, checkpoints: list[StoredCheckpoint], validation: Tensor, num: int
 ) -> None:
@@ -148,7 +162,7 @@ def _copy_best(
     What lies in several folders lies so in the copy: names alone may be the same.
     """
     best = validation.argsort(descending=True, stable=True)[:num].tolist()
-    paths = [stored.path.resolve() for stored in checkpoints]
+    paths = [stored.path.absolute() for stored in checkpoints]
     shared = Path(os.path.commonpath([path.parent for path in paths]))
     scores = {}
     for row in best:

@@ -82,11 +82,11 @@ def add_scores(generated: Path, evaluation: Evaluation) -> None:
     is_runs = generated.resolve() == folder.artefact("generation") and source.is_file()
     if not is_runs or (folder.root / EVALUATION_FILE).is_file():
         return
-    recipe = load_recipe(source)
-    if recipe.task is not None:
-        return
     logging.disable_progress_bar()
     try:
+        recipe = load_recipe(source)
+        if recipe.task is not None:
+            return
         pipeline = ParameterDiffusionPipeline.from_pretrained(folder.pipeline)
         index = read_index(folder.artefact("zoo"))
         origin = Origin.of(index, recipe.parameters.num_checkpoints)

@@ -141,6 +141,6 @@ def _spread(
             space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardise=True
         ).to(device)
         samples = pipeline(range(NUM_SAMPLES), num_steps=num_steps, batch_size=NUM_SAMPLES)
-        return relative_spread(per_tensor.normalise(samples.vectors), reference)
+        return relative_spread(per_tensor.normalise(samples.vectors).cpu(), reference)
 
     return spread
