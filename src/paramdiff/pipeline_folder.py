@@ -12,6 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from pydantic import ConfigDict, Field, ValidationError
 
 from paramdiff.artefacts import CARD_FILE, read_json
+from paramdiff.checkpoints.hub import is_repository_name
 from paramdiff.codec.codec import Statistics
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.corrected import CorrectedCodec
@@ -64,7 +65,7 @@ def locate_pipeline(folder: str | Path, **wanted: Any) -> Path:
         UserError: there is none.
     """
     path = Path(folder)
-    if not path.exists() and is_hub_name(path):
+    if not path.exists() and is_repository_name(str(folder)):
         # diffusers' own selection leaves the base checkpoint out
         travelling = [INDEX_FILE, CARD_FILE, *(f"{part}/*" for part in PARTS)]
         try:
@@ -78,11 +79,6 @@ def locate_pipeline(folder: str | Path, **wanted: Any) -> Path:
     if not path.is_dir():
         raise UserError(f"{path}: expected a pipeline folder, found none")
     return path
-
-
-def is_hub_name(path: Path) -> bool:
-    """Whether a path reads ``owner/name``."""
-    return not path.is_absolute() and len(path.parts) == 2 and path.parts[0] not in (".", "..")
 
 
 def pipeline_files(path: Path) -> list[str]:

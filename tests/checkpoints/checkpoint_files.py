@@ -10,7 +10,7 @@ import torch
 
 from paramdiff.checkpoints.files import (
     MAX_MESSAGE,
-    read_checkpoint,
+    read_file,
 )
 from paramdiff.errors import UserError
 
@@ -39,6 +39,11 @@ class Call:
 
     def __reduce__(self):
         return self.parts
+
+
+def read_checkpoint(path, entry=None):
+    """The state dict alone."""
+    return read_file(path, entry)[0]
 
 
 def assert_state(found, expected=STATE):

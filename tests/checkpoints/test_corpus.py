@@ -91,14 +91,14 @@ def test_bombs_do_not_fill_the_memory(structural):
     code = (
         "import resource, sys, warnings\n"
         "warnings.simplefilter('ignore')\n"
-        "import torch; from paramdiff.checkpoints.files import read_checkpoint\n"
+        "import torch; from paramdiff.checkpoints.files import read_file\n"
         "from paramdiff.errors import UserError\n"
         "from pathlib import Path\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (size + (1 << 29),) * 2)\n"
         "for path in map(Path, sys.argv[1:]):\n"
         "    try:\n"
-        "        read_checkpoint(path); print('read', path.name)\n"
+        "        read_file(path); print('read', path.name)\n"
         "    except UserError as error:\n"
         "        if 'MemoryError' in str(error): print('filled', path.name)\n"
     )

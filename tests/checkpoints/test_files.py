@@ -13,6 +13,7 @@ from checkpoints.checkpoint_files import (
     Call,
     assert_state,
     name_of,
+    read_checkpoint,
     refusal,
     saved,
     valid_bytes,
@@ -20,7 +21,6 @@ from checkpoints.checkpoint_files import (
 from paramdiff.artefacts import write_tensors
 from paramdiff.checkpoints.files import (
     MAX_HEADER_BYTES,
-    read_checkpoint,
 )
 from paramdiff.checkpoints.wrapping import WRAPPERS
 

@@ -20,12 +20,10 @@ from checkpoints.checkpoint_files import (
     assert_state,
     entries_of,
     name_of,
+    read_checkpoint,
     refusal,
     saved,
     valid_bytes,
-)
-from paramdiff.checkpoints.files import (
-    read_checkpoint,
 )
 from paramdiff.errors import UserError
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from checkpoints.checkpoint_files import STATE, Call, assert_state, refusal, saved
-from paramdiff.checkpoints.files import read_checkpoint
+from checkpoints.checkpoint_files import STATE, Call, assert_state, read_checkpoint, refusal, saved
 from paramdiff.checkpoints.inert import INERT_NAMES, Placeholder, inert_types
 
 ORDINARY = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from paramdiff.evaluation.trajectory import NUM_ORDERS, sequence_of
+from paramdiff.evaluation.trajectory import NUM_ORDERS, trajectory_of
 
 
 def draws(num, seed, size=6):
@@ -16,7 +16,7 @@ def walk(num, seed):
 
 
 def test_p_is_uniform_on_independent_draws():
-    found = [sequence_of(draws(20, seed), seed).p_value for seed in range(200)]
+    found = [trajectory_of(draws(20, seed), seed).p_value for seed in range(200)]
     assert kstest(found, "uniform").pvalue > 0.001
     # no more trajectories are seen than chance allows: 1%, and 4 sigma of 200 draws
     assert sum(p <= 0.01 for p in found) / 200 <= 0.01 + 4 * (0.01 * 0.99 / 200) ** 0.5
@@ -24,52 +24,52 @@ def test_p_is_uniform_on_independent_draws():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_random_walk_is_a_trajectory(seed):
-    found = sequence_of(walk(30, seed), seed)
+    found = trajectory_of(walk(30, seed), seed)
     assert found.p_value == 1 / (NUM_ORDERS + 1)
-    assert found.is_trajectory
+    assert found.is_found
     assert found.step_ratio < 0.8
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_shuffled_walk_is_none(seed):
     order = torch.randperm(30, generator=torch.Generator().manual_seed(seed))
-    assert not sequence_of(walk(30, seed)[order], seed).is_trajectory
+    assert not trajectory_of(walk(30, seed)[order], seed).is_found
 
 
 def test_backwards_it_is_the_same_trajectory():
     forwards, backwards = (
-        sequence_of(vectors, 0) for vectors in (walk(30, 1), walk(30, 1).flip(0))
+        trajectory_of(vectors, 0) for vectors in (walk(30, 1), walk(30, 1).flip(0))
     )
     assert forwards.step_ratio == pytest.approx(backwards.step_ratio)
-    assert backwards.is_trajectory
+    assert backwards.is_found
 
 
 def test_points_that_alternate_are_far_from_a_trajectory():
     sides = torch.tensor([-5.0, 5.0]).repeat(10)[:, None]
-    found = sequence_of(sides + 0.1 * draws(20, 0, 1), 0)
+    found = trajectory_of(sides + 0.1 * draws(20, 0, 1), 0)
     assert found.p_value > 0.99
     assert found.step_ratio > 1.5
 
 
 def test_the_step_ratio_by_hand():
     """On a line at 0 to 7: steps of 1, and a mean distance of (num + 1) / 3 of all pairs."""
-    found = sequence_of(torch.arange(8.0)[:, None], 0)
+    found = trajectory_of(torch.arange(8.0)[:, None], 0)
     assert found.step_ratio == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("num", [1, 7])
 def test_too_few_are_not_tested(num):
-    assert sequence_of(walk(num, 0), 0) is None
+    assert trajectory_of(walk(num, 0), 0) is None
 
 
 @pytest.mark.parametrize("num", [8, 25, 26, 60, 300])
 def test_equal_originals_are_not_tested(num):
     """However many: a rounding error is no distance."""
-    assert sequence_of(draws(1, 3, 100).repeat(num, 1), 0) is None
+    assert trajectory_of(draws(1, 3, 100).repeat(num, 1), 0) is None
 
 
 def test_the_seed_determines_the_orders():
     originals = draws(20, 3)
-    assert sequence_of(originals, 1) == sequence_of(originals, 1)
-    p_values = {sequence_of(originals, seed).p_value for seed in range(5)}
+    assert trajectory_of(originals, 1) == trajectory_of(originals, 1)
+    p_values = {trajectory_of(originals, seed).p_value for seed in range(5)}
     assert len(p_values) > 1 and max(p_values) - min(p_values) < 0.1

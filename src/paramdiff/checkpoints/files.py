@@ -29,11 +29,6 @@ MAX_SHARING = 64
 MAX_MESSAGE = 300
 
 
-def read_checkpoint(path: Path, entry: str | None = None) -> dict[str, Tensor]:
-    """The state dict of ``read_file`` without what lay around it."""
-    return read_file(path, entry)[0]
-
-
 def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], Wrapping]:
     """Read one state dict without executing code.
 

@@ -7,15 +7,25 @@ from pathlib import Path
 from paramdiff.checkpoints.stored import WEIGHT_FILES
 from paramdiff.errors import UserError, in_one_line
 
-_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w.,/*?-]+)?")
 _WEIGHTS = (*WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
 _WANTED = ("*.json", "*.txt", "*.model", *_WEIGHTS, *(f"*/{name}" for name in _WEIGHTS))
 """A library's weights at the root, or those of a pipeline's components."""
 
 
-def is_hub_name(source: str) -> bool:
+def is_repository_name(text: str) -> bool:
+    """Whether a text reads as ``owner/name``, as repositories on the Hub are called."""
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(text)
+    except ValueError:  # huggingface_hub's own is one
+        return False
+    return "/" in text
+
+
+def names_revisions(source: str) -> bool:
     """Whether a source reads as ``owner/name`` or ``owner/name@revision,revision``."""
-    return _NAME.fullmatch(source) is not None
+    return is_repository_name(source.partition("@")[0])
 
 
 def download_revisions(source: str) -> list[Path]:

@@ -10,7 +10,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from paramdiff.checkpoints.files import CHECKPOINT_SUFFIXES
-from paramdiff.checkpoints.hub import download_revisions, is_hub_name
+from paramdiff.checkpoints.hub import download_revisions, names_revisions
 from paramdiff.checkpoints.stored import StoredCheckpoint, is_checkpoint
 from paramdiff.errors import UserError
 
@@ -61,7 +61,7 @@ def _paths(source: str) -> list[Path]:
         if not found:
             raise UserError(f"{source}: expected checkpoints that fit the pattern, found none")
         return found
-    if is_hub_name(source):
+    if names_revisions(source):
         return download_revisions(source)
     raise UserError(f"{source}: expected a checkpoint or a folder of checkpoints, found none")
 

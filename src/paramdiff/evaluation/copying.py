@@ -8,7 +8,7 @@ ones are?
 from pathlib import Path
 
 import torch
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 from paramdiff.mapped import by_rows, column_moments
@@ -52,8 +52,7 @@ def z_u(group: Tensor, held_out: Tensor) -> float:
         The z-score, standard normal for two samples of one distribution.
     """
     m, n = len(group), len(held_out)
-    ranks = rankdata(torch.cat([group, held_out]).numpy())  # those of ties are averaged
-    count = ranks[:m].sum() - m * (m + 1) / 2
+    count = mannwhitneyu(group.numpy(), held_out.numpy()).statistic
     return float((count - m * n / 2) / (m * n * (m + n + 1) / 12) ** 0.5)
 
 

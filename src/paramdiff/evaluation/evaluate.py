@@ -4,8 +4,6 @@ The originals, the generated networks and every baseline are scored on the same 
 validation split selects, the test split is scored once.
 """
 
-from dataclasses import asdict
-
 import torch
 from torch import Tensor
 
@@ -25,7 +23,7 @@ from paramdiff.evaluation.frontier import MEASURES, frontier
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.rivals import Told
-from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction, Trajectory
+from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction
 from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.similarity import similarity_matrix
@@ -70,7 +68,7 @@ def evaluate(
         told,
         started=STARTED if settings.starting_points else (),
     )
-    measured, sequence = examined.measured, examined.sequence
+    measured = examined.measured
     score = _score(examined, behaviour)
     # evenly spaced ones of several runs lie between checkpoints of their own run
     is_amid = subject.hold_out == "spaced" and subject.num_runs > 1
@@ -103,7 +101,7 @@ def evaluate(
         num_validation=behaviour.num_validation,
         hold_out=subject.hold_out,
         single_trajectory=examined.is_single_trajectory,
-        trajectory=None if sequence is None else Trajectory(**asdict(sequence)),
+        trajectory=examined.trajectory,
         groups=groups,
         comparisons=tuple(comparisons),
         frontier=frontiers,

@@ -22,8 +22,9 @@ from paramdiff.evaluation.groups import (
 from paramdiff.evaluation.intervals import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
 from paramdiff.evaluation.rivals import ORIGINALS, RIVALS, Rivalry, Told
+from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.subject import Subject
-from paramdiff.evaluation.trajectory import Sequence, sequence_of
+from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.mapped import release, row_blocks
 from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 from paramdiff.subsampling import evenly_spaced
@@ -49,7 +50,7 @@ class Examined:
         kept: vectors of the groups that are used after scoring.
         starts: raw vectors ``[n, P]`` of evenly spaced networks of the groups to train further.
         normalisation: of the vectors.
-        sequence: how the order of the originals shows in their distances.
+        trajectory: how the order of the originals shows in their distances.
         is_single_trajectory: whether all originals come from one run and lie along it.
         facts: which alternatives are not there, and how others were made, for the report.
     """
@@ -58,7 +59,7 @@ class Examined:
     kept: dict[str, Candidates]
     starts: dict[str, Tensor]
     normalisation: Normalisation
-    sequence: Sequence | None
+    trajectory: Trajectory | None
     is_single_trajectory: bool
     facts: dict[str, str]
 
@@ -93,8 +94,8 @@ def examine(
     normalisation = fit_normalisation(subject.originals, subject.layout, "tensor")
     given = given_groups(subject, normalisation)
     original = next(given)
-    sequence = sequence_of(original.vectors, seed)
-    is_single = subject.num_runs == 1 and (sequence is None or sequence.is_trajectory)
+    trajectory = trajectory_of(original.vectors, seed)
+    is_single = subject.num_runs == 1 and (trajectory is None or trajectory.is_found)
     space = Space(
         original.vectors,
         subject.layout,
@@ -125,7 +126,7 @@ def examine(
         groups.kept,
         groups.starts,
         normalisation,
-        sequence,
+        trajectory,
         is_single,
         left_out(material, groups.failed) | facts,
     )

@@ -14,6 +14,9 @@ from paramdiff.evaluation.further_schema import Obtained, StartingPoints
 from paramdiff.evaluation.score import Score
 from paramdiff.settings import Settings
 
+SIGNIFICANT = 0.01
+"""The p-value from which the originals count as one trajectory."""
+
 EVALUATION_FILE = "evaluation.json"
 ARRAYS_FILE = "arrays.safetensors"
 
@@ -235,10 +238,18 @@ class Recalibration(Settings):
 
 
 class Trajectory(Settings):
-    """Whether successive originals are near each other."""
+    """How the order of the originals shows in their distances."""
 
-    step_ratio: float = Field(description="successive distance over typical distance")
-    p_value: float
+    step_ratio: float = Field(
+        description="mean distance of successive originals over that of all pairs; about 1 for "
+        "independent networks"
+    )
+    p_value: float = Field(description="share of random orders with successive distances as short")
+
+    @property
+    def is_found(self) -> bool:
+        """Whether successive originals are nearer to each other than chance allows."""
+        return self.p_value <= SIGNIFICANT
 
 
 class Reconstruction(Settings):

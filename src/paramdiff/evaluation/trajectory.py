@@ -4,37 +4,16 @@ Along a training run each checkpoint is near the one before it. Then held-out ch
 tail are no independent draws: how they were held out would decide any test of novelty.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from paramdiff.evaluation.distance import squared_distances
+from paramdiff.evaluation.schema import Trajectory
 
 NUM_ORDERS = 999
-SIGNIFICANT = 0.01
 
 
-@dataclass(frozen=True)
-class Sequence:
-    """How the order of the originals shows in their distances.
-
-    Attributes:
-        step_ratio: mean distance of successive originals over the mean distance of all pairs;
-            about 1 for independent networks.
-        p_value: share of random orders with successive distances as short.
-    """
-
-    step_ratio: float
-    p_value: float
-
-    @property
-    def is_trajectory(self) -> bool:
-        """Whether successive originals are nearer to each other than chance allows."""
-        return self.p_value <= SIGNIFICANT
-
-
-def sequence_of(originals: Tensor, seed: int) -> Sequence | None:
+def trajectory_of(originals: Tensor, seed: int) -> Trajectory | None:
     """Test whether successive originals ``[N, P]`` are near each other (a permutation test).
 
     Args:
@@ -56,4 +35,4 @@ def sequence_of(originals: Tensor, seed: int) -> Sequence | None:
     steps = distances[orders[:, :-1], orders[:, 1:]].mean(1)
     found = float(distances.diagonal(1).mean())
     p_value = (1 + int((steps <= found).sum())) / (NUM_ORDERS + 1)
-    return Sequence(found / typical, p_value)
+    return Trajectory(step_ratio=found / typical, p_value=p_value)

@@ -8,8 +8,8 @@ import torch
 
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
-from paramdiff.evaluation.trajectory import Sequence as Order
-from paramdiff.evaluation.trajectory import sequence_of
+from paramdiff.evaluation.schema import Trajectory
+from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.parameters.layout import is_copied_verbatim
 
 FEW_CHECKPOINTS = 30
@@ -64,12 +64,12 @@ def inspect_checkpoints(
     differing = [one for one in tensors if one.differs]
     generated = [one for one in differing if not _is_copied(one)]
     num_values = sum(_size(one) for one in tensors)
-    sequence = _sequence(found)
+    trajectory = _trajectory(found)
     facts = {
         "Checkpoints": _checkpoints(found),
         "Stored as": found.form.words,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
-        "Order": _order(sequence),
+        "Order": _order(trajectory),
         "Would be generated": f"{sum(_size(one) for one in generated):,} parameters in "
         f"{len(generated)} tensors: all that differ"
         if generated
@@ -78,7 +78,7 @@ def inspect_checkpoints(
     copied = [one.name for one in differing if _is_copied(one)]
     if copied:
         facts["Would be copied"] = f"{_named(copied)} (counters and single values)"
-    warnings = _warnings(found, tensors, sequence)
+    warnings = _warnings(found, tensors, trajectory)
     return Inspection(facts, warnings, tensors, tuple(one.name for one in generated))
 
 
@@ -88,21 +88,21 @@ def _checkpoints(found: Survey) -> str:
     return f"{len(found.names)}{runs}, from {found.names[0]} to {found.names[-1]}"
 
 
-def _sequence(found: Survey) -> Order | None:
-    return sequence_of(found.samples, seed=0) if torch.isfinite(found.samples).all() else None
+def _trajectory(found: Survey) -> Trajectory | None:
+    return trajectory_of(found.samples, seed=0) if torch.isfinite(found.samples).all() else None
 
 
-def _order(sequence: Order | None) -> str:
-    if sequence is None:
+def _order(trajectory: Trajectory | None) -> str:
+    if trajectory is None:
         return "not tested (it takes 8 checkpoints that differ and hold finite values)"
-    ratio = f"successive ones are {sequence.step_ratio:.2f} times as far apart as any two"
-    if sequence.is_trajectory:
+    ratio = f"successive ones are {trajectory.step_ratio:.2f} times as far apart as any two"
+    if trajectory.is_found:
         return f"one trajectory: {ratio}"
     return f"no trajectory: {ratio}"
 
 
 def _warnings(
-    found: Survey, tensors: Sequence[SurveyedTensor], sequence: Order | None
+    found: Survey, tensors: Sequence[SurveyedTensor], trajectory: Trajectory | None
 ) -> tuple[str, ...]:
     told = []
     for one in tensors:
@@ -115,8 +115,8 @@ def _warnings(
             )
     for names in found.duplicates:
         told.append(f"{_named(names)} hold equal tensors")
-    is_trajectory = sequence is not None and sequence.is_trajectory
-    if not is_trajectory and _are_unordered(tensors):
+    is_ordered = trajectory is not None and trajectory.is_found
+    if not is_ordered and _are_unordered(tensors):
         told.append(
             "the weights of two checkpoints have nothing in common, as in networks of independent "
             "runs: their units are in unrelated orders, and a recipe with their task and "

@@ -7,9 +7,10 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from paramdiff.artefacts import CARD_FILE, written_aside
+from paramdiff.checkpoints.hub import is_repository_name
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.locking import sole_maker
-from paramdiff.pipeline_folder import INDEX_FILE, PARTS, is_hub_name, pipeline_files
+from paramdiff.pipeline_folder import INDEX_FILE, PARTS, pipeline_files
 
 HUB = "hf://"
 """What stands before a target that is surely on the Hub."""
@@ -60,7 +61,7 @@ def _hub_name(target: str) -> str | None:
     if target.startswith(HUB):
         return target.removeprefix(HUB)
     path = Path(target)
-    if target.startswith("./") or not is_hub_name(path):
+    if not is_repository_name(target):
         return None
     if path.parent.exists():
         raise UserError(
