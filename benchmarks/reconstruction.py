@@ -19,13 +19,13 @@ from torch import Tensor
 
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.experiment.assess import build_behaviour
-from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.reconstruction import (
     LEAST_EXPLAINED,
     answers_apart,
     explained_by_single_parameters,
     explained_variance,
 )
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.stages import Context, make_zoo
 from paramdiff.mapped import column_moments
 from paramdiff.parameters.space import ParameterSpace

@@ -26,7 +26,7 @@ from benchmarks.resident import measured
 from paramdiff.artefacts import read_json, read_tensors, write_tensors, written_aside
 from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.similarity import maximum_similarity
-from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.pipeline import ParameterDiffusionPipeline
 
 NUM_GENERATED = NUM_COMPARED = 10

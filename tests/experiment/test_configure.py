@@ -15,7 +15,7 @@ from paramdiff.experiment.configure import (
     affordable_updates,
     measure_pace,
 )
-from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.run_folder import RunFolder
 
 from .test_fit import drifting, planned
 

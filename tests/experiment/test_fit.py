@@ -14,7 +14,7 @@ from paramdiff.artefacts import sha256_of
 from paramdiff.codec import training
 from paramdiff.errors import UserError
 from paramdiff.experiment.fit import plan_fit
-from paramdiff.experiment.generated import making_of, write_generated
+from paramdiff.experiment.generated_files import making_of, write_generated
 from paramdiff.experiment.run import make_networks
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.parameters import normalisation

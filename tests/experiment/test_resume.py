@@ -32,7 +32,7 @@ run(load_recipe("quickstart", overrides), Path(out), device="cpu", report=report
 """
 
 KILLED_WRITING = """
-from paramdiff.experiment import generated
+from paramdiff.experiment import generated_files
 write, written = generated.write_tensors, []
 
 def killing(path, *given):

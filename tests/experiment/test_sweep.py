@@ -12,9 +12,9 @@ from paramdiff.artefacts import read_json, sha256_of
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.experiment.entries import plan_sweep
-from paramdiff.experiment.folder import RunFolder
 from paramdiff.experiment.published import PUBLISHED, published_for
 from paramdiff.experiment.run import run
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.sweep import run_sweep
 from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
 from paramdiff.report.exhibits.evidence import NOTHING

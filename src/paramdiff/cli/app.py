@@ -9,9 +9,9 @@ from typing import Any
 import typer
 
 from paramdiff.cli.console import console, errors
+from paramdiff.cli.failures import Verbs
 from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect, push
 from paramdiff.cli.of_recipes import check, quickstart, recipes, report, run, sweep
-from paramdiff.cli.verbs import Verbs
 
 VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, push, report, recipes)
 

@@ -243,7 +243,7 @@ def evaluate(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     from paramdiff.engine import resolve_device
-    from paramdiff.experiment.folders import evaluate_folders
+    from paramdiff.experiment.evaluate_folders import evaluate_folders
     from paramdiff.fanout import connected
     from paramdiff.tasks.command_line import asked_task
 

@@ -3,7 +3,7 @@
 Latents are coordinates along the zoo's principal components, each scaled to unit variance, so that
 N(0, I) is the Gaussian of the zoo. A network drawn from it is usually worse than the originals:
 what lies between networks is not a network. The correction moves it, by what the decoded network
-does (``correction.py``); encoding is linear and knows nothing of it.
+does (``corrected_training.py``); encoding is linear and knows nothing of it.
 """
 
 import torch

@@ -14,7 +14,11 @@ from paramdiff.codec.convolutional import (
     ConvolutionalCodec,
     reconstruction_loss,
 )
-from paramdiff.codec.correction import CorrectedCodecSettings, Examples, train_corrected_codec
+from paramdiff.codec.corrected_training import (
+    CorrectedCodecSettings,
+    Examples,
+    train_corrected_codec,
+)
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.engine import Optimisation, Progress, TrainingResult, train
 from paramdiff.processes import own_share

@@ -16,7 +16,7 @@ from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
 from paramdiff.engine import resolve_device, seeded_generator
-from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.processes import refuse_several
 from paramdiff.recipe.source import read_preset
 

@@ -10,7 +10,7 @@ from paramdiff.cards.reading import checkpoints_on_card, data_on_card
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import resolve_device
-from paramdiff.experiment.generated import making_of, write_generated
+from paramdiff.experiment.generated_files import making_of, write_generated
 from paramdiff.experiment.guiding import build_guide, data_with_guide, guide_in_words
 from paramdiff.experiment.stages import Report
 from paramdiff.locking import sole_maker

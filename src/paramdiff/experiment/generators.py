@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paramdiff.codec.codec import Codec
 from paramdiff.errors import UserError
-from paramdiff.experiment.folder import RunFolder
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.stages import (
     Context,
     make_codec,

@@ -8,7 +8,7 @@ from paramdiff.checkpoints.sources import find_runs
 from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.evaluation.data_use import DataUse
-from paramdiff.experiment.generated import read_vectors
+from paramdiff.experiment.generated_files import read_vectors
 from paramdiff.guides import Guide, larger_distance, lower_loss
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import load_recipe

@@ -16,7 +16,6 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.evaluation.subject import Subject
 from paramdiff.experiment.aligning import alignment_facts, known_symmetries, make_aligned
-from paramdiff.experiment.asking import requested_and_obtained
 from paramdiff.experiment.assess import (
     build_behaviour,
     latent_space,
@@ -26,11 +25,12 @@ from paramdiff.experiment.assess import (
     write_evaluation,
 )
 from paramdiff.experiment.distributed import distributed
-from paramdiff.experiment.folder import RunFolder, total_costs
 from paramdiff.experiment.generators import Check, Generator, train_generators
 from paramdiff.experiment.parts import build_parts
 from paramdiff.experiment.remembered import RememberedAnswers, answers_folder
+from paramdiff.experiment.requested import requested_and_obtained
 from paramdiff.experiment.run_cards import write_cards
+from paramdiff.experiment.run_folder import RunFolder, total_costs
 from paramdiff.experiment.stages import (
     Context,
     Report,

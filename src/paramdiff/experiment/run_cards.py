@@ -12,8 +12,8 @@ from paramdiff.cards.pipeline_card import pipeline_card
 from paramdiff.errors import UserError
 from paramdiff.evaluation.data_use import data_used
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
-from paramdiff.experiment.folder import RunFolder
-from paramdiff.experiment.generated import making_of
+from paramdiff.experiment.generated_files import making_of
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.recipe.training_data import data_budget

@@ -25,10 +25,10 @@ from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
 from paramdiff.engine import seeded_generator
-from paramdiff.experiment.behaving import training_examples
-from paramdiff.experiment.folder import RunFolder
-from paramdiff.experiment.generated import read_vectors, write_generated
+from paramdiff.experiment.generated_files import read_vectors, write_generated
 from paramdiff.experiment.run_cards import making_in_run
+from paramdiff.experiment.run_folder import RunFolder
+from paramdiff.experiment.training_examples import training_examples
 from paramdiff.experiment.watching import build_watcher
 from paramdiff.fanout import FanOut
 from paramdiff.mapped import by_rows
@@ -42,7 +42,7 @@ from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.conditions import ZooConditions, zoo_conditions
-from paramdiff.zoo.folder import import_checkpoints, refuse_changed
+from paramdiff.zoo.importing import import_checkpoints, refuse_changed
 from paramdiff.zoo.zoo import Zoo
 
 

@@ -18,9 +18,9 @@ from paramdiff.errors import UserError, in_one_line
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.experiment.entries import Entry
 from paramdiff.experiment.evidence import gather
-from paramdiff.experiment.folder import RunFolder, equal_stages, has_equal_trunk
 from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
+from paramdiff.experiment.run_folder import RunFolder, equal_stages, has_equal_trunk
 from paramdiff.experiment.stages import Report, tell_nobody
 from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_writer

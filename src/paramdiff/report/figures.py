@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.asked import requested
 from paramdiff.report.curves import codec_loss, cost, denoiser_loss, trajectory
 from paramdiff.report.distributions import accuracy_histograms
 from paramdiff.report.drawing import Arrays, Illustration
 from paramdiff.report.ensembles import ensemble_figure
 from paramdiff.report.frontier import frontier_to_originals, frontier_within
 from paramdiff.report.reliability import reliability
+from paramdiff.report.requested import requested
 from paramdiff.report.similarity import parameters, similarity_matrix
 from paramdiff.report.spread import component_figure, tensor_figure
 from paramdiff.report.starting_points import starting_points_figure

@@ -5,7 +5,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from paramdiff.codec.correction import Examples
+from paramdiff.codec.corrected_training import Examples
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.tasks.task import AnyTask, Task

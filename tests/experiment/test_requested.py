@@ -8,8 +8,8 @@ from paramdiff.artefacts import read_json
 from paramdiff.errors import UserError
 from paramdiff.evaluation.behaviour import Answers, Behaviour
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.experiment.asking import NUM_NETWORKS, requested_and_obtained
 from paramdiff.experiment.fit import plan_fit
+from paramdiff.experiment.requested import NUM_NETWORKS, requested_and_obtained
 from paramdiff.experiment.run import make_networks
 from paramdiff.pipeline import ParameterDiffusionPipeline
 

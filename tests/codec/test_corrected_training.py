@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from paramdiff import engine
 from paramdiff.codec.corrected import CorrectedCodec, fit_corrected_codec
-from paramdiff.codec.correction import (
+from paramdiff.codec.corrected_training import (
     CorrectedCodecSettings,
     Examples,
     Standard,

@@ -9,9 +9,9 @@ from experiment.inspecting import judged_folders
 from paramdiff import ParameterDiffusionPipeline, load_recipe, run
 from paramdiff.errors import UserError
 from paramdiff.evaluation.data_use import DataBudget, DataUse
-from paramdiff.experiment.behaving import training_examples
 from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.generate import generate
+from paramdiff.experiment.training_examples import training_examples
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe.training_data import data_budget
 from paramdiff.tasks.catalogue import build_task, describe_task

@@ -26,7 +26,7 @@ from paramdiff.experiment.assess import (
     write_evaluation,
 )
 from paramdiff.experiment.distributed import distributed
-from paramdiff.experiment.generated import read_vectors
+from paramdiff.experiment.generated_files import read_vectors
 from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.experiment.stages import Report
@@ -36,7 +36,7 @@ from paramdiff.processes import refuse_several
 from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
 from paramdiff.tasks.settings import TaskSettings
-from paramdiff.zoo.folder import import_checkpoints
+from paramdiff.zoo.importing import import_checkpoints
 from paramdiff.zoo.zoo import INDEX_FILE, Zoo
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from paramdiff.artefacts import sha256_of, write_tensors
 from paramdiff.errors import UserError
-from paramdiff.zoo.folder import import_checkpoints, refuse_changed
+from paramdiff.zoo.importing import import_checkpoints, refuse_changed
 from paramdiff.zoo.zoo import Zoo
 
 PATTERNS = ("1.*",)
