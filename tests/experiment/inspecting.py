@@ -37,7 +37,7 @@ def judged_folders(originals, generated, task, out):
         str(generated),
         task,
         out,
-        patterns=("*",),
+        patterns=(),
         num_held_out=0,
         seed=0,
         recalibrate=False,

@@ -47,18 +47,6 @@ def test_a_saved_pipeline_knows_its_conditions(conditional, tmp_path):
     assert torch.equal(vectors(again), vectors(conditional))
 
 
-def test_a_pipeline_that_was_saved_before_there_were_conditions_loads(copied):
-    before = ParameterDiffusionPipeline.from_pretrained(copied)
-    new = {"model_index.json": "guidance_scale", "denoiser/config.json": "conditions"}
-    for file, key in new.items():
-        content = read_json(copied / file)
-        del content[key]
-        write_json(copied / file, content)
-    loaded = ParameterDiffusionPipeline.from_pretrained(copied)
-    assert loaded.conditions == Conditions()
-    assert torch.equal(vectors(loaded), vectors(before))
-
-
 def test_conditions_that_are_none_do_not_load(conditional, tmp_path):
     conditional.save_pretrained(tmp_path / "p")
     path = tmp_path / "p" / "denoiser" / "config.json"

@@ -4,6 +4,8 @@ Along a training run each checkpoint is near the one before it. Then held-out ch
 tail are no independent draws: how they were held out would decide any test of novelty.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,14 +23,14 @@ def trajectory_of(originals: Tensor, seed: int) -> Trajectory | None:
         seed: of the random orders.
 
     Returns:
-        The outcome; None for fewer than 8 originals or where all are equal.
+        The outcome; None for fewer than 8 originals, or where all are equal or one is not finite.
     """
     num = len(originals)
     if num < 8:
         return None
     distances = squared_distances(originals, originals).clamp(min=0).sqrt().fill_diagonal_(0)
     typical = float(distances.sum() / (num * (num - 1)))
-    if typical == 0:
+    if typical == 0 or not math.isfinite(typical):
         return None
     generator = torch.Generator().manual_seed(seed)
     orders = torch.rand(NUM_ORDERS, num, generator=generator).argsort(1)
