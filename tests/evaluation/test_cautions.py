@@ -50,6 +50,26 @@ def test_spread(dispersion, expected):
     assert (expected in found) if expected else found == ""
 
 
+@pytest.mark.parametrize(
+    ("pooled", "each", "expected"),
+    [
+        (1.5, (1.04, 1.09), "1.50 times as widely as the originals; those of each generator by "
+         "themselves 1.04 to 1.09 times."),
+        (1.0, (0.31, 0.9), "The networks of one generator spread only 0.31 times as widely"),
+        (0.7, (0.7, 0.7), "The generated networks spread only 0.70 times as widely"),
+        (1.0, (0.9, None), ""),
+    ],
+)  # fmt: skip
+def test_spread_of_each_generator(pooled, each, expected):
+    seeds = {
+        str(number): OfSeed(n=5, accuracy=0.9, dispersion=one, pairwise_similarity=0.5)
+        for number, one in enumerate(each)
+    }
+    found = warned(generated=group(dispersion=pooled, seeds=seeds))
+    assert expected in found
+    assert ("times as widely" in found) == bool(expected)
+
+
 def test_equal_originals():
     found = warned(original=group(dispersion=None), generated=group(dispersion=None))
     assert "All originals are equal" in found

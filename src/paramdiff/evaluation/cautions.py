@@ -76,13 +76,24 @@ def _spread(generated: Group, original: Group, score: Score) -> str | None:
         return "All originals are equal: there is no spread to learn or to compare with."
     if spread is None:
         return "The spread of the generated networks cannot be measured here."
-    if spread < LOWEST_DISPERSION:
+    # pooled, generators that have collapsed on different places spread widely
+    each = [one.dispersion for one in (generated.seeds or {}).values()]
+    by_itself = [one for one in each if one is not None]
+    lowest = min([spread, *by_itself])
+    if lowest < LOWEST_DISPERSION:
+        whose = "The generated networks" if lowest == spread else "The networks of one generator"
         return (
-            f"The generated networks spread only {spread:.2f} times as widely as the originals "
+            f"{whose} spread only {lowest:.2f} times as widely as the originals "
             f"(collapse): {score.name} alone would reward this."
         )
     if spread > HIGHEST_DISPERSION:
-        return f"The generated networks spread {spread:.2f} times as widely as the originals."
+        told = f"The generated networks spread {spread:.2f} times as widely as the originals"
+        if not by_itself:
+            return f"{told}."
+        return (
+            f"{told}; those of each generator by themselves {min(by_itself):.2f} to "
+            f"{max(by_itself):.2f} times."
+        )
     return None
 
 
