@@ -37,6 +37,10 @@ def _walk(
 ) -> tuple[list[str], list[type[Settings]]]:
     """Follow the location of a validation error.
 
+    Args:
+        location: ``loc`` of the error.
+        root: the settings class that was validated.
+
     Returns:
         What a user writes to get there, and the settings classes that may lie there. The kind of
         a part is in the location, too, but nobody writes it.
