@@ -33,7 +33,7 @@ run(load_recipe("quickstart", overrides), Path(out), device="cpu", report=report
 
 KILLED_WRITING = """
 from paramdiff.experiment import generated_files
-write, written = generated.write_tensors, []
+write, written = generated_files.write_tensors, []
 
 def killing(path, *given):
     if len(written) == 3:
@@ -41,7 +41,7 @@ def killing(path, *given):
     written.append(path)
     write(path, *given)
 
-generated.write_tensors = killing
+generated_files.write_tensors = killing
 """
 
 COMMAND = """
