@@ -153,7 +153,7 @@ def train(
         The losses (of a shared training, over the whole batch), the time and the looks.
 
     Raises:
-        UserError: the loss became NaN or infinite, or another version left the state.
+        UserError: the loss became NaN or infinite.
     """
     num_updates = settings.num_steps + settings.extra_updates
     is_keeper = not is_shared or join(device).is_main_process

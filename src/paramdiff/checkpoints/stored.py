@@ -169,17 +169,18 @@ class StoredCheckpoint:
     @property
     def sha256(self) -> str:
         """Of the file, or of the folder's weight files."""
-        if not self.path.is_dir():
-            return sha256_of(self.path)
-        hashes = [sha256_of(self.path / file) for file, _, _ in _weight_files(self.path)]
-        return hashes[0] if len(hashes) == 1 else "+".join(hashes)
+        return "+".join(map(sha256_of, self._files))
 
     @property
     def changed_at(self) -> float:
         """When it, or the last of a folder's weight files, was last written, in seconds."""
+        return max(file.stat().st_mtime for file in self._files)
+
+    @property
+    def _files(self) -> list[Path]:
         if not self.path.is_dir():
-            return self.path.stat().st_mtime
-        return max((self.path / file).stat().st_mtime for file, _, _ in _weight_files(self.path))
+            return [self.path]
+        return [self.path / file for file, _, _ in _weight_files(self.path)]
 
 
 def is_checkpoint(path: Path) -> bool:

@@ -284,8 +284,8 @@ class Measurements:
         held_out, group = self.scored.get("held_out"), self.scored[name]
         if held_out is None or name in ("held_out", "original"):
             return None
-        rows = _spread_rows(len(group.answers.test))
-        others = _spread_rows(len(held_out.answers.test))
+        rows = evenly_spaced(len(group.answers.test), NUM_COMPARED)
+        others = evenly_spaced(len(held_out.answers.test), NUM_COMPARED)
         if min(len(rows), len(others)) < FEWEST_COMPARED:
             return None
         similarity = self.maximum_similarities(name, with_source=True)
@@ -326,11 +326,6 @@ class Measurements:
             median=float(values.quantile(0.5)),
             ci95=percentile_interval(self._means(name)),
         )
-
-
-def _spread_rows(num: int) -> Tensor:
-    """At most 50 rows, evenly spaced."""
-    return evenly_spaced(num, NUM_COMPARED)
 
 
 def _distance(nearest: Tensor) -> Distance | None:

@@ -64,7 +64,7 @@ def inspect_checkpoints(
     differing = [one for one in tensors if one.differs]
     generated = [one for one in differing if not _is_copied(one)]
     num_values = sum(_size(one) for one in tensors)
-    trajectory = _trajectory(found)
+    trajectory = trajectory_of(found.samples, seed=0)
     facts = {
         "Checkpoints": _checkpoints(found),
         "Stored as": found.form.words,
@@ -86,10 +86,6 @@ def _checkpoints(found: Survey) -> str:
     num_runs = len(set(found.runs))
     runs = f" in {num_runs} runs" if num_runs > 1 else ""
     return f"{len(found.names)}{runs}, from {found.names[0]} to {found.names[-1]}"
-
-
-def _trajectory(found: Survey) -> Trajectory | None:
-    return trajectory_of(found.samples, seed=0) if torch.isfinite(found.samples).all() else None
 
 
 def _order(trajectory: Trajectory | None) -> str:
