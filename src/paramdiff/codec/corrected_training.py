@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.corrected import CorrectedCodec, fit_corrected_codec
+from paramdiff.codec.linear import ComponentsSettings
 from paramdiff.engine import Optimisation, Progress, TrainingResult, seeded_generator, train
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
@@ -56,23 +57,12 @@ class BehaviourSettings(Settings):
     )
 
 
-class CorrectedCodecSettings(Settings):
+class CorrectedCodecSettings(ComponentsSettings):
     """Principal components, and a correction that is trained by behaviour."""
 
     kind: Literal["corrected"]
-    explained_variance: float = Field(
-        gt=0, le=1, description="share of the zoo's variance that the components keep"
-    )
-    residual: bool = Field(
-        True, description="give the rest back to generated vectors as independent noise"
-    )
     width: int = Field(256, gt=0, description="of the correction's hidden layers")
     behaviour: BehaviourSettings = Field(description="what the correction is trained by")
-
-    @property
-    def statistics(self) -> Literal["running"]:
-        """There are no normalisation layers; any choice is the same."""
-        return "running"
 
     @property
     def is_whitened(self) -> bool:

@@ -15,10 +15,29 @@ from pathlib import Path
 
 import torch
 from diffusers.configuration_utils import register_to_config
+from pydantic import Field
 from torch import Tensor
 
 from paramdiff.codec.codec import Codec, Statistics
 from paramdiff.mapped import centred_products, column_blocks, empty_array, release
+from paramdiff.settings import Settings
+
+
+class ComponentsSettings(Settings):
+    """What codecs of principal components have in common."""
+
+    kind: str
+    explained_variance: float = Field(
+        gt=0, le=1, description="share of the zoo's variance that the components keep"
+    )
+    residual: bool = Field(
+        True, description="give the rest back to generated vectors as independent noise"
+    )
+
+    @property
+    def statistics(self) -> Statistics:
+        """There are no normalisation layers; any choice is the same."""
+        return "running"
 
 
 class LinearCodec(Codec):

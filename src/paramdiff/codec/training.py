@@ -19,7 +19,7 @@ from paramdiff.codec.corrected_training import (
     Examples,
     train_corrected_codec,
 )
-from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.codec.linear import ComponentsSettings, fit_linear_codec
 from paramdiff.engine import Optimisation, Progress, TrainingResult, train
 from paramdiff.processes import own_share
 from paramdiff.settings import Settings
@@ -28,21 +28,10 @@ MAX_DECODED = 64
 MAX_DECODED_VALUES = 1 << 22
 
 
-class LinearCodecSettings(Settings):
+class LinearCodecSettings(ComponentsSettings):
     """Principal components of the zoo."""
 
     kind: Literal["linear"]
-    explained_variance: float = Field(
-        gt=0, le=1, description="share of the zoo's variance that the components keep"
-    )
-    residual: bool = Field(
-        True, description="give the rest back to generated vectors as independent noise"
-    )
-
-    @property
-    def statistics(self) -> Statistics:
-        """A linear codec has no normalisation layers; any choice is the same."""
-        return "running"
 
     @property
     def is_whitened(self) -> bool:
