@@ -10,6 +10,7 @@ scored on 2,000 test images, before and after. The last line is one JSON object.
 import argparse
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -58,7 +59,7 @@ def main() -> None:
             zoo.held_out,
             symmetries,
             seed=0,
-            progress=lambda done, total: report("aligning", done, total),
+            progress=partial(report, "aligning"),
         )
     behaviour = build_behaviour(task, zoo, torch.device("cpu"))
     originals = behaviour.answers(zoo.originals)

@@ -198,7 +198,7 @@ class OurWork(Work):
             range(size),
             num_steps=SHORT_CHAIN,
             batch_size=size,
-            progress=lambda: stamps.append(self.clock.now()),
+            progress=lambda done, total: stamps.append(self.clock.now()),
         )
         return _split(size, stamps, self.clock.now())
 

@@ -168,7 +168,7 @@ def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
             subject,
             build_behaviour(task, zoo, torch.device("cpu")),
             EvaluationSettings(),
-            lambda done, total: report("evaluating", done, total),
+            report,
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, evaluation, arrays)

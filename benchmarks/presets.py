@@ -2,10 +2,11 @@
 
     python -m benchmarks.presets --out DIR
 
-For each training seed: the ``default`` preset; on the same zoo the ``paper`` preset (three generator
-seeds, 40 networks of each by the published 1,000 DDPM steps); the ``default`` preset with its spread
-lowered to the paper preset's dispersion, from as many seeds; and ``default`` with five generator
-seeds, pooled. Interrupted, the same command goes on. The last line is one JSON object.
+For each training seed: the ``default`` preset; on the same zoo the ``paper`` preset (three
+generator seeds, 40 networks of each by the published 1,000 DDPM steps); the ``default`` preset
+with its spread lowered to the paper preset's dispersion, from as many seeds; and ``default`` with
+five generator seeds, pooled. Interrupted, the same command goes on. The last line is one JSON
+object.
 """
 
 import argparse

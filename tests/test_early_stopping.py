@@ -12,6 +12,7 @@ from paramdiff import engine
 from paramdiff.early_stopping import EarlyStopping, Look, Watcher, best_look
 from paramdiff.engine import Optimisation, train
 from paramdiff.errors import UserError
+from paramdiff.progress import ignore_progress
 
 
 class Stopped(Exception):
@@ -116,7 +117,7 @@ def test_a_killed_run_goes_on_to_the_same_end(stop_at, tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
     updates = []
 
-    def attempt(progress=None, state_file=None):
+    def attempt(progress=ignore_progress, state_file=None):
         watcher = Watcher(
             EarlyStopping(every=2, patience=3),
             lambda module: abs(updates[-1] - 6.0),
@@ -139,7 +140,7 @@ def test_a_killed_run_goes_on_to_the_same_end(stop_at, tmp_path, monkeypatch):
     assert seen[-2:] == [(11, 20), (12, 12)]
     with pytest.raises(Stopped):
         attempt(stop, tmp_path / "state.pt")
-    found, resumed = attempt(None, tmp_path / "state.pt")
+    found, resumed = attempt(state_file=tmp_path / "state.pt")
     assert_same_tensors(found, expected)
     assert (resumed.losses, resumed.looks) == (whole.losses, whole.looks)
     assert best_look(resumed.looks).update == 6

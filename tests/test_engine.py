@@ -9,6 +9,7 @@ from torch import nn
 from paramdiff import engine
 from paramdiff.engine import Optimisation, learning_rate, resolve_device, seeded_generator, train
 from paramdiff.errors import UserError
+from paramdiff.progress import ignore_progress
 
 CPU = torch.device("cpu")
 
@@ -127,7 +128,7 @@ def test_resumed_run_equals_an_uninterrupted_one(ema_decay, stop_at, tmp_path, m
     settings = Optimisation(num_steps=8, lr=0.1, ema_decay=ema_decay)
     state_file = tmp_path / "state.pt"
 
-    def attempt(progress=None, state_file=None):
+    def attempt(progress=ignore_progress, state_file=None):
         recorded = {"norms": []}
         module, result = run(
             settings,
@@ -147,7 +148,7 @@ def test_resumed_run_equals_an_uninterrupted_one(ema_decay, stop_at, tmp_path, m
     with pytest.raises(Stopped):
         attempt(stop, state_file)
     assert state_file.exists() == (stop_at > 1)
-    resumed, result, recorded = attempt(None, state_file)
+    resumed, result, recorded = attempt(state_file=state_file)
     assert result.losses == uninterrupted.losses
     assert recorded == expected
     assert [step for step, _ in recorded["norms"]] == list(range(8))

@@ -26,11 +26,11 @@ from paramdiff.artefacts import write_torch
 from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import UserError
 from paramdiff.processes import join
+from paramdiff.progress import Progress, ignore_progress
 from paramdiff.settings import Settings
 
 BatchLoss = Callable[[nn.Module, int, torch.Generator], Tensor]
 """Module, index of the update and its generator to a scalar loss."""
-Progress = Callable[[int, int], None]
 
 SECONDS_BETWEEN_SAVES = 10.0
 """Longer where saving takes more than half a second, so that it takes a twentieth of the time."""
@@ -121,7 +121,7 @@ def train(
     updates_per_rate: int = 1,
     is_shared: bool = False,
     state_file: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = ignore_progress,
     after_step: Callable[[int, nn.Module], None] | None = None,
     recorded: dict[str, Any] | None = None,
     watcher: Watcher | None = None,
@@ -142,7 +142,7 @@ def train(
             over its own share of the batch (``processes.own_share``), gradients are averaged, and
             the main process keeps the state. Otherwise this process trains alone.
         state_file: where to keep the state for resuming; it is read if it exists.
-        progress: called with steps done and steps in all.
+        progress: told steps done and steps in all.
         after_step: called with the step's index and the module after each update.
         recorded: what ``after_step`` collects, or what ``batch_loss`` carries from update to
             update; saved and restored with the state, in place.
@@ -183,8 +183,7 @@ def train(
         is_over = False
         if watcher is not None and watcher.is_due(step + 1, num_updates):
             is_over = _all_hear(is_keeper and state.is_over(watcher), is_shared)
-        if progress is not None:
-            progress(step + 1, step + 1 if is_over else num_updates)
+        progress(step + 1, step + 1 if is_over else num_updates)
         if is_over:
             break
         if state_file is not None and is_keeper:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from paramdiff.errors import UserError
+from paramdiff.progress import Progress
 
 RETRIES = 3
 OBJECT_STORE_BYTES = 2**29
@@ -96,7 +97,7 @@ class Job:
             over.add(index)
             yield index, _outcome(reference)
 
-    def run(self, pieces: Sequence[Any], progress: Callable[[int, int], None]) -> list[Any]:
+    def run(self, pieces: Sequence[Any], progress: Progress) -> list[Any]:
         """Work on all pieces, in any order.
 
         Args:

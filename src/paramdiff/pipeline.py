@@ -6,7 +6,7 @@ That file also imports every class that a saved folder may name, which diffusers
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -34,6 +34,7 @@ from paramdiff.generated import GeneratedParameters, decoded_when_asked
 from paramdiff.guides import Guide
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline_folder import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
+from paramdiff.progress import Progress, ignore_progress
 from paramdiff.settings import Settings
 
 
@@ -117,7 +118,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         guide: Guide | None = None,
         guide_scale: float = 1.0,
         batch_size: int | None = None,
-        progress: Callable[[], None] | None = None,
+        progress: Progress = ignore_progress,
     ) -> GeneratedParameters:
         """Generate one network per seed.
 
@@ -138,7 +139,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
                 times ``exp(guide_scale * score)``, roughly. Below 0 low scores are sought.
             batch_size: samples per denoiser evaluation; with a guide, networks that are in memory
                 together.
-            progress: called after every step of the solver.
+            progress: told solver steps done and steps in all, over all batches.
 
         Returns:
             A sequence of complete state dicts, with the seeds. Networks are decoded when they are

@@ -160,10 +160,10 @@ def test_recorder_and_progress_see_every_step():
         5,
         batch_size=2,
         record=lambda t, x: seen.append((t, len(x))),
-        progress=lambda: calls.append(1),
+        progress=lambda done, total: calls.append((done, total)),
     )
     assert samples.shape == (3, SIZE)
-    assert len(calls) == 2 * 5
+    assert calls == [(done, 10) for done in range(1, 11)]
     assert seen == [
         *[(t, 2) for t in (999, 799, 599, 399, 199, 0)],
         *[(t, 1) for t in (999, 799, 599, 399, 199, 0)],

@@ -202,7 +202,7 @@ def test_progress_grows_to_the_end():
         subject(good(20, 3)),
         behaviour(),
         EvaluationSettings(),
-        lambda done, total: seen.append((done, total)),
+        lambda stage, done, total: seen.append((done, total)),
     )
     # every network once, and the greedy soup's attempts: every original but the best
     total = sum(group.n for group in evaluation.groups.values()) + 29

@@ -11,6 +11,7 @@ from paramdiff.evaluation.data_use import DataBudget, DataUse
 from paramdiff.evaluation.fine_tuning import LEARNING_RATES
 from paramdiff.evaluation.rivals import AVERAGE, ORIGINALS, RIVALS, Rivalry
 from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.progress import ignore_report
 
 from .linear import LAYOUT, UNSURE, behaviour, evaluated, good, shifted, to, training, words
 
@@ -24,7 +25,7 @@ def rivalry(originals, images_seen=640, uses="labels", **fields):
         "examples": training(),
         "budget": DataBudget(images_seen, uses),
         "seed": 0,
-        "told": lambda work, done, total: None,
+        "report": ignore_report,
     }
     return Rivalry(**{**defaults, **fields})
 
@@ -66,7 +67,7 @@ def test_images_add_up(images_seen, uses):
             images_seen,
             uses,
             examples=examples,
-            told=lambda work, done, total: heard.append((work, done, total)),
+            report=lambda work, done, total: heard.append((work, done, total)),
         ).make(name, 20)
         assert sum(seen) == expected[name]
         assert made.data == DataUse(uses, "training", images_seen)

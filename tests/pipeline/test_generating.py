@@ -133,9 +133,9 @@ def test_the_call_outweighs_the_configuration(pipeline):
 
 
 def test_progress_counts_denoiser_evaluations(pipeline):
-    calls = []
-    pipeline(seeds=range(6), progress=lambda: calls.append(1))
-    assert len(calls) == 2 * STEPS
+    seen = []
+    pipeline(seeds=range(6), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 2 * STEPS) for done in range(1, 2 * STEPS + 1)]
 
 
 def test_values_that_are_not_finite_name_the_seed():

@@ -5,7 +5,6 @@ round, to the mean of all others, until nothing moves. Raw values are matched: o
 50 networks for MNIST that left less spread than matching normalised ones, even normalised.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from paramdiff.alignment.symmetry import Symmetries
 from paramdiff.engine import seeded_generator
 from paramdiff.mapped import empty_array, release
 from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.progress import Progress, ignore_progress
 
 MAX_ROUNDS = 6
 
@@ -47,7 +47,7 @@ def align(
     symmetries: Symmetries,
     *,
     seed: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = ignore_progress,
 ) -> Alignment:
     """Align checkpoints.
 
@@ -87,7 +87,7 @@ def common_order(
     *,
     max_rounds: int = MAX_ROUNDS,
     scratch: Path | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = ignore_progress,
 ) -> tuple[Tensor, int]:
     """Find for each network the order of its units that is nearest to the others'.
 

@@ -4,7 +4,6 @@ One checkpoint is in memory at a time, beside the first, with which every other 
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from paramdiff.checkpoints.sources import Runs
 from paramdiff.checkpoints.stored import StoredCheckpoint, StoredForm
 from paramdiff.errors import UserError
+from paramdiff.progress import Progress, ignore_progress
 from paramdiff.subsampling import evenly_spaced
 
 SAMPLED_VALUES = 16
@@ -84,7 +84,7 @@ def survey(
     runs: Runs,
     *,
     entry: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = ignore_progress,
 ) -> Survey:
     """Read every checkpoint once and compare it with the first.
 

@@ -1,5 +1,6 @@
 """The verbs that take somebody's checkpoints or a saved pipeline; no recipe is needed."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def inspect(
         inspection = inspect_checkpoints(
             checkpoints,
             entry=entry,
-            progress=lambda done, total: stages("reading checkpoints", done, total),
+            progress=partial(stages, "reading checkpoints"),
         )
     show_inspection(inspection, all_tensors=all_tensors)
 
@@ -102,7 +103,7 @@ def fit(
             seed=seed,
             device=device,
             overrides=overrides or [],
-            progress=lambda done, total: stages("reading checkpoints", done, total),
+            progress=partial(stages, "reading checkpoints"),
         )
     show_facts(plan.facts, plan.warnings)
     with progress_bars() as stages:

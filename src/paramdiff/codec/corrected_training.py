@@ -21,8 +21,9 @@ from torch.nn import functional as F
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.corrected import CorrectedCodec, fit_corrected_codec
 from paramdiff.codec.linear import ComponentsSettings
-from paramdiff.engine import Optimisation, Progress, TrainingResult, seeded_generator, train
+from paramdiff.engine import Optimisation, TrainingResult, seeded_generator, train
 from paramdiff.errors import UserError
+from paramdiff.progress import Progress, ignore_progress
 from paramdiff.settings import Settings
 
 SHARPNESS = 5.0
@@ -149,7 +150,7 @@ def train_corrected_codec(
     seed: int,
     device: torch.device,
     state_file: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = ignore_progress,
 ) -> tuple[Codec, TrainingResult]:
     """Fit the components, then train the correction.
 

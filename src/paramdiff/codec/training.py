@@ -20,8 +20,9 @@ from paramdiff.codec.corrected_training import (
     train_corrected_codec,
 )
 from paramdiff.codec.linear import ComponentsSettings, fit_linear_codec
-from paramdiff.engine import Optimisation, Progress, TrainingResult, train
+from paramdiff.engine import Optimisation, TrainingResult, train
 from paramdiff.processes import own_share
+from paramdiff.progress import Progress, ignore_progress
 from paramdiff.settings import Settings
 
 MAX_DECODED = 64
@@ -82,7 +83,7 @@ def train_codec(
     device: torch.device,
     examples: Examples | None = None,
     state_file: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = ignore_progress,
 ) -> tuple[Codec, TrainingResult]:
     """Fit the codec that the settings describe.
 

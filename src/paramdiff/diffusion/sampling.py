@@ -5,6 +5,7 @@ matrix products differ in the last bits between batch sizes; batches are therefo
 one size, which makes a sample's bits independent of its companions.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance
 from paramdiff.diffusion.schedule import SolverName, check_num_steps
+from paramdiff.progress import Progress, ignore_progress
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def sample_latents(
     device: torch.device,
     guidance: Guidance = UNGUIDED,
     record: Callable[[int, Tensor], None] | None = None,
-    progress: Callable[[], None] | None = None,
+    progress: Progress = ignore_progress,
 ) -> Tensor:
     """Run the reverse process for every seed.
 
@@ -61,7 +63,7 @@ def sample_latents(
         device: where to compute.
         guidance: what samples are pulled towards.
         record: called with the timestep and the batch's states ``[B, D]``, before every step.
-        progress: called after every step of every batch.
+        progress: told denoiser evaluations done and in all, after every step of every batch.
 
     Returns:
         Latents ``[len(seeds), D]`` on the CPU.
@@ -72,6 +74,7 @@ def sample_latents(
     solver: SolverName = "dpm" if _is_dpm(scheduler) else "ddpm"
     check_num_steps(solver, scheduler.config.num_train_timesteps, num_steps)
     batches = []
+    done, total = itertools.count(1), -(-len(seeds) // batch_size) * num_steps
     for start in range(0, len(seeds), batch_size):
         wanted = list(seeds[start : start + batch_size])
         filled = wanted + [wanted[-1]] * (batch_size - len(wanted))
@@ -88,8 +91,7 @@ def sample_latents(
             )
             kwargs = {} if _is_dpm(scheduler) else {"generator": generators}
             x = scheduler.step(predicted, timestep, x, return_dict=False, **kwargs)[0]
-            if progress is not None:
-                progress()
+            progress(next(done), total)
         if record is not None:
             record(0, x[: len(wanted)])
         batches.append(x[: len(wanted)].cpu())

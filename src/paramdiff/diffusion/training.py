@@ -16,8 +16,9 @@ from paramdiff.diffusion.convolutional import CHANNELS, KERNEL_SIZE, Convolution
 from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.early_stopping import EarlyStopping, Watcher
-from paramdiff.engine import Optimisation, Progress, TrainingResult, seeded_generator, train
+from paramdiff.engine import Optimisation, TrainingResult, seeded_generator, train
 from paramdiff.processes import own_share
+from paramdiff.progress import Progress, ignore_progress
 from paramdiff.settings import Settings
 
 NUM_HELD_OUT_EXAMPLES = 512
@@ -196,7 +197,7 @@ def train_denoiser(
     device: torch.device,
     conditions: Conditions = UNCONDITIONAL,
     state_file: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = ignore_progress,
     watcher: Watcher | None = None,
 ) -> tuple[Component, TrainingResult]:
     """Train a denoiser.

@@ -18,11 +18,10 @@ from paramdiff.evaluation.ensembles import (
     compare_ensembles,
     score_ensembles,
 )
-from paramdiff.evaluation.examine import STARTED, Examined, Progress, examine
+from paramdiff.evaluation.examine import STARTED, Examined, examine
 from paramdiff.evaluation.frontier import MEASURES, frontier
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.recalibration import recalibration
-from paramdiff.evaluation.rivals import Told
 from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction
 from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.settings import EvaluationSettings
@@ -30,6 +29,7 @@ from paramdiff.evaluation.similarity import similarity_matrix
 from paramdiff.evaluation.starting_points import starting_points
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.verdict import judge
+from paramdiff.progress import Report, ignore_report
 from paramdiff.subsampling import evenly_spaced
 
 HEAT_MAP_ROWS = 100
@@ -40,8 +40,7 @@ def evaluate(
     subject: Subject,
     behaviour: Behaviour,
     settings: EvaluationSettings,
-    progress: Progress = lambda done, total: None,
-    told: Told = lambda work, done, total: None,
+    report: Report = ignore_report,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
     """Measure every group.
 
@@ -49,8 +48,8 @@ def evaluate(
         subject: originals, generated networks and where they come from.
         behaviour: scores networks on validation and test examples.
         settings: seeds, and what is optional.
-        progress: told how many parameter sets are scored, and about how many there are.
-        told: hears of trainings, where there are any, see ``Told``.
+        report: told how many parameter sets are scored, and about how many there are; and of
+            trainings, where there are any.
 
     Returns:
         The numbers (without costs), and the arrays that figures draw.
@@ -64,8 +63,7 @@ def evaluate(
         subject,
         behaviour,
         settings.seed,
-        progress,
-        told,
+        report,
         started=STARTED if settings.starting_points else (),
     )
     measured = examined.measured
@@ -110,7 +108,7 @@ def evaluate(
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=behaviour.out_of_distribution,
         recalibration=recalibration(examined, behaviour),
-        starting_points=starting_points(examined, behaviour, settings.seed, told)
+        starting_points=starting_points(examined, behaviour, settings.seed, report)
         if settings.starting_points
         else None,
         reconstruction=_reconstruction(measured),

@@ -21,12 +21,13 @@ from paramdiff.evaluation.groups import (
 )
 from paramdiff.evaluation.intervals import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
-from paramdiff.evaluation.rivals import ORIGINALS, RIVALS, Rivalry, Told
+from paramdiff.evaluation.rivals import ORIGINALS, RIVALS, Rivalry
 from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.mapped import release, row_blocks
 from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
+from paramdiff.progress import Progress, Report
 from paramdiff.subsampling import evenly_spaced
 
 KEPT = ("original", "generated", "average@all", "swag@1.0", ORIGINALS)
@@ -37,8 +38,6 @@ STARTED = ("original", "held_out", "generated", "average@all", "random")
 """Groups of which a few networks may be trained further."""
 NUM_STARTED = 5
 NOT_FINITE = "its networks compute NaN or infinite values"
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -68,8 +67,7 @@ def examine(
     subject: Subject,
     behaviour: Behaviour,
     seed: int,
-    progress: Progress,
-    told: Told,
+    report: Report,
     started: tuple[str, ...] = (),
 ) -> Examined:
     """Make and score every group.
@@ -80,8 +78,8 @@ def examine(
         subject: originals, generated networks and where they come from.
         behaviour: answers for networks.
         seed: of the baselines' and the bootstrap's draws.
-        progress: told how many parameter sets are scored, and about how many there are.
-        told: hears of trainings, see ``Told``.
+        report: told how many parameter sets are scored, and about how many there are; and of
+            trainings.
         started: groups of which a few networks are kept, to be trained further.
 
     Returns:
@@ -108,7 +106,11 @@ def examine(
     groups = _Groups(
         space,
         aligned,
-        _Asked(behaviour, progress, 2 * len(original.raw) + 20 * len(subject.generated)),
+        _Asked(
+            behaviour,
+            partial(report, "evaluating"),
+            2 * len(original.raw) + 20 * len(subject.generated),
+        ),
         KEPT if behaviour.recalibrated is None else (*KEPT, *RECALIBRATED),
         started,
     )
@@ -119,7 +121,7 @@ def examine(
     num = len(subject.generated)
     for baseline in free_baselines(material, groups.kept["generated"].vectors):
         groups.try_to_add(baseline.name, partial(constructed, baseline, material, num, seed))
-    facts = _add_rivals(subject, normalisation, behaviour, groups, seed, told)
+    facts = _add_rivals(subject, normalisation, behaviour, groups, seed, report)
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
         Measurements(groups.scored, Bootstrap.over(num_scores, seed=seed)),
@@ -161,7 +163,7 @@ def _add_rivals(
     behaviour: Behaviour,
     groups: "_Groups",
     seed: int,
-    told: Told,
+    report: Report,
 ) -> dict[str, str]:
     """Add what saw as much training data as the generator; how they were made, as a fact."""
     if subject.data_budget is None:
@@ -175,7 +177,7 @@ def _add_rivals(
         examples=behaviour.training,
         budget=subject.data_budget,
         seed=seed,
-        told=told,
+        report=report,
     )
     for name in RIVALS:
         groups.try_to_add(name, partial(rivalry.make, name, len(subject.generated)))

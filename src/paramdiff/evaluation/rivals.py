@@ -29,6 +29,7 @@ from paramdiff.evaluation.fine_tuning import (
 )
 from paramdiff.evaluation.groups import Candidates
 from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.progress import Report
 from paramdiff.subsampling import evenly_spaced
 
 AVERAGE, ORIGINALS = "fine_tuned_average", "fine_tuned_originals"
@@ -37,7 +38,6 @@ RIVALS = (AVERAGE, ORIGINALS)
 NUM_ORIGINALS = 10
 """Originals that are trained, as long as there are as many generated networks."""
 
-Told = Callable[[str, int, int], None]
 """The name of the work, updates done and updates in all."""
 
 
@@ -60,7 +60,7 @@ class Rivalry:
     examples: TrainingExamples
     budget: DataBudget
     seed: int
-    told: Told
+    report: Report
     rates: dict[str, float] = field(default_factory=dict)
 
     def make(self, name: str, num_generated: int) -> Candidates:
@@ -118,7 +118,7 @@ class Rivalry:
             for vector in fine_tuned(
                 start, batches[number], loss, self.normalisation, learning_rate, decays=True
             ):
-                self.told(f"training {name}", next(done), total)
+                self.report(f"training {name}", next(done), total)
                 last = vector
             return last
 

@@ -21,15 +21,15 @@ from paramdiff.evaluation.fine_tuning import (
     fine_tuned,
 )
 from paramdiff.evaluation.further_schema import StartingPoint, StartingPoints
-from paramdiff.evaluation.rivals import Told
 from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.progress import Report
 
 UPDATES = (0, 1, 3, 10, 30, 100)
 """After so many updates networks are scored."""
 
 
 def starting_points(
-    examined: Examined, behaviour: Behaviour, seed: int, told: Told
+    examined: Examined, behaviour: Behaviour, seed: int, report: Report
 ) -> StartingPoints:
     """Train a few networks of some groups and score them on the way.
 
@@ -37,7 +37,7 @@ def starting_points(
         examined: holds the networks to start from.
         behaviour: of a classification task: answers, and its training split.
         seed: of the order of the examples.
-        told: hears of every network that is trained.
+        report: told of every network that is trained.
 
     Returns:
         Group to its test accuracies; without groups whose training diverged.
@@ -52,7 +52,7 @@ def starting_points(
     for name, starts in examined.starts.items():
         tried = []
         for learning_rate in LEARNING_RATES:
-            told("training from starting points", done, total)
+            report("training from starting points", done, total)
             done += len(starts)
             try:
                 courses = [
@@ -66,7 +66,7 @@ def starting_points(
         if tried:
             _, learning_rate, courses = min(tried, key=lambda one: one[0])
             found[name] = _scored(courses, learning_rate, behaviour)
-    told("training from starting points", total, total)
+    report("training from starting points", total, total)
     return StartingPoints(updates=UPDATES, batch_size=BATCH_SIZE, groups=found)
 
 

@@ -8,6 +8,7 @@ aligned/
 import time
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from pydantic import Field
@@ -123,7 +124,7 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
             zoo.held_out,
             symmetries,
             seed=context.recipe.seed,
-            progress=lambda done, total: context.report("aligning the zoo", done, total),
+            progress=partial(context.report, "aligning the zoo"),
         )
         quality = _quality(task, zoo, symmetries, found, context.device)
         entries = [entry.model_dump(exclude={"file", "sha256"}) for entry in zoo.index.checkpoints]

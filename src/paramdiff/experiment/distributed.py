@@ -10,6 +10,7 @@ from torch import Tensor
 from paramdiff.evaluation.behaviour import Answers, Behaviour
 from paramdiff.experiment.assess import build_behaviour
 from paramdiff.fanout import FanOut
+from paramdiff.progress import ignore_progress
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
@@ -40,7 +41,7 @@ def distributed(
             return behaviour.answers(vectors)
         size = min(MOST, max(FEWEST, math.ceil(len(vectors) / fan_out.num_workers)))
         pieces = [piece.clone() for piece in vectors.split(size)]  # a view would travel whole
-        return _joined(job.run(pieces, lambda done, total: None))
+        return _joined(job.run(pieces, ignore_progress))
 
     return replace(behaviour, answers=answers)
 

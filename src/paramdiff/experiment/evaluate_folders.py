@@ -29,10 +29,10 @@ from paramdiff.experiment.distributed import distributed
 from paramdiff.experiment.generated_files import read_vectors
 from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.experiment.run_cards import add_scores
-from paramdiff.experiment.stages import Report
 from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_maker
 from paramdiff.processes import refuse_several
+from paramdiff.progress import Report
 from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
 from paramdiff.tasks.settings import TaskSettings
@@ -128,7 +128,7 @@ def evaluate_folders(
             subject,
             behaviour,
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
-            progress=lambda done, total: report("evaluating", done, total),
+            report,
         )
         cost = Cost(
             seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)

@@ -1,6 +1,6 @@
 """From somebody's checkpoints to a generator and new checkpoints, without a recipe to write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -11,6 +11,7 @@ from paramdiff.experiment.configure import Configuration, configure
 from paramdiff.experiment.inspect import inspect_checkpoints
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
+from paramdiff.progress import Progress, ignore_progress
 from paramdiff.recipe import Recipe, resolve_recipe
 from paramdiff.recipe.source import parse_overrides
 
@@ -49,7 +50,7 @@ def plan_fit(
     seed: int = 0,
     device: str = "auto",
     overrides: Sequence[str] = (),
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = ignore_progress,
 ) -> Plan:
     """Choose what is generated and write the recipe.
 

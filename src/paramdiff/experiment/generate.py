@@ -1,6 +1,7 @@
 """From a saved pipeline to a folder of new checkpoints."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from diffusers.utils import logging
@@ -12,11 +13,11 @@ from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import resolve_device
 from paramdiff.experiment.generated_files import making_of, write_generated
 from paramdiff.experiment.guiding import build_guide, data_with_guide, guide_in_words
-from paramdiff.experiment.stages import Report
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import locate_pipeline
 from paramdiff.processes import refuse_several
+from paramdiff.progress import Report, ignore_report
 
 
 def generate(
@@ -35,7 +36,7 @@ def generate(
     entry: str | None = None,
     selected_only: bool = False,
     device: str = "auto",
-    report: Report = lambda stage, done, total, note="": None,
+    report: Report = ignore_report,
 ) -> None:
     """Generate networks and write them with their card.
 
@@ -76,9 +77,6 @@ def generate(
             name = "" if guide is None else guide[0]
             score = build_guide(name, recipe, loaded.parameter_space, target)
         seeds = range(seed, seed + num)
-        steps_each = loaded.config.num_steps if num_steps is None else num_steps
-        total = -(-num // min(loaded.config.batch_size, num)) * steps_each
-        done = iter(range(1, total + 1))
         networks = loaded(
             seeds,
             num_steps=num_steps,
@@ -87,7 +85,7 @@ def generate(
             guidance_scale=guidance_scale,
             guide=score,
             guide_scale=1.0 if guide is None else guide[1],
-            progress=lambda: report("generating networks", next(done), total),
+            progress=partial(report, "generating networks"),
         )
         making = making_of(
             loaded,
@@ -102,6 +100,8 @@ def generate(
             checkpoints=checkpoints_on_card(folder),
             base=completing,
             selected_only=selected_only,
-            data=data_with_guide(data_on_card(folder), guide, steps_each),
+            data=data_with_guide(
+                data_on_card(folder), guide, num_steps or loaded.config.num_steps
+            ),
         )
         write_generated(out, networks, making)

@@ -5,7 +5,7 @@ The first lies in the run's root, further ones under ``seeds/``.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -23,11 +23,11 @@ from paramdiff.experiment.stages import (
     make_space,
     normalised_zoo,
     read_generated,
-    tell_nobody,
 )
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.processes import join
+from paramdiff.progress import ignore_report
 from paramdiff.recipe import Recipe
 from paramdiff.zoo.zoo import Zoo
 
@@ -77,14 +77,14 @@ def train_generators(
         # each leaves its artefacts where they are looked for below
         root, other = context.folder.root, None if reuse is None else Path(reuse).absolute()
         job = context.fan_out.job(_finish_generator, context.recipe, root, context.device, other)
-        job.run(numbers, lambda done, total: context.report("training generators", done, total))
+        job.run(numbers, partial(context.report, "training generators"))
     return [_train_generator(context, zoo, reuse, check, number) for number in numbers]
 
 
 def _finish_generator(
     recipe: Recipe, root: Path, device: torch.device, reuse: Path | None
 ) -> Callable[[int], None]:
-    context = Context(recipe, RunFolder(root), device, tell_nobody, join(device))
+    context = Context(recipe, RunFolder(root), device, ignore_report, join(device))
     stage = "alignment" if recipe.parameters.align else "zoo"
     zoo = Zoo.load(context.folder.artefact(stage)).first(recipe.parameters.num_checkpoints)
 

@@ -1,6 +1,6 @@
 """What a set of checkpoints is, before anything is made of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -11,6 +11,7 @@ from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
 from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.parameters.layout import is_copied_verbatim
+from paramdiff.progress import Progress, ignore_progress
 
 FEW_CHECKPOINTS = 30
 MAX_NAMED = 3
@@ -44,7 +45,7 @@ def inspect_checkpoints(
     sources: Sequence[str],
     *,
     entry: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = ignore_progress,
 ) -> Inspection:
     """Read checkpoints and tell what they are.
 

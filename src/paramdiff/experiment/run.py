@@ -33,15 +33,14 @@ from paramdiff.experiment.run_cards import write_cards
 from paramdiff.experiment.run_folder import RunFolder, total_costs
 from paramdiff.experiment.stages import (
     Context,
-    Report,
     conditions_of,
     make_zoo,
-    tell_nobody,
 )
 from paramdiff.experiment.watching import spread_warning
 from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_writer
 from paramdiff.processes import join, own_share, refuse_several
+from paramdiff.progress import Report, ignore_report
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.facts import recipe_facts
 from paramdiff.recipe.training_data import data_budget
@@ -59,7 +58,7 @@ def run(
     reuse: Path | None = None,
     answers: Path | None = None,
     fan_out: FanOut | None = None,
-    report: Report = tell_nobody,
+    report: Report = ignore_report,
 ) -> Evaluation:
     """Run every stage whose artefact is not there yet.
 
@@ -147,7 +146,7 @@ def make_networks(
     reuse: Path | None = None,
     check: Check | None = None,
     fan_out: FanOut | None = None,
-    report: Report = tell_nobody,
+    report: Report = ignore_report,
 ) -> Made:
     """Run every stage up to the generated networks, for which no task is needed.
 
@@ -189,7 +188,7 @@ def _make(
         refuse_several(target, "--ray")
         folder = RunFolder(out.absolute())
     if not processes.is_main_process:
-        report = tell_nobody
+        report = ignore_report
     context = Context(recipe, folder, target, report, processes, fan_out)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
@@ -269,8 +268,7 @@ def _evaluate(
         subject,
         behaviour,
         recipe.evaluation,
-        progress=lambda done, total: context.report("evaluating", done, total),
-        told=context.report,
+        context.report,
     )
     for stage in ("codec", "denoiser"):
         losses = context.folder.losses(stage)

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from accelerate import PartialState
@@ -36,6 +36,7 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import INDEX_FILE
+from paramdiff.progress import Report
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import AnyTask
@@ -44,17 +45,6 @@ from paramdiff.zoo.collect import collect
 from paramdiff.zoo.conditions import ZooConditions, zoo_conditions
 from paramdiff.zoo.importing import import_checkpoints, refuse_changed
 from paramdiff.zoo.zoo import Zoo
-
-
-class Report(Protocol):
-    """Told a stage's name, steps done, steps in all, and what else there is to say."""
-
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Show it."""
-
-
-def tell_nobody(stage: str, done: int, total: int, note: str = "") -> None:
-    """A ``Report`` for work that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +170,7 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
             device=context.device,
             examples=examples,
             state_file=context.state("codec.pt"),
-            progress=lambda done, total: context.report("training the codec", done, total),
+            progress=partial(context.report, "training the codec"),
         )
         with context.processes.main_process_first():
             if context.processes.is_main_process:
@@ -326,13 +316,10 @@ def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: 
         return
     with context.timed("generation"):
         seeds = range(settings.seed, settings.seed + settings.num_samples)
-        batches = -(-settings.num_samples // settings.batch_size)
-        done = iter(range(1, batches * settings.num_steps + 1))
-        total = batches * settings.num_steps
         generated = pipeline(
             seeds,
             condition=settings.condition,
-            progress=lambda: context.report("generating networks", next(done), total),
+            progress=partial(context.report, "generating networks"),
         )
         making = making_in_run(context.recipe, context.folder, pipeline, Origin.of(zoo.index))
         write_generated(folder, generated, making)

@@ -21,10 +21,10 @@ from paramdiff.experiment.evidence import gather
 from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
 from paramdiff.experiment.run_folder import RunFolder, equal_stages, has_equal_trunk
-from paramdiff.experiment.stages import Report, tell_nobody
 from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_writer
 from paramdiff.processes import refuse_several
+from paramdiff.progress import Report, ignore_report
 from paramdiff.recipe import Recipe
 from paramdiff.report.exhibits.evidence import NOTHING
 from paramdiff.report.page import REPORT_FILE, read_evaluation
@@ -129,7 +129,7 @@ def _rows_of(
     def row(index: int) -> SweepRow:
         # the folders of all others may be changing right now
         others = [e.name for i, e in enumerate(entries) if i not in (index, after.get(index))]
-        return _row(entries[index], out, device, others, tell_nobody)
+        return _row(entries[index], out, device, others, ignore_report)
 
     return row
 

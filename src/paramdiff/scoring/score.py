@@ -10,7 +10,7 @@ import copy
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -110,18 +110,13 @@ class Scorer:
             check_finite(logits.unsqueeze(0), index)
             yield logits.softmax(dim=-1)
 
-    def predict(
-        self,
-        parameter_sets: Iterable[ParameterSet],
-        progress: Callable[[], None] | None = None,
-    ) -> Tensor:
+    def predict(self, parameter_sets: Iterable[ParameterSet]) -> Tensor:
         """The predicted labels of many parameter sets.
 
         Args:
             parameter_sets: the chosen tensors by name, of each set. They are read ``num_chunks``
                 times: an iterator that can be read only once is kept as a list where that exceeds
                 1, so give a sequence that loads its items where they are many and large.
-            progress: called after each set of each chunk, ``M * num_chunks`` times.
 
         Returns:
             Labels ``[M, E]``: int16, or int32 for more than 32,767 classes.
@@ -133,9 +128,7 @@ class Scorer:
         if self.num_chunks > 1 and iter(parameter_sets) is parameter_sets:
             parameter_sets = list(parameter_sets)
         with torch.inference_mode():
-            columns = [
-                self._labels(chunk, parameter_sets, progress) for chunk in range(self.num_chunks)
-            ]
+            columns = [self._labels(chunk, parameter_sets) for chunk in range(self.num_chunks)]
         return torch.cat(columns, dim=1)
 
     def _logits(self, index: int, parameters: ParameterSet) -> Tensor:
@@ -148,12 +141,7 @@ class Scorer:
             ]
         return torch.cat(batches)  # outside: the result may take part in a gradient
 
-    def _labels(
-        self,
-        chunk: int,
-        parameter_sets: Iterable[ParameterSet],
-        progress: Callable[[], None] | None,
-    ) -> Tensor:
+    def _labels(self, chunk: int, parameter_sets: Iterable[ParameterSet]) -> Tensor:
         batches = self._values(chunk)
         rows = [torch.empty(0, len(self._chunks[chunk]), dtype=torch.int16)]
         num_done = 0
@@ -161,9 +149,6 @@ class Scorer:
         while group := list(itertools.islice(checked, self._evaluate.group_size)):
             rows.append(torch.cat([self._labels_of(group, b, num_done) for b in batches], dim=1))
             num_done += len(group)
-            if progress is not None:
-                for _ in group:
-                    progress()
         return torch.cat(rows)
 
     def _labels_of(self, group: list[dict[str, Tensor]], values: tuple, first: int) -> Tensor:

@@ -12,6 +12,7 @@ every update. What differs, and why:
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,15 +22,13 @@ from paramdiff.errors import UserError
 from paramdiff.fanout import FanOut
 from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
 from paramdiff.parameters.selection import select
+from paramdiff.progress import Report, ignore_report
 from paramdiff.tasks.task import AnyTask, seeded_network
 from paramdiff.zoo.fine_tuning import fine_tune
 from paramdiff.zoo.plan import Run, plan_of, run_seed
 from paramdiff.zoo.pretraining import pretrain
 from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import write_zoo
-
-Report = Callable[[str, int, int], None]
-"""Told the name of the work, steps done and steps in all."""
 
 
 def collect(
@@ -70,8 +69,8 @@ def collect(
     base = trunk = own.pretrained(network, 0)
     if fan_out is not None and len(plan.runs) > 1:
         # each leaves its checkpoints where they are looked for below
-        job = fan_out.job(_finish_run, replace(own, report=_tell_nobody))
-        job.run(plan.runs, lambda done, total: report("collecting runs", done, total))
+        job = fan_out.job(_finish_run, replace(own, report=ignore_report))
+        job.run(plan.runs, partial(report, "collecting runs"))
     vectors: list[Tensor] = []
     for run in plan.runs:
         if run.number and settings.independent_runs:
@@ -114,7 +113,7 @@ class _Runs:
             seed=self.seed_of(number),
             device=self.device,
             state_folder=self.state_folder,
-            progress=lambda done, total: self.report("pre-training", done, total),
+            progress=partial(self.report, "pre-training"),
         )
 
     def fine_tuned(self, network: nn.Module, trunk: dict[str, Tensor], run: Run) -> list[Tensor]:
@@ -139,10 +138,6 @@ def _finish_run(runs: _Runs) -> Callable[[Run], None]:
         runs.fine_tuned(network, runs.pretrained(network, run.number), run)
 
     return finish
-
-
-def _tell_nobody(work: str, done: int, total: int) -> None:
-    pass
 
 
 def check_selection(

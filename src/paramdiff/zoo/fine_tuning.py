@@ -3,8 +3,7 @@
 The accuracy of a checkpoint is not computed here: fast scoring does it for all of them afterwards.
 """
 
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from paramdiff.artefacts import read_tensors, write_tensors
 from paramdiff.engine import Optimisation, train
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.progress import Report
 from paramdiff.tasks.task import AnyTask, Task
 from paramdiff.zoo.classification import ShuffledBatches
 from paramdiff.zoo.frozen import MEMORY_BUDGET, FrozenLayers, depends_on_mode
@@ -31,7 +31,7 @@ def fine_tune(
     seed: int,
     device: torch.device,
     state_folder: Path,
-    report: Callable[[str, int, int], None],
+    report: Report,
     memory_budget: int = MEMORY_BUDGET,
 ) -> list[Tensor]:
     """Fine-tune what is selected.
@@ -83,7 +83,7 @@ def fine_tune(
             data,
             num_steps=run.steps[-1],
             memory_budget=memory_budget,
-            progress=lambda done, total: report("running frozen layers once", done, total),
+            progress=partial(report, "running frozen layers once"),
         )
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
@@ -108,7 +108,7 @@ def fine_tune(
         seed=seed * 1000 + run.number,
         device=device,
         state_file=state_folder / f"run-{run.number}.pt",
-        progress=lambda done, total: report("collecting checkpoints", done, total),
+        progress=partial(report, "collecting checkpoints"),
         after_step=keep,
         recorded=kept,
     )

@@ -8,13 +8,14 @@ in training mode computes anything else.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from paramdiff.progress import Progress
 from paramdiff.scoring.cut import cut, is_one_per_example, used_by
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.score import layout_of
@@ -52,7 +53,7 @@ class FrozenLayers:
         *,
         num_steps: int,
         memory_budget: int,
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         self._names, self._data = tuple(names), data
         self._device = next(network.parameters()).device
@@ -113,7 +114,7 @@ class FrozenLayers:
             )
         return None
 
-    def _computed(self, inputs: Inputs, progress: Callable[[int, int], None]) -> list[Tensor]:
+    def _computed(self, inputs: Inputs, progress: Progress) -> list[Tensor]:
         """The values at the cut of all training examples, ``[E, ...]`` each."""
         kept: list[Tensor] = []
         done = 0

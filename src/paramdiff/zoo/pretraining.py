@@ -5,7 +5,6 @@ split is its test split (``protocol: paper``).
 """
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from paramdiff.artefacts import read_tensors, write_tensors
 from paramdiff.engine import Optimisation, train
+from paramdiff.progress import Progress
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.objective import batches_of, validation_score
 from paramdiff.zoo.settings import PretrainingSettings
@@ -32,7 +32,7 @@ def pretrain(
     seed: int,
     device: torch.device,
     state_folder: Path,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> dict[str, Tensor]:
     """Train everything.
 
