@@ -23,7 +23,7 @@ from paramdiff.alignment.symmetry import find_symmetries
 from paramdiff.alignment.zoo import align
 from paramdiff.cli.console import progress_bars
 from paramdiff.evaluation.similarity import pairwise_similarity
-from paramdiff.experiment.assess import build_behaviour
+from paramdiff.experiment.behaviour import build_behaviour
 from paramdiff.recipe.recipe import load_recipe
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import Split, Task

@@ -21,16 +21,13 @@ from torch import Tensor
 from benchmarks.zoos import collected
 from paramdiff.cli.console import progress_bars
 from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.files import write_evaluation
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.verdict import relation
-from paramdiff.experiment.assess import (
-    build_behaviour,
-    network_facts,
-    untrained_vectors,
-    write_evaluation,
-)
+from paramdiff.experiment.behaviour import build_behaviour, untrained_vectors
+from paramdiff.experiment.network_facts import network_facts
 from paramdiff.recipe.recipe import load_recipe
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import build_task
@@ -160,7 +157,7 @@ def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
         zoo,
         case.generate(zoo.originals, torch.Generator().manual_seed(0)),
         title=f"Planted: {folder.name}",
-        facts=network_facts(task, zoo.layout, zoo) | {"Expected": case.expected},
+        facts=network_facts(task, zoo) | {"Expected": case.expected},
         untrained=untrained_vectors(task, zoo.layout),
     )
     with progress_bars() as report:

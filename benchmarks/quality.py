@@ -24,7 +24,7 @@ from paramdiff.engine import Optimisation
 from paramdiff.evaluation.behaviour import Behaviour
 from paramdiff.evaluation.similarity import maximum_similarity
 from paramdiff.evaluation.spread import dispersion
-from paramdiff.experiment.assess import build_behaviour
+from paramdiff.experiment.behaviour import build_behaviour
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe

@@ -18,7 +18,8 @@ from rich.table import Table
 from torch import Tensor
 
 from paramdiff.codec.linear import fit_linear_codec
-from paramdiff.experiment.assess import build_behaviour
+from paramdiff.experiment.behaviour import build_behaviour
+from paramdiff.experiment.context import Context
 from paramdiff.experiment.reconstruction import (
     LEAST_EXPLAINED,
     answers_apart,
@@ -26,7 +27,7 @@ from paramdiff.experiment.reconstruction import (
     explained_variance,
 )
 from paramdiff.experiment.run_folder import RunFolder
-from paramdiff.experiment.stages import Context, make_zoo
+from paramdiff.experiment.stages import make_zoo
 from paramdiff.mapped import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import load_recipe

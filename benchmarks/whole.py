@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "vector_length": config["length"],
         "latent_dim": config["latent_dim"],
         "fit": fit,
-        "stages": {one["stage"]: one["seconds"] for one in RunFolder(root / "run").log()},
+        "stages": {one["stage"]: one["seconds"] for one in RunFolder(root / "run").log.records()},
         "limits": {"peak_memory_mb": WANTED_MB, "seconds": WANTED_SECONDS},
         "groups": compare(root, images),
     }

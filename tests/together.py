@@ -22,6 +22,7 @@ from paramdiff.early_stopping import EarlyStopping, Watcher
 from paramdiff.engine import Optimisation, train
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share, refuse_several
+from paramdiff.progress import ignore_progress
 
 CPU = torch.device("cpu")
 BATCH = 12
@@ -39,7 +40,7 @@ def told(module, result):
     return {"losses": result.losses, "weights": weights}
 
 
-def denoiser(state_file=None, progress=None, batch_size=BATCH):
+def denoiser(state_file=None, progress=ignore_progress, batch_size=BATCH):
     settings = DiffusionSettings(
         denoiser={"kind": "mlp", "width": 16},
         standardise=True,

@@ -20,6 +20,7 @@ from paramdiff.codec.corrected_training import (
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.errors import UserError
 from paramdiff.evaluation.similarity import pairwise_similarity
+from paramdiff.progress import ignore_progress
 
 CPU = torch.device("cpu")
 NUM_CLASSES, NUM_FEATURES, NUM_EXAMPLES, N = 4, 15, 400, 40
@@ -161,7 +162,7 @@ def test_interrupted_training_goes_on_to_the_bit(zoo, tmp_path, monkeypatch):
         if done == 7:
             raise KeyboardInterrupt
 
-    def train(progress):
+    def train(progress=ignore_progress):
         return train_corrected_codec(
             vectors,
             settings(12),
@@ -174,7 +175,7 @@ def test_interrupted_training_goes_on_to_the_bit(zoo, tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         train(stop)
-    resumed = train(None).state_dict()
+    resumed = train().state_dict()
     assert all(torch.equal(tensor, resumed[name]) for name, tensor in whole.state_dict().items())
 
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from paramdiff.artefacts import read_tensors
 from paramdiff.evaluation.baselines.catalogue import BASELINES
 from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.files import write_evaluation
 from paramdiff.evaluation.schema import ARRAYS, ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import LatentSpace
-from paramdiff.experiment.assess import write_evaluation
 
 from .linear import (
     NUM_TEST,

@@ -7,8 +7,8 @@ import torch
 
 from paramdiff.artefacts import read_tensors
 from paramdiff.errors import NotFiniteError, UserError
+from paramdiff.evaluation.files import write_evaluation
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.experiment.assess import write_evaluation
 
 from .linear import (
     LAYOUT,

@@ -52,7 +52,7 @@ def test_the_aligned_zoo_answers_as_the_zoo_did(made):
     told = alignment_facts(made.context)["Alignment"]
     assert told.startswith("3 groups of units; spread about the mean ")
     assert "; validation score of the average 0." in told
-    assert "alignment" in {record["stage"] for record in made.context.folder.log()}
+    assert "alignment" in {record["stage"] for record in made.context.folder.log.records()}
 
 
 def test_independent_runs_are_told_before_training(made, tiny, tmp_path):

@@ -15,8 +15,9 @@ from paramdiff.evaluation.baselines.catalogue import BASELINES
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import Subject
-from paramdiff.experiment.assess import build_behaviour, score_trajectory, untrained_vectors
+from paramdiff.experiment.behaviour import build_behaviour, untrained_vectors
 from paramdiff.experiment.check import check_recipe
+from paramdiff.experiment.evaluating import score_trajectory
 from paramdiff.report import drawing, ensembles, frontier
 from paramdiff.tasks.catalogue import describe_task
 from paramdiff.tasks.settings import TaskSettings
@@ -24,7 +25,7 @@ from paramdiff.tasks.task import Scores, Task
 from paramdiff.zoo.zoo import Zoo
 from tasks.scored import r_squared, wrapped
 
-from .test_assess import split, zoo
+from .test_behaviour import split, zoo
 
 CPU = torch.device("cpu")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "tasks.md"
@@ -183,7 +184,7 @@ def test_new_statistics_are_refused_before_anything_runs(documented, tmp_path):
 
 
 class Network(torch.nn.Linear):
-    """Of the points of ``test_assess``."""
+    """Of the points of ``test_behaviour``."""
 
     def __init__(self):
         super().__init__(6, 3)

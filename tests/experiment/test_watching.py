@@ -38,7 +38,7 @@ def made(checkpoints, out, *overrides, **options):
 
 def looks_of(out):
     (generator,) = out.generators
-    return generator.folder.looks("denoiser")
+    return generator.folder.log.looks("denoiser")
 
 
 @pytest.mark.parametrize("normalisation", ["tensor", "coordinate"])

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from paramdiff.progress import ignore_report
 from paramdiff.tasks.task import Split, Task
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.settings import CollectionSettings
@@ -68,7 +69,7 @@ def collected(folder, task=None, patterns=PATTERNS, seed=0, report=None, fan_out
         device=CPU,
         zoo_folder=folder / "zoo",
         state_folder=folder / "state",
-        report=report or (lambda work, done, total: None),
+        report=report or ignore_report,
         fan_out=fan_out,
     )
     return Zoo.load(folder / "zoo")

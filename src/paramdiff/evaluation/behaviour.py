@@ -1,7 +1,7 @@
 """What parameter vectors do on a task's examples: how the evaluation asks, whatever answers.
 
-``experiment/assess.py`` answers by fast scoring, or one network at a time where a task brings its
-own score. The evaluation sees scores, and what is wrong where anything is.
+``experiment/behaviour.py`` answers by fast scoring, or one network at a time where a task brings
+its own score. The evaluation sees scores, and what is wrong where anything is.
 """
 
 from collections.abc import Callable, Iterator

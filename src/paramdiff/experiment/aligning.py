@@ -19,7 +19,7 @@ from paramdiff.alignment.zoo import Alignment, align
 from paramdiff.artefacts import read_json, write_json, written_aside
 from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.evaluation.aligned import UNORDERED, are_unordered
-from paramdiff.experiment.stages import Context
+from paramdiff.experiment.context import Context
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalisation import fit_normalisation
 from paramdiff.settings import Settings
@@ -132,7 +132,7 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
         with written_aside(folder) as aside:
             write_zoo(aside, _in_order(zoo, found), entries, zoo.layout, zoo.base, hold_out, form)
             write_json(aside / ALIGNMENT_FILE, quality.model_dump(mode="json"))
-        context.folder.record("alignment", time.monotonic() - started)
+        context.folder.log.record("alignment", time.monotonic() - started)
     return Zoo.load(folder)
 
 

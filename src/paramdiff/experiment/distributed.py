@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.evaluation.behaviour import Answers, Behaviour
-from paramdiff.experiment.assess import build_behaviour
+from paramdiff.experiment.behaviour import build_behaviour
 from paramdiff.fanout import FanOut
 from paramdiff.progress import ignore_progress
 from paramdiff.tasks.task import AnyTask

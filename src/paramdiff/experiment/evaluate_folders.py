@@ -15,18 +15,15 @@ from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.data_use import budget_of
 from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.files import write_evaluation
 from paramdiff.evaluation.schema import Cost, Evaluation
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import Subject
 from paramdiff.experiment.aligning import known_symmetries
-from paramdiff.experiment.assess import (
-    build_behaviour,
-    network_facts,
-    untrained_vectors,
-    write_evaluation,
-)
+from paramdiff.experiment.behaviour import build_behaviour, untrained_vectors
 from paramdiff.experiment.distributed import distributed
 from paramdiff.experiment.generated_files import read_vectors
+from paramdiff.experiment.network_facts import network_facts
 from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.fanout import FanOut
@@ -115,7 +112,7 @@ def evaluate_folders(
             zoo,
             vectors,
             title=f"{Path(generated).name} against {Path(originals).name}",
-            facts=network_facts(built, zoo.layout, zoo) | {"Task data in what is judged": told},
+            facts=network_facts(built, zoo) | {"Task data in what is judged": told},
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),

@@ -11,11 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from paramdiff.cards.origin import Origin
 from paramdiff.codec.codec import Codec
 from paramdiff.errors import UserError
+from paramdiff.evaluation.schema import Evaluation
+from paramdiff.experiment.context import Context
+from paramdiff.experiment.run_cards import write_cards
 from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.stages import (
-    Context,
     make_codec,
     make_denoiser,
     make_generated,
@@ -52,6 +55,10 @@ class Generator:
     def generated(self) -> Tensor:
         """The raw vectors ``[M, P]`` of its networks, read when they are asked for."""
         return read_generated(self.folder, self.pipeline.parameter_space.layout)
+
+    def write_cards(self, zoo: Zoo, evaluation: Evaluation | None = None) -> None:
+        """Tell beside its pipeline and its networks how they were made, and what was found."""
+        write_cards(self.recipe, self.folder, self.pipeline, Origin.of(zoo.index), evaluation)
 
 
 Check = Callable[[Recipe, Zoo, ParameterSpace, Codec, Tensor], str]

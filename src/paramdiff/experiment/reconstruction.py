@@ -18,7 +18,7 @@ from paramdiff.codec.training import decode_all, encode_all
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.behaviour import Behaviour
-from paramdiff.experiment.assess import build_behaviour
+from paramdiff.experiment.behaviour import build_behaviour
 from paramdiff.mapped import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import Recipe

@@ -1,6 +1,5 @@
 """Run a recipe: from a task or a folder of checkpoints to new networks and a report."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,31 +7,17 @@ from pathlib import Path
 
 import torch
 
-from paramdiff.cards.origin import Origin
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.course import training_course
-from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.files import read_evaluation
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
-from paramdiff.evaluation.subject import Subject
-from paramdiff.experiment.aligning import alignment_facts, known_symmetries, make_aligned
-from paramdiff.experiment.assess import (
-    build_behaviour,
-    latent_space,
-    network_facts,
-    score_trajectory,
-    untrained_vectors,
-    write_evaluation,
-)
-from paramdiff.experiment.distributed import distributed
+from paramdiff.experiment.aligning import make_aligned
+from paramdiff.experiment.context import Context
+from paramdiff.experiment.evaluating import evaluate_run
 from paramdiff.experiment.generators import Check, Generator, train_generators
 from paramdiff.experiment.parts import build_parts
-from paramdiff.experiment.remembered import RememberedAnswers, answers_folder
-from paramdiff.experiment.requested import requested_and_obtained
-from paramdiff.experiment.run_cards import write_cards
-from paramdiff.experiment.run_folder import RunFolder, total_costs
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.stages import (
-    Context,
     conditions_of,
     make_zoo,
 )
@@ -42,9 +27,7 @@ from paramdiff.locking import sole_writer
 from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.progress import Report, ignore_report
 from paramdiff.recipe import Recipe
-from paramdiff.recipe.facts import recipe_facts
-from paramdiff.recipe.training_data import data_budget
-from paramdiff.report.page import read_evaluation, write_report
+from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import build_task, describe_task
 from paramdiff.tasks.task import AnyTask
 from paramdiff.zoo.zoo import Zoo
@@ -88,7 +71,7 @@ def run(
             if made.context.processes.is_main_process:
                 if not (out / EVALUATION_FILE).is_file():
                     assert made.task is not None
-                    _evaluate(made.context, made.task, made.zoo, made.generators, answers)
+                    evaluate_run(made.context, made.task, made.zoo, made.generators, answers)
                 write_report(out)
         made.finish()
     return read_evaluation(out / EVALUATION_FILE)
@@ -129,7 +112,7 @@ class Made:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What should be known of the networks before they are used."""
-        found = [spread_warning(one.folder.looks("denoiser")) for one in self.generators]
+        found = [spread_warning(one.folder.log.looks("denoiser")) for one in self.generators]
         return tuple(warning for warning in found if warning is not None)
 
     def finish(self) -> None:
@@ -213,8 +196,8 @@ def _make(
             raise
     generators = train_generators(context, zoo, reuse, check)
     with processes.main_process_first():
-        if processes.is_main_process:
-            _describe(generators, zoo, None)
+        for generator in generators if processes.is_main_process else ():
+            generator.write_cards(zoo)
     return Made(context, task, zoo, generators)
 
 
@@ -226,83 +209,3 @@ def _check_processes(recipe: Recipe, folder: RunFolder, device: torch.device) ->
         training = getattr(getattr(recipe, field), "training", None)
         if training is not None:
             own_share(training.batch_size, device, f"{field}.training.batch_size")
-
-
-def _evaluate(
-    context: Context,
-    task: AnyTask,
-    zoo: Zoo,
-    generators: list[Generator],
-    answers: Path | None,
-) -> None:
-    started = time.monotonic()
-    recipe, pipeline = context.recipe, generators[0].pipeline
-    seeds = [torch.full((len(one.generated),), one.recipe.seeds[0]) for one in generators]
-    behaviour = build_behaviour(
-        task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
-    )
-    if context.fan_out is not None:
-        behaviour = distributed(behaviour, task, zoo, context.device, context.fan_out)
-    remembered = None
-    if answers is not None and behaviour.is_deterministic:
-        zoo_folder = context.folder.artefact("zoo")
-        folder = answers_folder(answers, recipe, zoo_folder, context.device.type)
-        remembered = RememberedAnswers(behaviour, folder)
-        behaviour = remembered.behaviour()
-    subject = Subject.of(
-        zoo,
-        torch.cat([one.generated for one in generators]),
-        title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
-        facts=network_facts(task, zoo.layout, zoo)
-        | alignment_facts(context)
-        | recipe_facts(recipe, pipeline.codec.latent_dim),
-        generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
-        latents=latent_space(pipeline),
-        untrained=untrained_vectors(task, zoo.layout),
-        symmetries=known_symmetries(task, zoo),
-        is_aligned=recipe.parameters.align,
-        data_budget=data_budget(recipe),
-        scratch=context.scratch,
-    )
-    evaluation, arrays = evaluate(
-        subject,
-        behaviour,
-        recipe.evaluation,
-        context.report,
-    )
-    for stage in ("codec", "denoiser"):
-        losses = context.folder.losses(stage)
-        if losses:
-            arrays[f"losses/{stage}"] = torch.tensor(losses)
-    arrays |= training_course(zoo.originals, zoo.layout)
-    if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
-        pipeline.to(context.device)
-        first = recipe.generation.seed
-        followed = list(range(first, first + recipe.evaluation.num_trajectories))
-        arrays |= score_trajectory(
-            pipeline,
-            behaviour,
-            followed,
-            recipe.generation.num_steps,
-            recipe.generation.condition,
-        )
-    obtained = requested_and_obtained(
-        pipeline.to(context.device),
-        behaviour,
-        zoo,
-        num_levels=recipe.evaluation.num_conditions,
-        first_seed=recipe.generation.seed,
-    )
-    if remembered is not None:
-        remembered.write()
-    context.folder.record("evaluation", time.monotonic() - started)
-    cost = total_costs([generator.folder for generator in generators])
-    costed = evaluation.model_copy(update={"conditions": obtained, "cost": cost})
-    _describe(generators, zoo, costed)
-    write_evaluation(context.folder.root, costed, arrays)
-
-
-def _describe(generators: list[Generator], zoo: Zoo, evaluation: Evaluation | None) -> None:
-    origin = Origin.of(zoo.index)
-    for one in generators:
-        write_cards(one.recipe, one.folder, one.pipeline, origin, evaluation)

@@ -8,10 +8,8 @@ RUN/
   .partial-state/      unfinished work; gone when the run is complete
 """
 
-import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -20,29 +18,19 @@ import yaml
 from pydantic import ValidationError
 
 from paramdiff.artefacts import CARD_FILE, PARTIAL, remove, write_text, written_aside
-from paramdiff.early_stopping import Look
 from paramdiff.errors import UserError
-from paramdiff.evaluation.schema import Cost
-from paramdiff.experiment.peak_memory import forget_peak_memory, peak_memory
+from paramdiff.experiment.stage_fields import (
+    SHARED,
+    STAGES,
+    equal_stages,
+    field_of,
+    has_equal_trunk,
+    is_made,
+)
+from paramdiff.experiment.stage_log import StageLog
 from paramdiff.recipe import Recipe, first_difference, to_yaml
 from paramdiff.zoo.pretraining import trunk_file
 from paramdiff.zoo.zoo import BASE_FILE
-
-STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "zoo": ("zoo", ("seed", "task", "collection", "parameters.select")),
-    "alignment": ("aligned", ("parameters.align",)),
-    "parameter space": ("pipeline/parameter_space", ("parameters",)),
-    "codec": ("pipeline/codec", ("codec", "seeds.0")),
-    "denoiser": ("pipeline/denoiser", ("diffusion",)),
-    "generation": ("generated", ("generation",)),
-}
-"""Stage to its artefact and the fields it depends on, beside those of the stages before it."""
-
-SHARED = ("zoo", "alignment")
-"""Stages that all generator seeds share."""
-
-TRUNK_FIELDS = ("seed", "task", "collection.pretraining")
-"""What the pre-trained network depends on."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +63,11 @@ class RunFolder:
     def state(self) -> Path:
         """Unfinished work."""
         return self.root / f"{PARTIAL}state"
+
+    @property
+    def log(self) -> StageLog:
+        """The records of finished stages."""
+        return StageLog(self.root / "log.jsonl")
 
     def is_past(self, stage: str) -> bool:
         """Whether a later stage is finished."""
@@ -151,9 +144,7 @@ class RunFolder:
         taken = other.stages_for(recipe)
         for stage in taken:
             if not self.artefact(stage).exists():
-                for record in other.log():
-                    if record["stage"] == stage:
-                        self._write(record)
+                self.log.take_over(other.log, stage)
                 with written_aside(self.artefact(stage)) as aside:
                     without_card = shutil.ignore_patterns(CARD_FILE)  # it tells their scores
                     shutil.copytree(other.artefact(stage), aside, ignore=without_card)
@@ -179,7 +170,7 @@ class RunFolder:
         if not (self.root / "recipe.yaml").is_file():
             raise UserError(f"{self.root}: expected a run's folder with recipe.yaml, found none")
         theirs, ours = _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")
-        shared = [stage for stage in equal_stages(theirs, ours) if _is_made(stage, ours)]
+        shared = [stage for stage in equal_stages(theirs, ours) if is_made(stage, ours)]
         return list(takewhile(lambda stage: self.artefact(stage).exists(), shared))
 
     def trunk_for(self, recipe: Recipe) -> Path | None:
@@ -200,90 +191,11 @@ class RunFolder:
         """What the folder's recipe says of a dotted field; None where there is none."""
         path = self.root / "recipe.yaml"
         content = _load(path) if path.is_file() else None
-        return _get(content, field) if isinstance(content, dict) else None
-
-    def log(self) -> list[dict[str, Any]]:
-        """The records of finished stages."""
-        path = self.root / "log.jsonl"
-        if not path.is_file():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-    def record(
-        self,
-        stage: str,
-        seconds: float,
-        losses: Sequence[float] = (),
-        looks: Sequence[Look] = (),
-    ) -> None:
-        """Write a stage's record, in place of an earlier one of the same stage."""
-        new = {
-            "stage": stage,
-            "seconds": round(seconds, 3),
-            "peak_memory_mb": round(peak_memory(), 1),
-            "losses": list(losses),
-            "looks": [asdict(look) for look in looks],
-        }
-        self._write(new)
-        forget_peak_memory()  # what the next stage holds is its own
-
-    def _write(self, new: dict[str, Any]) -> None:
-        records = [record for record in self.log() if record["stage"] != new["stage"]]
-        lines = [json.dumps(record, allow_nan=False) for record in [*records, new]]
-        write_text(self.root / "log.jsonl", "\n".join(lines) + "\n")
-
-    def losses(self, stage: str) -> list[float]:
-        """The training losses of a stage."""
-        return next((r["losses"] for r in self.log() if r["stage"] == stage), [])
-
-    def looks(self, stage: str) -> list[Look]:
-        """What looks at a module found while the stage trained it."""
-        return [
-            Look(**look)
-            for record in self.log()
-            if record["stage"] == stage
-            for look in record["looks"]
-        ]
+        return field_of(content, field) if isinstance(content, dict) else None
 
     def finish(self) -> None:
         """Remove unfinished work."""
         remove(self.state)
-
-
-def equal_stages(one: Any, other: Any) -> list[str]:
-    """The first stages in whose fields two recipes, as JSON, are equal."""
-
-    def is_equal(stage: str) -> bool:
-        return all(_get(one, field) == _get(other, field) for field in STAGES[stage][1])
-
-    return list(takewhile(is_equal, STAGES))
-
-
-def _is_made(stage: str, recipe: Any) -> bool:
-    """Whether a recipe, as JSON, has the stage at all."""
-    return stage != "alignment" or recipe["parameters"]["align"]
-
-
-def has_equal_trunk(one: Any, other: Any) -> bool:
-    """Whether two recipes, as JSON, branch from the same pre-trained network."""
-    fields = (*TRUNK_FIELDS, "collection.kind", "collection.independent_runs")
-    is_equal = all(_get(one, field) == _get(other, field) for field in fields)
-    return is_equal and _get(one, "collection.pretraining") is not None
-
-
-def total_costs(folders: Sequence[RunFolder]) -> dict[str, Cost]:
-    """Seconds and peak memory of every finished stage, over all generator seeds."""
-    records: dict[str, list[dict[str, Any]]] = {}
-    for folder in folders:
-        for record in folder.log():
-            records.setdefault(record["stage"], []).append(record)
-    return {
-        stage: Cost(
-            seconds=round(sum(record["seconds"] for record in found), 3),
-            peak_memory_mb=max(record["peak_memory_mb"] for record in found),
-        )
-        for stage, found in records.items()
-    }
 
 
 def _load(path: Path) -> Any:
@@ -296,12 +208,3 @@ def _load(path: Path) -> Any:
         return Recipe.model_validate(content).model_dump(mode="json")
     except ValidationError:
         return content
-
-
-def _get(content: Any, path: str) -> Any:
-    for key in path.split("."):
-        if isinstance(content, list):
-            content = content[int(key)]
-        else:
-            content = content.get(key) if isinstance(content, dict) else None
-    return content

@@ -1,14 +1,10 @@
 """One function per stage, each from the artefacts before it to its own."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from torch import Tensor
 
 from paramdiff.artefacts import remove, written_aside
@@ -24,19 +20,17 @@ from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
-from paramdiff.engine import seeded_generator
+from paramdiff.experiment.context import Context
 from paramdiff.experiment.generated_files import read_vectors, write_generated
 from paramdiff.experiment.run_cards import making_in_run
 from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.training_examples import training_examples
 from paramdiff.experiment.watching import build_watcher
-from paramdiff.fanout import FanOut
 from paramdiff.mapped import by_rows
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import INDEX_FILE
-from paramdiff.progress import Report
 from paramdiff.recipe import FolderSettings, Recipe
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import AnyTask
@@ -45,43 +39,6 @@ from paramdiff.zoo.collect import collect
 from paramdiff.zoo.conditions import ZooConditions, zoo_conditions
 from paramdiff.zoo.importing import import_checkpoints, refuse_changed
 from paramdiff.zoo.zoo import Zoo
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every stage needs.
-
-    The main process makes each artefact first; then the others find it. Only the codec and the
-    denoiser are trained by all of them.
-    """
-
-    recipe: Recipe
-    folder: RunFolder
-    device: torch.device
-    report: Report
-    processes: PartialState
-    fan_out: FanOut | None = None
-
-    @property
-    def scratch(self) -> Path:
-        """An existing folder for unfinished work."""
-        self.folder.state.mkdir(parents=True, exist_ok=True)
-        return self.folder.state
-
-    def state(self, name: str) -> Path:
-        """A file or folder for a stage's unfinished work."""
-        return self.scratch / name
-
-    def seed(self, purpose: str) -> int:
-        """A seed of its own for each purpose, from the generator's."""
-        return seeded_generator(self.recipe.seeds[0], purpose).initial_seed() % 2**31
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Record how long a stage without training took."""
-        started = time.monotonic()
-        yield
-        self.folder.record(stage, time.monotonic() - started)
 
 
 def make_zoo(context: Context, task: AnyTask | None) -> Zoo:
@@ -176,7 +133,7 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
             if context.processes.is_main_process:
                 codec.fit_latent_moments(encode_all(codec, vectors))
                 seconds = result.seconds or time.monotonic() - started
-                context.folder.record("codec", seconds, result.losses)
+                context.folder.log.record("codec", seconds, result.losses)
                 with written_aside(folder) as aside:
                     codec.save_pretrained(aside)
     return CODECS[settings.kind].from_pretrained(folder)
@@ -218,7 +175,7 @@ def make_denoiser(
         )
         with context.processes.main_process_first():
             if context.processes.is_main_process:
-                context.folder.record("denoiser", result.seconds, result.losses, result.looks)
+                context.folder.log.record("denoiser", result.seconds, result.losses, result.looks)
                 with written_aside(folder) as aside:
                     denoiser.save_pretrained(aside)
         codec.to("cpu")

@@ -15,19 +15,21 @@ from pathlib import Path
 from paramdiff.artefacts import write_text
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError, in_one_line
+from paramdiff.evaluation.files import read_evaluation
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.experiment.entries import Entry
 from paramdiff.experiment.evidence import gather
 from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
-from paramdiff.experiment.run_folder import RunFolder, equal_stages, has_equal_trunk
+from paramdiff.experiment.run_folder import RunFolder
+from paramdiff.experiment.stage_fields import equal_stages, has_equal_trunk
 from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_writer
 from paramdiff.processes import refuse_several
 from paramdiff.progress import Report, ignore_report
 from paramdiff.recipe import Recipe
 from paramdiff.report.exhibits.evidence import NOTHING
-from paramdiff.report.page import REPORT_FILE, read_evaluation
+from paramdiff.report.page import REPORT_FILE
 from paramdiff.report.sweep import (
     SWEEP_FILE,
     SWEEP_PAGE,

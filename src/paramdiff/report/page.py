@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from pydantic import ValidationError
 
-from paramdiff.artefacts import read_json, read_tensors, write_text
-from paramdiff.errors import UserError
+from paramdiff.artefacts import read_tensors, write_text
+from paramdiff.evaluation.files import read_evaluation
 from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.report import words
@@ -54,26 +53,6 @@ def write_report(folder: Path) -> Path:
     path = folder / REPORT_FILE
     write_text(path, render(evaluation, arrays))
     return path
-
-
-def read_evaluation(path: Path) -> Evaluation:
-    """Read and check an ``evaluation.json``.
-
-    Args:
-        path: the file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        UserError: the file is missing, is not JSON, or a field of it is not as it should be.
-    """
-    try:
-        return Evaluation.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
 
 
 def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from paramdiff.errors import UserError
-from paramdiff.experiment.assess import build_behaviour, untrained_vectors
+from paramdiff.experiment.behaviour import build_behaviour, untrained_vectors
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.tasks.task import ForeignInputs, Split, Task, seeded_network
 from paramdiff.zoo.zoo import Zoo, ZooIndex
@@ -142,17 +142,17 @@ def test_what_trains_and_what_chooses_come_from_either_split():
 
 def test_the_inputs_for_new_statistics_come_from_the_whole_split(monkeypatch):
     """Of 90 inputs that are sorted by class, 30 hold all three classes in proportion."""
-    from paramdiff.experiment import assess
+    from paramdiff.experiment import behaviour
 
-    monkeypatch.setattr(assess, "NUM_RECALIBRATION_INPUTS", 30)
+    monkeypatch.setattr(behaviour, "NUM_RECALIBRATION_INPUTS", 30)
     seen = []
 
-    class Spy(assess.Recalibrator):
+    class Spy(behaviour.Recalibrator):
         def __init__(self, network, base, training, *rest, **options):
             seen.append(training)
             super().__init__(network, base, training, *rest, **options)
 
-    monkeypatch.setattr(assess, "Recalibrator", Spy)
+    monkeypatch.setattr(behaviour, "Recalibrator", Spy)
     given = task()
     for _ in range(2):
         build_behaviour(given, zoo(given), CPU, recalibrate=True)

@@ -1,31 +1,20 @@
-"""Score and compare: a zoo and generated networks to ``evaluation.json`` and its arrays."""
+"""How the networks of a zoo behave on the examples of a task."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from paramdiff.artefacts import write_json, write_tensors
-from paramdiff.codec.training import decode_all, encode_all
-from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import seeded_generator
-from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
 from paramdiff.evaluation.calibration import negative_log_likelihood
-from paramdiff.evaluation.course import reverse_course
 from paramdiff.evaluation.fine_tuning import TrainingExamples
 from paramdiff.evaluation.schema import (
-    ARRAYS_FILE,
-    EVALUATION_FILE,
-    Evaluation,
     OutOfDistribution,
 )
 from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.subject import LatentSpace
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.inputs import join
 from paramdiff.scoring.recalibrate import Recalibrator
@@ -35,7 +24,6 @@ from paramdiff.tasks.task import AnyTask, ScoredTask, Scores, Task, untrained_ne
 from paramdiff.zoo.zoo import Zoo
 
 NUM_RECALIBRATION_INPUTS = 2000
-TRAJECTORY_STATES = 50
 
 
 def build_behaviour(
@@ -149,81 +137,3 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
 def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor]:
     """A function from a seed to the raw vector ``[P]`` of a freshly initialised network."""
     return lambda seed: layout.flatten(untrained_network(task, seed).state_dict(), "initial")
-
-
-def latent_space(pipeline: ParameterDiffusionPipeline) -> LatentSpace:
-    """The pipeline's maps between raw vectors and latents, without noise, on the CPU."""
-    space, codec = pipeline.parameter_space.to("cpu"), pipeline.codec.to("cpu")
-    return LatentSpace(
-        encode=lambda vectors: encode_all(codec, space.normalise(vectors)),
-        decode=lambda latents: space.denormalise(
-            decode_all(codec, latents, pipeline.config.statistics)
-        ),
-    )
-
-
-def score_trajectory(
-    pipeline: ParameterDiffusionPipeline,
-    behaviour: Behaviour,
-    seeds: list[int],
-    num_steps: int,
-    condition: Mapping[str, Value] | None = None,
-) -> dict[str, Tensor]:
-    """The score of the decoded states of the reverse process (paper Figure 5b).
-
-    Args:
-        pipeline: what generates.
-        behaviour: scores networks.
-        seeds: whose reverse process is followed.
-        num_steps: of the reverse process.
-        condition: what is asked for.
-
-    Returns:
-        The arrays ``trajectory/timestep``, ``trajectory/accuracy`` and ``course/reverse``; none
-        where a network on the way computes NaN or infinite values.
-    """
-    every = max(1, num_steps // TRAJECTORY_STATES)
-    trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every, condition=condition)
-    states = trajectory.states.nan_to_num(0.0)
-    try:
-        scores = behaviour.answers(states.flatten(0, 1)).test
-    except NotFiniteError:
-        return {}
-    accuracy = scores.float().mean(1).view(states.shape[:2])
-    arrays = {"trajectory/timestep": trajectory.timesteps, "trajectory/accuracy": accuracy.T}
-    return arrays | reverse_course(states[:, 0], pipeline.parameter_space.layout)
-
-
-def write_evaluation(folder: Path, evaluation: Evaluation, arrays: dict[str, Tensor]) -> None:
-    """Write the arrays, then the numbers: whole when ``evaluation.json`` exists."""
-    write_tensors(folder / ARRAYS_FILE, arrays)
-    write_json(folder / EVALUATION_FILE, evaluation.model_dump(mode="json", by_alias=True))
-
-
-def network_facts(task: AnyTask, layout: ParameterLayout, zoo: Zoo) -> dict[str, str]:
-    """What was run, as far as the task and the zoo tell."""
-    total = sum(tensor.numel() for tensor in zoo.base.values() if tensor.is_floating_point())
-    shown = ", ".join(layout.names[:6]) + (", ..." if len(layout.names) > 6 else "")
-    held_out = {
-        "run": "a separate run",
-        "tail": "the tail of the trajectory",
-        "spaced": "evenly spaced among the others",
-        "none": "none",
-    }[zoo.index.hold_out]
-    selecting = f"{task.num_validation} validation"
-    if task.selects_on_test:
-        selecting = "no validation (the test examples select, as published: best values flatter)"
-    score = {} if isinstance(task, Task) else {"Score": f"{task.score_name}, higher is better"}
-    return {
-        "Task": f"{task.name}: {task.num_train} training, {selecting}, {task.num_test} test "
-        "examples",
-        **score,
-        "Network": _network_of(task),
-        "Generated parameters": f"{layout.num_parameters:,} of {total:,} ({shown})",
-        "Checkpoints": f"{len(zoo.originals)}, and {len(zoo.held_out)} held out ({held_out})",
-    }
-
-
-def _network_of(task: AnyTask) -> str:
-    name = task.network_name or type(task.build_network()).__name__
-    return f"{name}, from published weights" if task.build_pretrained else name
