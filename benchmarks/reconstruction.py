@@ -20,12 +20,6 @@ from torch import Tensor
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.experiment.behaviour import build_behaviour
 from paramdiff.experiment.context import Context
-from paramdiff.experiment.reconstruction import (
-    LEAST_EXPLAINED,
-    answers_apart,
-    explained_by_single_parameters,
-    explained_variance,
-)
 from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.stages import make_zoo
 from paramdiff.mapped import column_moments
@@ -33,6 +27,12 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import load_recipe
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import AnyTask
+from paramdiff.verbs.reconstruction import (
+    LEAST_EXPLAINED,
+    answers_apart,
+    explained_by_single_parameters,
+    explained_variance,
+)
 from paramdiff.zoo.zoo import Zoo
 
 CPU = torch.device("cpu")

@@ -13,10 +13,10 @@ from paramdiff.cards.reading import checkpoints_on_card, data_on_card
 from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.evaluation.data_use import NO_DATA, DataUse
-from paramdiff.experiment.generate import generate
 from paramdiff.experiment.run import make_networks
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import load_recipe
+from paramdiff.verbs.generate import generate
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from paramdiff.artefacts import write_tensors
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.survey import survey
 from paramdiff.errors import UserError
-from paramdiff.experiment.inspect import inspect_checkpoints
+from paramdiff.verbs.inspect import inspect_checkpoints
 
 
 @pytest.fixture(scope="module")

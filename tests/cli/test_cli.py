@@ -354,6 +354,6 @@ def test_errors_of_the_system_are_one_line(refused, tiny_run, tmp_path, monkeypa
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("paramdiff.experiment.generate.write_generated", full)
+    monkeypatch.setattr("paramdiff.verbs.generate.write_generated", full)
     told = refused("generate", tiny_run / "pipeline", "--num", 1, "--out", tmp_path / "new")
     assert told == "[Errno 28] No space left on device"

@@ -2,7 +2,7 @@
 
 import json
 
-from paramdiff.experiment.evaluate_folders import evaluate_folders
+from paramdiff.verbs.evaluate import evaluate_folders
 
 
 def files_of(folder):

@@ -10,12 +10,12 @@ from tests.alignment.networks import outputs
 from paramdiff import load_recipe, run
 from paramdiff.errors import UserError
 from paramdiff.experiment.aligning import alignment_facts, make_aligned
-from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.run import make_networks
 from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.tasks.catalogue import describe_task
 from paramdiff.tasks.digits import digits
+from paramdiff.verbs.check import check_recipe
 from paramdiff.zoo.zoo import Zoo
 
 INDEPENDENT = [

@@ -7,12 +7,11 @@ import psutil
 import pytest
 
 from paramdiff.artefacts import read_json, read_tensors, sha256_of
-from paramdiff.experiment.entries import plan_sweep
 from paramdiff.experiment.run import run
-from paramdiff.experiment.sweep import run_sweep, waits_for
 from paramdiff.recipe import load_recipe
-
-from .test_sweep import Watch
+from paramdiff.sweep.entries import plan_sweep
+from paramdiff.sweep.sweep import run_sweep, waits_for
+from sweep.test_sweep import Watch
 
 ARTEFACTS = ("zoo", "pipeline", "generated")
 

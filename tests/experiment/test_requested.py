@@ -8,10 +8,10 @@ from paramdiff.artefacts import read_json
 from paramdiff.errors import UserError
 from paramdiff.evaluation.behaviour import Answers, Behaviour
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.experiment.fit import plan_fit
 from paramdiff.experiment.requested import NUM_NETWORKS, requested_and_obtained
 from paramdiff.experiment.run import make_networks
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.verbs.fit import plan_fit
 
 NUM, LENGTH = 40, 12
 SIDES = {"left": -1.0, "right": 1.0}

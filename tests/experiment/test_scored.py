@@ -16,12 +16,12 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.subject import Subject
 from paramdiff.experiment.behaviour import build_behaviour, untrained_vectors
-from paramdiff.experiment.check import check_recipe
 from paramdiff.experiment.evaluating import score_trajectory
 from paramdiff.report import drawing, ensembles, frontier
 from paramdiff.tasks.catalogue import describe_task
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.task import Scores, Task
+from paramdiff.verbs.check import check_recipe
 from paramdiff.zoo.zoo import Zoo
 from tasks.scored import r_squared, wrapped
 

@@ -9,13 +9,13 @@ from experiment.inspecting import judged_folders
 from paramdiff import ParameterDiffusionPipeline, load_recipe, run
 from paramdiff.errors import UserError
 from paramdiff.evaluation.data_use import DataBudget, DataUse
-from paramdiff.experiment.check import check_recipe
-from paramdiff.experiment.generate import generate
 from paramdiff.experiment.training_examples import training_examples
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe.training_data import data_budget
 from paramdiff.tasks.catalogue import build_task, describe_task
 from paramdiff.tasks.settings import TaskSettings
+from paramdiff.verbs.check import check_recipe
+from paramdiff.verbs.generate import generate
 from paramdiff.zoo.zoo import Zoo
 
 BEHAVIOUR = [

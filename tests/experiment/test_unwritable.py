@@ -7,10 +7,10 @@ import torch
 
 from paramdiff.artefacts import read_metadata, read_tensors
 from paramdiff.errors import UserError
-from paramdiff.experiment.generate import generate
 from paramdiff.experiment.run import make_networks, run
 from paramdiff.locking import sole_maker, sole_writer
 from paramdiff.recipe import load_recipe
+from paramdiff.verbs.generate import generate
 
 
 def test_a_disk_that_fills_again_and_again_changes_nothing(tiny, tiny_run, tmp_path, small_files):

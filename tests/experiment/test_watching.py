@@ -11,8 +11,7 @@ from paramdiff.experiment.run import make_networks
 from paramdiff.experiment.watching import NUM_SAMPLES, few_steps, spread_warning
 from paramdiff.parameters.normalisation import fit_normalisation
 from paramdiff.pipeline import ParameterDiffusionPipeline
-
-from .test_fit import QUICK, drifting, planned
+from verbs.test_fit import QUICK, drifting, planned
 
 WATCHED = [
     *QUICK,

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.experiment.published import PUBLISHED, published_for
 from paramdiff.recipe import load_recipe, shipped_recipes
 from paramdiff.recipe.exhibits import exhibits_like, load_exhibits
 from paramdiff.recipe.listing import list_recipes
 from paramdiff.report.exhibits.exhibit import variation
 from paramdiff.report.exhibits.quantities import QUANTITIES
+from paramdiff.sweep.published import PUBLISHED, published_for
 
 EXHIBITS = load_exhibits()
 NAMES = [

@@ -14,10 +14,10 @@ from rich.text import Text
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
     from paramdiff.evaluation.score import Score
-    from paramdiff.experiment.inspect import Inspection
     from paramdiff.recipe.listing import Listed
     from paramdiff.report.exhibits.exhibit import Exhibit
     from paramdiff.report.sweep import Sweep
+    from paramdiff.verbs.inspect import Inspection
 
 GROUPS = {
     "": "Start here",

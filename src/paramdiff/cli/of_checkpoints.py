@@ -35,7 +35,7 @@ def inspect(
     ] = False,
 ) -> None:
     """Tell what a set of checkpoints is: what differs, what is broken, what would be generated."""
-    from paramdiff.experiment.inspect import inspect_checkpoints
+    from paramdiff.verbs.inspect import inspect_checkpoints
 
     with progress_bars() as stages:
         inspection = inspect_checkpoints(
@@ -82,10 +82,10 @@ def fit(
     With --task, --data or --score, what reconstructed networks answer decides whether the codec
     is good enough; else their parameters do.
     """
-    from paramdiff.experiment.fit import plan_fit
-    from paramdiff.experiment.reconstruction import ReconstructionCheck
     from paramdiff.experiment.run import make_networks
     from paramdiff.tasks.command_line import asked_task, open_task
+    from paramdiff.verbs.fit import plan_fit
+    from paramdiff.verbs.reconstruction import ReconstructionCheck
 
     asked = None
     if any(option is not None for option in (task, data, network, score)):
@@ -160,7 +160,7 @@ def generate(
     device: Device = "auto",
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
-    from paramdiff.experiment.generate import generate as generate_networks
+    from paramdiff.verbs.generate import generate as generate_networks
 
     with progress_bars() as report:
         generate_networks(
@@ -244,9 +244,9 @@ def evaluate(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     from paramdiff.engine import resolve_device
-    from paramdiff.experiment.evaluate_folders import evaluate_folders
     from paramdiff.fanout import connected
     from paramdiff.tasks.command_line import asked_task
+    from paramdiff.verbs.evaluate import evaluate_folders
 
     asked = asked_task(score, task, data, network, image_size)
     with connected(ray, resolve_device(device)) as fan_out, progress_bars() as report:
@@ -282,7 +282,7 @@ def push(
     ] = False,
 ) -> None:
     """Give a pipeline away with its card: to the Hugging Face Hub, or to a folder."""
-    from paramdiff.experiment.push import push as push_pipeline
+    from paramdiff.verbs.push import push as push_pipeline
 
     where = push_pipeline(source, target, is_public=public)
     say(f"Pipeline: {where}")

@@ -71,10 +71,10 @@ def sweep(
     from contextlib import contextmanager
 
     from paramdiff.engine import resolve_device
-    from paramdiff.experiment.entries import asked_for, plan_sweep
-    from paramdiff.experiment.sweep import run_sweep
     from paramdiff.fanout import connected
     from paramdiff.report.sweep import SWEEP_PAGE
+    from paramdiff.sweep.entries import asked_for, plan_sweep
+    from paramdiff.sweep.sweep import run_sweep
 
     entries = plan_sweep(recipes, overrides or [], vary, base)
 
@@ -101,9 +101,9 @@ def sweep(
 
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Resolve and validate a recipe; print it with its sizes and its cost; run nothing."""
-    from paramdiff.experiment.check import check_recipe
     from paramdiff.recipe import load_recipe, to_yaml
     from paramdiff.tasks.catalogue import describe_task
+    from paramdiff.verbs.check import check_recipe
 
     resolved = load_recipe(recipe, overrides or [])
     description = None if resolved.task is None else describe_task(resolved.task)
@@ -123,7 +123,7 @@ def report(
     from paramdiff.report.sweep import SWEEP_FILE
 
     if (run / SWEEP_FILE).is_file():
-        from paramdiff.experiment.sweep import redraw_sweep
+        from paramdiff.sweep.sweep import redraw_sweep
 
         say(f"Comparison: {redraw_sweep(run)}")
         return

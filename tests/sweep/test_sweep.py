@@ -11,14 +11,14 @@ import yaml
 from paramdiff.artefacts import read_json, sha256_of
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.experiment.entries import plan_sweep
-from paramdiff.experiment.published import PUBLISHED, published_for
 from paramdiff.experiment.run import run
 from paramdiff.experiment.run_folder import RunFolder
-from paramdiff.experiment.sweep import run_sweep
 from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
 from paramdiff.report.exhibits.evidence import NOTHING
 from paramdiff.report.sweep import Sweep, SweepRow, render_sweep, result_of
+from paramdiff.sweep.entries import plan_sweep
+from paramdiff.sweep.published import PUBLISHED, published_for
+from paramdiff.sweep.sweep import run_sweep
 
 SHARED = ("zoo", "pipeline/parameter_space", "pipeline/codec", "pipeline/denoiser")
 

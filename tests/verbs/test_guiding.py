@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from paramdiff.artefacts import read_tensors
 from paramdiff.errors import UserError
-from paramdiff.experiment.generate import generate
-from paramdiff.experiment.guiding import build_guide
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.tasks.digits import digits
+from paramdiff.verbs.generate import generate
+from paramdiff.verbs.guiding import build_guide
 
 CPU = torch.device("cpu")
 

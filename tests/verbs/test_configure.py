@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paramdiff import load_recipe
-from paramdiff.experiment import configure
-from paramdiff.experiment.configure import (
+from paramdiff.experiment.run_folder import RunFolder
+from paramdiff.verbs import configure
+from paramdiff.verbs.configure import (
     FEWEST_UPDATES,
     LOOKS_IN_EVALUATIONS,
     MOST_UPDATES,
@@ -15,7 +16,6 @@ from paramdiff.experiment.configure import (
     affordable_updates,
     measure_pace,
 )
-from paramdiff.experiment.run_folder import RunFolder
 
 from .test_fit import drifting, planned
 

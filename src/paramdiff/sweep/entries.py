@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from paramdiff.errors import UserError
-from paramdiff.experiment.evidence import PAPERS_BASE
 from paramdiff.recipe import Recipe, load_factors, load_recipe, shipped_recipes
 from paramdiff.recipe.exhibits import exhibits_like
 from paramdiff.recipe.factors import differences
 from paramdiff.report.exhibits.exhibit import variation
+from paramdiff.sweep.evidence import PAPERS_BASE
 
 
 @dataclass(frozen=True)

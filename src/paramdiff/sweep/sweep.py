@@ -17,9 +17,6 @@ from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.evaluation.files import read_evaluation
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
-from paramdiff.experiment.entries import Entry
-from paramdiff.experiment.evidence import gather
-from paramdiff.experiment.published import published_for
 from paramdiff.experiment.run import run
 from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.stage_fields import equal_stages, has_equal_trunk
@@ -40,6 +37,9 @@ from paramdiff.report.sweep import (
     result_of,
     write_sweep,
 )
+from paramdiff.sweep.entries import Entry
+from paramdiff.sweep.evidence import gather
+from paramdiff.sweep.published import published_for
 
 ANSWERS = "answers"
 """A sub-folder of a sweep's: what parameter vectors answered, for the runs to share."""

@@ -10,9 +10,9 @@ import torch
 
 from paramdiff.artefacts import sha256_of
 from paramdiff.errors import UserError
-from paramdiff.experiment.push import push
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import locate_pipeline
+from paramdiff.verbs.push import push
 
 from .local_hub import local_hub
 

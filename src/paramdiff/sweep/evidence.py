@@ -14,13 +14,13 @@ import yaml
 
 from paramdiff.evaluation.files import read_evaluation
 from paramdiff.evaluation.schema import EVALUATION_FILE
-from paramdiff.experiment.published import departures_of, published_for
 from paramdiff.recipe import load_factors
 from paramdiff.recipe.exhibits import load_exhibits
 from paramdiff.recipe.factors import OWN, differences
 from paramdiff.recipe.listing import list_recipes
 from paramdiff.report.exhibits.evidence import Evidence, Run
 from paramdiff.report.exhibits.exhibit import Setting, variation
+from paramdiff.sweep.published import departures_of, published_for
 
 PAPERS_BASE = "main/cifar100_resnet18"
 """What all of the paper's ablations change."""

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.experiment.check import check_recipe
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.recipe import load_recipe
 from paramdiff.tasks.catalogue import describe_task
+from paramdiff.verbs.check import check_recipe
 
 
 class LooksAtValues(DigitsNetwork):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.errors import UserError
-from paramdiff.experiment.configure import Configuration, configure
-from paramdiff.experiment.inspect import inspect_checkpoints
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.recipe import Recipe, resolve_recipe
 from paramdiff.recipe.source import parse_overrides
+from paramdiff.verbs.configure import Configuration, configure
+from paramdiff.verbs.inspect import inspect_checkpoints
 
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 50

@@ -3,9 +3,9 @@
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.experiment.entries import asked_for, plan_sweep
 from paramdiff.recipe import load_factors, load_recipe
 from paramdiff.recipe.exhibits import load_exhibits
+from paramdiff.sweep.entries import asked_for, plan_sweep
 
 DEFAULT = "main/cifar100_resnet18"
 NOISES = ["ablation/noise_0000a00", "ablation/noise_0001a00", "ablation/noise_0000a01"]

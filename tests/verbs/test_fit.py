@@ -14,12 +14,12 @@ from paramdiff.artefacts import sha256_of
 from paramdiff.codec import training
 from paramdiff.errors import UserError
 from paramdiff.evaluation.files import read_evaluation
-from paramdiff.experiment.fit import plan_fit
 from paramdiff.experiment.generated_files import making_of, write_generated
 from paramdiff.experiment.run import make_networks
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.parameters import normalisation
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.verbs.fit import plan_fit
 
 QUICK = (
     "diffusion.training.num_steps=20",

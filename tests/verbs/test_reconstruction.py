@@ -3,13 +3,13 @@
 import pytest
 import torch
 
+from experiment.inspecting import times_of
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.errors import UserError
-from paramdiff.experiment.reconstruction import ReconstructionCheck, explained_variance
 from paramdiff.experiment.run import make_networks
 from paramdiff.tasks.scoring_function import task_of_function
+from paramdiff.verbs.reconstruction import ReconstructionCheck, explained_variance
 
-from .inspecting import times_of
 from .test_fit import planned
 
 CHECK = ReconstructionCheck(device="cpu")

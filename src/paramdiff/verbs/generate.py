@@ -12,12 +12,12 @@ from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import resolve_device
 from paramdiff.experiment.generated_files import making_of, write_generated
-from paramdiff.experiment.guiding import build_guide, data_with_guide, guide_in_words
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import locate_pipeline
 from paramdiff.processes import refuse_several
 from paramdiff.progress import Report, ignore_report
+from paramdiff.verbs.guiding import build_guide, data_with_guide, guide_in_words
 
 
 def generate(

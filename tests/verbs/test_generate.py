@@ -6,7 +6,7 @@ from huggingface_hub import ModelCard
 
 from paramdiff.artefacts import read_metadata, read_tensors, sha256_of, write_tensors
 from paramdiff.errors import UserError
-from paramdiff.experiment.generate import generate
+from paramdiff.verbs.generate import generate
 
 
 def generated(tiny_run, out, **options):

@@ -12,14 +12,14 @@ from paramdiff.artefacts import read_json
 from paramdiff.errors import UserError
 from paramdiff.evaluation.course import NUM_STATES, shown_parameters
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.experiment.entries import asked_for, plan_sweep
-from paramdiff.experiment.evidence import gather
-from paramdiff.experiment.sweep import redraw_sweep, run_sweep
 from paramdiff.recipe.exhibits import load_exhibits
 from paramdiff.report.exhibits import panels
 from paramdiff.report.exhibits.agreement import agreements, tally
 from paramdiff.report.exhibits.planes import clouds_of
 from paramdiff.report.exhibits.sections import lift_notes, sections
+from paramdiff.sweep.entries import asked_for, plan_sweep
+from paramdiff.sweep.evidence import gather
+from paramdiff.sweep.sweep import redraw_sweep, run_sweep
 from paramdiff.zoo.zoo import Zoo
 
 QUIET, FEW = "ablation/noise_0000a00", "ablation/numberckpt_010"

@@ -1,0 +1,1 @@
+"""Several recipes as runs that share equal stages, compared on one page."""
