@@ -10,7 +10,7 @@ checked against what the evaluation says. The last line is one JSON object.
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -153,11 +153,13 @@ def main() -> None:
 
 
 def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
-    subject = Subject.of(
-        zoo,
-        case.generate(zoo.originals, torch.Generator().manual_seed(0)),
-        title=f"Planted: {folder.name}",
-        facts=network_facts(task, zoo) | {"Expected": case.expected},
+    subject = replace(
+        Subject.of(
+            zoo,
+            case.generate(zoo.originals, torch.Generator().manual_seed(0)),
+            title=f"Planted: {folder.name}",
+            facts=network_facts(task, zoo) | {"Expected": case.expected},
+        ),
         untrained=untrained_vectors(task, zoo.layout),
     )
     with progress_bars() as report:

@@ -199,11 +199,8 @@ def small_zoo(task, num=4):
 
 
 def judged(task, made: Zoo, generated, **fields):
-    subject = Subject.of(
-        made,
-        generated,
-        title="points",
-        facts={},
+    subject = replace(
+        Subject.of(made, generated, title="points", facts={}),
         untrained=untrained_vectors(task, made.layout),
     )
     return evaluate(

@@ -3,7 +3,7 @@
 Those of the libraries are in ``test_checkpoints_page.py``.
 """
 
-from functools import partial
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,10 +11,11 @@ from torch import nn
 
 from paramdiff import mapped
 from paramdiff.artefacts import sha256_of
+from paramdiff.cards.provenance import Provenance, generation_settings
 from paramdiff.codec import training
 from paramdiff.errors import UserError
 from paramdiff.evaluation.files import read_evaluation
-from paramdiff.experiment.generated_files import making_of, write_generated
+from paramdiff.experiment.generated_files import write_generated
 from paramdiff.experiment.run import make_networks
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.parameters import normalisation
@@ -92,10 +93,12 @@ def test_a_saved_pipeline_needs_nothing_else(tmp_path):
     fitted(drifting(tmp_path / "in"), tmp_path / "out")
     (tmp_path / "in").rename(tmp_path / "gone")
     pipeline = ParameterDiffusionPipeline.from_pretrained(tmp_path / "out" / "pipeline")
-    made_so = partial(making_of, pipeline, "mine", "digest")
-    write_generated(tmp_path / "more", pipeline([7, 8]), made_so([7, 8]))
+    form, settings = pipeline.parameter_space.form, generation_settings(pipeline, 2)
+    made_so = Provenance("mine", "digest", [7, 8], settings, form)
+    write_generated(tmp_path / "more", pipeline([7, 8]), made_so)
     assert set(torch.load(tmp_path / "more" / "0001.pt")) == {"state_dict"}
-    write_generated(tmp_path / "parts", pipeline([7]), made_so([7], selected_only=True))
+    parts = replace(made_so, seeds=[7], selected_only=True)
+    write_generated(tmp_path / "parts", pipeline([7]), parts)
     content = torch.load(tmp_path / "parts" / "0000.pt")["state_dict"]
     assert list(content) == ["1.weight", "1.bias"]
 

@@ -82,15 +82,8 @@ class Subject:
         *,
         title: str,
         facts: dict[str, str],
-        generator_seeds: Tensor | None = None,
-        latents: LatentSpace | None = None,
-        untrained: Callable[[int], Tensor] | None = None,
-        symmetries: Symmetries | None = None,
-        is_aligned: bool = False,
-        data_budget: DataBudget | None = None,
-        scratch: Path | None = None,
     ) -> "Subject":
-        """A zoo and what was made from it; arguments as the attributes."""
+        """A zoo and what was made from it; what else is known is added by ``replace``."""
         return cls(
             layout=zoo.layout,
             originals=zoo.originals,
@@ -100,11 +93,4 @@ class Subject:
             runs=zoo.runs,
             title=title,
             facts=facts,
-            generator_seeds=generator_seeds,
-            latents=latents,
-            untrained=untrained,
-            symmetries=symmetries,
-            is_aligned=is_aligned,
-            data_budget=data_budget,
-            scratch=scratch,
         )

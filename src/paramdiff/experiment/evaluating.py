@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -102,13 +103,15 @@ def _subject(
     """What is judged, and what is known of it."""
     recipe, pipeline = context.recipe, generators[0].pipeline
     seeds = [torch.full((len(one.generated),), one.recipe.seeds[0]) for one in generators]
-    return Subject.of(
-        zoo,
-        torch.cat([one.generated for one in generators]),
-        title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
-        facts=network_facts(task, zoo)
-        | alignment_facts(context)
-        | recipe_facts(recipe, pipeline.codec.latent_dim),
+    return replace(
+        Subject.of(
+            zoo,
+            torch.cat([one.generated for one in generators]),
+            title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
+            facts=network_facts(task, zoo)
+            | alignment_facts(context)
+            | recipe_facts(recipe, pipeline.codec.latent_dim),
+        ),
         generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),

@@ -6,13 +6,13 @@ from pathlib import Path
 from diffusers.utils import logging
 
 from paramdiff.artefacts import CARD_FILE, sha256_of, write_text
-from paramdiff.cards.generated_card import Making, generated_card
+from paramdiff.cards.generated_card import generated_card
 from paramdiff.cards.origin import Origin
 from paramdiff.cards.pipeline_card import pipeline_card
+from paramdiff.cards.provenance import Provenance, generation_settings
 from paramdiff.errors import UserError
 from paramdiff.evaluation.data_use import data_used
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
-from paramdiff.experiment.generated_files import making_of
 from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
@@ -20,9 +20,9 @@ from paramdiff.recipe.training_data import data_budget
 from paramdiff.zoo.zoo import read_index
 
 
-def making_in_run(
+def provenance_in_run(
     recipe: Recipe, folder: RunFolder, pipeline: ParameterDiffusionPipeline, origin: Origin
-) -> Making:
+) -> Provenance:
     """How a run's networks are generated.
 
     Args:
@@ -34,13 +34,13 @@ def making_in_run(
     Returns:
         What their card needs to know.
     """
-    first = recipe.generation.seed
-    return making_of(
-        pipeline,
+    first, num = recipe.generation.seed, recipe.generation.num_samples
+    return Provenance(
         recipe.name,
         sha256_of(folder.pipeline),
-        range(first, first + recipe.generation.num_samples),
-        condition=recipe.generation.condition,
+        range(first, first + num),
+        settings=generation_settings(pipeline, num, condition=recipe.generation.condition),
+        form=pipeline.parameter_space.form,
         checkpoints=f"{origin.words}; SHA-256 of their hashes `{origin.sha256}`",
         data=data_used(data_budget(recipe)),
     )
@@ -56,18 +56,18 @@ def write_cards(
     """Write both cards; those without scores only where they are missing.
 
     Args:
-        recipe: see ``making_in_run``.
-        folder: see ``making_in_run``.
-        pipeline: see ``making_in_run``.
-        origin: see ``making_in_run``.
+        recipe: see ``provenance_in_run``.
+        folder: see ``provenance_in_run``.
+        pipeline: see ``provenance_in_run``.
+        origin: see ``provenance_in_run``.
         evaluation: of the run, where it was just made.
     """
     places = (folder.pipeline / CARD_FILE, folder.artefact("generation") / CARD_FILE)
     if evaluation is None and all(place.is_file() for place in places):
         return
-    making = making_in_run(recipe, folder, pipeline, origin)
+    provenance = provenance_in_run(recipe, folder, pipeline, origin)
     write_text(places[0], pipeline_card(recipe, pipeline, origin, evaluation))
-    write_text(places[1], generated_card(making, evaluation))
+    write_text(places[1], generated_card(provenance, evaluation))
 
 
 def add_scores(generated: Path, evaluation: Evaluation) -> None:

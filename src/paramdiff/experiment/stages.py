@@ -22,7 +22,7 @@ from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
 from paramdiff.experiment.context import Context
 from paramdiff.experiment.generated_files import read_vectors, write_generated
-from paramdiff.experiment.run_cards import making_in_run
+from paramdiff.experiment.run_cards import provenance_in_run
 from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.experiment.training_examples import training_examples
 from paramdiff.experiment.watching import build_watcher
@@ -278,8 +278,10 @@ def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: 
             condition=settings.condition,
             progress=partial(context.report, "generating networks"),
         )
-        making = making_in_run(context.recipe, context.folder, pipeline, Origin.of(zoo.index))
-        write_generated(folder, generated, making)
+        provenance = provenance_in_run(
+            context.recipe, context.folder, pipeline, Origin.of(zoo.index)
+        )
+        write_generated(folder, generated, provenance)
 
 
 def read_generated(folder: RunFolder, layout: ParameterLayout) -> Tensor:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -108,11 +109,13 @@ def evaluate_folders(
         built = task_of(zoo.base)
         used = data_on_card(Path(generated))
         told = "not known, no card beside it tells" if used is None else used.in_words
-        subject = Subject.of(
-            zoo,
-            vectors,
-            title=f"{Path(generated).name} against {Path(originals).name}",
-            facts=network_facts(built, zoo) | {"Task data in what is judged": told},
+        subject = replace(
+            Subject.of(
+                zoo,
+                vectors,
+                title=f"{Path(generated).name} against {Path(originals).name}",
+                facts=network_facts(built, zoo) | {"Task data in what is judged": told},
+            ),
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),

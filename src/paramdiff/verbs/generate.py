@@ -7,11 +7,12 @@ from pathlib import Path
 from diffusers.utils import logging
 
 from paramdiff.artefacts import sha256_of
+from paramdiff.cards.provenance import Provenance, generation_settings
 from paramdiff.cards.reading import checkpoints_on_card, data_on_card
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.diffusion.conditions import Value
 from paramdiff.engine import resolve_device
-from paramdiff.experiment.generated_files import making_of, write_generated
+from paramdiff.experiment.generated_files import write_generated
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_folder import locate_pipeline
@@ -87,16 +88,20 @@ def generate(
             guide_scale=1.0 if guide is None else guide[1],
             progress=partial(report, "generating networks"),
         )
-        making = making_of(
-            loaded,
+        provenance = Provenance(
             Path(pipeline).resolve().name if Path(pipeline).exists() else pipeline,
             sha256_of(folder),
             seeds,
-            num_steps=num_steps,
-            spread=spread,
-            condition=condition,
-            guidance_scale=guidance_scale,
-            guide=None if guide is None else guide_in_words(*guide),
+            settings=generation_settings(
+                loaded,
+                num,
+                num_steps=num_steps,
+                spread=spread,
+                condition=condition,
+                guidance_scale=guidance_scale,
+                guide=None if guide is None else guide_in_words(*guide),
+            ),
+            form=loaded.parameter_space.form,
             checkpoints=checkpoints_on_card(folder),
             base=completing,
             selected_only=selected_only,
@@ -104,4 +109,4 @@ def generate(
                 data_on_card(folder), guide, num_steps or loaded.config.num_steps
             ),
         )
-        write_generated(out, networks, making)
+        write_generated(out, networks, provenance)

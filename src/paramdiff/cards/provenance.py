@@ -1,0 +1,79 @@
+"""How networks were generated: what their card tells, and their files carry."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from paramdiff.cards.writing import inline_code
+from paramdiff.checkpoints.stored import StoredForm
+from paramdiff.diffusion.conditions import Value
+from paramdiff.evaluation.data_use import NO_DATA, DataUse
+from paramdiff.pipeline import ParameterDiffusionPipeline
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How networks were generated.
+
+    Attributes:
+        pipeline: its name.
+        pipeline_sha256: of its folder.
+        seeds: one per network.
+        settings: label to value, see ``generation_settings``.
+        form: how they are stored; None for safetensors of our own.
+        checkpoints: what the pipeline learned from, where that is known.
+        base: the checkpoint that completes them and its SHA-256, where it is not the pipeline's.
+        selected_only: whether the tensors that are not generated are left out.
+        data: the task data that they were made with; None where that is not known.
+    """
+
+    pipeline: str
+    pipeline_sha256: str
+    seeds: Sequence[int]
+    settings: dict[str, str]
+    form: StoredForm | None
+    checkpoints: str | None = None
+    base: tuple[str, str] | None = None
+    selected_only: bool = False
+    data: DataUse | None = NO_DATA
+
+
+def generation_settings(
+    pipeline: ParameterDiffusionPipeline,
+    num: int,
+    *,
+    num_steps: int | None = None,
+    spread: float | None = None,
+    condition: Mapping[str, Value] | None = None,
+    guidance_scale: float | None = None,
+    guide: str | None = None,
+) -> dict[str, str]:
+    """How a pipeline makes networks, in words.
+
+    Args:
+        pipeline: that makes them.
+        num: how many networks it makes together.
+        num_steps: denoiser evaluations per network, where not the pipeline's own.
+        spread: scale about the training mean, where not the pipeline's own.
+        condition: what was asked for.
+        guidance_scale: how much that counts, where not the pipeline's own.
+        guide: the score that they were pulled towards, in words.
+
+    Returns:
+        Label to value.
+    """
+    steps = pipeline.config.num_steps if num_steps is None else num_steps
+    solver = "none: latents are drawn from N(0, I)"
+    if pipeline.scheduler is not None:
+        solver = f"{steps} steps of diffusers' {type(pipeline.scheduler).__name__}"
+    settings = {
+        "Solver": solver,
+        "Spread": f"{pipeline.config.spread if spread is None else spread:g}",
+    }
+    if condition:
+        scale = pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
+        asked = ", ".join(inline_code(f"{name}={value}") for name, value in condition.items())
+        settings["Asked for"] = f"{asked}, guidance scale {scale:g}"
+    if guide is not None:
+        settings["Guide"] = guide
+    together = min(pipeline.config.batch_size, num)
+    return settings | {"Batch": f"{together} networks at a time"}
