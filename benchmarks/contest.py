@@ -19,9 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.sides import INPUT_NOISE, LATENT_NOISE, Reference, TheirCodec, TheirDenoiser
+from paramdiff.codec.catalogue import train_codec
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.training import encode_all, train_codec
+from paramdiff.codec.in_batches import encode_all
 from paramdiff.component import Component
 from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser

@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.sides import Reference, TheirCodec
+from paramdiff.codec.catalogue import train_codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.training import decode_all, encode_all, train_codec
+from paramdiff.codec.in_batches import decode_all, encode_all
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.engine import resolve_device
 from paramdiff.experiment.peak_memory import peak_memory

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from paramdiff.codec.catalogue import train_codec
 from paramdiff.codec.codec import Codec
 from paramdiff.codec.convolutional import ConvolutionalCodec
+from paramdiff.codec.in_batches import decode_all
 from paramdiff.codec.linear import fit_linear_codec
-from paramdiff.codec.training import decode_all, train_codec
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from paramdiff import engine
-from paramdiff.codec.training import ConvolutionalCodecSettings, train_codec
+from paramdiff.codec.catalogue import train_codec
+from paramdiff.codec.convolutional_training import ConvolutionalCodecSettings
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
 from paramdiff.early_stopping import EarlyStopping, Watcher
 from paramdiff.engine import Optimisation, train

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.codec.codec import Codec
-from paramdiff.codec.training import decode_all, decoding_batch
+from paramdiff.codec.in_batches import decode_all, decoding_batch
 from paramdiff.component import Component
 from paramdiff.diffusion.conditions import UNCONDITIONAL, Conditions, Value
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore

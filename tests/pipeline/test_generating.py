@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from paramdiff import generated
-from paramdiff.codec import training
+from paramdiff.codec import in_batches
 from paramdiff.errors import UserError
 from pipeline.parts import KINDS, STEPS, build, small_network
 
@@ -153,7 +153,7 @@ def test_long_vectors_are_decoded_few_at_a_time(monkeypatch):
     decoded = []
     decode = pipeline.codec.decode
     length = pipeline.codec.length
-    monkeypatch.setattr(training, "MAX_DECODED_VALUES", 2 * length)
+    monkeypatch.setattr(in_batches, "MAX_DECODED_VALUES", 2 * length)
     monkeypatch.setattr(generated, "KEPT_VALUES", 0)
     monkeypatch.setattr(
         pipeline.codec, "decode", lambda z, *rest: (decoded.append(len(z)), decode(z, *rest))[1]

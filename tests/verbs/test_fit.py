@@ -12,7 +12,7 @@ from torch import nn
 from paramdiff import mapped
 from paramdiff.artefacts import sha256_of
 from paramdiff.cards.provenance import Provenance, generation_settings
-from paramdiff.codec import training
+from paramdiff.codec import in_batches
 from paramdiff.errors import UserError
 from paramdiff.evaluation.files import read_evaluation
 from paramdiff.experiment.generated_files import write_generated
@@ -80,7 +80,7 @@ def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
     monkeypatch.setattr(normalisation, "_BLOCK_VALUES", 7)
     monkeypatch.setattr(mapped, "BLOCK_VALUES", 50)
-    monkeypatch.setattr(training, "MAX_DECODED_VALUES", 1)
+    monkeypatch.setattr(in_batches, "MAX_DECODED_VALUES", 1)
     outside = fitted(folder, tmp_path / "outside")
     assert outside.zoo.originals.equal(inside.zoo.originals)
     for one, other in zip(outside.generators, inside.generators, strict=True):

@@ -12,6 +12,7 @@ do so always: safetensors maps them.
 """
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -38,6 +39,17 @@ class ComponentsSettings(Settings):
     def statistics(self) -> Statistics:
         """There are no normalisation layers; any choice is the same."""
         return "running"
+
+
+class LinearCodecSettings(ComponentsSettings):
+    """Principal components of the zoo."""
+
+    kind: Literal["linear"]
+
+    @property
+    def is_whitened(self) -> bool:
+        """Each component keeps its own spread."""
+        return False
 
 
 class LinearCodec(Codec):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.codec.training import decode_all, encode_all
+from paramdiff.codec.in_batches import decode_all, encode_all
 from paramdiff.diffusion.conditions import Value
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Behaviour

@@ -10,11 +10,9 @@ from torch import Tensor
 from paramdiff.artefacts import remove, written_aside
 from paramdiff.cards.origin import Origin
 from paramdiff.checkpoints.sources import find_runs
+from paramdiff.codec.catalogue import CODECS, train_codec
 from paramdiff.codec.codec import Codec
-from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.corrected import CorrectedCodec
-from paramdiff.codec.linear import LinearCodec
-from paramdiff.codec.training import encode_all, train_codec
+from paramdiff.codec.in_batches import encode_all
 from paramdiff.component import Component
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
@@ -101,13 +99,6 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
 def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
     """The originals' normalised vectors ``[N, length]``; memory-mapped where too large."""
     return by_rows(zoo.originals, space.normalise, space.padded_length, context.scratch)
-
-
-CODECS: dict[str, type[Codec]] = {
-    "linear": LinearCodec,
-    "convolutional": ConvolutionalCodec,
-    "corrected": CorrectedCodec,
-}
 
 
 def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Codec:

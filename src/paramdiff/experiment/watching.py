@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.codec.codec import Codec
-from paramdiff.codec.training import encode_all
+from paramdiff.codec.in_batches import encode_all
 from paramdiff.component import Component
 from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss

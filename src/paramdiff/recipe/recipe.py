@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from paramdiff.codec.training import CodecSettings
+from paramdiff.codec.catalogue import CodecSettings
 from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.errors import UserError

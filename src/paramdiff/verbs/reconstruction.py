@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.codec.codec import Codec, Statistics
-from paramdiff.codec.training import decode_all, encode_all
+from paramdiff.codec.in_batches import decode_all, encode_all
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.behaviour import Behaviour

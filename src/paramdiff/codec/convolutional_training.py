@@ -1,43 +1,23 @@
-"""Fit a codec to a zoo's vectors (method.md 2.4)."""
+"""Train the paper's autoencoder (method.md 2.4)."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from paramdiff.codec.codec import Codec, Statistics
+from paramdiff.codec.codec import Statistics
 from paramdiff.codec.convolutional import (
     CHANNELS,
     KERNEL_SIZE,
     ConvolutionalCodec,
     reconstruction_loss,
 )
-from paramdiff.codec.corrected_training import (
-    CorrectedCodecSettings,
-    Examples,
-    train_corrected_codec,
-)
-from paramdiff.codec.linear import ComponentsSettings, fit_linear_codec
 from paramdiff.engine import Optimisation, TrainingResult, train
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.settings import Settings
-
-MAX_DECODED = 64
-MAX_DECODED_VALUES = 1 << 22
-
-
-class LinearCodecSettings(ComponentsSettings):
-    """Principal components of the zoo."""
-
-    kind: Literal["linear"]
-
-    @property
-    def is_whitened(self) -> bool:
-        """Each component keeps its own spread."""
-        return False
 
 
 class ConvolutionalCodecSettings(Settings):
@@ -71,57 +51,31 @@ class ConvolutionalCodecSettings(Settings):
         return self.kl_weight > 0
 
 
-AnyCodecSettings = LinearCodecSettings | ConvolutionalCodecSettings | CorrectedCodecSettings
-CodecSettings = Annotated[AnyCodecSettings, Field(discriminator="kind")]
-
-
-def train_codec(
+def train_convolutional_codec(
     vectors: Tensor,
-    settings: AnyCodecSettings,
+    settings: ConvolutionalCodecSettings,
     *,
     seed: int,
     device: torch.device,
-    examples: Examples | None = None,
     state_file: Path | None = None,
     progress: Progress = ignore_progress,
-) -> tuple[Codec, TrainingResult]:
-    """Fit the codec that the settings describe.
+) -> tuple[ConvolutionalCodec, TrainingResult]:
+    """Train the autoencoder.
 
     Args:
         vectors: normalised vectors ``[N, length]``, possibly memory-mapped.
-        settings: the codec and its training.
+        settings: the autoencoder and its training.
         seed: of the initial weights, the batches and the noise.
         device: where to train.
-        examples: what decoded networks are run on, where the codec is trained by behaviour.
-        state_file: see ``engine.train``; what is too large for memory lies beside it.
+        state_file: see ``engine.train``.
         progress: see ``engine.train``.
 
     Returns:
-        The codec in evaluation mode on the CPU, and its losses (none for the linear codec).
+        The codec in evaluation mode on the CPU, and its losses.
 
     Raises:
-        UserError: the latent is larger than the vector, the processes cannot share a batch, or a
-            correction has too few checkpoints or diverged.
+        UserError: the latent is larger than the vector, or the processes cannot share a batch.
     """
-    if isinstance(settings, LinearCodecSettings):
-        codec = fit_linear_codec(
-            vectors,
-            settings.explained_variance,
-            residual=settings.residual,
-            scratch=None if state_file is None else state_file.parent,
-        )
-        return codec, TrainingResult([], 0.0)
-    if isinstance(settings, CorrectedCodecSettings):
-        assert examples is not None
-        return train_corrected_codec(
-            vectors,
-            settings,
-            examples,
-            seed=seed,
-            device=device,
-            state_file=state_file,
-            progress=progress,
-        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ConvolutionalCodec(
@@ -161,31 +115,3 @@ def train_codec(
         progress=progress,
     )
     return network, result
-
-
-@torch.no_grad()
-def encode_all(codec: Codec, vectors: Tensor, batch_size: int = 64) -> Tensor:
-    """Latents ``[N, latent_dim]`` of all vectors under running statistics."""
-    return torch.cat([codec.encode(block) for block in vectors.split(batch_size)])
-
-
-def decoding_batch(length: int) -> int:
-    """How many vectors of a length are decoded together: few where they are long."""
-    return max(1, min(MAX_DECODED, MAX_DECODED_VALUES // length))
-
-
-@torch.no_grad()
-def decode_all(
-    codec: Codec, latents: Tensor, statistics: Statistics, batch_size: int | None = None
-) -> Tensor:
-    """Vectors ``[M, length]`` of all latents, in batches padded to one size.
-
-    The padding keeps a vector's bits independent of how many others are decoded with it.
-    """
-    size = batch_size or decoding_batch(codec.length)
-    parts = []
-    for block in latents.split(size):
-        missing = size - len(block)
-        padded = torch.cat([block, block[-1:].expand(missing, -1)])
-        parts.append(codec.decode(padded, statistics)[: len(block)])
-    return torch.cat(parts)

@@ -7,15 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from paramdiff import engine
+from paramdiff.codec.catalogue import train_codec
 from paramdiff.codec.convolutional import ConvolutionalCodec, kl_divergence, reconstruction_loss
-from paramdiff.codec.linear import LinearCodec
-from paramdiff.codec.training import (
-    ConvolutionalCodecSettings,
-    LinearCodecSettings,
-    decode_all,
-    encode_all,
-    train_codec,
-)
+from paramdiff.codec.convolutional_training import ConvolutionalCodecSettings
+from paramdiff.codec.in_batches import decode_all, encode_all
+from paramdiff.codec.linear import LinearCodec, LinearCodecSettings
 from paramdiff.errors import UserError
 
 CPU = torch.device("cpu")
