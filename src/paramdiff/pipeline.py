@@ -58,7 +58,7 @@ class GenerationSettings(Settings):
 
 
 class ParameterDiffusionPipeline(DiffusionPipeline):
-    """Turns seeds into network parameters (paper section 2; method.md 2.7).
+    """Turns seeds into network parameters (paper section 2; the authors' ``model/diffusion.py``).
 
     Args:
         parameter_space: state dict to vector and back.

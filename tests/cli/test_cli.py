@@ -89,7 +89,7 @@ def test_check_prints_sizes_and_writes_nothing(call, tmp_path, monkeypatch):
 
 
 def test_check_counts_the_papers_networks(call):
-    """method.md 2.3: the convolutions' 805,472 + 834,241, and what depends on length 192."""
+    """The convolutions' 805,472 + 834,241, and what depends on length 192."""
     status, stdout, _ = call("check", "quickstart", "--set", "preset=paper")
     assert status == 0
     flat, latent = 192, 128

@@ -6,7 +6,7 @@ import torch
 from paramdiff.codec.convolutional import CHANNELS, ConvolutionalCodec, SwitchedBatchNorm
 from paramdiff.errors import UserError
 
-COUNTS = {  # method.md 2.3: (length, latent_dim) to the autoencoder's parameters
+COUNTS = {  # the authors' ``model/pdiff.py``: (length, latent_dim) to the autoencoder's parameters
     (2048, 128): 2_199_201,
     (5120, 128): 2_988_705,
     (768, 128): 1_870_241,

@@ -7,7 +7,7 @@ from paramdiff.diffusion.conditions import Conditions
 from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
 from paramdiff.diffusion.mlp import MLPDenoiser
 
-COUNTS = {  # method.md 2.3: latent_dim to the denoiser's parameters
+COUNTS = {  # of the authors' ``model/denoiser.py``: latent_dim to the denoiser's parameters
     128: 2_462_977,
     256: 2_545_153,
     512: 2_807_809,

@@ -12,7 +12,7 @@ from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.networks.vit_mini import position_code
 from paramdiff.scoring.cut import cut
 
-PUBLISHED = {  # method.md 3.5: parameters, tensors, pixels per side
+PUBLISHED = {  # the paper's Table 6: parameters, tensors, pixels per side
     "convnet_mini": (24_262, 16, 64),
     "mlp_mini": (66_970, 10, 64),
     "resnet_mini": (25_138, 20, 64),

@@ -289,7 +289,7 @@ def test_a_recipe_cannot_change():
 
 
 def test_the_paper_preset_is_the_authors_code():
-    """method.md 2.3 to 2.8, the row main/cifar100_resnet18, and the +1 update of its loops."""
+    """The published configuration of main/cifar100_resnet18, and the +1 update of its loops."""
     recipe = load_recipe("quickstart", ["preset=paper"])
     codec, diffusion = recipe.codec, recipe.diffusion
     assert recipe.parameters.normalisation == "tensor"

@@ -1,4 +1,4 @@
-"""The paper's 1-D convolutional autoencoder, layer by layer (method.md 2.3).
+"""The paper's 1-D convolutional autoencoder, layer by layer (the authors' ``model/pdiff.py``).
 
 Encoder: five stride-2 convolutions (kernel 7, BatchNorm, LeakyReLU), flattened, then two linear
 layers. Decoder: a linear layer, five stride-2 transposed convolutions (BatchNorm, ELU) and one
@@ -151,7 +151,7 @@ def reconstruction_loss(
     target: str,
     kl_weight: float,
 ) -> Tensor:
-    """The autoencoder's loss (paper equation 5; method.md 2.4) under batch statistics.
+    """The autoencoder's loss under batch statistics (paper equation 5; ``model/pdiff.py``).
 
     Args:
         codec: the autoencoder; its running averages move where it is in training mode.

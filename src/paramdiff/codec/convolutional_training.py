@@ -1,4 +1,4 @@
-"""Train the paper's autoencoder (method.md 2.4)."""
+"""Train the paper's autoencoder (the authors' ``model/pdiff.py``)."""
 
 from pathlib import Path
 from typing import Any, Literal

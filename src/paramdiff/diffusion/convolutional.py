@@ -1,5 +1,6 @@
-"""The paper's denoiser: a 1-D convolutional network with additive skips (method.md 2.5).
+"""The paper's denoiser: a 1-D convolutional network with additive skips.
 
+After the authors' ``model/denoiser.py``.
 The latent ``[B, D]`` is a sequence of length D with one channel; the timestep's embedding, also of
 length D, is added to the input of every convolution and broadcast over its channels.
 """

@@ -1,7 +1,8 @@
 """What a denoiser is told beside the noisy latent: the timestep, and what is asked for.
 
-The timestep's sinusoidal embedding and its two-layer network are the paper's (method.md 2.5);
-where there are conditions, a second two-layer network embeds them, and the two are added.
+The timestep's sinusoidal embedding and its two-layer network are the paper's (the authors'
+``model/denoiser.py``); where there are conditions, a second two-layer network embeds them, and the
+two are added.
 """
 
 import math

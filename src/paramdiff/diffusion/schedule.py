@@ -1,5 +1,6 @@
-"""Noise schedules and solvers: diffusers' schedulers with the paper's constants (method.md 2.5).
+"""Noise schedules and solvers: diffusers' schedulers with the paper's constants.
 
+The constants are those of the authors' ``model/diffusion.py``.
 Training adds noise with the same linear schedule whatever the solver, so the solver and its number
 of steps can be chosen after training.
 """

@@ -1,4 +1,4 @@
-"""Train a denoiser on latents (paper equation 6; method.md 2.5)."""
+"""Train a denoiser on latents (paper equation 6; the authors' ``model/diffusion.py``)."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,7 @@
 """How widely a group spreads, in parameter space.
 
-All vectors here are normalised per tensor (method.md 2.2) whatever the codec uses, so that no
-tensor counts more because its values are larger.
+All vectors here are normalised per tensor whatever the codec uses, so that no tensor counts more
+because its values are larger.
 """
 
 import torch

@@ -68,8 +68,8 @@ def fit_normalisation(
     Args:
         vectors: raw parameter vectors ``[N, P]``, possibly memory-mapped.
         layout: where each tensor lies.
-        mode: ``tensor`` for one location and scale per tensor (method.md 2.2), ``coordinate`` for
-            one per element.
+        mode: ``tensor`` for one location and scale per tensor (as the authors'
+            ``dataset/__init__.py``), ``coordinate`` for one per element.
 
     Returns:
         The normalisation.

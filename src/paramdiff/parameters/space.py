@@ -1,7 +1,8 @@
 """The parameter space: state dict to normalised, padded vector, and back to a whole state dict.
 
-The first stage of the pipeline (method.md 2.2). What is not selected comes back bit for bit from
-the base checkpoint, which travels with the space.
+The first stage of the pipeline (normalisation and padding as in the authors'
+``dataset/__init__.py``). What is not selected comes back bit for bit from the base checkpoint,
+which travels with the space.
 """
 
 import difflib

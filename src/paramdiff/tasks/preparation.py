@@ -1,7 +1,8 @@
 """From raw images to a network's inputs: size, augmentation, normalisation.
 
-The transforms of method.md 3.1, by torchvision: while training a random crop resized to the
-network's size and a mirror image half of the time; otherwise the middle of the resized image.
+The transforms of the authors' ``dataset/full``, by torchvision: while training a random crop
+resized to the network's size and a mirror image half of the time; otherwise the middle of the
+resized image.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """The paper's image sets: facts, files and how torchvision reads them.
 
-Statistics, sizes and splits are those of method.md 3.1; both CIFAR sets share one pair.
+Statistics, sizes and splits are those of the authors' ``dataset/full``; both CIFAR sets share one
+pair.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Train a network, freeze all but the selected parameters, fine-tune and keep checkpoints.
 
-The protocol of method.md 3.1: pre-train; then fine-tune only what is selected and save it after
-every update. What differs, and why:
+The protocol of the paper's Table 5 and of the authors' code: pre-train; then fine-tune only what
+is selected and save it after every update. What differs, and why:
 
 - The pre-trained network is the epoch that is best on validation data, where the authors used the
   test set; checkpoints that train nothing are held out (a separate run, or the tail of the only

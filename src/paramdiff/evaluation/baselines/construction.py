@@ -1,7 +1,7 @@
 """What a construction is made from, and what it makes.
 
-Vectors are normalised per tensor (method.md 2.2). The originals are never written to (the
-published critique's code overwrote the checkpoints it averaged).
+Vectors are normalised per tensor. The originals are never written to (the published critique's
+code overwrote the checkpoints it averaged).
 """
 
 from collections.abc import Callable

@@ -1,6 +1,7 @@
 """Added noise: every network is an original, disturbed.
 
-Originals are used in a shuffled order, each equally often (method.md 4).
+Originals are used in a shuffled order, each equally often. Relative noise is that of the authors'
+``workspace/evaluate.py``.
 """
 
 import torch
@@ -10,7 +11,7 @@ from paramdiff.evaluation.baselines.construction import Baseline, Construction, 
 
 
 def noise(level: float) -> Baseline:
-    """Gaussian noise of ``level`` times each tensor's spread over its elements (method.md 4)."""
+    """Gaussian noise of ``level`` times each tensor's spread over its elements."""
 
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:
         source = _sources(len(material.originals), count, generator)
