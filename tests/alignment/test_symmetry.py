@@ -162,6 +162,45 @@ def test_shared_tensors_are_refused():
         find_symmetries(network, layout_of(network), torch.randn(2, 4))
 
 
+class Casting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x)).bfloat16().float())
+
+
+class Frozen(Casting):
+    def forward(self, x):
+        with torch.no_grad():
+            x = torch.relu(self.first(x))
+        return self.last(x)
+
+
+class Mixed(Casting):
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.last(torch.relu(self.first(x)))
+
+
+class Answering(Casting):
+    def forward(self, x):
+        return {"logits": super().forward(x)}
+
+
+def test_values_may_be_cast():
+    assert [group.size for group in symmetries_of(Casting(), (4,)).groups] == [6]
+
+
+@pytest.mark.parametrize("network", [Frozen, Mixed, Answering])
+def test_unusual_graphs_are_refused_in_words(network):
+    with pytest.raises(
+        UserError, match=rf"^alignment: .*{network.__name__}.*\bunderstood|followed"
+    ):
+        symmetries_of(network(), (4,))
+
+
 def test_a_graph_that_depends_on_values_cannot_be_recorded():
     class Branching(nn.Module):
         def __init__(self):

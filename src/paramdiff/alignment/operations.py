@@ -33,6 +33,10 @@ SCALAR = frozenset(
 """Functions of one element."""
 
 
+CHECKS = frozenset({"_assert_tensor_metadata"})
+"""What computes nothing; before every cast."""
+
+
 def combined(units: Units, *operands: Any) -> Tensor:
     """A function of several elements: units are tied where they meet.
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from paramdiff.alignment.operations import MOVING, OPERATIONS, SCALAR, elements
+from paramdiff.alignment.operations import CHECKS, MOVING, OPERATIONS, SCALAR, elements
 from paramdiff.alignment.units import FIXED, Units
 from paramdiff.alignment.weights import Port, Weight, ports_of
 from paramdiff.errors import UserError, first_line
@@ -72,14 +72,19 @@ def read_structure(network: nn.Module, example: Tensor) -> Structure:
 
 def _follow(units: Units, node: fx.Node, values: dict[fx.Node, Any], network: str) -> Any:
     """The labels of what one operation computes."""
+    if node.target is operator.getitem:
+        whole, index = node.args
+        return values[whole][index]  # type: ignore[index]
+    if not isinstance(node.target, torch._ops.OpOverload):
+        told = f"{str(node.target)!r} is not an operation through which units can be followed"
+        raise UserError(f"alignment: {_where(node, network)}: {told}")
     args: Any = fx.node.map_arg(node.args, lambda one: values[one])
     kwargs: Any = fx.node.map_arg(node.kwargs, lambda one: values[one])
-    if node.target is operator.getitem:
-        return args[0][args[1]]
-    assert isinstance(node.target, torch._ops.OpOverload), node.target
     name = node.target._schema.name.removeprefix("aten::").rstrip("_")
     named = zip(node.target._schema.arguments, args, strict=False)
     given = {argument.name: value for argument, value in named} | dict(kwargs)
+    if name in CHECKS:
+        return None
     found = node.meta.get("val")
     shape = found.shape if isinstance(found, Tensor) else torch.Size()
     inputs = [values[one] for one in node.all_input_nodes]

@@ -16,11 +16,12 @@ from torch.func import functional_call
 from paramdiff.alignment.reading import Structure, read_structure
 from paramdiff.alignment.units import FIXED
 from paramdiff.alignment.weights import Port
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
 from paramdiff.scoring.cut import private_copy
 
-TOLERANCE = 1e-9  # relative to the largest output, in float64
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}
+"""Relative to the largest output; float32 where the network casts its values to that."""
 
 
 @dataclass(frozen=True)
@@ -235,23 +236,29 @@ def _prove(network: nn.Module, symmetries: Symmetries, example: Tensor) -> None:
     if example.is_meta:
         return
     generator = torch.Generator().manual_seed(0)
-    private = private_copy(network).cpu().double()
-    layout = symmetries.layout
-    state = {name: tensor.double() for name, tensor in private.state_dict().items()}
-    vector = torch.cat([state[slot.name].flatten() for slot in layout.slots])
+    layout, state = symmetries.layout, network.state_dict()
+    vector = torch.cat([state[slot.name].cpu().double().flatten() for slot in layout.slots])
     scatter = torch.rand(vector.shape, generator=generator, dtype=torch.float64)
     vector = vector * (0.75 + scatter / 2) + 0.05 * scatter  # stays positive where it was
     shuffled = symmetries.shuffled(vector, generator)
 
-    def outputs(values: Tensor) -> Tensor:
+    def outputs(values: Tensor, dtype: torch.dtype) -> Tensor:
+        private = private_copy(network).cpu().to(dtype)
         named = {
-            slot.name: values[slot.start : slot.stop].view(slot.shape) for slot in layout.slots
+            slot.name: values[slot.start : slot.stop].view(slot.shape).to(dtype)
+            for slot in layout.slots
         }
-        return functional_call(private, named, (example.cpu().double(),))
+        return functional_call(private, named, (example.cpu().to(dtype),)).to(dtype)
 
-    expected, found = outputs(vector), outputs(shuffled)
-    if not torch.allclose(found, expected, rtol=0, atol=TOLERANCE * float(expected.abs().max())):
-        raise UserError(
-            f"alignment: the structure of {type(network).__name__} is not understood: the units "
-            "that seem interchangeable are not"
-        )
+    not_understood = f"alignment: the structure of {type(network).__name__} is not understood"
+    for dtype, tolerance in TOLERANCES.items():
+        try:
+            expected, found = outputs(vector, dtype), outputs(shuffled, dtype)
+        except Exception as error:  # of the network's own code, which may raise anything
+            reason = first_line(error)
+            continue
+        if torch.allclose(found, expected, rtol=0, atol=tolerance * float(expected.abs().max())):
+            return
+        reason = "the units that seem interchangeable are not"
+        break
+    raise UserError(f"{not_understood}: {reason}")
