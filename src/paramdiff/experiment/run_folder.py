@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from paramdiff.artefacts import CARD_FILE, PARTIAL, remove, write_text, written_aside
+from paramdiff.artefacts import CARD_FILE, PARTIAL, remove, sha256_of, write_text, written_aside
 from paramdiff.errors import UserError
 from paramdiff.experiment.stage_fields import (
     SHARED,
@@ -106,6 +106,7 @@ class RunFolder:
                     f"{self.root}: expected an empty folder or a run of this recipe, "
                     f"found {found[0]!r}"
                 )
+        remove(self.state)  # whose work that was, nobody knows
         write_text(path, to_yaml(recipe))
         return True
 
@@ -117,14 +118,19 @@ class RunFolder:
         for stage in STAGES:
             if stage not in shared:
                 remove(self.artefact(stage))
+        kept = [self.artefact(stage) for stage in shared]
+        for entry in self.pipeline.iterdir() if self.pipeline.is_dir() else ():
+            if entry not in kept:
+                remove(entry)
         remove(self.state)
         write_text(self.root / "recipe.yaml", to_yaml(recipe))
         return True
 
     def abandon(self) -> None:
-        """Undo ``claim`` where no stage could be finished."""
-        remove(self.state)
-        remove(self.root / "recipe.yaml")
+        """Undo ``claim`` where nothing was finished, not even a part of a stage."""
+        if not any(path.is_file() for path in self.state.rglob("*")):
+            remove(self.state)
+            remove(self.root / "recipe.yaml")
 
     def reuse(self, other: "RunFolder", recipe: Recipe) -> list[str]:
         """Copy the stages of another run whose fields are all equal to this recipe's.
@@ -136,22 +142,24 @@ class RunFolder:
             recipe: this run's.
 
         Returns:
-            The stages taken over, in order.
+            The stages taken over, in order; none after one that was made here and differs.
 
         Raises:
             UserError: the other folder is no run.
         """
-        taken = other.stages_for(recipe)
-        for stage in taken:
-            if not self.artefact(stage).exists():
+        taken: list[str] = []
+        for stage in other.stages_for(recipe):
+            own, theirs = self.artefact(stage), other.artefact(stage)
+            if not own.exists():
                 self.log.take_over(other.log, stage)
-                with written_aside(self.artefact(stage)) as aside:
-                    without_card = shutil.ignore_patterns(CARD_FILE)  # it tells their scores
-                    shutil.copytree(other.artefact(stage), aside, ignore=without_card)
-        trunk, own = other.trunk_for(recipe), trunk_file(self.state / "zoo", 0)
-        if "zoo" not in taken and trunk is not None and not own.is_file():
-            own.parent.mkdir(parents=True, exist_ok=True)
-            with written_aside(own) as aside:
+                with written_aside(own) as aside:
+                    shutil.copytree(theirs, aside, ignore=_WITHOUT_CARD)
+            elif not _is_same(own, theirs):
+                break  # what comes after was made from something else
+            taken.append(stage)
+        trunk, copied = other.trunk_for(recipe), trunk_file(self.state / "zoo", 0)
+        if not self.artefact("zoo").exists() and trunk is not None and not copied.is_file():
+            with written_aside(copied) as aside:
                 shutil.copyfile(trunk, aside)
         return taken
 
@@ -196,6 +204,19 @@ class RunFolder:
     def finish(self) -> None:
         """Remove unfinished work."""
         remove(self.state)
+
+
+_WITHOUT_CARD = shutil.ignore_patterns(CARD_FILE)  # it tells their scores
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same, but for what is written for people."""
+
+    def files(root: Path) -> dict[Path, str]:
+        paths = [path for path in root.rglob("*") if path.is_file() and path.name != CARD_FILE]
+        return {path.relative_to(root): sha256_of(path) for path in paths}
+
+    return files(one) == files(other)
 
 
 def _load(path: Path) -> Any:
