@@ -1,12 +1,16 @@
 """A run's denoiser is looked at while it trains."""
 
+import math
+
 import pytest
 import torch
 
 from paramdiff import engine
 from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.early_stopping import Look, best_look
+from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.spread import dispersion
+from paramdiff.experiment import watching
 from paramdiff.experiment.run import make_networks
 from paramdiff.experiment.watching import NUM_SAMPLES, few_steps, spread_warning
 from paramdiff.parameters.normalisation import fit_normalisation
@@ -80,6 +84,18 @@ def test_a_denoiser_of_the_velocity_is_looked_at_before_it_has_learned(checkpoin
 def test_latents_that_are_not_standardised_have_no_cheap_spread(checkpoints, tmp_path):
     looks = looks_of(made(checkpoints, tmp_path / "run", "diffusion.standardise=false"))
     assert {look.spread for look in looks} == {None}
+
+
+@pytest.mark.parametrize("found", [math.inf, math.nan, NotFiniteError("NaN")])
+def test_samples_that_are_not_finite_stop_no_training(checkpoints, tmp_path, monkeypatch, found):
+    def spread(denoiser):
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(watching, "_spread", lambda *args, **kwargs: spread)
+    looks = looks_of(made(checkpoints, tmp_path / "run"))
+    assert looks and all(look.spread is None for look in looks)
 
 
 def test_nobody_looks_unless_asked(checkpoints, tmp_path):

@@ -1,5 +1,6 @@
 """Looks at a run's denoiser while it trains: the held-out loss, and the spread of its samples."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from paramdiff.component import Component
 from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
 from paramdiff.early_stopping import Look, Watcher, best_look
+from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.spread import (
     HIGHEST_DISPERSION,
     LOWEST_DISPERSION,
@@ -76,10 +78,13 @@ def build_watcher(
     spread = _spread(recipe, zoo, space, codec, vectors, device=device)
 
     def told_spread(denoiser: nn.Module) -> float | None:
-        found = spread(denoiser)
+        try:
+            found = spread(denoiser)
+        except NotFiniteError:  # of an early denoiser: training may yet mend it
+            found = math.inf
         if found is not None:
-            told(f"spread {found:.2f}")
-        return found
+            told(f"spread {found:.2f}" if math.isfinite(found) else "spread not finite")
+        return found if found is not None and math.isfinite(found) else None
 
     return replace(watcher, spread=told_spread)
 
