@@ -35,14 +35,14 @@ from paramdiff.guides import Guide
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline_folder import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
 from paramdiff.progress import Progress, ignore_progress
-from paramdiff.settings import Settings
+from paramdiff.settings import Seed, Settings
 
 
 class GenerationSettings(Settings):
     """How networks are generated."""
 
     num_samples: int = Field(200, gt=0, description="networks to generate per generator seed")
-    seed: int = Field(0, ge=0, description="seed of the first sample; the others count up from it")
+    seed: Seed = Field(0, description="seed of the first sample; the others count up from it")
     solver: SolverName = Field("ddpm", description="ancestral DDPM, DDIM or DPM-Solver++")
     num_steps: int = Field(gt=0, description="denoiser evaluations per sample")
     spread: float = Field(

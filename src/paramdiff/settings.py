@@ -3,7 +3,14 @@
 A recipe is a tree of them; each is defined beside the component that it configures.
 """
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+HIGHEST_SEED = 2**32 - 1
+"""What every library takes."""
+
+Seed = Annotated[int, Field(ge=0, le=HIGHEST_SEED)]
 
 
 class Settings(BaseModel):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
+from paramdiff.settings import HIGHEST_SEED
 
 NUM_REPETITIONS = 200
 
@@ -263,3 +264,8 @@ def test_equal_networks_do_not_differ_by_rounding():
     bootstrap = Bootstrap.over(200, seed=0)
     one, other = (bootstrap.means(row.expand(num, -1), num) for num in (7, 50))
     assert float((one - other).abs().max()) < 1e-6
+
+
+def test_the_highest_seed_draws_too():
+    shared = Bootstrap.over(4, seed=HIGHEST_SEED, num_draws=10)
+    assert shared.means(torch.rand(3, 4) < 0.5, stream=50).shape == (10,)

@@ -31,6 +31,13 @@ def written(folder, **changes):
     return path
 
 
+@pytest.mark.parametrize("path", ["seed", "generation.seed", "evaluation.seed", "task.seed"])
+def test_seeds_are_what_every_library_takes(path):
+    load_recipe("quickstart", [f"{path}={2**32 - 1}"])
+    with pytest.raises(UserError, match=f"{path}: .*4294967295"):
+        load_recipe("quickstart", [f"{path}={2**32}"])
+
+
 def test_the_walk_finds_every_file():
     assert list(shipped_recipes()) == SHIPPED_NAMES
     assert len(SHIPPED_NAMES) >= 1 and "quickstart" in SHIPPED_NAMES

@@ -24,6 +24,7 @@ from paramdiff.cli.options import (
     Ray,
     ScoringFunction,
     TaskName,
+    known_seed,
 )
 
 
@@ -73,7 +74,7 @@ def fit(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on where reconstructions are too poor.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, callback=known_seed, help="Of everything.")] = 0,
     device: Device = "auto",
     overrides: Overrides = None,
 ) -> None:
@@ -120,7 +121,9 @@ def generate(
     ],
     out: Annotated[Path, typer.Option(help="A new folder for the checkpoints.")],
     num: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first; the others count up.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, callback=known_seed, help="Of the first; the others count up.")
+    ] = 0,
     spread: Annotated[
         float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
     ] = None,
@@ -232,7 +235,9 @@ def evaluate(
     keep_best: Annotated[
         int, typer.Option(min=0, help="Copy so many, the best on validation data, to best/.")
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of baselines and intervals.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, callback=known_seed, help="Of baselines and intervals.")
+    ] = 0,
     recalibrate_batchnorm: Annotated[
         bool,
         typer.Option(

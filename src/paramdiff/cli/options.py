@@ -5,6 +5,16 @@ from typing import Annotated
 
 import typer
 
+from paramdiff.settings import HIGHEST_SEED
+
+
+def known_seed(seed: int) -> int:
+    """The seed, where every library takes it."""
+    if seed > HIGHEST_SEED:
+        raise typer.BadParameter(f"expected at most {HIGHEST_SEED}, found {seed}")
+    return seed
+
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Overrides = Annotated[
     list[str] | None,

@@ -3,13 +3,13 @@
 from pydantic import Field
 
 from paramdiff.errors import UserError
-from paramdiff.settings import Settings
+from paramdiff.settings import Seed, Settings
 
 
 class EvaluationSettings(Settings):
     """How groups are compared."""
 
-    seed: int = Field(0, ge=0, description="of the baselines' and the bootstrap's draws")
+    seed: Seed = Field(0, description="of the baselines' and the bootstrap's draws")
     num_trajectories: int = Field(
         3, ge=0, description="generated networks whose reverse process is scored (Figure 5b)"
     )

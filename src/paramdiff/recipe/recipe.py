@@ -32,7 +32,7 @@ from paramdiff.recipe.source import (
     read_preset,
     without_preset_values,
 )
-from paramdiff.settings import Settings
+from paramdiff.settings import Seed, Settings
 from paramdiff.tasks.catalogue import TaskSettings
 from paramdiff.zoo.settings import CollectionSettings
 
@@ -69,8 +69,8 @@ class Recipe(Settings):
     preset: Literal["default", "paper"] = Field(
         "default", description="where codec, diffusion and generation values come from"
     )
-    seed: int = Field(0, ge=0, description="of the zoo, and of what has no seed of its own")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seed: Seed = Field(0, description="of the zoo, and of what has no seed of its own")
+    seeds: tuple[Seed, ...] = Field(
         (),
         description="of the generator: a codec and a denoiser are trained for each, and what they "
         "generate is pooled; by default the recipe's seed alone",

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from paramdiff.networks.catalogue import NetworkSettings
-from paramdiff.settings import Settings
+from paramdiff.settings import Seed, Settings
 
 
 class TaskSettings(Settings):
@@ -38,7 +38,7 @@ class TaskSettings(Settings):
         None, gt=0, description="the same of the validation examples"
     )
     num_test: int | None = Field(None, gt=0, description="the same of the test examples")
-    seed: int = Field(0, ge=0, description="of the split into training, validation and test data")
+    seed: Seed = Field(0, description="of the split into training, validation and test data")
 
     @property
     def is_shortened(self) -> bool:
