@@ -63,7 +63,8 @@ def evaluate_run(
     remembered = None
     if answers is not None and behaviour.is_deterministic:
         zoo_folder = context.folder.artefact("zoo")
-        folder = answers_folder(answers, recipe, zoo_folder, context.device.type)
+        sample = behaviour.answers(zoo.originals[:1])
+        folder = answers_folder(answers, recipe, zoo_folder, context.device.type, sample)
         remembered = RememberedAnswers(behaviour, folder)
         behaviour = remembered.behaviour()
     evaluation, arrays = evaluate(

@@ -23,14 +23,17 @@ DIGEST_BYTES = 16
 _PARTS = ("validation", "test", "wrong", "labels")
 
 
-def answers_folder(folder: Path, recipe: Recipe, zoo: Path, device: str) -> Path:
+def answers_folder(folder: Path, recipe: Recipe, zoo: Path, device: str, sample: Answers) -> Path:
     """The folder of everything that determines what a vector answers.
+
+    Data that changed where they lie show in what a network of the zoo answers.
 
     Args:
         folder: of all such folders.
         recipe: whose task is asked, about which tensors.
         zoo: holds the complete checkpoint that vectors are laid into.
         device: which kind computes.
+        sample: what a network of the zoo answers now.
 
     Returns:
         Its path.
@@ -41,6 +44,9 @@ def answers_folder(folder: Path, recipe: Recipe, zoo: Path, device: str) -> Path
         device,
     ]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
+    for part in _PARTS:
+        values = getattr(sample, part)
+        digest.update(b"" if values is None else _digest(values))
     return folder / digest.hexdigest()[:DIGEST_BYTES]
 
 
@@ -114,7 +120,7 @@ class RememberedAnswers:
 
 
 def _digest(vector: Tensor) -> bytes:
-    raw = vector.contiguous().view(torch.uint8).numpy().data
+    raw = vector.cpu().contiguous().view(torch.uint8).numpy().data
     return hashlib.blake2b(raw, digest_size=DIGEST_BYTES).digest()
 
 
