@@ -106,7 +106,7 @@ def generate(
             base=completing,
             selected_only=selected_only,
             data=data_with_guide(
-                data_on_card(folder), guide, num_steps or loaded.config.num_steps
+                data_on_card(folder), guide, num_steps or loaded.config.num_steps, num
             ),
         )
         write_generated(out, networks, provenance)

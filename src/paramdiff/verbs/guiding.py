@@ -59,7 +59,7 @@ def guide_in_words(name: str, scale: float) -> str:
 
 
 def data_with_guide(
-    used: DataUse | None, guide: tuple[str, float] | None, num_steps: int
+    used: DataUse | None, guide: tuple[str, float] | None, num_steps: int, num_networks: int
 ) -> DataUse | None:
     """The task data that guided networks are made with.
 
@@ -67,6 +67,7 @@ def data_with_guide(
         used: the pipeline's; None where that is not known.
         guide: its name and scale, where there is one.
         num_steps: how often it is asked about each network.
+        num_networks: that are guided.
 
     Returns:
         None where it is not known: what a user's own function looks at, nobody knows.
@@ -75,7 +76,8 @@ def data_with_guide(
         return used
     if guide[0] != "loss":
         return None
-    return DataUse("labels", "training", (used.images_seen or 0) + NUM_EXAMPLES * num_steps)
+    seen = NUM_EXAMPLES * num_steps * num_networks
+    return DataUse("labels", "training", (used.images_seen or 0) + seen)
 
 
 def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Guide:
