@@ -13,7 +13,7 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.experiment.run import run
 from paramdiff.experiment.run_folder import RunFolder
-from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
+from paramdiff.recipe import load_factors, load_recipe, shipped_recipes, to_yaml
 from paramdiff.report.exhibits.evidence import NOTHING
 from paramdiff.report.sweep import Sweep, SweepRow, render_sweep, result_of
 from paramdiff.sweep.entries import plan_sweep
@@ -261,6 +261,16 @@ def test_a_sweep_that_cannot_be_is_refused_before_it_runs(sources, vary, told):
     with pytest.raises(UserError) as caught:
         plan_sweep(sources, (), vary)
     assert told in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../up", "a/../../up", "/abs", "a//b", "back\\slash", "answers", "sweep.json"]
+)
+def test_a_recipe_that_can_be_no_folder_is_refused(name, tmp_path):
+    file = tmp_path / "own.yaml"
+    file.write_text(to_yaml(load_recipe("quickstart").model_copy(update={"name": name})))
+    with pytest.raises(UserError, match="can be no folder of a sweep"):
+        plan_sweep([str(file)])
 
 
 def test_numbers_are_strict_json(finished):

@@ -14,7 +14,12 @@ from paramdiff.recipe import Recipe, load_factors, load_recipe, shipped_recipes
 from paramdiff.recipe.exhibits import exhibits_like
 from paramdiff.recipe.factors import differences
 from paramdiff.report.exhibits.exhibit import variation
+from paramdiff.report.sweep import SWEEP_FILE, SWEEP_PAGE
 from paramdiff.sweep.evidence import PAPERS_BASE
+
+ANSWERS = "answers"
+OWN_NAMES = (ANSWERS, SWEEP_FILE, SWEEP_PAGE)
+"""What a sweep itself keeps beside its runs."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ def plan_sweep(
         varied field, or else the fields in which the recipes of the sweep differ.
 
     Raises:
-        UserError: a recipe or a pattern is unknown, an override is wrong, or two have one name.
+        UserError: a recipe or a pattern is unknown, an override is wrong, two have one name, or
+            one has a name that can be no folder of the sweep.
     """
     wanted = _wanted(sources, base)
     if vary is not None:
@@ -54,6 +60,7 @@ def plan_sweep(
     else:
         entries = [_entry(name, change, overrides, base) for name, change in wanted]
     for number, entry in enumerate(entries):
+        _refuse_as_folder(entry.name)
         if entry.name in {other.name for other in entries[:number]}:
             raise UserError(f"sweep: two recipes are called {entry.name!r}; each needs a folder")
     dumped = [entry.recipe.model_dump(mode="json") for entry in entries]
@@ -64,6 +71,14 @@ def plan_sweep(
         else Entry(entry.name, entry.recipe, {path: _at(content, path) for path in _shown(paths)})
         for entry, content in zip(entries, dumped, strict=True)
     ]
+
+
+def _refuse_as_folder(name: str) -> None:
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in name or parts[0] in OWN_NAMES:
+        raise UserError(
+            f"sweep: a recipe's folder is called by its name; {name!r} can be no folder of a sweep"
+        )
 
 
 def _wanted(sources: Sequence[str], base: str | None) -> list[tuple[str, str | None]]:

@@ -37,12 +37,9 @@ from paramdiff.report.sweep import (
     result_of,
     write_sweep,
 )
-from paramdiff.sweep.entries import Entry
+from paramdiff.sweep.entries import ANSWERS, Entry
 from paramdiff.sweep.evidence import gather
 from paramdiff.sweep.published import published_for
-
-ANSWERS = "answers"
-"""A sub-folder of a sweep's: what parameter vectors answered, for the runs to share."""
 
 Watch = Callable[[str], AbstractContextManager[Report]]
 """Told a recipe's name before it runs; gives what its stages report to."""
