@@ -4,7 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, in_one_line
 
 
 def import_function(name: str, where: str) -> Callable[..., Any]:
@@ -23,5 +23,6 @@ def import_function(name: str, where: str) -> Callable[..., Any]:
     module_name, _, function_name = name.partition(":")
     try:
         return getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise UserError(f"{where}: {name!r} cannot be imported: {error}") from None
+    except Exception as error:  # of somebody's code, which may raise anything
+        told = f"{type(error).__name__}: {in_one_line(error)}"
+        raise UserError(f"{where}: {name!r} cannot be imported: {told}") from error

@@ -8,11 +8,12 @@ from torch.nn import functional as F
 
 from paramdiff.artefacts import read_tensors
 from paramdiff.errors import UserError
+from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.tasks.digits import digits
 from paramdiff.verbs.generate import generate
-from paramdiff.verbs.guiding import build_guide
+from paramdiff.verbs.guiding import build_guide, data_with_guide
 
 CPU = torch.device("cpu")
 
@@ -33,6 +34,7 @@ def space(tiny_run):
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     (tmp_path / "my_guide.py").write_text(OWN)
+    (tmp_path / "cut_off.py").write_text("def low(")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("my_guide", None)
@@ -77,6 +79,13 @@ def test_the_distance_is_that_from_the_named_checkpoints(tiny_run, space):
     assert guide(vector + 0.1).item() > 0
 
 
+def test_labels_are_counted_for_every_network_and_step():
+    counted = data_with_guide(NO_DATA, ("loss", 2.0), 10, 3)
+    assert counted == DataUse("labels", "training", 256 * 10 * 3)
+    assert data_with_guide(NO_DATA, ("distance:a", 2.0), 10, 3) == NO_DATA
+    assert data_with_guide(NO_DATA, ("my_guide:low", 2.0), 10, 3) is None
+
+
 def test_a_users_own_function_guides(tiny_run, own, tmp_path, space):
     guide = build_guide("my_guide:low", None, space, CPU)
     assert guide(torch.ones(2, 3)).tolist() == [-3, -3]
@@ -89,6 +98,7 @@ def test_a_users_own_function_guides(tiny_run, own, tmp_path, space):
         ("loss", None, "--guide: loss and --recipe"),
         ("my_guide:low", "quickstart", "--guide: loss and --recipe"),
         ("loss", "quickstrt", "the nearest is 'quickstart'"),
+        ("cut_off:low", None, "--guide: 'cut_off:low' cannot be imported: SyntaxError"),
         ("my_guide:high", None, "--guide: 'my_guide:high' cannot be imported"),
         ("distance:nowhere", None, "nowhere: expected a checkpoint"),
         ("my_guide:broken", None, "'my_guide:broken' failed: RuntimeError: out of ideas"),
