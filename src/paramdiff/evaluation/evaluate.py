@@ -18,11 +18,12 @@ from paramdiff.evaluation.ensembles import (
     compare_ensembles,
     score_ensembles,
 )
-from paramdiff.evaluation.examine import STARTED, Examined, examine
-from paramdiff.evaluation.frontier import MEASURES, frontier
+from paramdiff.evaluation.examine import Examined, examine
+from paramdiff.evaluation.frontier import AXES, frontier
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.recalibration import recalibration
-from paramdiff.evaluation.schema import Evaluation, Group, Reconstruction
+from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
+from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
 from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.similarity import similarity_matrix
@@ -59,20 +60,16 @@ def evaluate(
             wrong form, or something is asked for that the task does not say how to do.
     """
     settings.check_task(is_classification=behaviour.test_truth is not None)
-    examined = examine(
-        subject,
-        behaviour,
-        settings.seed,
-        report,
-        started=STARTED if settings.starting_points else (),
-    )
+    examined = examine(subject, behaviour, settings, report)
     measured = examined.measured
-    score = _score(examined, behaviour)
+    score = _score(examined, behaviour, settings)
     # evenly spaced ones of several runs lie between checkpoints of their own run
     is_amid = subject.hold_out == "spaced" and subject.num_runs > 1
     groups = _groups(examined, not examined.is_single_trajectory and not is_amid)
-    comparisons = [measured.compare("generated", name) for name in groups if name != "generated"]
-    frontiers = {measure: frontier(groups, measure) for measure in MEASURES}
+    comparisons = _comparisons(measured, groups, score)
+    level = groups["original"].accuracy.mean
+    beaten = {one.reference for one in comparisons if outcome(one, score, level) == "better"}
+    frontiers = {name: frontier(groups, axis, beaten) for name, axis in AXES.items()}
     ensembles = _ensembles(examined, behaviour, settings.seed)
     warnings = cautions(
         groups,
@@ -107,7 +104,7 @@ def evaluate(
         ensembles={name: group.scores for name, group in ensembles.items()},
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=behaviour.out_of_distribution,
-        recalibration=recalibration(examined, behaviour),
+        recalibration=recalibration(examined, behaviour) if settings.recalibrate_batchnorm else {},
         starting_points=starting_points(examined, behaviour, settings.seed, report)
         if settings.starting_points
         else None,
@@ -123,14 +120,33 @@ def evaluate(
     return evaluation, arrays
 
 
-def _score(examined: Examined, behaviour: Behaviour) -> Score:
+def _score(examined: Examined, behaviour: Behaviour, settings: EvaluationSettings) -> Score:
     answers = examined.measured.scored["original"].answers
+    margin = settings.equivalence_margin
+    if margin is None and behaviour.test_truth is not None:
+        margin = ACCURACY_MARGIN
     return Score(
+        equivalence_margin=margin,
         name=behaviour.score_name,
         is_fraction=behaviour.is_fraction,
         is_per_example=answers.test.shape[1] == behaviour.num_test,
         has_errors=answers.wrong is not None,
     )
+
+
+def _comparisons(
+    measured: Measurements, groups: dict[str, Group], score: Score
+) -> list[Comparison]:
+    """The generated networks minus every other group; undecided ones say what would decide."""
+    found = []
+    for name in groups:
+        if name != "generated":
+            one = measured.compare("generated", name)
+            if outcome(one, score, groups["original"].accuracy.mean) == "undecided":
+                enough = measured.needed(one, score.equivalence_margin)
+                one = one.model_copy(update={"needed": enough})
+            found.append(one)
+    return found
 
 
 def _errors(examined: Examined, behaviour: Behaviour) -> Errors | None:
@@ -152,7 +168,11 @@ def _groups(examined: Examined, independent_hold_out: bool) -> dict[str, Group]:
         for name in measured.scored
     }
     of_seeds = measured.of_seeds("generated", kept["generated"].vectors, kept["original"].vectors)
-    groups["generated"] = groups["generated"].model_copy(update={"seeds": of_seeds})
+    told = {"seeds": of_seeds, "validation": examined.standing}
+    groups["generated"] = groups["generated"].model_copy(update=told)
+    for name, one in examined.matched.items():
+        told = {"matched_to": one.axes, "finish": one.finish, "validation": one.validation}
+        groups[name] = groups[name].model_copy(update=told)
     return groups
 
 

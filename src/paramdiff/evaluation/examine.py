@@ -10,19 +10,21 @@ from torch import Tensor
 from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.evaluation.aligned import MEASURED, AlignedSpace
 from paramdiff.evaluation.baselines.construction import Material
-from paramdiff.evaluation.behaviour import Answers, Behaviour
+from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated
 from paramdiff.evaluation.groups import (
     Candidates,
     constructed,
-    free_baselines,
     given_groups,
-    latents_of,
     left_out,
+    planned,
 )
 from paramdiff.evaluation.intervals import Bootstrap
+from paramdiff.evaluation.matching import Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
 from paramdiff.evaluation.rivals import ORIGINALS, RIVALS, Rivalry
-from paramdiff.evaluation.schema import Trajectory
+from paramdiff.evaluation.schema import Standing, Trajectory
+from paramdiff.evaluation.settings import EvaluationSettings
+from paramdiff.evaluation.spread import total_variance
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.mapped import release, row_blocks
@@ -34,6 +36,9 @@ KEPT = ("original", "generated", "average@all", "swag@1.0", ORIGINALS)
 """Groups whose vectors are used after scoring."""
 RECALIBRATED = ("average@16", "gaussian@1.0")
 """Those that are used besides where networks get new BatchNorm statistics."""
+NUM_REESTIMATED_PILOTS = 16
+"""Networks of each strength that is looked at with re-estimated statistics, which cost a pass over
+training inputs each."""
 STARTED = ("original", "held_out", "generated", "average@all", "random")
 """Groups of which a few networks may be trained further."""
 NUM_STARTED = 5
@@ -52,6 +57,8 @@ class Examined:
         trajectory: how the order of the originals shows in their distances.
         is_single_trajectory: whether all originals come from one run and lie along it.
         facts: which alternatives are not there, and how others were made, for the report.
+        matched: name to baseline.
+        standing: of the generated networks on validation data.
     """
 
     measured: Measurements
@@ -61,14 +68,15 @@ class Examined:
     trajectory: Trajectory | None
     is_single_trajectory: bool
     facts: dict[str, str]
+    matched: dict[str, Matched]
+    standing: Standing
 
 
 def examine(
     subject: Subject,
     behaviour: Behaviour,
-    seed: int,
+    settings: EvaluationSettings,
     report: Report,
-    started: tuple[str, ...] = (),
 ) -> Examined:
     """Make and score every group.
 
@@ -77,10 +85,9 @@ def examine(
     Args:
         subject: originals, generated networks and where they come from.
         behaviour: answers for networks.
-        seed: of the baselines' and the bootstrap's draws.
+        settings: seed, and what is optional.
         report: told how many parameter sets are scored, and about how many there are; and of
             trainings.
-        started: groups of which a few networks are kept, to be trained further.
 
     Returns:
         The groups.
@@ -89,6 +96,7 @@ def examine(
         UserError: parameters or answers of given networks are not finite, or answers have the
             wrong form.
     """
+    seed = settings.seed
     normalisation = fit_normalisation(subject.originals, subject.layout, "tensor")
     given = given_groups(subject, normalisation)
     original = next(given)
@@ -109,18 +117,16 @@ def examine(
         _Asked(
             behaviour,
             partial(report, "evaluating"),
-            2 * len(original.raw) + 20 * len(subject.generated),
+            3 * len(original.raw) + 100 * len(subject.generated),
         ),
-        KEPT if behaviour.recalibrated is None else (*KEPT, *RECALIBRATED),
-        started,
+        (*KEPT, *RECALIBRATED) if settings.recalibrate_batchnorm else KEPT,
+        STARTED if settings.starting_points else (),
     )
     groups.add(original)
     for group in given:
         groups.add(group)
-    material = _material(subject, normalisation, groups)
-    num = len(subject.generated)
-    for baseline in free_baselines(material, groups.kept["generated"].vectors):
-        groups.try_to_add(baseline.name, partial(constructed, baseline, material, num, seed))
+    contest = _Contest(subject, normalisation, behaviour, groups, settings)
+    matched = contest.add_baselines()
     facts = _add_rivals(subject, normalisation, behaviour, groups, seed, report)
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
@@ -130,31 +136,97 @@ def examine(
         normalisation,
         trajectory,
         is_single,
-        left_out(material, groups.failed) | facts,
+        left_out(contest.material, groups.failed) | groups.facts | facts,
+        matched,
+        contest.standing,
     )
 
 
-def _material(subject: Subject, normalisation: Normalisation, groups: "_Groups") -> Material:
-    original, untrained = groups.kept["original"].vectors, subject.untrained
-    latents, decode = latents_of(subject, original, normalisation)
-    return Material(
-        originals=original,
-        layout=subject.layout,
-        normalisation=normalisation,
-        latents=latents,
-        decode=decode,
-        untrained=None
-        if untrained is None
-        else lambda number: normalisation.apply(untrained(number).float()),
-        validation_accuracy=groups.scored["original"].answers.validation.float().mean(1),
-        symmetries=subject.symmetries,
-        runs=subject.runs,
-        validate=lambda vectors: (
-            groups.asked.answers(normalisation.invert(vectors), "greedy soup")
-            .validation.float()
-            .mean(1)
-        ),
-    )
+class _Contest:
+    """Makes the baselines of an evaluation, matched to the generated networks.
+
+    Args:
+        subject: as for ``examine``.
+        normalisation: of the space in which baselines are made.
+        behaviour: as for ``examine``.
+        groups: scores what is made; holds the given groups.
+        settings: as for ``examine``.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        normalisation: Normalisation,
+        behaviour: Behaviour,
+        groups: "_Groups",
+        settings: EvaluationSettings,
+    ) -> None:
+        self._groups, self._settings, self._behaviour = groups, settings, behaviour
+        self._normalisation = normalisation
+        originals = groups.kept["original"].vectors
+        self._variance = total_variance(originals)
+        self._generated = groups.kept["generated"].vectors
+        untrained = subject.untrained
+        self.material = Material(
+            originals=originals,
+            raw=subject.originals,
+            layout=subject.layout,
+            normalisation=normalisation,
+            untrained=None
+            if untrained is None
+            else lambda number: normalisation.apply(untrained(number).float()),
+            validation_accuracy=groups.scored["original"].answers.validation.float().mean(1),
+            symmetries=subject.symmetries,
+            runs=subject.runs,
+            validate=partial(self._scores, behaviour),
+        )
+        self._validation = self._validation_of(behaviour)
+        self.standing = self._validation.standing(self._generated)
+
+    def add_baselines(self) -> dict[str, Matched]:
+        """Choose, make and score all of them; return them by name."""
+        count = len(self._generated)
+        pilots = Pilots(
+            self.material, self._validation, self.standing, count, self._settings.seed
+        )
+        found = self._added(planned(self.material, pilots), count, self.material)
+        reestimated = self._behaviour.reestimated
+        if reestimated is None or not self._settings.num_reestimated:
+            return found
+        material = replace(self.material, validate=partial(self._scores, reestimated))
+        count = min(count, self._settings.num_reestimated)
+        pilots = Pilots(
+            material,
+            self._validation_of(reestimated),
+            self.standing,
+            count,
+            self._settings.seed,
+            "batchnorm",
+            NUM_REESTIMATED_PILOTS,
+        )
+        return found | self._added(planned(material, pilots), count, material)
+
+    def _added(self, members: list[Matched], count: int, material: Material) -> dict[str, Matched]:
+        for one in members:
+            make = partial(constructed, one, material, count, self._settings.seed)
+            self._groups.try_to_add(one.name, make)
+        return {one.name: one for one in members if one.name in self._groups.scored}
+
+    def _validation_of(self, behaviour: Behaviour) -> Validation:
+        """How validation data measure networks that take a behaviour's last step."""
+        original = self._groups.kept["original"]
+        return Validation(
+            validated=partial(self._groups.asked.validated, behaviour),
+            # the originals are what they are, whatever last step a baseline takes
+            originals_wrong=self._behaviour.validated(original.raw).wrong,
+            variance=self._variance,
+            to_raw=self._normalisation.invert,
+        )
+
+    def _scores(self, behaviour: Behaviour, vectors: Tensor) -> Tensor:
+        """Validation scores ``[M]`` of normalised vectors ``[M, P]``."""
+        raw = self._normalisation.invert(vectors)
+        return self._groups.asked.validated(behaviour, raw).values.float().mean(1)
 
 
 def _add_rivals(
@@ -198,6 +270,7 @@ class _Groups:
         kept: of ``used_again``.
         starts: of ``started``.
         failed: groups that were left out, with the reason.
+        facts: what was chosen while groups were made, for the report.
     """
 
     space: Space
@@ -209,6 +282,7 @@ class _Groups:
     kept: dict[str, Candidates] = field(default_factory=dict)
     starts: dict[str, Tensor] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, str] = field(default_factory=dict)
 
     def add(self, group: Candidates) -> None:
         """Score a group."""
@@ -216,7 +290,7 @@ class _Groups:
             raise NotFiniteError(
                 f"group {group.name!r}: the parameters hold NaN or infinite values"
             )
-        answers = self.asked.answers(group.raw, f"group {group.name!r}")
+        answers = self.asked.answers(group)
         release(group.raw)
         position = self.space.position(group.vectors, group.source)
         if self.aligned is not None and group.name in MEASURED:
@@ -229,6 +303,7 @@ class _Groups:
             seeds=group.seeds,
             data=group.data,
         )
+        self.facts |= group.facts
         if group.name in self.used_again:
             self.kept[group.name] = group
         if group.name in self.started:
@@ -249,12 +324,25 @@ class _Asked:
         self._behaviour, self._progress = behaviour, progress
         self._done, self._expected = 0, expected
 
-    def answers(self, raw: Tensor, whose: str) -> Answers:
-        """What the networks ``[M, P]`` do; messages name whose they are."""
+    def answers(self, group: Candidates) -> Answers:
+        """Ask a group's networks, after the last step of their method; messages name the group."""
+        behaviour = self._behaviour
+        if group.matched is not None and group.matched.finish == "batchnorm":
+            assert behaviour.reestimated is not None
+            behaviour = behaviour.reestimated
         try:
-            found = self._behaviour.answers(raw)
+            found = behaviour.answers(group.raw)
         except UserError as error:
-            raise type(error)(f"{whose}: {error}") from None
-        self._done += len(raw)
-        self._progress(self._done, max(self._done, self._expected))
+            raise type(error)(f"group {group.name!r}: {error}") from None
+        self._count(len(group.raw))
         return found
+
+    def validated(self, behaviour: Behaviour, raw: Tensor) -> Validated:
+        """Ask raw vectors ``[M, P]`` on validation data alone."""
+        found = behaviour.validated(raw)
+        self._count(len(raw))
+        return found
+
+    def _count(self, num: int) -> None:
+        self._done += num
+        self._progress(self._done, max(self._done, self._expected))

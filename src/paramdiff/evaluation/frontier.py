@@ -1,66 +1,150 @@
-"""The frontier: the best accuracy that costs nothing, at every degree of similarity.
+"""The frontier: the best score that needs no generator, at every degree of similarity.
 
-The frontier at ``s`` is the best mean accuracy of any free alternative whose similarity is at most
-``s``. It is drawn twice. Over the similarity to the nearest original, because who copies the
-originals is as good as they are; over the similarity within the group, because a common shift away
-from the originals lowers the first for all alike and is no diversity. To be better than what is
-free, generated networks must lie above both. Where no free alternative is as dissimilar, nothing
-is extrapolated.
+A generated network can be accurate because it copies an original or lies near their average, so a
+baseline is compared with it *at matched novelty* (similarity to the nearest original), *at matched
+diversity* (similarity within the group) and *at matched dispersion* (spread of the parameters). On
+each of these axes a baseline competes if it is at most as similar, or at least as dispersed, as the
+generated networks are. Every method with a strength is also made at the strength at which it is
+just that (``matching``), so that no gap between fixed strengths leaves the generator a weaker
+opponent.
 
-Free is what needs the originals alone: a greedy soup, which needs labels too, competes with the
-best of N, which is chosen by the same labels.
+The baseline that decides is chosen on validation data by the standing of *other* networks made the
+same way. Its test score is therefore no maximum over many, and its interval needs no correction.
+
+Baselines need the originals alone, and at most unlabelled inputs on which BatchNorm statistics are
+re-estimated. A greedy soup, which needs labels, competes with the best of N instead.
 """
 
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-from paramdiff.evaluation.schema import Frontier, FrontierPoint, Group
+from paramdiff.evaluation.schema import Frontier, FrontierPoint, Group, Standing
 
-Measure = Literal["max_similarity", "pairwise_similarity"]
-MEASURES: tuple[Measure, ...] = ("max_similarity", "pairwise_similarity")
+AxisName = Literal["max_similarity", "pairwise_similarity", "dispersion"]
 
-AS_DISSIMILAR: dict[Measure, str] = {
-    "max_similarity": "at least as unlike the originals",
-    "pairwise_similarity": "at least as varied among themselves",
+
+@dataclass(frozen=True)
+class Axis:
+    """A quantity at which groups are made comparable.
+
+    Attributes:
+        name: of the quantity in ``evaluation.json``.
+        noun: completes "at matched ...".
+        tolerance: a baseline may be this much more alike and still compete.
+        of_group: a group's place, measured on test data.
+        of_standing: its place, measured on validation data.
+        less_is_new: whether lower values mean more novelty or diversity.
+    """
+
+    name: AxisName
+    noun: str
+    tolerance: float
+    of_group: Callable[[Group], float | None]
+    of_standing: Callable[[Standing], float | None]
+    less_is_new: bool = True
+
+    def excess(self, place: float, target: float) -> float:
+        """Return how much more alike a place is than the target; at most 0 if it competes."""
+        return place - target if self.less_is_new else target - place
+
+    def admits(self, place: float | None, target: float | None) -> bool:
+        """Return whether a baseline at this place competes with networks at the target."""
+        if place is None or target is None:
+            return False
+        return self.excess(place, target) <= self.tolerance
+
+
+def _novelty(group: Group) -> float | None:
+    """Similarity to the nearest original; a noised checkpoint's own source counts like any other.
+
+    Nobody excuses a generator the original that it copied, so nobody excuses a baseline.
+    """
+    found = group.max_similarity_with_source or group.max_similarity
+    return None if found is None else found.mean
+
+
+AXES: dict[AxisName, Axis] = {
+    axis.name: axis
+    for axis in (
+        Axis("max_similarity", "novelty", 0.005, _novelty, lambda one: one.max_similarity),
+        Axis(
+            "pairwise_similarity",
+            "diversity",
+            0.005,
+            lambda group: group.pairwise_similarity,
+            lambda one: one.pairwise_similarity,
+        ),
+        Axis(
+            "dispersion",
+            "dispersion",
+            0.01,
+            lambda group: group.dispersion,
+            lambda one: one.dispersion,
+            less_is_new=False,
+        ),
+    )
 }
-"""How a group is called that is as dissimilar as another by either measure."""
+SIMILARITIES: tuple[AxisName, ...] = ("max_similarity", "pairwise_similarity")
+"""The axes that decide wherever something is right or wrong."""
 
-YARDSTICKS = ("generated", "reconstructed", "held_out", "random", "permuted", "rearranged")
-"""What is judged, made with a trained codec, kept aside, or there as a sanity anchor."""
-
-TOLERANCE = 0.005
-"""An alternative may be this much more similar and still count as equally dissimilar."""
+NOT_BASELINES = ("generated", "reconstructed", "held_out", "random", "permuted", "rearranged")
+"""Evaluated, made with a trained codec, held out, or a control."""
 
 
-def frontier(groups: dict[str, Group], measure: Measure) -> Frontier:
-    """The frontier over one similarity, and what it holds against the generated networks.
+def deciding_axes(*, has_errors: bool) -> tuple[AxisName, ...]:
+    """Return the axes on which the verdict rests; without errors there is only dispersion."""
+    return SIMILARITIES if has_errors else ("dispersion",)
+
+
+def is_baseline(name: str, group: Group) -> bool:
+    """Return whether a group needs no generator and no labels."""
+    uses_nothing = group.data_used == "none" or group.finish == "batchnorm"
+    return name not in NOT_BASELINES and uses_nothing and group.data_used != "labels"
+
+
+def frontier(
+    groups: Mapping[str, Group], axis: Axis, better_than: Container[str] = ()
+) -> Frontier:
+    """Compute the frontier along one axis and choose the baseline that decides there.
 
     Args:
         groups: every group's numbers, ``generated`` among them.
-        measure: which similarity.
+        axis: at which groups are made comparable.
+        better_than: the groups that the generated networks are better than.
 
     Returns:
-        The frontier's points, and the best free alternative that is as dissimilar as the generated
-        networks, where there is one.
+        The points that no less similar (or more dispersed) baseline beats, measured on test data;
+        the generated networks' place; and the baseline with the best validation score among those
+        that compete on validation data.
     """
-    free = [
-        FrontierPoint(group=name, similarity=similarity, accuracy=group.accuracy.mean)
+    baselines = {
+        name: group
         for name, group in groups.items()
-        if name not in YARDSTICKS
-        and group.data_used == "none"
-        and (similarity := similarity_of(group, measure)) is not None
+        # an original is its own nearest original: it is not novel at all
+        if is_baseline(name, group) and not (name == "original" and axis.noun == "novelty")
+    }
+    places = {name: axis.of_group(group) for name, group in baselines.items()}
+    placed = [
+        FrontierPoint(group=name, place=place, accuracy=baselines[name].accuracy.mean)
+        for name, place in places.items()
+        if place is not None
     ]
     points: list[FrontierPoint] = []
-    for point in sorted(free, key=lambda p: (p.similarity, -p.accuracy)):
+    for point in sorted(placed, key=lambda p: (axis.excess(p.place, 0), -p.accuracy)):
         if not points or point.accuracy > points[-1].accuracy:
             points.append(point)
-    at = similarity_of(groups["generated"], measure)
-    eligible = [point for point in free if at is not None and point.similarity <= at + TOLERANCE]
-    best = max(eligible, key=lambda point: point.accuracy, default=None)
-    return Frontier(points=tuple(points), at=at, reference=None if best is None else best.group)
-
-
-def similarity_of(group: Group, measure: Measure) -> float | None:
-    """A group's mean similarity, by either measure; None where it has none."""
-    if measure == "pairwise_similarity":
-        return group.pairwise_similarity
-    return None if group.max_similarity is None else group.max_similarity.mean
+    standing = groups["generated"].validation
+    target = None if standing is None else axis.of_standing(standing)
+    competing = {
+        name: group.validation.score
+        for name, group in baselines.items()
+        if group.validation is not None
+        and axis.admits(axis.of_standing(group.validation), target)
+    }
+    return Frontier(
+        points=tuple(points),
+        at=axis.of_group(groups["generated"]),
+        reference=max(competing, key=competing.__getitem__, default=None),
+        unbeaten=tuple(name for name in competing if name not in better_than),
+    )

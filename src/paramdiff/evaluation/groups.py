@@ -1,25 +1,22 @@
 """Every group's vectors: what is evaluated, and every free alternative made from the originals."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.engine import seeded_generator
-from paramdiff.evaluation.baselines.anchors import rearranged
-from paramdiff.evaluation.baselines.catalogue import BASELINES
-from paramdiff.evaluation.baselines.construction import Baseline, Material
-from paramdiff.evaluation.baselines.distributions import gaussian, multiswag
+from paramdiff.evaluation.baselines.catalogue import CONSTRUCTIONS, FAMILIES
+from paramdiff.evaluation.baselines.construction import Material
 from paramdiff.evaluation.data_use import NO_DATA, DataUse, data_used
-from paramdiff.evaluation.spread import dispersion
+from paramdiff.evaluation.matching import Matched, Pilots
 from paramdiff.evaluation.subject import Subject
 from paramdiff.mapped import by_rows
 from paramdiff.parameters.normalisation import Normalisation
 
-EXPLAINED_VARIANCE = 0.8
-"""Of the principal components that stand for a codec where there is none."""
+REESTIMATED = DataUse("inputs", "training")
+"""What re-estimating BatchNorm statistics looks at."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +30,8 @@ class Candidates:
         source: ``[M]`` index of the original that each was made from, where there is one.
         seeds: ``[M]`` generator seeds, where there are several.
         data: what the construction looked at beside the parameters.
+        matched: the baseline that it is, where it is one.
+        facts: what was chosen while it was made, label to value.
     """
 
     name: str
@@ -41,6 +40,8 @@ class Candidates:
     source: Tensor | None = None
     seeds: Tensor | None = None
     data: DataUse = NO_DATA
+    matched: Matched | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Candidates]:
@@ -63,43 +64,34 @@ def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Can
         yield group("reconstructed", decoded, used)
 
 
-def free_baselines(material: Material, generated: Tensor) -> list[Baseline]:
-    """The free alternatives that can be made, in the catalogue's order.
+def planned(material: Material, pilots: Pilots) -> list[Matched]:
+    """Choose the baselines of an evaluation.
 
-    Beside them stands the fair opponent: a Gaussian that spreads exactly as widely as the
-    generated networks. Where there are several trajectories, SWAG of each stands beside them;
-    where units can trade places, copies in disguise do.
+    Every construction that can be made and every family at its fixed strengths, and at those that
+    match the generated networks. With a last step, those whose method has one.
 
     Args:
         material: what they are made from.
-        generated: ``[M, P]``, normalised per tensor.
+        pilots: measures them on validation data.
 
     Returns:
-        The baselines; ``constructed`` makes a group of one.
+        The baselines; ``constructed`` makes the networks of one.
     """
-    found = [baseline for baseline in BASELINES if baseline.missing(material) is None]
-    if material.has_several_trajectories:
-        found += [multiswag(0.5), multiswag(1.0), multiswag(1.5)]
-    if material.symmetries is not None:
-        found.append(rearranged())
-    spread = dispersion(generated, material.originals)
-    if spread is not None:
-        matched = gaussian(spread, matched_gaussian(spread))
-        if matched.name not in {baseline.name for baseline in BASELINES}:
-            found.append(matched)
-    return found
+    families = [one for one in FAMILIES if one.missing(material) is None]
+    fixed = [one for one in CONSTRUCTIONS if one.missing(material) is None]
+    fixed += [family.at(strength) for family in families for strength in family.fixed]
+    if pilots.finish:
+        families = [one for one in families if one.at(one.smallest).finishes]
+        fixed = [one for one in fixed if one.finishes]
+    found = {one.name: one for one in pilots.fixed(fixed)}
+    return list((found | {one.name: one for one in pilots.matched(families)}).values())
 
 
-def matched_gaussian(spread: float) -> str:
-    """The name of the Gaussian that spreads as widely as the generated networks."""
-    return f"gaussian@{round(spread, 2)}"
-
-
-def constructed(baseline: Baseline, material: Material, num: int, seed: int) -> Candidates:
-    """A free alternative, made.
+def constructed(matched: Matched, material: Material, num: int, seed: int) -> Candidates:
+    """Make the networks of a baseline that are scored on test data.
 
     Args:
-        baseline: which.
+        matched: which baseline, and what it was matched to.
         material: what it is made from.
         num: how many networks, as many as were generated.
         seed: of the draws.
@@ -107,13 +99,24 @@ def constructed(baseline: Baseline, material: Material, num: int, seed: int) -> 
     Returns:
         The group.
     """
+    baseline = matched.baseline
     made = baseline.build(material, num, seeded_generator(seed, baseline.name))
-    raw = by_rows(made.vectors, material.normalisation.invert, made.vectors.shape[1], None)
-    return Candidates(baseline.name, raw, made.vectors, made.source, data=baseline.data)
+    raw = made.raw
+    if raw is None:
+        raw = by_rows(made.vectors, material.normalisation.invert, made.vectors.shape[1], None)
+    return Candidates(
+        matched.name,
+        raw,
+        made.vectors,
+        made.source,
+        data=REESTIMATED if matched.finish and baseline.data == NO_DATA else baseline.data,
+        matched=matched,
+        facts=made.facts,
+    )
 
 
 def left_out(material: Material, failed: Mapping[str, str]) -> dict[str, str]:
-    """The alternatives that are not there, as a fact for the report.
+    """Name the baselines that are not there, as a fact for the report.
 
     Args:
         material: what the baselines among them would be made from.
@@ -122,32 +125,8 @@ def left_out(material: Material, failed: Mapping[str, str]) -> dict[str, str]:
     Returns:
         One fact, or none.
     """
-    missing = {baseline.name: baseline.missing(material) for baseline in BASELINES}
+    known = (*CONSTRUCTIONS, *FAMILIES)
+    missing = {one.name: one.missing(material) for one in known}
     reasons = {name: reason for name, reason in missing.items() if reason is not None}
     names = [f"{name} ({reason})" for name, reason in (reasons | dict(failed)).items()]
     return {"Left out": ", ".join(names)} if names else {}
-
-
-def latents_of(
-    subject: Subject, originals: Tensor, normalisation: Normalisation
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The originals' latents and the way back to normalised vectors.
-
-    Where nothing was trained, or the codec saw training data, so that what it decodes is not free,
-    principal components of the originals serve.
-
-    Args:
-        subject: with or without a codec.
-        originals: ``[N, P]``, normalised per tensor.
-        normalisation: of these.
-
-    Returns:
-        Latents ``[N, L]``, and a function from latents to normalised vectors.
-    """
-    if subject.latents is not None and subject.data_budget is None:
-        decode = subject.latents.decode
-        return subject.original_latents, lambda points: normalisation.apply(decode(points))
-    codec = fit_linear_codec(
-        originals, EXPLAINED_VARIANCE, residual=False, scratch=subject.scratch
-    )
-    return codec.encode(originals), codec.decode

@@ -18,6 +18,7 @@ from paramdiff.evaluation.copying import (
 from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.evaluation.distance import Nearness, nearness
 from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
+from paramdiff.evaluation.outcome import needed
 from paramdiff.evaluation.schema import (
     Accuracy,
     Aligned,
@@ -26,6 +27,7 @@ from paramdiff.evaluation.schema import (
     DataCopying,
     Distance,
     Group,
+    Needed,
     OfSeed,
     Summary,
 )
@@ -250,6 +252,23 @@ class Measurements:
             reference_dispersion=self.scored[reference].position.dispersion,
             difference=self.mean_accuracy(name) - self.mean_accuracy(reference),
             ci95=percentile_interval(draws),
+        )
+
+    def needed(self, comparison: Comparison, margin: float | None) -> Needed | None:
+        """Estimate what would decide a comparison; see ``outcome.needed``."""
+        names = comparison.group, comparison.reference
+        scores = [self.scored[name].answers.test.double() for name in names]
+        varying = [one.mean(1) for one in scores if len(one) > 1]
+        of_networks = sum(float(one.var()) / len(one) for one in varying)
+        by_example = scores[0].mean(0) - scores[1].mean(0)
+        num_examples = len(by_example)
+        of_examples = float(by_example.var()) / num_examples if num_examples > 1 else 0.0
+        return needed(
+            comparison.difference,
+            comparison.ci95,
+            margin,
+            (of_networks, of_examples),
+            (min(map(len, varying), default=1), num_examples),
         )
 
     def best_of(self, name: str, n: int) -> BestOfN:

@@ -10,13 +10,18 @@ NAMES = {
     "fine_tuned_average": "the fine-tuned average of all checkpoints",
     "fine_tuned_originals": "briefly fine-tuned checkpoints",
     "interpolation": "interpolations between pairs of checkpoints",
-    "kde": "a kernel density in latent space",
     "random": "untrained values of the selected tensors",
     "permuted": "checkpoints with shuffled values",
     "rearranged": "checkpoints whose units have traded places",
 }
+BATCHNORM = "with re-estimated BatchNorm statistics"
+
 _FAMILIES = {
     "gaussian": "a per-coordinate Gaussian with {} times the checkpoints' standard deviation",
+    "gaussian_full": "a full-covariance Gaussian with {} times the checkpoints' deviations",
+    "mixture": "a mixture of {} Gaussians",
+    "kde": "a kernel density with a bandwidth of {} standard deviations",
+    "interpolation": "points {} of the way from one checkpoint to another",
     "average": "averages of {} checkpoints",
     "swag": "SWAG samples at scale {}",
     "multiswag": "SWAG samples of each run at scale {}",
@@ -25,6 +30,10 @@ _FAMILIES = {
 }
 _KINDS = {
     "gaussian": "a fitted Gaussian",
+    "gaussian_full": "a full-covariance Gaussian",
+    "mixture": "a mixture of Gaussians",
+    "kde": "a kernel density",
+    "interpolation": "interpolated checkpoints",
     "noise": "noised checkpoints",
     "noise_absolute": "noised checkpoints",
     "swag": "SWAG samples",
@@ -34,13 +43,24 @@ _KINDS = {
 
 
 def in_words(name: str) -> str:
-    """A group's name as a phrase."""
-    if name in NAMES:
-        return NAMES[name]
-    family, _, strength = name.partition("@")
-    return _FAMILIES.get(family, name).format(strength)
+    """Return a group's name as a phrase."""
+    plain, _, finish = name.partition("+")
+    if plain in NAMES:
+        phrase = NAMES[plain]
+    else:
+        family, _, strength = plain.partition("@")
+        phrase = _FAMILIES.get(family, plain).format(_with_scale(strength))
+    return f"{phrase} {BATCHNORM}" if finish == "bn" else phrase
 
 
 def kind_in_words(name: str) -> str:
-    """A group's kind as a short phrase, without its strength where the kind says enough."""
-    return _KINDS.get(name.partition("@")[0], in_words(name))
+    """Return a group's kind as a short phrase, without its strength where the kind says enough."""
+    plain, _, finish = name.partition("+")
+    kind = _KINDS.get(plain.partition("@")[0], in_words(plain))
+    return f"{kind} {BATCHNORM}" if finish == "bn" else kind
+
+
+def _with_scale(strength: str) -> str:
+    """Write the strength of a mixture, ``4x0.8``, for people; others as they are."""
+    number, _, scale = strength.partition("x")
+    return f"{number} ({scale} times as wide)" if scale else strength

@@ -97,6 +97,22 @@ class DataCopying(Settings):
     )
 
 
+class Standing(Settings):
+    """The means of a group's networks on validation data.
+
+    A baseline's are those of other networks made the same way, so that neither the strength at
+    which it is matched nor the choice of the baseline that decides depends on what is reported.
+    """
+
+    n: int
+    score: float
+    max_similarity: float | None = Field(
+        description="to the nearest original, the own source included; null without errors"
+    )
+    pairwise_similarity: float | None = Field(description="within the group")
+    dispersion: float | None
+
+
 class OfSeed(Settings):
     """The networks of one generator seed."""
 
@@ -149,6 +165,20 @@ class Group(Settings):
         description="training examples, each as often as a network was trained on it; null where "
         "none was",
     )
+    matched_to: tuple[Literal["max_similarity", "pairwise_similarity", "dispersion"], ...] = Field(
+        (),
+        description="what of the generated networks decided the strength of a baseline: its "
+        "validation networks are as similar to the originals, as similar to each other, as "
+        "dispersed",
+    )
+    finish: Literal["batchnorm"] | None = Field(
+        None,
+        description="the last step of the method: BatchNorm statistics re-estimated on unlabelled "
+        "training inputs",
+    )
+    validation: Standing | None = Field(
+        None, description="of the generated networks, and of baselines that can decide"
+    )
     aligned: Aligned | None = Field(
         None, description="null unless the whole network is generated and its structure understood"
     )
@@ -159,6 +189,22 @@ class Group(Settings):
         return DataUse(self.data_used, self.data_split, self.images_seen)
 
 
+class Needed(Settings):
+    """Roughly what would decide a comparison that is not decided.
+
+    It would show a difference of the size found, or that it lies within the margin of equivalence,
+    whichever takes less.
+    """
+
+    networks: int | None = Field(
+        description="of each group, on the same examples; null if no number of them would do"
+    )
+    examples: int | None = Field(
+        description="of test data, with the same networks; null if no number of them would do"
+    )
+    factor: float = Field(description="by which both would have to grow together")
+
+
 class Comparison(Settings):
     """Mean score of ``group`` minus that of ``reference``, paired on the same example draws."""
 
@@ -167,23 +213,30 @@ class Comparison(Settings):
     reference_dispersion: float | None
     difference: float
     ci95: Pair
+    needed: Needed | None = Field(None, description="null where the interval decides")
 
 
 class FrontierPoint(Settings):
-    """A free alternative that no other one beats at its similarity."""
+    """A baseline that no other one beats at its place on an axis."""
 
     group: str
-    similarity: float
+    place: float = Field(description="its similarity, or its dispersion")
     accuracy: float
 
 
 class Frontier(Settings):
-    """The best score that any free alternative reaches with at most a given similarity."""
+    """The best scores of baselines along one axis, and the baseline that decides there."""
 
-    points: tuple[FrontierPoint, ...] = Field(description="from least to most similar")
-    at: float | None = Field(description="the generated networks' similarity")
+    points: tuple[FrontierPoint, ...] = Field(description="from the least to the most alike")
+    at: float | None = Field(description="the generated networks' place")
     reference: str | None = Field(
-        description="the best free alternative that is at most as similar; null where none is"
+        description="the baseline with the best validation score among those that are at most as "
+        "similar, or at least as dispersed, as the generated networks on validation data; null "
+        "where there is none"
+    )
+    unbeaten: tuple[str, ...] = Field(
+        (),
+        description="those of them that the generated networks are not better than on test data",
     )
 
 
@@ -268,9 +321,8 @@ class Verdict(Settings):
     headline: str
     reference: str | None = Field(
         None,
-        description="the free alternative that decided: on one of the frontiers the best that is "
-        "as unlike the originals, or each other; where nothing is wrong the average of all "
-        "originals or a Gaussian of equal spread; null where there is none",
+        description="the baseline that decided: of those on the deciding axes the one beside "
+        "which the generated networks do worst; null where there is none",
     )
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -288,7 +340,7 @@ class Evaluation(Settings):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[2] = Field(2, alias="schema")
     title: str = Field(description="what was run, for the report's heading")
     facts: dict[str, str] = Field(description="what was run: label to value, in reading order")
     score: Score = Field(Score(), description="what every field called accuracy holds")
@@ -302,7 +354,7 @@ class Evaluation(Settings):
     trajectory: Trajectory | None = Field(description="null for fewer than 8 originals")
     groups: dict[str, Group]
     comparisons: tuple[Comparison, ...]
-    frontier: dict[Literal["max_similarity", "pairwise_similarity"], Frontier]
+    frontier: dict[Literal["max_similarity", "pairwise_similarity", "dispersion"], Frontier]
     best_of_n: dict[str, BestOfN] = Field(description="group name to its best of equally many")
     ensembles: dict[str, tuple[EnsembleScore, ...]] = Field(
         description="group name to its ensembles of 1, 2, 5, 10, 30; empty without probabilities"

@@ -31,6 +31,12 @@ class Score(Settings):
         description="whether the task says what is wrong; false where similarities are null",
     )
 
+    equivalence_margin: float | None = Field(
+        None,
+        description="two groups are as good as each other only if the whole interval of their "
+        "difference lies within this margin, in units of the score; null makes no such claim",
+    )
+
     @property
     def is_accuracy(self) -> bool:
         """Whether it is accuracy, about which more can be said."""

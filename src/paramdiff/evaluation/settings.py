@@ -18,6 +18,19 @@ class EvaluationSettings(Settings):
         ge=0,
         description="values of each numeric condition for which networks are generated and scored",
     )
+    equivalence_margin: float | None = Field(
+        None,
+        gt=0,
+        description="groups are called as good as each other only if the whole interval of their "
+        "difference lies within this margin, in units of the score; null is 0.005 (0.5 points) "
+        "for accuracies, and makes no claim of equivalence for other scores",
+    )
+    num_reestimated: int = Field(
+        50,
+        ge=0,
+        description="networks of each baseline whose BatchNorm statistics are re-estimated on "
+        "unlabelled training inputs, where the network has any; 0 leaves these baselines out",
+    )
     recalibrate_batchnorm: bool = Field(
         False, description="also score with BatchNorm statistics estimated anew"
     )

@@ -1,13 +1,14 @@
 """What follows from the numbers, in words; only paired differences decide."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from paramdiff.evaluation.frontier import AS_DISSIMILAR, Measure
-from paramdiff.evaluation.groups import matched_gaussian
+from paramdiff.evaluation.frontier import AXES, AxisName, deciding_axes
+from paramdiff.evaluation.outcome import RELATIONS, Outcome, outcome
 from paramdiff.evaluation.phrases import in_words, kind_in_words
 from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
-from paramdiff.evaluation.score import NEGLIGIBLE, Score
+from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.spread import LOWEST_DISPERSION
 
 FEWEST_ERRORS = 50
@@ -15,29 +16,32 @@ COPIERS = 0.5
 """The share of copies above which a generator is called a copier."""
 COPYING = -3.0
 """``Z_U`` below which generated networks are nearer to the originals than fresh ones are."""
-FOR_FREE = ": one network, made for free."
+ORDER: tuple[Outcome, ...] = ("worse", "undecided", "equivalent", "better")
 
 
-def relation(comparison: Comparison, negligible: float = NEGLIGIBLE) -> str:
-    """``better than`` or ``worse than`` where the interval excludes 0, else ``as good as``.
+@dataclass(frozen=True)
+class AxisVerdict:
+    """The generated networks beside the baseline that decides on one axis."""
 
-    Args:
-        comparison: a paired difference.
-        negligible: smaller differences are none, see ``Score.negligible``.
+    axis: AxisName
+    comparison: Comparison
+    outcome: Outcome
 
-    Returns:
-        The words.
-    """
-    low, high = comparison.ci95
-    if abs(comparison.difference) < negligible:
-        return "as good as"
-    return "better than" if low > 0 else "worse than" if high < 0 else "as good as"
+    @property
+    def where(self) -> str:
+        """Complete a sentence: ``at matched novelty``."""
+        return f"at matched {AXES[self.axis].noun}"
+
+    @property
+    def relation(self) -> str:
+        """Complete "the generated networks are ..."."""
+        return RELATIONS[self.outcome]
 
 
 def judge(
     groups: dict[str, Group],
     comparisons: list[Comparison],
-    frontiers: Mapping[Measure, Frontier],
+    frontiers: Mapping[AxisName, Frontier],
     best_of_n: dict[str, BestOfN],
     score: Score,
 ) -> Verdict:
@@ -46,7 +50,7 @@ def judge(
     Args:
         groups: every group's numbers, ``original`` and ``generated`` among them.
         comparisons: paired differences of ``generated`` to others.
-        frontiers: the best free alternatives, by either similarity.
+        frontiers: the baseline that decides on each axis.
         best_of_n: what is best on validation data.
         score: what the task scores.
 
@@ -63,88 +67,92 @@ class _Judge:
         self,
         groups: dict[str, Group],
         comparisons: list[Comparison],
-        frontiers: Mapping[Measure, Frontier],
+        frontiers: Mapping[AxisName, Frontier],
         best_of_n: dict[str, BestOfN],
         score: Score,
     ) -> None:
         self._groups, self._best_of_n, self._score = groups, best_of_n, score
         self._generated = groups["generated"]
-        self._negligible = score.negligible(groups["original"].accuracy.mean)
         self._to = {comparison.reference: comparison for comparison in comparisons}
-        self._frontiers = frontiers if score.has_errors else {}
-        self._against = {
-            measure: self._to[found.reference]
-            for measure, found in self._frontiers.items()
+        axes = deciding_axes(has_errors=score.has_errors)
+        self._axes = {name: frontiers[name] for name in axes if name in frontiers}
+        self._on = [
+            self._on_axis(name, found)
+            for name, found in self._axes.items()
             if found.reference is not None
-        }
+        ]
         self._rivals = [self._to[name] for name in RIVALS if name in self._to]
-        # where nothing is wrong, no similarity tells which alternative is as dissimilar
-        self._opponents = [] if score.has_errors else self._equal_in_spread()
         # what decides is where the generated networks do worst
-        self._decisive = min(self._deciders(), key=self._order, default=None)
+        self._decisive = min(self._on, key=lambda one: self._order(one.comparison), default=None)
 
     def verdict(self) -> Verdict:
         """Headline and sentences."""
         copies, is_copier = _copies(self._generated), _is_copier(self._generated)
         sentences = list(copies) if is_copier else []  # what decides comes first
-        sentences += [self._of_frontier(measure) for measure in self._frontiers]
-        sentences += [self._of_opponent(comparison) for comparison in self._opponents]
+        sentences += [self._of_axis(name) for name in self._axes]
         sentences += self._with_data()
         sentences.append(f"The generated networks are {self._clause(self._to['original'])}.")
-        average = self._to.get("average@all")
-        if average is not None and average not in self._deciders():
-            sentences.append(f"The generated networks are {self._clause(average)}{FOR_FREE}")
+        average = self._to.get("average@all+bn") or self._to.get("average@all")
+        if average is not None:
+            sentences.append(
+                f"The generated networks are {self._clause(average)}: one network, which needs no "
+                "generator."
+            )
         sentences += self._with_labels()
         sentences += ([] if is_copier else copies) + self._novelty()
         return Verdict(
             headline=self._headline(),
-            reference=None if self._decisive is None else self._decisive.reference,
+            reference=None if self._decisive is None else self._decisive.comparison.reference,
             sentences=tuple(sentences),
             warnings=(),
         )
 
-    def _deciders(self) -> list[Comparison]:
-        return [*self._against.values(), *self._opponents]
+    def _on_axis(self, name: AxisName, found: Frontier) -> AxisVerdict:
+        """Compare with the strongest baseline, or with the one that spoils a "better"."""
+        assert found.reference is not None
+        deciding = AxisVerdict(name, (one := self._to[found.reference]), self._outcome(one))
+        unbeaten = [self._to[other] for other in found.unbeaten if other != found.reference]
+        if deciding.outcome != "better" or not unbeaten:
+            return deciding
+        # that one was found on test data, among many: never call it more than not distinguishable
+        closest = min(unbeaten, key=lambda comparison: comparison.difference)
+        is_equal = self._outcome(closest) == "equivalent"
+        return AxisVerdict(name, closest, "equivalent" if is_equal else "undecided")
 
-    def _equal_in_spread(self) -> list[Comparison]:
-        """A Gaussian that spreads as widely, and the one network in the middle of all."""
-        spread = self._generated.dispersion
-        names = ([] if spread is None else [matched_gaussian(spread)]) + ["average@all"]
-        return [self._to[name] for name in names if name in self._to]
-
-    def _relation(self, comparison: Comparison) -> str:
-        return relation(comparison, self._negligible)
+    def _outcome(self, comparison: Comparison) -> Outcome:
+        return outcome(comparison, self._score, self._groups["original"].accuracy.mean)
 
     def _order(self, comparison: Comparison) -> tuple[int, float]:
-        rank = ("worse than", "as good as", "better than").index(self._relation(comparison))
-        return rank, comparison.difference
+        return ORDER.index(self._outcome(comparison)), comparison.difference
 
     def _headline(self) -> str:
-        generated, decisive = self._generated, self._decisive
+        generated, on = self._generated, self._on
         if _is_copier(generated):
             return "Copies of the originals: nothing new was made."
-        if decisive is None:
-            words = self._relation(self._to["original"]).capitalize()
-            why = "is as dissimilar" if self._score.has_errors else "could be made"
-            return f"{words} the originals; no free alternative {why}{self._beside_data()}."
-        outcomes = {self._relation(comparison) for comparison in self._deciders()}
-        other = kind_in_words(decisive.reference)
-        if outcomes == {"better than"}:
-            headline = "Better than every free alternative that is as unlike the originals"
-            if not self._score.has_errors:
-                headline = f"Better than {_all_of(self._opponents)}"
-        elif outcomes == {"worse than"}:
-            headline = f"Worse than {other}"
-        elif outcomes == {"as good as"}:
-            headline = f"As good as {other}, and no better"
-        else:  # above, at or below, depending on the similarity or the variety that one asks for
-            headline = f"No better than {other}"
+        nouns = " or ".join(AXES[name].noun for name in self._axes)
+        if not on:
+            words = RELATIONS[self._outcome(self._to["original"])].capitalize()
+            return f"{words} the originals; no baseline matches them in {nouns}{self._told_data()}."
+        if all(one.outcome == "better" for one in on):
+            where = " and ".join(one.where for one in on)
+            headline = f"Better than every baseline {where}"
+        elif len({(one.outcome, one.comparison.reference) for one in on}) == 1:
+            nouns = " and ".join(AXES[one.axis].noun for one in on)
+            rival = kind_in_words(on[0].comparison.reference)
+            headline = f"{on[0].relation.capitalize()} {rival} at matched {nouns}"
+        else:
+            clauses = [
+                f"{one.relation} {kind_in_words(one.comparison.reference)} {one.where}"
+                for one in on
+            ]
+            headline = "; ".join(clauses)
+            headline = headline[0].upper() + headline[1:]
         if generated.dispersion is not None and generated.dispersion < LOWEST_DISPERSION:
-            headline += f", at {generated.dispersion:.2f} of the originals' spread"
-        return f"{headline}{self._beside_data()}."
+            headline += f", with {generated.dispersion:.2f} of the originals' dispersion"
+        return f"{headline}{self._told_data()}."
 
-    def _beside_data(self) -> str:
-        """The end of the headline where the free alternatives had less to go by."""
+    def _told_data(self) -> str:
+        """End the headline where the baselines had less to go by."""
         if self._generated.data_used == "none":
             return ""
         told = f", using training {self._generated.data_used}"
@@ -152,37 +160,50 @@ class _Judge:
         if strongest is None:
             return told
         rival = kind_in_words(strongest.reference)
-        return f"{told}; {self._relation(strongest)} {rival} with as many"
+        return f"{told}; {RELATIONS[self._outcome(strongest)]} {rival} with as many"
 
     def _with_data(self) -> list[str]:
-        """What the data that the generator learned from give without it."""
+        """Tell what the data that the generator learned from give without it."""
         if self._generated.data_used == "none":
             return []
-        told = f"The free alternatives used no data, the generator {self._generated.data.in_words}"
+        told = f"The generator used {self._generated.data.in_words}, the baselines none"
+        if any(group.finish for group in self._groups.values()):
+            told += " but unlabelled inputs for BatchNorm statistics"
         if not self._rivals:
-            return [f"{told}; nothing that saw as many could be put beside it."]
+            return [f"{told}; nothing that saw as many could be compared with it."]
         clauses = " and ".join(self._clause(rival) for rival in self._rivals)
-        return [f"{told}. Beside what saw as many, the generated networks are {clauses}."]
+        return [f"{told}. Of the data-matched baselines, it is {clauses}."]
 
-    def _of_frontier(self, measure: Measure) -> str:
-        if measure in self._against:
-            found = self._against[measure]
-            return (
-                f"Of the free alternatives that are {AS_DISSIMILAR[measure]}, the best is "
-                f"{in_words(found.reference)}: the generated networks are "
-                f"{self._relation(found)} that ({self._points(found)})."
-            )
-        if self._frontiers[measure].at is None:
-            return f"Whether a free alternative is {AS_DISSIMILAR[measure]} cannot be said here."
+    def _of_axis(self, name: AxisName) -> str:
+        found, noun = self._axes[name], AXES[name].noun
+        on = next((one for one in self._on if one.axis == name), None)
+        if on is None and found.at is None:
+            return f"No {noun} can be measured, so no baseline can be matched to it."
+        if on is None:
+            return f"No baseline matches the generated networks in {noun}, so none is compared there."
+        reference = on.comparison.reference
+        score = self._score.text(self._groups[reference].accuracy.mean)
+        own = self._score.text(self._generated.accuracy.mean)
+        strongest = "the strongest baseline is" if reference == found.reference else "there is also"
         return (
-            f"No free alternative is {AS_DISSIMILAR[measure]} as the generated networks, so there "
-            "is none to compare them with on that scale."
+            f"At matched {noun}, {strongest} {in_words(reference)} with {score}: the generated "
+            f"networks, with {own}, are {on.relation} that ({self._points(on.comparison)})."
+            f"{self._enough(on.comparison) if on.outcome == 'undecided' else ''}"
         )
 
-    def _of_opponent(self, comparison: Comparison) -> str:
-        is_average = comparison.reference == "average@all"
-        what = FOR_FREE if is_average else ", which spreads as widely and is free."
-        return f"The generated networks are {self._clause(comparison)}{what}"
+    def _enough(self, comparison: Comparison) -> str:
+        """Tell what would decide."""
+        enough = comparison.needed
+        if enough is None:
+            return ""
+        ways = []
+        if enough.networks is not None:
+            ways.append(f"{enough.networks:,} networks of each kind")
+        if enough.examples is not None:
+            ways.append(f"{enough.examples:,} test examples")
+        if not ways:
+            ways.append(f"{enough.factor:.1f} times as many networks and test examples")
+        return f" About {' or '.join(ways)} would decide."
 
     def _with_labels(self) -> list[str]:
         """What validation data adds: the answer for who wants one good network."""
@@ -209,7 +230,7 @@ class _Judge:
 
     def _clause(self, comparison: Comparison) -> str:
         return (
-            f"{self._relation(comparison)} {in_words(comparison.reference)} "
+            f"{RELATIONS[self._outcome(comparison)]} {in_words(comparison.reference)} "
             f"({self._points(comparison)})"
         )
 
@@ -248,10 +269,6 @@ def _overlap(groups: dict[str, Group]) -> list[str]:
         f"nearest original; an original's by {original.mean:.2f} with its nearest other original"
         f"{fresh} (1 is identical)."
     ]
-
-
-def _all_of(comparisons: Iterable[Comparison]) -> str:
-    return " and ".join(kind_in_words(comparison.reference) for comparison in comparisons)
 
 
 def _is_copier(generated: Group) -> bool:

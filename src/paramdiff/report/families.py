@@ -30,11 +30,17 @@ FAMILIES = {
     "reconstructed": Family("Originals through the codec", "Through the codec {}", GREY, "X"),
     "average": Family("Average of originals", "Average of {} originals", "#009e73", "^"),
     "greedy_soup": Family("Greedy soup", "Greedy soup {}", "#009e73", "P"),
-    "interpolation": Family("Interpolated originals", "Interpolated originals {}", "#009e73", "<"),
+    "interpolation": Family(
+        "Interpolated originals", "Interpolated originals, share {}", "#009e73", "<"
+    ),
     "gaussian": Family("Gaussian fit", "Gaussian fit, scale {}", "#a4527f", "o"),
+    "gaussian_full": Family(
+        "Full-covariance Gaussian", "Full-covariance Gaussian, scale {}", "#a4527f", "h"
+    ),
+    "mixture": Family("Mixture of Gaussians", "Mixture of {} Gaussians", "#a4527f", "8"),
     "swag": Family("Low-rank SWAG", "Low-rank SWAG, scale {}", "#3a8fc0", "s"),
     "multiswag": Family("SWAG of each run", "SWAG of each run, scale {}", "#3a8fc0", "D"),
-    "kde": Family("Kernel density fit", "Kernel density fit {}", "#a4527f", "p"),
+    "kde": Family("Kernel density fit", "Kernel density fit, bandwidth {}", "#a4527f", "p"),
     "noise": Family("Originals + noise", "Originals + noise {}", "#b87900", "v"),
     "noise_absolute": Family(
         "Originals + absolute noise", "Originals + absolute noise {}", "#b87900", ">"
@@ -57,30 +63,45 @@ ANCHORS = ("random", "permuted", "rearranged")
 
 
 def family_of(name: str) -> Family:
-    """The family of a group; one that is not listed is called by its own name."""
-    plain = name.partition("@")[0]
+    """Return the family of a group; one that is not listed is called by its own name."""
+    plain = plain_family(name)
     return FAMILIES.get(plain) or Family(plain.replace("_", " "), plain.replace("_", " ") + " {}")
 
 
+def plain_family(name: str) -> str:
+    """Return the name of a group's family: ``swag`` for ``swag@0.5+bn``."""
+    return name.partition("+")[0].partition("@")[0]
+
+
 def strength_of(name: str) -> str:
-    """What follows the ``@`` of a group's name; empty where nothing does."""
-    return name.partition("@")[2]
+    """Return what follows the ``@`` of a group's name; empty where nothing does."""
+    return name.partition("+")[0].partition("@")[2]
 
 
 def label_of(name: str) -> str:
-    """A group's name in words."""
+    """Return a group's name in words."""
     family, strength = family_of(name), strength_of(name)
-    return family.with_strength.replace("{}", strength) if strength else family.label
+    number, _, scale = strength.partition("x")
+    told = f"{number} Gaussians, {scale} times as wide" if scale else strength
+    label = family.with_strength.replace("{}", strength) if strength else family.label
+    if scale:
+        label = f"Mixture of {told}"
+    return f"{label}, BatchNorm re-estimated" if is_finished(name) else label
+
+
+def is_finished(name: str) -> bool:
+    """Return whether BatchNorm statistics were re-estimated for a group."""
+    return name.endswith("+bn")
 
 
 def in_reading_order(names: Iterable[str]) -> list[str]:
     """Names of groups by family, then by strength; unknown families come last."""
     order = list(FAMILIES)
 
-    def key(name: str) -> tuple[int, str, float, str]:
-        family = name.partition("@")[0]
+    def key(name: str) -> tuple[int, str, bool, float, str]:
+        family = plain_family(name)
         rank = order.index(family) if family in order else len(order)
-        return rank, family, _as_number(strength_of(name)), name
+        return rank, family, is_finished(name), _as_number(strength_of(name)), name
 
     return sorted(names, key=key)
 

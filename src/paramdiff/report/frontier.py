@@ -1,13 +1,13 @@
 """The two main figures: scores against similarity, to the nearest original and within the group.
 
-What needs the originals alone is free, and the best that is free at every similarity draws a step
-line, the frontier. Generated networks earn their cost where they lie above it in both figures.
+The best baselines at every similarity draw a step line, the frontier. Generated networks pay off
+where they lie above it in both figures.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from paramdiff.evaluation.frontier import AS_DISSIMILAR, Measure, similarity_of
+from paramdiff.evaluation.frontier import AXES, Axis
 from paramdiff.evaluation.schema import Evaluation, Frontier
 from paramdiff.report import words
 from paramdiff.report.accuracy_scale import height_of
@@ -26,29 +26,25 @@ class View:
     """What differs between the two figures.
 
     Args:
-        measure: which similarity lies on the horizontal axis.
-        axis: its name there.
+        axis: which similarity lies on the horizontal axis.
+        label: its name there.
         alike: its name in a sentence.
-        unlike: how an alternative that is as dissimilar is called.
     """
 
-    measure: Measure
-    axis: str
+    axis: Axis
+    label: str
     alike: str
-    unlike: str
 
 
 TO_ORIGINALS = View(
-    "max_similarity",
+    AXES["max_similarity"],
     "similarity to the nearest original",
     "similarity to the nearest original",
-    AS_DISSIMILAR["max_similarity"],
 )
 WITHIN = View(
-    "pairwise_similarity",
+    AXES["pairwise_similarity"],
     "similarity of a group's networks to each other",
     "similarity within the group",
-    AS_DISSIMILAR["pairwise_similarity"],
 )
 
 
@@ -80,15 +76,15 @@ def frontier_within(evaluation: Evaluation, arrays: Arrays) -> Illustration | No
 
 
 def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustration | None:
-    spots = _spots(evaluation, view.measure)
-    if "generated" not in spots or view.measure not in evaluation.frontier:
+    spots = _spots(evaluation, view.axis)
+    if "generated" not in spots or view.axis.name not in evaluation.frontier:
         return None
-    found, score = evaluation.frontier[view.measure], ShownScore.of(evaluation)
+    found, score = evaluation.frontier[view.axis.name], ShownScore.of(evaluation)
     plane = Plane(
         spots=tuple(spots.values()),
-        steps=tuple((point.similarity, point.accuracy) for point in found.points),
+        steps=tuple((point.place, point.accuracy) for point in found.points),
         reference=found.reference,
-        axis=view.axis,
+        axis=view.label,
         lowest=lowest_shown(evaluation),
         height=height_of(score, evaluation.num_test),
         score_name=score.name,
@@ -96,7 +92,7 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
             group.accuracy.mean for name, group in evaluation.groups.items() if name not in ANCHORS
         ),
         arrays=arrays,
-        has_clouds=view.measure == "max_similarity",
+        has_clouds=view is TO_ORIGINALS,
     )
     generated = spots["generated"]
     outside = plane.outside()
@@ -106,27 +102,27 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
         width=round(BESIDE[0] * 96),
         alt=f"{score.title} against {view.alike}. {in_words(generated, score)}. "
         + _told(
-            "Frontier of the free alternatives, from the least similar", _points(found), score
+            "Frontier of the baselines, from the least similar", _points(found), score
         ),
         caption=f"{score.title} against {view.alike}. {_finding(found, spots, view, score)}"
         + _told(" Outside the view", outside, score),
     )
 
 
-def _spots(evaluation: Evaluation, measure: Measure) -> dict[str, Spot]:
-    """The groups that have such a similarity, the anchors last."""
+def _spots(evaluation: Evaluation, axis: Axis) -> dict[str, Spot]:
+    """The groups that have a place on an axis, the controls last."""
     names = in_reading_order(evaluation.groups)
     found = {}
     for name in sorted(names, key=lambda name: name in ANCHORS):
         group = evaluation.groups[name]
-        similarity = similarity_of(group, measure)
+        similarity = axis.of_group(group)
         if similarity is not None:
             found[name] = Spot(name, similarity, group.accuracy.mean)
     return found
 
 
 def _points(found: Frontier) -> list[Spot]:
-    return [Spot(point.group, point.similarity, point.accuracy) for point in found.points]
+    return [Spot(point.group, point.place, point.accuracy) for point in found.points]
 
 
 def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownScore) -> str:
@@ -135,14 +131,14 @@ def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownSc
     place = f"{score.text(own.accuracy)} at {words.number(own.similarity)}"
     if found.reference is None or found.reference not in spots:
         return (
-            f"No free alternative is {view.unlike} as the generated networks ({place}), so none "
-            "can be compared with them here."
+            f"No baseline matches the generated networks ({place}) in {view.axis.noun}, so none is "
+            "compared with them here."
         )
     best = spots[found.reference]
     return (
-        f"Of the free alternatives that are {view.unlike}, the best is {label_of(best.name)} "
-        f"(ringed): {score.text(best.accuracy)} at {words.number(best.similarity)}, the "
-        f"generated networks {place}."
+        f"At matched {view.axis.noun} the strongest baseline on validation data is "
+        f"{label_of(best.name)} (ringed): {score.text(best.accuracy)} at "
+        f"{words.number(best.similarity)}; the generated networks {place}."
     )
 
 

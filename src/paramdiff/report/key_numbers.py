@@ -67,25 +67,21 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
         return None
     score, group = ShownScore.of(evaluation), evaluation.groups.get(comparison.reference)
     accuracy = f", {score.text(group.accuracy.mean)}" if group else ""
-    rival = "the best free alternative that is as dissimilar"
-    if not score.score.has_errors:
-        rival = "the free alternative that decides"
+    rival = "the strongest matched baseline"
     return KeyNumber(
         f"Generated minus {rival if reference else 'originals'}",
         score.difference(comparison.difference),
         score.points,
         (
             f"95% interval {score.difference_interval(comparison.ci95)}",
-            f"the alternative: {label_of(comparison.reference)}{accuracy}"
+            f"the baseline: {label_of(comparison.reference)}{accuracy}"
             if reference
             else f"originals{accuracy}",
             *_beside_data(evaluation, score),
         ),
         _basis(score)
         if reference
-        else "No free alternative is as dissimilar, so none can be compared."
-        if score.score.has_errors
-        else "No free alternative could be made, so none can be compared.",
+        else "No baseline could be matched to the generated networks.",
     )
 
 
@@ -96,7 +92,7 @@ def _beside_data(evaluation: Evaluation, score: ShownScore) -> list[str]:
         return []
     rivals = {one.reference: one for one in evaluation.comparisons if one.reference in RIVALS}
     return [
-        f"it used no data, the generator {generated.data_used}",
+        f"it used no labels, the generator {generated.data_used}",
         *(
             f"minus {label_of(name)}, with as much data: {score.difference(one.difference)}"
             for name, one in rivals.items()

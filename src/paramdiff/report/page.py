@@ -14,11 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from paramdiff.artefacts import read_tensors, write_text
 from paramdiff.evaluation.files import read_evaluation
+from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.report import words
 from paramdiff.report.ensembles import measured_scores, together
-from paramdiff.report.families import ANCHORS, SUBJECTS, family_of, in_reading_order, label_of
+from paramdiff.report.families import ANCHORS, SUBJECTS, family_of, in_reading_order, is_finished, label_of, plain_family
 from paramdiff.report.figures import draw_figures
 from paramdiff.report.intervals import differences, marks
 from paramdiff.report.key_numbers import key_numbers
@@ -81,6 +82,7 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
             key=lambda pair: place.get(pair[0].reference, len(place)),
         ),
         zero=zero,
+        axes=AXES,
         scores=measured_scores(evaluation),
         together=together(evaluation),
         spread_by_tensor=spread_by_tensor(evaluation),
@@ -108,15 +110,17 @@ def template_of(name: str) -> Template:
 def _sections(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     """The groups in reading order, under the headings of the tables."""
     names = in_reading_order(evaluation.groups)
+    free = [name for name in names if name not in SUBJECTS + RIVALS + ANCHORS]
     headings = {
-        "Examined": [name for name in names if name in SUBJECTS],
-        "For comparison, made without a generator": [
-            name for name in names if name not in SUBJECTS + RIVALS + ANCHORS
+        "Evaluated": [name for name in names if name in SUBJECTS],
+        "Baselines (no generator)": [name for name in free if not is_finished(name)],
+        "Baselines with re-estimated BatchNorm statistics": [
+            name for name in free if is_finished(name)
         ],
-        "For comparison, trained on as much data as the generator": [
+        "Data-matched baselines (trained on as much data as the generator)": [
             name for name in names if name in RIVALS
         ],
-        "Sanity anchors": [name for name in names if name in ANCHORS],
+        "Controls": [name for name in names if name in ANCHORS],
     }
     return [(heading, members) for heading, members in headings.items() if members]
 
@@ -125,7 +129,7 @@ def _legend(evaluation: Evaluation) -> list[str]:
     """One group of every family, in reading order."""
     first: dict[str, str] = {}
     for name in in_reading_order(evaluation.groups):
-        first.setdefault(name.partition("@")[0], name)
+        first.setdefault(plain_family(name), name)
     return list(first.values())
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from paramdiff.report.accuracy_scale import Height
 from paramdiff.report.drawing import Arrays, quiet_grid
-from paramdiff.report.families import ANCHORS, family_of, label_of, strength_of
+from paramdiff.report.families import ANCHORS, family_of, is_finished, label_of, strength_of
 from paramdiff.report.placement import Label, place_labels
 
 PROMINENT = ("original", "held_out", "generated")
@@ -41,8 +41,8 @@ class Spot:
 
     @property
     def family(self) -> str:
-        """The part of the name before the strength."""
-        return self.name.partition("@")[0]
+        """The name without its strength."""
+        return self.name.partition("@")[0] + ("+bn" if is_finished(self.name) else "")
 
 
 @dataclass(frozen=True)

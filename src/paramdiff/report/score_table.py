@@ -1,7 +1,11 @@
 """The table of groups as text: what the command line prints and a card shows."""
 
+from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import in_reading_order
+from paramdiff.report.families import ANCHORS, SUBJECTS, in_reading_order
+
+ALWAYS = (*SUBJECTS, *RIVALS, *ANCHORS, "average@all", "average@all+bn", "greedy_soup")
+"""Groups that a short table shows, beside the baselines that decide."""
 
 
 def score_headings(evaluation: Evaluation) -> list[str]:
@@ -17,10 +21,21 @@ def score_headings(evaluation: Evaluation) -> list[str]:
 
 
 def score_rows(evaluation: Evaluation) -> dict[str, list[str]]:
-    """Each group's cells under ``score_headings``, by its name, in reading order."""
+    """Return the cells under ``score_headings`` of the groups that matter most.
+
+    Args:
+        evaluation: the numbers of every group.
+
+    Returns:
+        Group to its cells, in reading order: what is evaluated, the baselines that decide or need
+        no choice, data-matched baselines and controls. The report shows every group.
+    """
     score = evaluation.score
+    deciding = {found.reference for found in evaluation.frontier.values()}
     rows = {}
     for name in in_reading_order(evaluation.groups):
+        if name not in ALWAYS and name not in deciding:
+            continue
         group = evaluation.groups[name]
         accuracy, similarity, spread = group.accuracy, group.max_similarity, group.dispersion
         rows[name] = [

@@ -4,17 +4,21 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
+from paramdiff.evaluation.outcome import Outcome, outcome
 from paramdiff.evaluation.schema import Comparison, Evaluation, Pair
 from paramdiff.evaluation.score import Score
-from paramdiff.evaluation.verdict import relation
 from paramdiff.report.words import MINUS
 
-OUTCOMES = {
-    "better than": "better",
-    "worse than": "worse",
-    "as good as": "no difference shown",
+OUTCOMES: dict[Outcome, str] = {
+    "better": "better",
+    "worse": "worse",
+    "equivalent": "as good",
+    "undecided": "not distinguishable",
 }
-OUTCOMES_OF_ACCURACY = OUTCOMES | {"better than": "more accurate", "worse than": "less accurate"}
+OUTCOMES_OF_ACCURACY: dict[Outcome, str] = OUTCOMES | {
+    "better": "more accurate",
+    "worse": "less accurate",
+}
 
 
 @dataclass(frozen=True)
@@ -23,18 +27,18 @@ class ShownScore:
 
     Args:
         score: of the task.
-        negligible: differences below are none.
+        original: the originals' mean.
     """
 
     score: Score
-    negligible: float
+    original: float
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> "ShownScore":
         """The score of an evaluation."""
         original = evaluation.groups.get("original")
         level = 0.0 if original is None else original.accuracy.mean
-        return cls(evaluation.score, evaluation.score.negligible(level))
+        return cls(evaluation.score, level)
 
     @property
     def name(self) -> str:
@@ -94,7 +98,7 @@ class ShownScore:
     def outcome(self, comparison: Comparison) -> str:
         """What the verdict makes of a paired difference."""
         outcomes = OUTCOMES_OF_ACCURACY if self.score.is_accuracy else OUTCOMES
-        return outcomes[relation(comparison, self.negligible)]
+        return outcomes[outcome(comparison, self.score, self.original)]
 
     def label_axis(self, axes: Axes, which: str) -> None:
         """Write an axis of scores with their unit."""
