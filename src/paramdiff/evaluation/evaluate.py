@@ -18,7 +18,7 @@ from paramdiff.evaluation.ensembles import (
     compare_ensembles,
     score_ensembles,
 )
-from paramdiff.evaluation.examine import STARTED, Examined, examine
+from paramdiff.evaluation.examine import RECALIBRATED, STARTED, Examined, examine
 from paramdiff.evaluation.frontier import MEASURES, frontier
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.recalibration import recalibration
@@ -65,6 +65,7 @@ def evaluate(
         settings.seed,
         report,
         started=STARTED if settings.starting_points else (),
+        recalibrated=RECALIBRATED if settings.recalibrate_batchnorm else (),
     )
     measured = examined.measured
     score = _score(examined, behaviour)
@@ -107,7 +108,7 @@ def evaluate(
         ensembles={name: group.scores for name, group in ensembles.items()},
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=behaviour.out_of_distribution,
-        recalibration=recalibration(examined, behaviour),
+        recalibration=recalibration(examined, behaviour) if settings.recalibrate_batchnorm else {},
         starting_points=starting_points(examined, behaviour, settings.seed, report)
         if settings.starting_points
         else None,

@@ -69,6 +69,7 @@ def examine(
     seed: int,
     report: Report,
     started: tuple[str, ...] = (),
+    recalibrated: tuple[str, ...] = (),
 ) -> Examined:
     """Make and score every group.
 
@@ -81,6 +82,7 @@ def examine(
         report: told how many parameter sets are scored, and about how many there are; and of
             trainings.
         started: groups of which a few networks are kept, to be trained further.
+        recalibrated: groups that are kept besides, to get new BatchNorm statistics.
 
     Returns:
         The groups.
@@ -111,7 +113,7 @@ def examine(
             partial(report, "evaluating"),
             2 * len(original.raw) + 20 * len(subject.generated),
         ),
-        KEPT if behaviour.recalibrated is None else (*KEPT, *RECALIBRATED),
+        (*KEPT, *recalibrated),
         started,
     )
     groups.add(original)
@@ -139,6 +141,7 @@ def _material(subject: Subject, normalisation: Normalisation, groups: "_Groups")
     latents, decode = latents_of(subject, original, normalisation)
     return Material(
         originals=original,
+        raw=subject.originals,
         layout=subject.layout,
         normalisation=normalisation,
         latents=latents,

@@ -108,7 +108,9 @@ def constructed(baseline: Baseline, material: Material, num: int, seed: int) -> 
         The group.
     """
     made = baseline.build(material, num, seeded_generator(seed, baseline.name))
-    raw = by_rows(made.vectors, material.normalisation.invert, made.vectors.shape[1], None)
+    raw = made.raw
+    if raw is None:
+        raw = by_rows(made.vectors, material.normalisation.invert, made.vectors.shape[1], None)
     return Candidates(baseline.name, raw, made.vectors, made.source, data=baseline.data)
 
 
