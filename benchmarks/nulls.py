@@ -90,7 +90,7 @@ class Perceptrons:
         """Score raw vectors on validation and test digits."""
         inputs, labels = (part[NUM_TRAIN:] for part in _digits())
 
-        def predicted(vectors: Tensor) -> Tensor:
+        def predicted(vectors: Tensor, inputs: Tensor = inputs) -> Tensor:
             found = []
             for rows in vectors.float().split(32):
                 sizes = [self.width * 64, self.width, 10 * self.width, 10]
@@ -100,7 +100,12 @@ class Perceptrons:
                 found.append(logits.argmax(2))
             return torch.cat(found)
 
-        return classification(predicted, labels[:NUM_VALIDATION], labels[NUM_VALIDATION:])
+        return classification(
+            predicted,
+            labels[:NUM_VALIDATION],
+            labels[NUM_VALIDATION:],
+            validation_labels=lambda vectors: predicted(vectors, inputs[:NUM_VALIDATION]),
+        )
 
     def _network(self, seed: int) -> nn.Module:
         torch.manual_seed(seed)

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 from torch.nn import functional as F
 
-from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
+from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated, classification
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.fine_tuning import TrainingExamples
 from paramdiff.evaluation.schema import OutOfDistribution
@@ -93,7 +93,10 @@ def without_errors():
         found = known.answers(vectors)
         return Answers(found.validation.float(), found.test.float(), None)
 
-    return Behaviour(NUM_VALIDATION, NUM_TEST, answers, "share")
+    def validated(vectors):
+        return Validated(known.validated(vectors).values.float(), None)
+
+    return Behaviour(NUM_VALIDATION, NUM_TEST, answers, validated, "share")
 
 
 UNSURE = {

@@ -32,11 +32,28 @@ def test_other_labels_may_be_the_same_mistakes():
     assert one.equal(other)
 
 
-def test_new_statistics_are_judged_by_the_same_labels():
-    again = torch.tensor([[2, 1, 1]])
-    behaviour = answering(torch.zeros(1, 5), recalibrated_labels=lambda vectors: again)
-    assert behaviour.recalibrated(torch.zeros(1, 1)).tolist() == [[True, False, True]]
-    assert answering(torch.zeros(1, 5)).recalibrated is None
+def test_validation_examples_alone():
+    """By labels of their own where these are given, so that no test example is scored."""
+    labels = torch.tensor([[0, 1, 2, 0, 1], [1, 1, 0, 0, 2]])
+    found = answering(labels).validated(torch.zeros(2, 1))
+    assert found.values.tolist() == [[True, True], [False, True]]
+    assert found.wrong.equal(~found.values)
+
+    def refuse(vectors):
+        raise AssertionError("test examples were scored")
+
+    alone = classification(refuse, VALIDATION, TEST, validation_labels=lambda _: labels[:, :2])
+    assert alone.validated(torch.zeros(2, 1)).values.equal(found.values)
+    wrong = classification(refuse, VALIDATION, TEST, validation_labels=lambda _: labels)
+    with pytest.raises(UserError, match="expected 2 predictions per network, found 5"):
+        wrong.validated(torch.zeros(2, 1))
+
+
+def test_networks_with_new_statistics_are_a_behaviour_of_their_own():
+    again = answering(torch.tensor([[0, 1, 2, 1, 1]]))
+    behaviour = answering(torch.zeros(1, 5), reestimated=again)
+    assert behaviour.reestimated.answers(torch.zeros(1, 1)).test.tolist() == [[True, False, True]]
+    assert answering(torch.zeros(1, 5)).reestimated is None
 
 
 def test_labels_of_the_wrong_length_are_refused():

@@ -16,10 +16,14 @@ def recalibrated(generated, change, originals=None):
 
     def again(vectors):
         asked.append(vectors)
-        return change(labels(vectors)[:, NUM_VALIDATION:])
+        found = labels(vectors)
+        test = change(found[:, NUM_VALIDATION:])
+        return torch.cat([found[:, :NUM_VALIDATION], test], dim=1)
 
     evaluation, _ = evaluate(
-        subject(generated, originals), behaviour(recalibrated_labels=again), EvaluationSettings()
+        subject(generated, originals),
+        behaviour(reestimated=behaviour(labels=again)),
+        EvaluationSettings(recalibrate_batchnorm=True),
     )
     return evaluation, asked
 

@@ -81,7 +81,9 @@ def test_answers_are_those_of_either_split():
     assert behaviour.test_truth.equal(given.test.labels)
     assert (behaviour.score_name, behaviour.is_fraction) == ("accuracy", True)
     assert behaviour.is_deterministic
-    assert behaviour.out_of_distribution is None and behaviour.recalibrated is None
+    assert behaviour.out_of_distribution is None
+    alone = behaviour.validated(made.originals)
+    assert alone.values.equal(found.validation) and alone.wrong.equal(~found.validation)
 
 
 @pytest.mark.parametrize("num_foreign", [0, 15])
@@ -106,7 +108,8 @@ def test_new_statistics_are_those_of_training_inputs_in_any_order():
     given = task()
     made = zoo(given)
     spoiled = replace(made, base={**made.base, "norm.running_mean": torch.full((6,), 40.0)})
-    found = build_behaviour(given, spoiled, CPU, recalibrate=True).recalibrated(made.originals)
+    again = build_behaviour(given, spoiled, CPU, recalibrate=True).reestimated
+    found = again.answers(made.originals).test
     network = given.build_network()
     for vector, is_right in zip(made.originals, found, strict=True):
         network.load_state_dict(made.base | made.layout.unflatten(vector))
@@ -147,15 +150,18 @@ def test_the_inputs_for_new_statistics_come_from_the_whole_split(monkeypatch):
     monkeypatch.setattr(behaviour, "NUM_RECALIBRATION_INPUTS", 30)
     seen = []
 
-    class Spy(behaviour.Recalibrator):
+    class Spy(behaviour.Reestimator):
         def __init__(self, network, base, training, *rest, **options):
             seen.append(training)
             super().__init__(network, base, training, *rest, **options)
 
-    monkeypatch.setattr(behaviour, "Recalibrator", Spy)
+    monkeypatch.setattr(behaviour, "Reestimator", Spy)
     given = task()
-    for _ in range(2):
-        build_behaviour(given, zoo(given), CPU, recalibrate=True)
+    for number in range(2):
+        made = zoo(given)
+        again = build_behaviour(given, made, CPU, recalibrate=True).reestimated
+        assert len(seen) == number  # nothing is read before somebody asks
+        again.validated(made.originals)
     assert seen[0].equal(seen[1]) and len(seen[0]) == 30
     classes = torch.bincount(seen[0].argmax(1), minlength=3)
     assert classes.min() >= 4

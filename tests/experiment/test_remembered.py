@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paramdiff.artefacts import read_json, read_tensors
-from paramdiff.evaluation.behaviour import Answers, Behaviour
+from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated
 from paramdiff.experiment.remembered import RememberedAnswers, answers_folder
 from paramdiff.experiment.run import run
 from paramdiff.recipe import load_recipe
@@ -23,8 +23,13 @@ class Counting:
         labels = vectors.long() % 7
         return Answers(labels[:, :2] == 1, labels == 2, labels != 2, labels)
 
-    def behaviour(self):
-        return Behaviour(num_validation=2, num_test=3, answers=self.answers)
+    def validated(self, vectors):
+        self.asked += (100 * vectors[:, 0]).tolist()
+        is_right = vectors.long()[:, :2] % 7 == 1
+        return Validated(is_right, ~is_right)
+
+    def behaviour(self, **fields):
+        return Behaviour(2, 3, self.answers, self.validated, **fields)
 
 
 def equal(one, other):
@@ -49,6 +54,48 @@ def test_each_vector_is_asked_once(tmp_path):
     assert again.answers(vectors + 1).test.shape == (4, 3) and len(later.asked) == 3
 
 
+def test_each_question_has_its_own_memory(tmp_path):
+    """Validation scores, and all that is answered with re-estimated statistics."""
+    vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6]])
+
+    def remembering():
+        plain, again = Counting(), Counting()
+        behaviour = plain.behaviour(reestimated=again.behaviour())
+        return RememberedAnswers(behaviour, tmp_path / "a"), plain, again
+
+    memory, plain, again = remembering()
+    behaviour = memory.behaviour()
+    for _ in range(2):
+        assert behaviour.validated(vectors).values.equal(Counting().validated(vectors).values)
+        assert behaviour.reestimated.validated(vectors[1:]).wrong.shape == (1, 2)
+        assert equal(behaviour.reestimated.answers(vectors), Counting().answers(vectors))
+    assert plain.asked == [100.0, 400.0] and again.asked == [400.0, 1.0, 4.0]
+    assert equal(behaviour.answers(vectors), Counting().answers(vectors))
+    assert plain.asked == [100.0, 400.0, 1.0, 4.0]
+    memory.write()
+    later, plain, again = remembering()
+    behaviour = later.behaviour()
+    found = behaviour.validated(vectors)
+    assert found.wrong.equal(Counting().validated(vectors).wrong)
+    assert equal(behaviour.answers(vectors), Counting().answers(vectors))
+    assert equal(behaviour.reestimated.answers(vectors), Counting().answers(vectors))
+    behaviour.reestimated.validated(vectors[1:])
+    assert plain.asked == again.asked == []
+    behaviour.reestimated.validated(vectors)
+    assert again.asked == [100.0]
+
+
+def test_other_training_data_have_their_own_memory(tiny, tiny_run, tmp_path):
+    """They show in what a network answers with the statistics that they give it."""
+    recipe, zoo, counting = load_recipe("quickstart", tiny), tiny_run / "zoo", Counting()
+    sample = counting.answers(torch.rand(1, 4))
+    one, other = (counting.validated(torch.full((1, 4), value)) for value in (1.0, 2.0))
+    folders = {
+        answers_folder(tmp_path, recipe, zoo, "cpu", sample, again) for again in (None, one, other)
+    }
+    assert len(folders) == 3
+
+
 def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [8, 9, 10]])
     runs = [RememberedAnswers(Counting().behaviour(), tmp_path / "a") for _ in range(2)]
@@ -68,7 +115,7 @@ def test_scores_without_labels_are_remembered(tmp_path):
     def answers(vectors):
         return Answers(vectors[:, :1], vectors[:, 1:2], None)
 
-    behaviour = Behaviour(num_validation=9, num_test=9, answers=answers)
+    behaviour = Behaviour(9, 9, answers, validated=None)
     remembered = RememberedAnswers(behaviour, tmp_path / "a")
     vectors = torch.rand(3, 2)
     remembered.answers(vectors)

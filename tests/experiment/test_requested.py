@@ -104,7 +104,7 @@ def test_what_is_obtained_rises_with_what_is_requested(made, pipeline):
         scores = (along + NUM * (aside > 0))[:, None]  # the step that each would have
         return Answers(scores, scores, None)
 
-    behaviour = Behaviour(num_validation=1, num_test=1, answers=answers)
+    behaviour = Behaviour(num_validation=1, num_test=1, answers=answers, validated=None)
     found = requested_and_obtained(pipeline, behaviour, made.zoo, num_levels=7, first_seed=7)
     assert list(found) == ["step"]  # a label has no order
     step, obtained = pipeline.conditions.known[0], found["step"]

@@ -34,6 +34,20 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Validated:
+    """What ``M`` networks do on the validation split alone.
+
+    Attributes:
+        values: scores ``[M, V]``, as ``Answers.validation``.
+        wrong: ``[M, W]`` bool, what each gets wrong of the validation split; None where nothing is
+            right or wrong.
+    """
+
+    values: Tensor
+    wrong: Tensor | None
+
+
+@dataclass(frozen=True)
 class Behaviour:
     """Raw vectors ``[M, P]`` to scores.
 
@@ -41,14 +55,15 @@ class Behaviour:
         num_validation: validation examples.
         num_test: test examples.
         answers: what the networks do. A ``NotFiniteError`` says that one of them computes NaN.
+        validated: what they do on the validation split alone; no test example is looked at.
         score_name: for people.
         is_fraction: whether scores lie between 0 and 1 and read best as percentages.
         test_truth: true labels ``[E]``; None where the task is no classification.
         probabilities: class probabilities ``[E + O, K]`` of each network in turn: test examples
             first, then out-of-distribution inputs; None where there are none.
         out_of_distribution: what the ``O`` inputs are; None where there are none.
-        recalibrated: test scores ``[M, E]`` after BatchNorm statistics were estimated anew on
-            training inputs; None where that was not asked for.
+        reestimated: the behaviour of the same networks after their BatchNorm statistics were
+            estimated anew on training inputs; None where that changes nothing.
         is_deterministic: whether the same network answers alike twice.
         training: the training split; None where the task is no classification.
     """
@@ -56,12 +71,13 @@ class Behaviour:
     num_validation: int
     num_test: int
     answers: Callable[[Tensor], Answers]
+    validated: Callable[[Tensor], Validated]
     score_name: str = "accuracy"
     is_fraction: bool = True
     test_truth: Tensor | None = None
     probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None
     out_of_distribution: OutOfDistribution | None = None
-    recalibrated: Callable[[Tensor], Tensor] | None = None
+    reestimated: "Behaviour | None" = None
     is_deterministic: bool = True
     training: TrainingExamples | None = None
 
@@ -71,9 +87,10 @@ def classification(
     validation_truth: Tensor,
     test_truth: Tensor,
     *,
+    validation_labels: Callable[[Tensor], Tensor] | None = None,
     probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None,
     out_of_distribution: OutOfDistribution | None = None,
-    recalibrated_labels: Callable[[Tensor], Tensor] | None = None,
+    reestimated: Behaviour | None = None,
     is_deterministic: bool = True,
     training: TrainingExamples | None = None,
 ) -> Behaviour:
@@ -83,40 +100,50 @@ def classification(
         labels: vectors ``[M, P]`` to labels ``[M, V + E]``: validation first, then test.
         validation_truth: true labels ``[V]``.
         test_truth: true labels ``[E]``.
+        validation_labels: vectors ``[M, P]`` to validation labels ``[M, V]``; by default those
+            that ``labels`` gives.
         probabilities: as the attribute.
         out_of_distribution: as the attribute.
-        recalibrated_labels: test labels ``[M, E]`` with BatchNorm statistics estimated anew.
+        reestimated: as the attribute.
         is_deterministic: as the attribute.
         training: as the attribute.
 
     Returns:
-        The behaviour. Its answers raise a ``UserError`` where labels have the wrong length.
+        The behaviour. What it answers raises a ``UserError`` where labels have the wrong length.
     """
     num_validation, num_test = len(validation_truth), len(test_truth)
 
+    def all_labels(vectors: Tensor) -> Tensor:
+        return _of_length(labels(vectors), num_validation + num_test)
+
     def answers(vectors: Tensor) -> Answers:
-        found = labels(vectors)
-        if found.shape[1] != num_validation + num_test:
-            raise UserError(
-                f"expected {num_validation + num_test} predictions per network, found "
-                f"{found.shape[1]}"
-            )
-        own, test = found.split([num_validation, num_test], dim=1)
+        own, test = all_labels(vectors).split([num_validation, num_test], dim=1)
         is_right = test == test_truth
         return Answers(own == validation_truth, is_right, ~is_right, test)
 
-    def recalibrated(vectors: Tensor) -> Tensor:
-        assert recalibrated_labels is not None
-        return recalibrated_labels(vectors) == test_truth
+    def validated(vectors: Tensor) -> Validated:
+        if validation_labels is None:
+            own = all_labels(vectors)[:, :num_validation]
+        else:
+            own = _of_length(validation_labels(vectors), num_validation)
+        is_right = own == validation_truth
+        return Validated(is_right, ~is_right)
 
     return Behaviour(
         num_validation=num_validation,
         num_test=num_test,
         answers=answers,
+        validated=validated,
         test_truth=test_truth,
         probabilities=probabilities,
         out_of_distribution=out_of_distribution,
-        recalibrated=None if recalibrated_labels is None else recalibrated,
+        reestimated=reestimated,
         is_deterministic=is_deterministic,
         training=training,
     )
+
+
+def _of_length(labels: Tensor, expected: int) -> Tensor:
+    if labels.shape[1] != expected:
+        raise UserError(f"expected {expected} predictions per network, found {labels.shape[1]}")
+    return labels

@@ -15,19 +15,18 @@ def recalibration(examined: Examined, behaviour: Behaviour) -> dict[str, Recalib
 
     Args:
         examined: every group's scores.
-        behaviour: answers with new statistics, where that was asked for.
+        behaviour: answers with new statistics, too.
 
     Returns:
         Group to its numbers; the interval is over test examples and networks, paired on both.
     """
-    if behaviour.recalibrated is None:
-        return {}
+    assert behaviour.reestimated is not None
     found = {}
     for stream, (name, group) in enumerate(examined.kept.items()):
         rows = evenly_spaced(len(group.raw), NUM_RECALIBRATED)
         before = examined.measured.scored[name].answers.test[rows].float()
         seeds = None if group.seeds is None else group.seeds[rows]
-        after = behaviour.recalibrated(group.raw[rows]).float()
+        after = behaviour.reestimated.answers(group.raw[rows]).test.float()
         draws = examined.measured.bootstrap.means(after - before, stream, seeds)
         found[name] = Recalibration(
             n=len(rows),

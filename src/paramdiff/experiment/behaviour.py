@@ -1,29 +1,29 @@
 """How the networks of a zoo behave on the examples of a task."""
 
 from collections.abc import Callable
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from paramdiff.engine import seeded_generator
-from paramdiff.evaluation.behaviour import Answers, Behaviour, classification
+from paramdiff.errors import UserError
+from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated, classification
 from paramdiff.evaluation.calibration import negative_log_likelihood
 from paramdiff.evaluation.fine_tuning import TrainingExamples
-from paramdiff.evaluation.schema import (
-    OutOfDistribution,
-)
+from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.scoring.differentiable import DifferentiableNetwork
-from paramdiff.scoring.inputs import join
-from paramdiff.scoring.recalibrate import Recalibrator
-from paramdiff.scoring.score import Scorer
+from paramdiff.scoring.inputs import Inputs, join
+from paramdiff.scoring.recalibrate import Reestimator, changes_statistics, statistics_of
+from paramdiff.scoring.score import ParameterSet, Scorer
 from paramdiff.tasks.one_by_one import OneByOne
 from paramdiff.tasks.task import AnyTask, ScoredTask, Scores, Task, untrained_network
 from paramdiff.zoo.zoo import Zoo
 
-NUM_RECALIBRATION_INPUTS = 2000
+NUM_RECALIBRATION_INPUTS = 1000
 
 
 def build_behaviour(
@@ -35,10 +35,12 @@ def build_behaviour(
         task: data and network.
         zoo: the base checkpoint and the layout of a vector.
         device: where to compute.
-        recalibrate: whether to answer with BatchNorm statistics estimated anew, too.
+        recalibrate: whether to answer with BatchNorm statistics estimated anew also where no
+            selected tensor changes them.
 
     Returns:
-        Functions for scores, and in classification for probabilities and recalibrated scores.
+        Functions for scores, and in classification for probabilities and for the same networks
+        with new BatchNorm statistics.
 
     Raises:
         UserError: the base checkpoint is not the network's, or there is no BatchNorm to
@@ -59,10 +61,16 @@ def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
         validation, test = networks.scores(sets, "validation"), networks.scores(sets, "test")
         return Answers(_values(validation), _values(test), _wrong(test))
 
+    def validated(vectors: Tensor) -> Validated:
+        sets = [zoo.layout.unflatten(vector) for vector in vectors]
+        scores = networks.scores(sets, "validation")
+        return Validated(_values(scores), _wrong(scores))
+
     return Behaviour(
         num_validation=task.num_validation,
         num_test=task.num_test,
         answers=answers,
+        validated=validated,
         score_name=task.score_name,
         is_fraction=task.is_fraction,
         is_deterministic=networks.is_deterministic,
@@ -80,19 +88,12 @@ def _wrong(scores: list[Scores]) -> Tensor | None:
 
 def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool) -> Behaviour:
     """All networks together, by fast scoring."""
-    network, names, test = task.build_network(), zoo.layout.names, task.test.inputs
+    network, names = task.build_network(), zoo.layout.names
 
-    def sets(vectors: Tensor) -> list[dict[str, Tensor]]:
+    def sets(vectors: Tensor) -> list[ParameterSet]:
         return [zoo.layout.unflatten(vector) for vector in vectors]
 
-    examples = join(task.validation.inputs, test)
-    scorer = Scorer(network, zoo.base, names, examples, device=device)
-    foreign = task.out_of_distribution
-
-    @cache  # not everybody asks for probabilities
-    def unsure() -> Scorer:
-        inputs = test if foreign is None else join(test, foreign.inputs)
-        return Scorer(network, zoo.base, names, inputs, device=device)
+    own = _Labels(task, network, zoo.base, names, sets, device)
 
     @cache  # frozen layers run on all training examples: only where somebody trains
     def trained() -> DifferentiableNetwork:
@@ -102,36 +103,111 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
     def training_logits(vector: Tensor, rows: Tensor) -> Tensor:
         return trained().logits(zoo.layout.unflatten(vector.to(device)), rows)
 
-    @cache
-    def selecting() -> Scorer:
-        return Scorer(network, zoo.base, names, task.validation.inputs, device=device)
-
     def validation_loss(vectors: Tensor) -> Tensor:
-        probabilities, truth = selecting().probabilities(sets(vectors)), task.validation.labels
+        truth = task.validation.labels
         return torch.stack(
-            [negative_log_likelihood(one.cpu(), truth).mean() for one in probabilities]
+            [
+                negative_log_likelihood(one.cpu(), truth).mean()
+                for one in own.of_validation.probabilities(sets(vectors))
+            ]
         )
 
-    recalibrator = None
-    if recalibrate:
-        # at random: splits may come class by class, and so would the statistics of a batch
-        order = torch.randperm(len(task.train), generator=seeded_generator("recalibration"))
-        training = task.train.inputs[order[:NUM_RECALIBRATION_INPUTS]]
-        recalibrator = Recalibrator(network, zoo.base, training, test, device=device)
-    return classification(
-        lambda vectors: scorer.predict(sets(vectors)),
-        task.validation.labels,
-        task.test.labels,
-        probabilities=lambda vectors: unsure().probabilities(sets(vectors)),
-        out_of_distribution=None
-        if foreign is None
-        else OutOfDistribution(description=foreign.description, num_examples=len(foreign.inputs)),
-        recalibrated_labels=None
-        if recalibrator is None
-        else lambda vectors: recalibrator.predict(sets(vectors)),
-        is_deterministic=scorer.is_deterministic,
+    if recalibrate and not statistics_of(network):
+        raise UserError(
+            "evaluation.recalibrate_batchnorm: expected a network with BatchNorm layers, found "
+            "none that keeps statistics"
+        )
+    is_deterministic = own.of_both.is_deterministic  # asked now: what cannot be scored is refused
+    reestimated = None
+    if recalibrate or changes_statistics(network, zoo.base, names, task.train.inputs):
+        reestimated = _reestimated(task, network, zoo, device, sets, is_deterministic)
+    return replace(
+        own.behaviour(is_deterministic),
+        reestimated=reestimated,
         training=TrainingExamples(training_logits, task.train.labels, validation_loss),
     )
+
+
+def _reestimated(
+    task: Task,
+    network: nn.Module,
+    zoo: Zoo,
+    device: torch.device,
+    sets: Callable[[Tensor], list[ParameterSet]],
+    is_deterministic: bool,
+) -> Behaviour:
+    """The same, each network with the BatchNorm statistics that it has on training inputs."""
+
+    @cache  # training inputs may have to be decoded
+    def reestimator() -> Reestimator:
+        # at random: splits may come class by class, and so would the statistics of a batch
+        order = torch.randperm(len(task.train), generator=seeded_generator("recalibration"))
+        inputs = task.train.inputs[order[:NUM_RECALIBRATION_INPUTS]]
+        return Reestimator(network, zoo.base, inputs, device=device)
+
+    def with_statistics(vectors: Tensor) -> list[ParameterSet]:
+        return [one | reestimator().statistics(one) for one in map(dict, sets(vectors))]
+
+    names = tuple(dict.fromkeys((*zoo.layout.names, *statistics_of(network))))
+    asked = _Labels(task, network, zoo.base, names, with_statistics, device)
+    return asked.behaviour(is_deterministic)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Answers of networks that differ in some tensors; scorers are made when asked for.
+
+    Attributes:
+        task: data.
+        network: the architecture.
+        base: holds all other tensors.
+        names: the tensors.
+        sets: vectors ``[M, P]`` to these.
+        device: where to compute.
+    """
+
+    task: Task
+    network: nn.Module
+    base: ParameterSet
+    names: tuple[str, ...]
+    sets: Callable[[Tensor], list[ParameterSet]]
+    device: torch.device
+
+    def _scorer(self, inputs: Inputs) -> Scorer:
+        return Scorer(self.network, self.base, self.names, inputs, device=self.device)
+
+    @cached_property
+    def of_both(self) -> Scorer:
+        """Scores validation examples, then test examples."""
+        return self._scorer(join(self.task.validation.inputs, self.task.test.inputs))
+
+    @cached_property
+    def of_validation(self) -> Scorer:
+        """Scores validation examples."""
+        return self._scorer(self.task.validation.inputs)
+
+    @cached_property
+    def of_test(self) -> Scorer:
+        """Scores test examples, then out-of-distribution inputs; not everybody asks for them."""
+        foreign, test = self.task.out_of_distribution, self.task.test.inputs
+        return self._scorer(test if foreign is None else join(test, foreign.inputs))
+
+    def behaviour(self, is_deterministic: bool) -> Behaviour:
+        """What the evaluation asks."""
+        foreign = self.task.out_of_distribution
+        return classification(
+            lambda vectors: self.of_both.predict(self.sets(vectors)),
+            self.task.validation.labels,
+            self.task.test.labels,
+            validation_labels=lambda vectors: self.of_validation.predict(self.sets(vectors)),
+            probabilities=lambda vectors: self.of_test.probabilities(self.sets(vectors)),
+            out_of_distribution=None
+            if foreign is None
+            else OutOfDistribution(
+                description=foreign.description, num_examples=len(foreign.inputs)
+            ),
+            is_deterministic=is_deterministic,
+        )
 
 
 def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor]:

@@ -63,8 +63,15 @@ def evaluate_run(
     remembered = None
     if answers is not None and behaviour.is_deterministic:
         zoo_folder = context.folder.artefact("zoo")
-        sample = behaviour.answers(zoo.originals[:1])
-        folder = answers_folder(answers, recipe, zoo_folder, context.device.type, sample)
+        sample, again = zoo.originals[:1], behaviour.reestimated
+        folder = answers_folder(
+            answers,
+            recipe,
+            zoo_folder,
+            context.device.type,
+            behaviour.answers(sample),
+            None if again is None else again.validated(sample),
+        )
         remembered = RememberedAnswers(behaviour, folder)
         behaviour = remembered.behaviour()
     evaluation, arrays = evaluate(

@@ -8,25 +8,36 @@ it, so that runs side by side do not disturb each other.
 
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from paramdiff.artefacts import PARTIAL, read_tensors, sha256_of, write_tensors
-from paramdiff.evaluation.behaviour import Answers, Behaviour
+from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated
 from paramdiff.recipe import Recipe
 from paramdiff.zoo.zoo import BASE_FILE
 
 DIGEST_BYTES = 16
-_PARTS = ("validation", "test", "wrong", "labels")
+
+Found = TypeVar("Found", Answers, Validated)
 
 
-def answers_folder(folder: Path, recipe: Recipe, zoo: Path, device: str, sample: Answers) -> Path:
+def answers_folder(
+    folder: Path,
+    recipe: Recipe,
+    zoo: Path,
+    device: str,
+    sample: Answers,
+    reestimated: Validated | None = None,
+) -> Path:
     """The folder of everything that determines what a vector answers.
 
-    Data that changed where they lie show in what a network of the zoo answers.
+    Data that changed where they lie show in what a network of the zoo answers; training data in
+    what it answers with BatchNorm statistics of these.
 
     Args:
         folder: of all such folders.
@@ -34,6 +45,7 @@ def answers_folder(folder: Path, recipe: Recipe, zoo: Path, device: str, sample:
         zoo: holds the complete checkpoint that vectors are laid into.
         device: which kind computes.
         sample: what a network of the zoo answers now.
+        reestimated: what it answers after re-estimation, where that changes anything.
 
     Returns:
         Its path.
@@ -44,9 +56,10 @@ def answers_folder(folder: Path, recipe: Recipe, zoo: Path, device: str, sample:
         device,
     ]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode())
-    for part in _PARTS:
-        values = getattr(sample, part)
-        digest.update(b"" if values is None else _digest(values))
+    for found in (sample, reestimated):
+        for part in () if found is None else fields(found):
+            values = getattr(found, part.name)
+            digest.update(b"" if values is None else _digest(values))
     return folder / digest.hexdigest()[:DIGEST_BYTES]
 
 
@@ -55,13 +68,61 @@ class RememberedAnswers:
 
     Args:
         behaviour: that answers.
-        folder: of the answers so far; need not exist.
+        folder: of the answers so far; need not exist. What is answered on validation examples
+            alone, and with re-estimated BatchNorm statistics, lies in folders of its own.
     """
 
     def __init__(self, behaviour: Behaviour, folder: Path) -> None:
-        self._behaviour, self._folder = behaviour, folder
+        self._behaviour = behaviour
+        self._answers: _Memory[Answers] = _Memory(Answers, behaviour.answers, folder)
+        alone = folder / "validated"
+        self._validated: _Memory[Validated] = _Memory(Validated, behaviour.validated, alone)
+        again = behaviour.reestimated
+        self._again = None if again is None else RememberedAnswers(again, folder / "reestimated")
+
+    def behaviour(self) -> Behaviour:
+        """The behaviour, with its answers remembered."""
+        return replace(
+            self._behaviour,
+            answers=self.answers,
+            validated=self.validated,
+            reestimated=None if self._again is None else self._again.behaviour(),
+        )
+
+    def answers(self, vectors: Tensor) -> Answers:
+        """What the networks ``[M, P]`` do, see ``Behaviour``."""
+        found = self._answers.of(vectors)
+        labels = found.labels
+        return found if labels is None else replace(found, labels=labels.long())
+
+    def validated(self, vectors: Tensor) -> Validated:
+        """What they do on the validation split, see ``Behaviour``."""
+        return self._validated.of(vectors)
+
+    def write(self) -> None:
+        """Keep the new answers for other runs."""
+        self._answers.write()
+        self._validated.write()
+        if self._again is not None:
+            self._again.write()
+
+
+class _Memory(Generic[Found]):
+    """What vectors answered to one question.
+
+    Args:
+        kind: of answers; its fields are tensors with a row per vector, or None.
+        ask: vectors ``[M, P]`` to answers.
+        folder: of the answers so far; need not exist.
+    """
+
+    def __init__(self, kind: type[Found], ask: Callable[[Tensor], Found], folder: Path) -> None:
+        self._kind: type[Found] = kind
+        self._ask: Callable[[Tensor], Found] = ask
+        self._folder = folder
+        self._parts = tuple(part.name for part in fields(kind))
         self._rows: dict[bytes, int] = {}
-        self._kept: dict[str, list[Tensor]] = {part: [] for part in _PARTS}
+        self._kept: dict[str, list[Tensor]] = {part: [] for part in self._parts}
         for file in sorted(folder.glob("*.safetensors")):
             if not file.name.startswith(PARTIAL):
                 stored = read_tensors(file)
@@ -69,37 +130,26 @@ class RememberedAnswers:
                     self._keep(bytes(digest.tolist()), {p: v[row] for p, v in stored.items()})
         self._num_stored = len(self._rows)
 
-    def behaviour(self) -> Behaviour:
-        """The behaviour, with its answers remembered."""
-        return replace(self._behaviour, answers=self.answers)
-
-    def answers(self, vectors: Tensor) -> Answers:
-        """What the networks ``[M, P]`` do, see ``Behaviour``."""
+    def of(self, vectors: Tensor) -> Found:
+        """The answers of vectors ``[M, P]``."""
         digests = [_digest(vector) for vector in vectors]
         first = {digest: row for row, digest in reversed(list(enumerate(digests)))}
         new = sorted(row for digest, row in first.items() if digest not in self._rows)
         if new:
-            found = self._behaviour.answers(vectors if len(new) == len(vectors) else vectors[new])
-            given = {part: getattr(found, part) for part in _PARTS}
+            found = self._ask(vectors if len(new) == len(vectors) else vectors[new])
+            given = {part: getattr(found, part) for part in self._parts}
             for number, row in enumerate(new):
                 values = {p: _compact(v[number]) for p, v in given.items() if v is not None}
                 self._keep(digests[row], values)
         rows = [self._rows[digest] for digest in digests]
-        parts = {
+        parts: dict[str, Any] = {
             part: torch.stack([kept[row] for row in rows]) if kept else None
             for part, kept in self._kept.items()
         }
-        labels = parts["labels"]
-        assert parts["validation"] is not None and parts["test"] is not None
-        return Answers(
-            validation=parts["validation"],
-            test=parts["test"],
-            wrong=parts["wrong"],
-            labels=None if labels is None else labels.long(),
-        )
+        return self._kind(**parts)
 
     def write(self) -> None:
-        """Keep the new answers for other runs."""
+        """Add a file with the new answers to the folder."""
         new = list(self._rows)[self._num_stored :]
         if not new:
             return

@@ -6,7 +6,7 @@ import torch
 
 from paramdiff.evaluation.baselines.construction import Baseline, Construction, Material
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 
 STATE = {
     "small.weight": torch.zeros(30, 20),
@@ -42,7 +42,7 @@ def untrained(seed):
 def material(raw=None, **fields):
     """Everything that a construction may ask for; latents are projections on a few directions.
 
-    ``fields`` replace what follows from the raw originals.
+    ``fields`` replace what follows from the raw originals; given originals are raw, too.
     """
     raw = raw_originals() if raw is None else raw
     normalisation = fit_normalisation(raw, LAYOUT)
@@ -50,6 +50,7 @@ def material(raw=None, **fields):
     basis = torch.linalg.qr(torch.randn(SIZE, LATENT_SIZE, generator=generator(9))).Q
     made = Material(
         originals=originals,
+        raw=raw,
         layout=LAYOUT,
         normalisation=normalisation,
         latents=originals @ basis,
@@ -58,6 +59,12 @@ def material(raw=None, **fields):
         validation_accuracy=torch.zeros(len(raw)),
         validate=lambda vectors: torch.zeros(len(vectors)),
     )
+    if "originals" in fields:
+        nothing = torch.zeros(fields["originals"].shape[1])
+        fields |= {
+            "raw": fields["originals"],
+            "normalisation": Normalisation(nothing, nothing + 1, nothing),
+        }
     return replace(made, **fields)
 
 

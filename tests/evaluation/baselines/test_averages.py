@@ -10,18 +10,39 @@ from paramdiff.evaluation.baselines.averages import (
     average_all,
     greedy_soup,
     interpolation,
+    interpolation_at,
 )
 from paramdiff.evaluation.spread import dispersion
 
-from .material import SIZE, built, generator, material, raw_originals
+from .material import LAYOUT, SIZE, built, generator, material, raw_originals
 
 
 def test_the_average_is_the_mean_of_all():
+    """Of raw values: the mean of running variances is not that of their logarithms."""
     given = material()
-    expected = given.originals.double().mean(0).float()
+    made = built(average_all(), given)
     torch.testing.assert_close(
-        built(average_all(), given).vectors, expected[None], rtol=1e-5, atol=1e-6
+        made.raw, given.raw.double().mean(0).float()[None], rtol=1e-5, atol=1e-6
     )
+    torch.testing.assert_close(made.vectors, given.normalisation.apply(made.raw))
+    places = [slot for slot in LAYOUT.slots if slot.is_running_variance]
+    for slot in places:
+        place = slice(slot.start, slot.stop)
+        in_logs = given.normalisation.invert(given.originals.mean(0))[place]
+        assert (made.raw[0, place] / in_logs).mean() > 1.01  # Jensen
+    assert places
+
+
+@pytest.mark.parametrize(
+    "baseline", [average(3), greedy_soup(), interpolation(), interpolation_at(0.3)]
+)
+def test_every_average_lies_between_the_originals_raw_values(baseline):
+    given = material()
+    made = built(baseline, given)
+    least, most = given.raw.min(0).values, given.raw.max(0).values
+    slack = 1e-5 * (1 + most.abs())
+    assert (made.raw >= least - slack).all() and (made.raw <= most + slack).all()
+    torch.testing.assert_close(made.vectors, given.normalisation.apply(made.raw))
 
 
 @pytest.mark.parametrize("num", [1, 8])
@@ -35,7 +56,7 @@ def test_averages_of_equal_checkpoints_are_that_checkpoint(num):
 
 def test_an_average_of_all_members_is_the_average_of_all():
     given = material()
-    assert built(average(6), given).vectors.allclose(given.originals.mean(0), rtol=1e-4, atol=1e-5)
+    assert built(average(6), given).raw.allclose(given.raw.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_an_average_draws_different_originals():
@@ -106,23 +127,56 @@ def test_the_soup_stops_at_the_best_original_where_every_average_is_worse():
     assert soup.equal(vectors[2])
 
 
-def test_an_equally_good_average_stays_in_the_soup_and_ties_keep_their_order():
-    """All alike on validation data: the first is taken first, and nothing is turned away."""
+def test_an_equally_good_average_stays_in_the_soup():
+    """All alike on validation data: nothing is turned away, and the order is the seed's."""
+
+    def tried_with(seed):
+        tried = []
+
+        def validate(candidates):
+            tried.append(candidates[0].gt(0).nonzero().flatten().tolist())
+            return torch.full((len(candidates),), 0.5)
+
+        given = material(
+            originals=torch.eye(4, SIZE),
+            validation_accuracy=torch.full((4,), 0.5),
+            validate=validate,
+        )
+        soup = built(greedy_soup(), given, seed=seed).vectors[0]
+        assert soup[:4].allclose(torch.full((4,), 0.25))
+        return tried
+
+    assert [len(members) for members in tried_with(0)] == [2, 3, 4]
+    assert tried_with(3) == tried_with(3)
+    assert len({tuple(map(tuple, tried_with(seed))) for seed in range(20)}) > 5
+
+
+def test_better_originals_come_first_whatever_the_seed():
     tried = []
 
     def validate(candidates):
-        tried.append(candidates[0].clone())
-        return torch.full((len(candidates),), 0.5)
+        tried.append(candidates[0].gt(0).nonzero().flatten().tolist())
+        return torch.zeros(len(candidates))
 
     given = material(
         originals=torch.eye(4, SIZE),
-        validation_accuracy=torch.full((4,), 0.5),
+        validation_accuracy=torch.tensor([0.5, 0.7, 0.6, 0.7]),
         validate=validate,
     )
-    soup = built(greedy_soup(), given).vectors[0]
-    assert soup[:4].allclose(torch.full((4,), 0.25))
-    assert [candidate.gt(0).nonzero().flatten().tolist() for candidate in tried] == [
-        [0, 1],
-        [0, 1, 2],
-        [0, 1, 2, 3],
-    ]
+    for seed in range(5):
+        built(greedy_soup(), given, seed=seed)
+    assert all(tried[place : place + 3][1:] for place in range(0, 15, 3))
+    assert {tuple(members) for members in tried[0::3]} == {(1, 3)}
+    firsts = {(min(a), min(b)) for a, b in zip(tried[1::3], tried[2::3], strict=True)}
+    assert len(firsts) > 1  # 1 or 3 begins, then 2, then 0
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_interpolations_at_a_share_lie_there(share):
+    shares = built(
+        interpolation_at(share), material(originals=torch.eye(6, SIZE)), count=50
+    ).vectors
+    found = shares[:, :6].sort(1).values
+    assert found[:, :4].eq(0).all()
+    assert found[:, 4].allclose(torch.tensor(share))
+    assert found[:, 5].allclose(torch.tensor(1 - share))

@@ -1,15 +1,13 @@
-"""Moments of the fitted distributions, against closed forms and scipy."""
+"""Moments of the fitted distributions, against closed forms."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from scipy.stats import gaussian_kde
 
 from paramdiff.evaluation.baselines.distributions import (
     SWAG_RANK,
     gaussian,
-    kde,
     multiswag,
     swag,
 )
@@ -105,28 +103,3 @@ def test_multiswag_is_the_swag_of_each_run_in_turn():
 def test_several_trajectories_are_several_checkpoints_of_several_runs(runs, expected):
     given = material(raw_originals(4), runs=None if runs is None else torch.tensor(runs))
     assert given.has_several_trajectories == expected
-
-
-def identity_latents(vectors):
-    return material(originals=vectors, latents=vectors, decode=lambda latents: latents)
-
-
-def test_kde_has_scipys_width():
-    """Around its source each draw scatters by Scott's factor, as scipy's kernel density does."""
-    vectors = torch.randn(50, 4, generator=generator(3)) * torch.tensor([1.0, 3.0, 0.1, 10.0])
-    construction = built(kde(), identity_latents(vectors), 40_000)
-    residual = (construction.vectors - vectors[construction.source]).double()
-    factor = gaussian_kde(vectors.T.double().numpy()).factor
-    expected = factor * vectors.double().std(0)
-    torch.testing.assert_close(residual.std(0), expected, rtol=0.02, atol=0)
-    assert (residual.mean(0) / (expected / 200)).abs().max() < 4.5
-
-
-def test_kde_draws_every_original_alike():
-    uses = torch.bincount(built(kde(), count=6000).source, minlength=6)
-    assert ((uses - 1000) / 1000**0.5).abs().max() < 4.5
-
-
-def test_kde_of_equal_originals_is_that_original():
-    given = identity_latents(torch.ones(5, 3))
-    assert built(kde(), given).vectors.eq(1).all()

@@ -1,7 +1,7 @@
-"""The free alternatives that every evaluation makes; append a ``Baseline`` to add one.
+"""The free alternatives: constructions without a strength, and families that have one.
 
-The Gaussian at scale 0 stands here as ``average@all``, which it is. The evaluation adds one
-Gaussian that spreads exactly as widely as the generated networks.
+Append a ``Baseline`` or a ``Family`` to add one. A family at strength 0 stands here as
+``average@all`` or as the originals, which it is.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,14 @@ from paramdiff.evaluation.baselines.averages import (
     average_all,
     greedy_soup,
     interpolation,
+    interpolation_at,
 )
-from paramdiff.evaluation.baselines.construction import Baseline
-from paramdiff.evaluation.baselines.distributions import gaussian, kde, swag
+from paramdiff.evaluation.baselines.construction import Baseline, Family
+from paramdiff.evaluation.baselines.densities import gaussian_full, kde, mixture
+from paramdiff.evaluation.baselines.distributions import gaussian, multiswag, swag
 from paramdiff.evaluation.baselines.noise import noise, noise_absolute
 
-BASELINES: Sequence[Baseline] = [
+CONSTRUCTIONS: Sequence[Baseline] = [
     average_all(),
     greedy_soup(),
     average(2),
@@ -26,20 +28,25 @@ BASELINES: Sequence[Baseline] = [
     average(16),
     average(64),
     interpolation(),
-    gaussian(0.25),
-    gaussian(0.5),
-    gaussian(0.75),
-    gaussian(1.0),
-    gaussian(1.25),
-    gaussian(1.5),
-    swag(0.5),
-    swag(1.0),
     kde(),
-    noise(0.001),
-    noise(0.05),
-    noise(0.15),
-    noise_absolute(0.06),
-    noise_absolute(0.12),
     random(),
     permuted(),
 ]
+
+FAMILIES: Sequence[Family] = [
+    Family("gaussian", (0.25, 0.5, 0.75, 1.0, 1.25, 1.5), 0.01, 3.0, gaussian),
+    Family("gaussian_full", (0.5, 1.0), 0.01, 3.0, gaussian_full),
+    Family("mixture", (1.0,), 0.01, 3.0, mixture),
+    Family("swag", (0.5, 1.0), 0.01, 5.0, swag),
+    Family("multiswag", (0.5, 1.0, 1.5), 0.01, 5.0, multiswag),
+    Family("kde", (0.3,), 0.01, 3.0, kde),
+    Family("interpolation", (0.25,), 0.01, 0.5, interpolation_at),
+    Family("noise", (0.001, 0.05, 0.15), 0.001, 3.0, noise),
+    Family("noise_absolute", (0.06, 0.12), 0.0001, 10.0, noise_absolute),
+]
+
+BASELINES: Sequence[Baseline] = [
+    *CONSTRUCTIONS,
+    *(one.at(strength) for one in FAMILIES if one.name != "multiswag" for strength in one.fixed),
+]
+"""All that every evaluation of one trajectory makes."""

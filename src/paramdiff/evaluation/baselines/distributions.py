@@ -1,4 +1,4 @@
-"""Distributions fitted to the originals and sampled: Gaussian, SWAG, kernel density."""
+"""Distributions with a variance per coordinate: independent Gaussian, SWAG."""
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ def gaussian(scale: float, name: str | None = None) -> Baseline:
         draw = torch.randn(count, len(mean), generator=generator)
         return Construction(draw.mul_(scale * variance.sqrt()).add_(mean))
 
-    return Baseline(name or f"gaussian@{scale}", build)
+    return Baseline(name or f"gaussian@{scale}", build, finishes=True)
 
 
 def swag(scale: float) -> Baseline:
@@ -37,7 +37,7 @@ def swag(scale: float) -> Baseline:
         one = [torch.arange(len(material.originals))]
         return Construction(_swag_draws(material.originals, one, count, scale, generator))
 
-    return Baseline(f"swag@{scale}", build, min_originals=2)
+    return Baseline(f"swag@{scale}", build, min_originals=2, finishes=True)
 
 
 def multiswag(scale: float) -> Baseline:
@@ -52,7 +52,7 @@ def multiswag(scale: float) -> Baseline:
         each = [(runs == run).nonzero()[:, 0] for run in runs.unique()]
         return Construction(_swag_draws(material.originals, each, count, scale, generator))
 
-    return Baseline(f"multiswag@{scale}", build)
+    return Baseline(f"multiswag@{scale}", build, needs_trajectories=True, finishes=True)
 
 
 def _swag_draws(
@@ -77,21 +77,3 @@ def _swag_draws(
             spread = scale * (diagonal + low_rank) / 2**0.5
             vectors[drawn, columns] = values.mean(0).float() + spread
     return vectors
-
-
-def kde() -> Baseline:
-    """A kernel density in latent space, decoded (Schuerholt et al. 2022 sample networks so).
-
-    Gaussian kernels around the originals' latents, whose width in each direction is Scott's (1992)
-    factor ``N ** (-1 / (L + 4))`` times the latents' standard deviation.
-    """
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        latents = material.latents
-        num, size = latents.shape
-        source = torch.randint(num, (count,), generator=generator)
-        width = num ** (-1 / (size + 4)) * latents.std(0)
-        draw = torch.randn(count, size, generator=generator)
-        return Construction(material.decode(latents[source] + width * draw), source)
-
-    return Baseline("kde", build, min_originals=2)

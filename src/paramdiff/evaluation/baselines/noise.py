@@ -22,7 +22,7 @@ def noise(level: float) -> Baseline:
             part += level * part.std(1, keepdim=True) * draw
         return Construction(vectors, source)
 
-    return Baseline(f"noise@{level}", build)
+    return Baseline(f"noise@{level}", build, finishes=True)
 
 
 def noise_absolute(level: float) -> Baseline:
@@ -34,7 +34,7 @@ def noise_absolute(level: float) -> Baseline:
         draw = torch.randn(raw.shape, generator=generator)
         return Construction(material.normalisation.apply(raw + level * draw), source)
 
-    return Baseline(f"noise_absolute@{level}", build)
+    return Baseline(f"noise_absolute@{level}", build, finishes=True)
 
 
 def _sources(num_originals: int, count: int, generator: torch.Generator) -> Tensor:
