@@ -4,11 +4,11 @@
 
 *Planted baselines*: networks of a method that needs no generator (checkpoints with added noise of
 0.1, MultiSWAG at scale 1.3; strengths between the fixed ones) are evaluated as "generated", on two
-zoos of small perceptrons for scikit-learn's digits. The truth is that they are no better and no worse
-than a baseline: "better" may be said of one in twenty at most.
+zoos of small perceptrons for scikit-learn's digits. The truth is that they are no better and no
+worse than a baseline: "better" may be said of one in twenty at most.
 
-*Choices*: twelve baselines have exactly the generated networks' distribution; the one that decides is
-chosen as in an evaluation. "Worse" may be said of 2.5 % at most.
+*Choices*: twelve baselines have exactly the generated networks' distribution; the one that decides
+is chosen as in an evaluation. "Worse" may be said of 2.5 % at most.
 
 One JSON object a line; the last line sums up.
 """

@@ -21,8 +21,8 @@ from paramdiff.evaluation.ensembles import (
 from paramdiff.evaluation.examine import Examined, examine
 from paramdiff.evaluation.frontier import AXES, frontier
 from paramdiff.evaluation.measure import Measurements
-from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
+from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
 from paramdiff.evaluation.score import Score
 from paramdiff.evaluation.settings import EvaluationSettings
@@ -168,11 +168,17 @@ def _groups(examined: Examined, independent_hold_out: bool) -> dict[str, Group]:
         for name in measured.scored
     }
     of_seeds = measured.of_seeds("generated", kept["generated"].vectors, kept["original"].vectors)
-    told = {"seeds": of_seeds, "validation": examined.standing}
-    groups["generated"] = groups["generated"].model_copy(update=told)
+    groups["generated"] = groups["generated"].model_copy(
+        update={"seeds": of_seeds, "validation": examined.standing}
+    )
     for name, one in examined.matched.items():
-        told = {"matched_to": one.axes, "finish": one.finish, "validation": one.validation}
-        groups[name] = groups[name].model_copy(update=told)
+        groups[name] = groups[name].model_copy(
+            update={
+                "matched_to": one.axes,
+                "finish": one.finish,
+                "validation": one.validation,
+            }
+        )
     return groups
 
 

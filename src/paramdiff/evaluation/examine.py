@@ -186,9 +186,7 @@ class _Contest:
     def add_baselines(self) -> dict[str, Matched]:
         """Choose, make and score all of them; return them by name."""
         count = len(self._generated)
-        pilots = Pilots(
-            self.material, self._validation, self.standing, count, self._settings.seed
-        )
+        pilots = Pilots(self.material, self._validation, self.standing, count, self._settings.seed)
         found = self._added(planned(self.material, pilots), count, self.material)
         reestimated = self._behaviour.reestimated
         if reestimated is None or not self._settings.num_reestimated:

@@ -2,8 +2,8 @@
 
 A generated network can be accurate because it copies an original or lies near their average, so a
 baseline is compared with it *at matched novelty* (similarity to the nearest original), *at matched
-diversity* (similarity within the group) and *at matched dispersion* (spread of the parameters). On
-each of these axes a baseline competes if it is at most as similar, or at least as dispersed, as the
+diversity* (similarity within the group) and *at matched dispersion* (of the parameters). On each
+of these axes a baseline competes if it is at most as similar, or at least as dispersed, as the
 generated networks are. Every method with a strength is also made at the strength at which it is
 just that (``matching``), so that no gap between fixed strengths leaves the generator a weaker
 opponent.
@@ -139,8 +139,7 @@ def frontier(
     competing = {
         name: group.validation.score
         for name, group in baselines.items()
-        if group.validation is not None
-        and axis.admits(axis.of_standing(group.validation), target)
+        if group.validation is not None and axis.admits(axis.of_standing(group.validation), target)
     }
     return Frontier(
         points=tuple(points),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.engine import seeded_generator
+from paramdiff.evaluation.baselines.anchors import rearranged
 from paramdiff.evaluation.baselines.catalogue import CONSTRUCTIONS, FAMILIES
 from paramdiff.evaluation.baselines.construction import Material
 from paramdiff.evaluation.data_use import NO_DATA, DataUse, data_used
@@ -79,6 +80,8 @@ def planned(material: Material, pilots: Pilots) -> list[Matched]:
     """
     families = [one for one in FAMILIES if one.missing(material) is None]
     fixed = [one for one in CONSTRUCTIONS if one.missing(material) is None]
+    if material.symmetries is not None:
+        fixed.append(rearranged())
     fixed += [family.at(strength) for family in families for strength in family.fixed]
     if pilots.finish:
         families = [one for one in families if one.at(one.smallest).finishes]
@@ -125,8 +128,8 @@ def left_out(material: Material, failed: Mapping[str, str]) -> dict[str, str]:
     Returns:
         One fact, or none.
     """
-    known = (*CONSTRUCTIONS, *FAMILIES)
-    missing = {one.name: one.missing(material) for one in known}
+    missing = {one.name: one.missing(material) for one in CONSTRUCTIONS}
+    missing |= {family.name: family.missing(material) for family in FAMILIES}
     reasons = {name: reason for name, reason in missing.items() if reason is not None}
     names = [f"{name} ({reason})" for name, reason in (reasons | dict(failed)).items()]
     return {"Left out": ", ".join(names)} if names else {}

@@ -8,6 +8,7 @@ networks that are scored on test data afterwards are others.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from paramdiff.evaluation.data_use import NO_DATA
 from paramdiff.evaluation.frontier import AXES, Axis, AxisName
 from paramdiff.evaluation.schema import Standing
 from paramdiff.evaluation.similarity import maximum_similarity, pairwise_similarity
-from paramdiff.evaluation.spread import relative_spread, total_variance
+from paramdiff.evaluation.spread import relative_spread
 
 NUM_STRENGTHS = 7
 """Strengths of a family that are looked at first, geometrically spaced over its range."""
@@ -222,7 +223,7 @@ class _Search:
         if target is None:
             return None
         looked = self._excesses(axis, target, count)
-        for (low, before), (high, after) in zip(looked[:-1], looked[1:], strict=True):
+        for (low, before), (high, after) in pairwise(looked):
             if (before > 0) != (after > 0):
                 self._approach(axis, target, count, (low, before), (high, after))
         competing = {

@@ -132,7 +132,9 @@ class _Judge:
         nouns = " or ".join(AXES[name].noun for name in self._axes)
         if not on:
             words = RELATIONS[self._outcome(self._to["original"])].capitalize()
-            return f"{words} the originals; no baseline matches them in {nouns}{self._told_data()}."
+            return (
+                f"{words} the originals; no baseline matches them in {nouns}{self._told_data()}."
+            )
         if all(one.outcome == "better" for one in on):
             where = " and ".join(one.where for one in on)
             headline = f"Better than every baseline {where}"
@@ -180,11 +182,15 @@ class _Judge:
         if on is None and found.at is None:
             return f"No {noun} can be measured, so no baseline can be matched to it."
         if on is None:
-            return f"No baseline matches the generated networks in {noun}, so none is compared there."
+            return (
+                f"No baseline matches the generated networks in {noun}, so none is compared there."
+            )
         reference = on.comparison.reference
         score = self._score.text(self._groups[reference].accuracy.mean)
         own = self._score.text(self._generated.accuracy.mean)
-        strongest = "the strongest baseline is" if reference == found.reference else "there is also"
+        strongest = (
+            "the strongest baseline is" if reference == found.reference else "there is also"
+        )
         return (
             f"At matched {noun}, {strongest} {in_words(reference)} with {score}: the generated "
             f"networks, with {own}, are {on.relation} that ({self._points(on.comparison)})."

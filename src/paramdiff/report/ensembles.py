@@ -8,7 +8,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore, Evaluation
-from paramdiff.evaluation.verdict import NEGLIGIBLE
+from paramdiff.evaluation.score import NEGLIGIBLE
 from paramdiff.report import words
 from paramdiff.report.drawing import Arrays, Illustration, Size, embed, percent_axis, quiet_grid
 from paramdiff.report.families import family_of, in_reading_order, label_of

@@ -101,9 +101,7 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
         narrow=embed(lambda figure: plane.draw(figure, with_details=False), NARROW),
         width=round(BESIDE[0] * 96),
         alt=f"{score.title} against {view.alike}. {in_words(generated, score)}. "
-        + _told(
-            "Frontier of the baselines, from the least similar", _points(found), score
-        ),
+        + _told("Frontier of the baselines, from the least similar", _points(found), score),
         caption=f"{score.title} against {view.alike}. {_finding(found, spots, view, score)}"
         + _told(" Outside the view", outside, score),
     )
@@ -131,8 +129,8 @@ def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownSc
     place = f"{score.text(own.accuracy)} at {words.number(own.similarity)}"
     if found.reference is None or found.reference not in spots:
         return (
-            f"No baseline matches the generated networks ({place}) in {view.axis.noun}, so none is "
-            "compared with them here."
+            f"No baseline matches the generated networks ({place}) in {view.axis.noun}, so none "
+            "is compared with them here."
         )
     best = spots[found.reference]
     return (

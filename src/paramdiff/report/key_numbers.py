@@ -79,9 +79,7 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
             else f"originals{accuracy}",
             *_beside_data(evaluation, score),
         ),
-        _basis(score)
-        if reference
-        else "No baseline could be matched to the generated networks.",
+        _basis(score) if reference else "No baseline could be matched to the generated networks.",
     )
 
 

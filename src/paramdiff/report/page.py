@@ -19,7 +19,15 @@ from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.report import words
 from paramdiff.report.ensembles import measured_scores, together
-from paramdiff.report.families import ANCHORS, SUBJECTS, family_of, in_reading_order, is_finished, label_of, plain_family
+from paramdiff.report.families import (
+    ANCHORS,
+    SUBJECTS,
+    family_of,
+    in_reading_order,
+    is_finished,
+    label_of,
+    plain_family,
+)
 from paramdiff.report.figures import draw_figures
 from paramdiff.report.intervals import differences, marks
 from paramdiff.report.key_numbers import key_numbers
