@@ -30,11 +30,15 @@ FAMILIES = {
     "reconstructed": Family("Originals through the codec", "Through the codec {}", GREY, "X"),
     "average": Family("Average of originals", "Average of {} originals", "#009e73", "^"),
     "greedy_soup": Family("Greedy soup", "Greedy soup {}", "#009e73", "P"),
-    "interpolation": Family("Interpolated originals", "Interpolated originals {}", "#009e73", "<"),
+    "interpolation": Family("Interpolated originals", "Interpolated originals, share {}", "#009e73", "<"),
     "gaussian": Family("Gaussian fit", "Gaussian fit, scale {}", "#a4527f", "o"),
+    "gaussian_full": Family(
+        "Full-covariance Gaussian", "Full-covariance Gaussian, scale {}", "#a4527f", "s"
+    ),
+    "mixture": Family("Mixture of Gaussians", "Mixture of Gaussians, scale {}", "#a4527f", "D"),
     "swag": Family("Low-rank SWAG", "Low-rank SWAG, scale {}", "#3a8fc0", "s"),
     "multiswag": Family("SWAG of each run", "SWAG of each run, scale {}", "#3a8fc0", "D"),
-    "kde": Family("Kernel density fit", "Kernel density fit {}", "#a4527f", "p"),
+    "kde": Family("Kernel density fit", "Kernel density fit, bandwidth {}", "#a4527f", "p"),
     "noise": Family("Originals + noise", "Originals + noise {}", "#b87900", "v"),
     "noise_absolute": Family(
         "Originals + absolute noise", "Originals + absolute noise {}", "#b87900", ">"
