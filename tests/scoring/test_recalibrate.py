@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from paramdiff.errors import UserError
-from paramdiff.scoring.recalibrate import Recalibrator
+from paramdiff.scoring.recalibrate import Reestimator, changes_statistics, statistics_of
 from paramdiff.scoring.score import Scorer
 
 NUM_TRAINING, NUM_TEST = 400, 300
@@ -54,11 +53,19 @@ def own_set(made):
     return {name: made.state_dict()[name] for name in NAMES}
 
 
+def labels_of(made, base, sets, training=TRAINING, **options):
+    """Of the test examples, each set with the statistics of its own."""
+    reestimator = Reestimator(made, base, training, **options)
+    names = [*sets[0], *reestimator.names]
+    whole = [own | reestimator.statistics(own) for own in sets]
+    return Scorer(made, base, names, TEST).predict(whole).long()
+
+
 def test_accuracy_comes_back():
     made = network()
     base, sets = spoiled(made), [own_set(made)]
     before = Scorer(made, base, NAMES, TEST).predict(sets)
-    after = Recalibrator(made, base, TRAINING, TEST).predict(sets)
+    after = labels_of(made, base, sets)
     sound = Scorer(made, made.state_dict(), NAMES, TEST).predict(sets)
     assert accuracy(before).item() < 0.5
     assert accuracy(sound).item() > 0.9
@@ -69,7 +76,7 @@ def test_accuracy_comes_back():
 def test_it_is_torchs_update_bn(batch_size):
     made = network()
     sets = [{"2.weight": torch.randn(3, 4), "2.bias": torch.randn(3)} for _ in range(3)]
-    found = Recalibrator(made, spoiled(made), TRAINING, TEST, batch_size=batch_size).predict(sets)
+    found = labels_of(made, spoiled(made), sets, batch_size=batch_size)
     for own, labels in zip(sets, found, strict=True):
         other = network()
         other.load_state_dict(spoiled(made) | own)
@@ -83,13 +90,14 @@ def test_each_set_has_statistics_of_its_own():
     made = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     names = ["0.weight", "0.bias"]
     sets = [{"0.weight": torch.randn(4, 4), "0.bias": torch.randn(4)} for _ in range(3)]
-    recalibrator = Recalibrator(made, made.state_dict(), TRAINING, TEST)
-    together = recalibrator.predict(sets)
-    assert together.shape == (3, NUM_TEST)
+    reestimator = Reestimator(made, made.state_dict(), TRAINING)
+    together = [reestimator.statistics(own) for own in sets]
     for number in (2, 0):
-        alone = Recalibrator(made, made.state_dict(), TRAINING, TEST).predict([sets[number]])
-        assert alone[0].equal(together[number])
-    assert together.flip(0).equal(recalibrator.predict(sets[::-1]))
+        alone = Reestimator(made, made.state_dict(), TRAINING).statistics(sets[number])
+        for found in (alone, reestimator.statistics(sets[number])):
+            assert found.keys() == {"1.running_mean", "1.running_var"}
+            assert all(found[name].equal(together[number][name]) for name in found)
+    assert not together[0]["1.running_mean"].allclose(together[1]["1.running_mean"])
     assert set(names) == set(sets[0])
 
 
@@ -97,9 +105,7 @@ def test_each_set_has_statistics_of_its_own():
 def test_no_batch_is_a_single_example(num):
     """BatchNorm refuses one value per channel; what is left over must not be alone."""
     made = network()
-    labels = Recalibrator(made, spoiled(made), TRAINING[:num], TEST, batch_size=100).predict(
-        [own_set(made)]
-    )
+    labels = labels_of(made, spoiled(made), [own_set(made)], TRAINING[:num], batch_size=100)
     assert labels.shape == (1, NUM_TEST)
     assert num == 2 or accuracy(labels).item() > 0.8
 
@@ -109,35 +115,69 @@ def test_dropout_draws_the_same_every_time_and_nothing_from_the_global_stream():
     made.insert(2, nn.BatchNorm1d(4))  # its statistics depend on what is dropped
     sets = [{"3.weight": made[3].weight.detach(), "3.bias": made[3].bias.detach()}]
     before = torch.get_rng_state()
-    first = Recalibrator(made, made.state_dict(), TRAINING, TEST).predict(sets)
+    first = labels_of(made, made.state_dict(), sets)
     assert torch.get_rng_state().equal(before)
     torch.manual_seed(99)
-    assert Recalibrator(made, made.state_dict(), TRAINING, TEST).predict(sets).equal(first)
+    assert labels_of(made, made.state_dict(), sets).equal(first)
 
 
 def test_the_network_given_is_not_changed():
     made = network()
     before = copy.deepcopy(made.state_dict())
-    Recalibrator(made, spoiled(made), TRAINING, TEST).predict([own_set(made)])
+    Reestimator(made, spoiled(made), TRAINING).statistics(own_set(made))
+    changes_statistics(made, spoiled(made), NAMES, TRAINING)
     assert all(made.state_dict()[name].equal(tensor) for name, tensor in before.items())
     assert not made.training
 
 
+class Residual(nn.Module):
+    """A shared layer, called twice, around a branch that the network's own code adds."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.branch = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.norm, self.head = nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def forward(self, inputs):
+        """Not every branch passes through the layer."""
+        hidden = self.norm(self.norm(self.first(inputs)))
+        return self.head(hidden + self.branch(inputs))
+
+
+def deep():
+    return nn.Sequential(
+        *(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()),
+        *(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)),
+    )
+
+
 @pytest.mark.parametrize(
-    "made",
+    ("made", "names", "expected"),
     [
-        nn.Linear(4, 3),
-        nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3)),
-        nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3)),
+        (deep(), ["0.weight"], True),
+        (deep(), ["1.weight", "1.bias"], True),  # the second layer reads what the first scales
+        (deep(), ["3.bias"], True),
+        (deep(), ["4.weight", "4.bias"], False),  # after the last one's statistics are taken
+        (deep(), ["5.weight", "5.bias"], False),
+        (deep(), ["5.weight", "4.running_mean"], True),  # a statistic of an average is none
+        (Residual(), ["branch.weight"], False),
+        (Residual(), ["norm.weight"], True),  # its second call reads the first
+        (nn.Linear(4, 3), ["weight"], False),
+        (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 3)), ["0.weight"], False),
+        (
+            nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=False)),
+            ["0.weight"],
+            False,
+        ),
     ],
 )
-def test_without_running_statistics_there_is_nothing_to_do(made):
-    with pytest.raises(UserError, match=r"evaluation\.recalibrate_batchnorm: .* found none"):
-        Recalibrator(made, made.state_dict(), TRAINING, TEST)
+def test_whether_statistics_depend_on_some_tensors(made, names, expected):
+    assert changes_statistics(made, made.state_dict(), names, TRAINING) is expected
 
 
-def test_logits_that_are_not_finite_are_refused():
-    made = network()
-    broken = {"2.weight": torch.full((3, 4), torch.nan), "2.bias": torch.zeros(3)}
-    with pytest.raises(UserError, match="parameter set 1: expected finite logits"):
-        Recalibrator(made, spoiled(made), TRAINING, TEST).predict([own_set(made), broken])
+def test_names_are_those_of_the_state_dict():
+    assert statistics_of(deep()) == (
+        *("1.running_mean", "1.running_var", "4.running_mean", "4.running_var"),
+    )
+    assert statistics_of(nn.BatchNorm1d(4)) == ("running_mean", "running_var")
+    assert statistics_of(nn.LayerNorm(4)) == ()

@@ -10,6 +10,7 @@ NAMES = {
     "fine_tuned_average": "the fine-tuned average of all checkpoints",
     "fine_tuned_originals": "briefly fine-tuned checkpoints",
     "interpolation": "interpolations between pairs of checkpoints",
+    "kde": "a kernel density",
     "random": "untrained values of the selected tensors",
     "permuted": "checkpoints with shuffled values",
     "rearranged": "checkpoints whose units have traded places",
@@ -19,7 +20,7 @@ BATCHNORM = "with re-estimated BatchNorm statistics"
 _FAMILIES = {
     "gaussian": "a per-coordinate Gaussian with {} times the checkpoints' standard deviation",
     "gaussian_full": "a full-covariance Gaussian with {} times the checkpoints' deviations",
-    "mixture": "a mixture of {} Gaussians",
+    "mixture": "a mixture of Gaussians at scale {}",
     "kde": "a kernel density with a bandwidth of {} standard deviations",
     "interpolation": "points {} of the way from one checkpoint to another",
     "average": "averages of {} checkpoints",
@@ -49,7 +50,7 @@ def in_words(name: str) -> str:
         phrase = NAMES[plain]
     else:
         family, _, strength = plain.partition("@")
-        phrase = _FAMILIES.get(family, plain).format(_with_scale(strength))
+        phrase = _FAMILIES.get(family, plain).format(strength)
     return f"{phrase} {BATCHNORM}" if finish == "bn" else phrase
 
 
@@ -58,9 +59,3 @@ def kind_in_words(name: str) -> str:
     plain, _, finish = name.partition("+")
     kind = _KINDS.get(plain.partition("@")[0], in_words(plain))
     return f"{kind} {BATCHNORM}" if finish == "bn" else kind
-
-
-def _with_scale(strength: str) -> str:
-    """Write the strength of a mixture, ``4x0.8``, for people; others as they are."""
-    number, _, scale = strength.partition("x")
-    return f"{number} ({scale} times as wide)" if scale else strength

@@ -37,7 +37,7 @@ FAMILIES = {
     "gaussian_full": Family(
         "Full-covariance Gaussian", "Full-covariance Gaussian, scale {}", "#a4527f", "h"
     ),
-    "mixture": Family("Mixture of Gaussians", "Mixture of {} Gaussians", "#a4527f", "8"),
+    "mixture": Family("Mixture of Gaussians", "Mixture of Gaussians, scale {}", "#a4527f", "8"),
     "swag": Family("Low-rank SWAG", "Low-rank SWAG, scale {}", "#3a8fc0", "s"),
     "multiswag": Family("SWAG of each run", "SWAG of each run, scale {}", "#3a8fc0", "D"),
     "kde": Family("Kernel density fit", "Kernel density fit, bandwidth {}", "#a4527f", "p"),
@@ -81,11 +81,7 @@ def strength_of(name: str) -> str:
 def label_of(name: str) -> str:
     """Return a group's name in words."""
     family, strength = family_of(name), strength_of(name)
-    number, _, scale = strength.partition("x")
-    told = f"{number} Gaussians, {scale} times as wide" if scale else strength
     label = family.with_strength.replace("{}", strength) if strength else family.label
-    if scale:
-        label = f"Mixture of {told}"
     return f"{label}, BatchNorm re-estimated" if is_finished(name) else label
 
 

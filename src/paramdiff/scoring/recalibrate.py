@@ -16,7 +16,7 @@ from paramdiff.scoring.cut import chosen_tensors
 from paramdiff.scoring.inputs import Inputs
 from paramdiff.scoring.score import ParameterSet, loaded
 
-NUM_EXAMPLES = 8
+NUM_EXAMPLES = 32
 """Inputs on which it is found out what parameters change."""
 
 
@@ -83,8 +83,8 @@ def changes_statistics(
 ) -> bool:
     """Whether BatchNorm statistics depend on some tensors of a network, or are among them.
 
-    The network runs on a few inputs with two sets of these tensors; statistics depend on them
-    where the input of a layer that keeps statistics differs.
+    The network runs on a few inputs with two sets of these tensors, as it does while statistics
+    are taken; these depend on them where the input of a layer that keeps statistics differs.
 
     Args:
         network: the architecture; it is copied, never changed.
@@ -95,7 +95,7 @@ def changes_statistics(
     Returns:
         True also where some of the statistics are among the tensors.
     """
-    whole = loaded(network, base)
+    whole = loaded(network, base).train()
     statistics = statistics_of(whole)
     if not statistics:
         return False
@@ -130,7 +130,7 @@ def _seen_by_layers(
         for layer in layers
     ]
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)  # of dropout that nobody can switch off
+        torch.manual_seed(0)  # of dropout
         functional_call(network, dict(tensors), (example,))
     for hook in hooks:
         hook.remove()

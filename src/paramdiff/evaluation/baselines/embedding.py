@@ -25,9 +25,9 @@ from paramdiff.mapped import centred_products, column_blocks
 
 EXPLAINED_VARIANCE = 0.8
 ORIGINALS_PER_COMPONENT = 10
-NUM_FOLDS = 5
-BANDWIDTHS = tuple(np.geomspace(0.02, 2.0, 24).tolist())
-NUMBERS_OF_CLUSTERS = (1, 2, 3, 4, 6, 8, 12, 16)
+NUM_FOLDS = 4
+BANDWIDTHS = tuple(np.geomspace(0.02, 2.0, 13).tolist())
+NUMBERS_OF_CLUSTERS = (1, 2, 4, 8, 16)
 SMALLEST_CLUSTER = 5
 """Originals per cluster, on average, at the largest number of clusters that is tried."""
 
@@ -126,7 +126,7 @@ class ClusteredGaussians(DensityMixin, BaseEstimator):
         """Fit to points ``[N, L]``."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # fewer points than clusters
-            self.labels_ = KMeans(self.num_clusters, n_init=10, random_state=0).fit_predict(points)
+            self.labels_ = KMeans(self.num_clusters, n_init=3, random_state=0).fit_predict(points)
         groups = [points[self.labels_ == label] for label in np.unique(self.labels_)]
         pooled = np.concatenate([group - group.mean(0) for group in groups])
         least = max(_NEGLIGIBLE * points.var(0).sum(), np.finfo(float).tiny)
