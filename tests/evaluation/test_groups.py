@@ -1,25 +1,15 @@
-"""Which groups there are, in which values, and what stands for a codec where there is none."""
+"""Which groups there are, and in which values."""
 
-from dataclasses import replace
-
-import pytest
 import torch
 
 from paramdiff.evaluation.baselines.catalogue import BASELINES
 from paramdiff.evaluation.data_use import NO_DATA, DataBudget, DataUse
-from paramdiff.evaluation.groups import (
-    constructed,
-    free_baselines,
-    given_groups,
-    latents_of,
-    left_out,
-)
-from paramdiff.evaluation.spread import dispersion
-from paramdiff.evaluation.subject import LatentSpace
+from paramdiff.evaluation.groups import constructed, given_groups, left_out
+from paramdiff.evaluation.matching import Matched
 from paramdiff.parameters.normalisation import fit_normalisation
 
 from .baselines.material import material, raw_originals
-from .linear import LAYOUT, SIZE, good, perfect_codec, subject
+from .linear import LAYOUT, good, perfect_codec, subject
 
 
 def given(**fields):
@@ -56,15 +46,6 @@ def test_generator_seeds_travel_with_the_generated_networks():
     assert generated.seeds.equal(seeds) and original.seeds is None
 
 
-def free(generated, raw=None, seed=0):
-    made = material(raw)
-    found = [
-        constructed(baseline, made, len(generated), seed)
-        for baseline in free_baselines(made, generated)
-    ]
-    return {group.name: group for group in found}, made
-
-
 def test_generated_networks_are_labelled_with_what_their_generator_used():
     groups = given(latents=perfect_codec(), data_budget=DataBudget(640, "inputs"))
     used = {group.name: group.data for group in groups if group.data != NO_DATA}
@@ -72,79 +53,48 @@ def test_generated_networks_are_labelled_with_what_their_generator_used():
     assert used == {"generated": expected, "reconstructed": expected}
 
 
-def test_free_groups_are_as_many_and_in_raw_values():
-    groups, made = free(material().originals[:5])
-    assert groups["gaussian@1.0"].raw.shape == made.originals[:5].shape
-    for group in groups.values():
+def made_of(name, count=5, seed=0):
+    """A baseline of the catalogue, at the strength of its name, of a few originals."""
+    made = material()
+    found = {one.name: one for one in BASELINES}[name]
+    return constructed(Matched(found, None), made, count, seed), made
+
+
+def test_constructed_groups_are_as_many_and_in_raw_values():
+    for name in ("gaussian@1.0", "interpolation", "noise@0.001", "average@2"):
+        group, made = made_of(name)
+        assert group.raw.shape == made.originals[:5].shape and group.name == name
         torch.testing.assert_close(
             group.raw, made.normalisation.invert(group.vectors), rtol=1e-5, atol=1e-5
         )
-    noised = groups["noise@0.001"]
+    noised, made = made_of("noise@0.001")
     torch.testing.assert_close(noised.vectors, made.originals[noised.source], rtol=0.05, atol=0.05)
-    assert groups["greedy_soup"].data == DataUse("labels", "validation")
+    assert made_of("greedy_soup")[0].data == DataUse("labels", "validation")
 
 
-@pytest.mark.parametrize(("spread", "name"), [(0.63, "gaussian@0.63"), (2.0, "gaussian@2.0")])
-def test_the_matched_gaussian_spreads_as_the_generated_networks(spread, name):
-    originals = material(raw_originals(30)).originals
-    generated = originals.mean(0) + spread * (originals - originals.mean(0))
-    groups, made = free(generated, raw_originals(30))
-    assert dispersion(groups[name].vectors, made.originals) == pytest.approx(spread, rel=0.1)
-
-
-def test_a_gaussian_of_the_catalogue_is_not_made_twice():
-    originals = material(raw_originals(30)).originals
-    names = [one.name for one in free_baselines(material(raw_originals(30)), originals)]
-    assert names.count("gaussian@1.0") == 1 and len(names) == len(set(names))
-
-
-def test_one_generated_network_has_no_matched_gaussian():
-    groups, _ = free(material().originals[:1])
-    assert set(groups) <= {baseline.name for baseline in BASELINES}
-    assert {len(group.raw) for group in groups.values()} == {1}
+def test_re_estimating_batchnorm_statistics_uses_inputs():
+    """A soup has seen labels before; its name says what was done."""
+    found = {one.name: one for one in BASELINES}
+    group = constructed(Matched(found["average@2"], None, finish="batchnorm"), material(), 3, 0)
+    assert group.name == "average@2+bn" and group.data == DataUse("inputs", "training")
+    soup = constructed(Matched(found["greedy_soup"], None, finish="batchnorm"), material(), 3, 0)
+    assert soup.data == DataUse("labels", "validation")
 
 
 def test_seeds_determine_the_draws_and_every_group_has_its_own():
-    vectors = material().originals
-    one, same, other = (free(vectors, seed=seed)[0] for seed in (3, 3, 4))
-    assert one["kde"].vectors.equal(same["kde"].vectors)
-    assert not one["kde"].vectors.equal(other["kde"].vectors)
-    narrow, wide = (one[name].vectors for name in ("gaussian@0.5", "gaussian@1.0"))
-    mean = vectors.mean(0)
-    assert not torch.allclose(2 * (narrow - mean), wide - mean, atol=0.1)
+    one, same, other = (made_of("kde", seed=seed)[0].vectors for seed in (3, 3, 4))
+    assert one.equal(same) and not one.equal(other)
+    (narrow, made), (wide, _) = made_of("gaussian@0.5"), made_of("gaussian@1.0")
+    mean = made.originals.mean(0)
+    assert not torch.allclose(2 * (narrow.vectors - mean), wide.vectors - mean, atol=0.1)
 
 
 def test_what_is_left_out_is_a_fact():
-    assert left_out(material(raw_originals(64)), {}) == {}
-    assert left_out(material(raw_originals(20), untrained=None), {"kde": "broken"}) == {
+    several = raw_originals(64)
+    assert left_out(material(several), {}) == {
+        "Left out": "multiswag (needs several runs with several checkpoints each)"
+    }
+    few = material(raw_originals(20), untrained=None, runs=torch.arange(20) // 10)
+    assert left_out(few, {"kde": "broken"}) == {
         "Left out": "average@64 (needs 64 checkpoints), random (needs the network), kde (broken)"
     }
-
-
-def test_a_codec_gives_the_latents():
-    def encode(vectors):
-        return vectors[:, :2] * 10
-
-    def decode(latents):
-        return torch.cat([latents / 10, torch.ones(len(latents), SIZE - 2)], 1)
-
-    made = subject(good(20, 3), latents=LatentSpace(encode, decode))
-    normalisation = fit_normalisation(made.originals, LAYOUT)
-    originals = normalisation.apply(made.originals)
-    latents, back = latents_of(made, originals, normalisation)
-    assert latents.equal(encode(made.originals))
-    seeing = replace(made, data_budget=DataBudget(640, "labels"))
-    free, _ = latents_of(seeing, originals, normalisation)
-    assert not torch.equal(free, latents)  # what is free must not decode by what saw data
-    # vectors are normalised, a codec's are raw
-    torch.testing.assert_close(back(latents), normalisation.apply(decode(latents)))
-
-
-def test_without_a_codec_principal_components_are_the_latents():
-    """Enough of them for 80% of the variance, so that a kernel density knows where it is."""
-    made = subject(good(20, 3))
-    originals = fit_normalisation(made.originals, LAYOUT).apply(made.originals)
-    latents, back = latents_of(made, originals, fit_normalisation(made.originals, LAYOUT))
-    assert 1 <= latents.shape[1] < SIZE
-    share = dispersion(back(latents), originals) ** 2
-    assert 0.8 <= share < 0.95

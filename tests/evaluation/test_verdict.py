@@ -6,9 +6,9 @@ The classifiers are linear, so that what is planted is known exactly (see ``line
 import pytest
 import torch
 
-from paramdiff.evaluation.frontier import MEASURES, YARDSTICKS
-from paramdiff.evaluation.schema import Comparison
-from paramdiff.evaluation.verdict import judge, relation
+from paramdiff.evaluation.frontier import SIMILARITIES, is_baseline
+from paramdiff.evaluation.outcome import outcome
+from paramdiff.evaluation.verdict import judge
 
 from .linear import SIZE, evaluated, good, shifted, to, warnings, without_errors, words
 
@@ -18,11 +18,12 @@ def drawn(*shape, seed=7):
 
 
 def outcomes(evaluation):
-    """How the generated networks stand on either frontier, where there is a rival."""
+    """How the generated networks stand at matched novelty and diversity."""
+    level = evaluation.groups["original"].accuracy.mean
     return {
-        measure: relation(to(evaluation, found.reference))
-        for measure, found in evaluation.frontier.items()
-        if found.reference is not None
+        axis: outcome(to(evaluation, found.reference), evaluation.score, level)
+        for axis in SIMILARITIES
+        if (found := evaluation.frontier[axis]).reference is not None
     }
 
 
@@ -70,8 +71,9 @@ def test_the_average_and_a_whisper_is_a_collapse():
     assert evaluation.groups["generated"].dispersion < 0.1
     assert "collapse" in warnings(evaluation)
     headline = evaluation.verdict.headline
-    assert headline.startswith("As good as the average of all checkpoints, and no better, at 0.04")
-    assert outcomes(evaluation) == dict.fromkeys(MEASURES, "as good as")
+    assert headline.endswith("with 0.04 of the originals' dispersion.")
+    assert not headline.startswith(("Better", "Worse"))
+    assert not {"better", "worse"} & set(outcomes(evaluation).values())
     # better than the originals, and that is the trap: the average is as good
     assert to(evaluation, "original").ci95[0] > 0
     average = to(evaluation, "average@all")
@@ -94,15 +96,15 @@ def test_too_much_spread_is_told():
     assert "spread 1.30 times as widely" in warnings(evaluation)
 
 
-def test_draws_from_the_fitted_gaussian_are_as_good_as_a_gaussian():
-    """Expected: as good as what is free, and no better; no warning of a collapse or of copies."""
+def test_draws_from_the_fitted_gaussian_are_no_better_than_a_gaussian():
+    """Expected: not better; no warning of a collapse or of copies."""
     originals = good(30, 1)
     generated = originals.mean(0) + originals.std(0) * drawn(30, SIZE)
     evaluation, _ = evaluated(generated, originals)
     rival = to(evaluation, "gaussian@1.0")
     assert rival.ci95[0] <= 0 <= rival.ci95[1]
-    assert "as good as" in outcomes(evaluation).values()
-    assert not evaluation.verdict.headline.startswith(("Better", "Worse", "Copies"))
+    assert "better" not in outcomes(evaluation).values()
+    assert not evaluation.verdict.headline.startswith(("Better", "Copies"))
     assert evaluation.groups["generated"].copies == 0
     assert "collapse" not in warnings(evaluation)
 
@@ -127,11 +129,11 @@ def test_what_knows_how_parameters_hang_together_is_better_than_all_that_is_free
         shifted(30, 5, 1.0, 0.2), shifted(30, 6, **faulty), held_out=shifted(10, 7, **faulty)
     )
     assert evaluation.verdict.headline == (
-        "Better than every free alternative that is as unlike the originals."
+        "Better than every baseline at matched novelty and at matched diversity."
     )
-    assert outcomes(evaluation) == dict.fromkeys(MEASURES, "better than")
+    assert outcomes(evaluation) == dict.fromkeys(SIMILARITIES, "better")
     for name, group in evaluation.groups.items():
-        if group.data_used == "none" and name not in YARDSTICKS:
+        if is_baseline(name, group):
             assert to(evaluation, name).ci95[0] > 0, (name, group.accuracy.mean)
     assert evaluation.groups["generated"].copies == 0
     assert "collapse" not in warnings(evaluation)
@@ -149,47 +151,170 @@ def test_what_knows_the_originals_distribution_beats_a_gaussian_and_not_the_orig
 
 
 def test_broken_networks_are_worse_than_everything():
-    """Expected: worse, than the originals and than every free alternative."""
+    """Expected: worse, than the originals and than every baseline."""
     evaluation, _ = evaluated(-good(20, 3))
     assert evaluation.verdict.headline.startswith("Worse than")
     assert all(one.ci95[1] < 0 for one in evaluation.comparisons if one.reference != "random")
     assert "as good as" not in words(evaluation)
 
 
-def test_what_no_free_alternative_resembles_is_compared_with_the_originals_alone():
-    """Expected: nothing is extrapolated, and it is said that there is no rival."""
-    evaluation, _ = evaluated(-good(20, 3))
-    frontier = evaluation.frontier["max_similarity"]
-    assert frontier.at < min(point.similarity for point in frontier.points) - 0.005
-    assert frontier.reference is None
-    assert any(
-        "no free alternative is at least as unlike the originals" in one.lower()
-        for one in evaluation.verdict.sentences
-    )
-
-
-def test_without_a_rival_the_headline_still_tells_what_data_were_used():
-    evaluation, _ = evaluated(good(20, 3))
-    generated = evaluation.groups["generated"].model_copy(update={"data_used": "labels"})
-    alone = {
-        measure: found.model_copy(update={"reference": None})
-        for measure, found in evaluation.frontier.items()
+def alone(evaluation):
+    """The frontiers of an evaluation where no baseline competes."""
+    return {
+        axis: found.model_copy(update={"reference": None, "unbeaten": ()})
+        for axis, found in evaluation.frontier.items()
     }
-    verdict = judge(
-        evaluation.groups | {"generated": generated},
+
+
+def judged(evaluation, frontiers=None, **groups):
+    return judge(
+        evaluation.groups | groups,
         list(evaluation.comparisons),
-        alone,
+        evaluation.frontier if frontiers is None else frontiers,
         evaluation.best_of_n,
         evaluation.score,
     )
-    assert "no free alternative is as dissimilar, using training labels" in verdict.headline
+
+
+def test_where_no_baseline_matches_the_originals_alone_are_compared():
+    evaluation, _ = evaluated(-good(20, 3))
+    verdict = judged(evaluation, alone(evaluation))
+    assert verdict.headline == (
+        "Worse than the originals; no baseline matches them in novelty or diversity."
+    )
+    assert verdict.reference is None
+    assert verdict.sentences[0].startswith("No baseline matches the generated networks in novelty")
+
+
+def test_without_a_baseline_the_headline_still_tells_what_data_were_used():
+    evaluation, _ = evaluated(good(20, 3))
+    generated = evaluation.groups["generated"].model_copy(update={"data_used": "labels"})
+    verdict = judged(evaluation, alone(evaluation), generated=generated)
+    assert "no baseline matches them in novelty or diversity, using training labels" in (
+        verdict.headline
+    )
+
+
+def with_difference(evaluation, **differences):
+    """Comparisons whose intervals are 0.01 about the differences, by reference."""
+    return [
+        one.model_copy(
+            update={
+                "difference": difference,
+                "ci95": (difference - 0.01, difference + 0.01),
+                "needed": None,
+            }
+        )
+        if (difference := differences.get(one.reference)) is not None
+        else one
+        for one in evaluation.comparisons
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at_novelty", "at_diversity", "expected"),
+    [
+        (0.05, 0.05, "Better than every baseline at matched novelty and at matched diversity."),
+        (
+            0.05,
+            0.001,
+            "Better than SWAG samples at matched novelty; not distinguishable from noised "
+            "checkpoints at matched diversity.",
+        ),
+        (
+            -0.05,
+            0.05,
+            "Worse than SWAG samples at matched novelty; better than noised checkpoints at "
+            "matched diversity.",
+        ),
+        (
+            -0.05,
+            -0.04,
+            "Worse than SWAG samples at matched novelty; worse than noised checkpoints at matched "
+            "diversity.",
+        ),
+    ],
+)
+def test_mixed_outcomes_name_their_axis(at_novelty, at_diversity, expected):
+    evaluation, _ = evaluated(good(20, 3), good(30, 1))
+    decide = {"max_similarity": "swag@1.0", "pairwise_similarity": "noise@0.15"}
+    frontiers = {
+        axis: evaluation.frontier[axis].model_copy(
+            update={"reference": decide[axis], "unbeaten": ()}
+        )
+        for axis in SIMILARITIES
+    }
+    verdict = judge(
+        evaluation.groups
+        | {
+            "generated": evaluation.groups["generated"].model_copy(
+                update={"copies": 0.0, "dispersion": 1.0}
+            )
+        },
+        with_difference(evaluation, **{"swag@1.0": at_novelty, "noise@0.15": at_diversity}),
+        frontiers,
+        evaluation.best_of_n,
+        evaluation.score,
+    )
+    assert verdict.headline == expected
+    # sentences never contradict the headline
+    for noun, difference in (("novelty", at_novelty), ("diversity", at_diversity)):
+        sentence = next(one for one in verdict.sentences if one.startswith(f"At matched {noun}"))
+        relation = (
+            "better than"
+            if difference > 0.01
+            else "worse than"
+            if difference < -0.01
+            else "not distinguishable from"
+        )
+        assert f"are {relation} that" in sentence
+    decisive = "swag@1.0" if at_novelty < at_diversity else "noise@0.15"
+    assert verdict.reference == decisive or at_novelty == at_diversity
+
+
+def test_one_baseline_that_is_not_beaten_is_enough_not_to_be_better():
+    """Test data find it, among many: it is never called more than not distinguishable."""
+    evaluation, _ = evaluated(good(20, 3), good(30, 1))
+    frontiers = {
+        axis: evaluation.frontier[axis].model_copy(
+            update={"reference": "swag@1.0", "unbeaten": ("kde", "noise@0.15")}
+        )
+        for axis in SIMILARITIES
+    }
+    differences = {"swag@1.0": 0.05, "noise@0.15": -0.05, "kde": 0.001}
+    verdict = judge(
+        evaluation.groups,
+        with_difference(evaluation, **differences),
+        frontiers,
+        evaluation.best_of_n,
+        evaluation.score,
+    )
+    assert verdict.headline.startswith("Not distinguishable from noised checkpoints")
+    assert verdict.reference == "noise@0.15"
+
+
+def test_what_would_decide_is_told_where_nothing_is_decided():
+    evaluation, _ = evaluated(good(20, 3), good(30, 1))
+    undecided = [one for one in evaluation.comparisons if one.needed is not None]
+    level = evaluation.groups["original"].accuracy.mean
+    for one in evaluation.comparisons:
+        if one.needed is not None:
+            assert outcome(one, evaluation.score, level) == "undecided"
+    assert undecided
+    one = undecided[0]
+    frontiers = {
+        axis: evaluation.frontier[axis].model_copy(update={"reference": one.reference})
+        for axis in SIMILARITIES
+    }
+    told = judged(evaluation, frontiers).sentences[0]
+    assert "would decide." in told
 
 
 # ---- where nothing is right or wrong
 
 
-def test_without_errors_a_gaussian_of_equal_spread_and_the_average_decide():
-    """Expected: better than both, in a case that is better than every free alternative."""
+def test_without_errors_dispersion_decides():
+    """Expected: better than what is at least as dispersed, in a case that is better than all."""
     faulty = {"shift": 1.0, "spread": 0.2, "fault": 1.2}
     evaluation, arrays = evaluated(
         shifted(30, 5, 1.0, 0.2),
@@ -197,22 +322,14 @@ def test_without_errors_a_gaussian_of_equal_spread_and_the_average_decide():
         held_out=shifted(10, 7, **faulty),
         how=without_errors(),
     )
-    spread = evaluation.groups["generated"].dispersion
-    rival = f"gaussian@{round(spread, 2)}"
-    assert evaluation.verdict.headline == (
-        "Better than a fitted Gaussian and the average of all checkpoints."
-    )
-    assert evaluation.verdict.reference in (rival, "average@all")
+    assert evaluation.verdict.headline == "Better than every baseline at matched dispersion."
     sentences = evaluation.verdict.sentences
-    assert (
-        "which spreads as widely and is free" in sentences[0] and f"{spread:.2f}" in sentences[0]
-    )
-    assert "one network, made for free" in sentences[1]
+    assert sentences[0].startswith("At matched dispersion, the strongest baseline is")
     assert sum("average of all checkpoints" in one for one in sentences) == 1
     assert "points of share" in sentences[0]
     told = words(evaluation)
     assert "novelty in behaviour is not measured" in told
-    assert "dissimilar" not in told and "errors" not in told and "accuracy" not in told
+    assert "errors" not in told and "accuracy" not in told
     assert not any("similarity" in name for name in arrays)
     for group in evaluation.groups.values():
         assert group.max_similarity is None and group.pairwise_similarity is None
@@ -227,13 +344,14 @@ def test_without_errors_copies_and_collapse_are_told_as_ever():
     collapsed = originals.mean(0) + 0.01 * drawn(20, SIZE)
     evaluation, _ = evaluated(collapsed, originals, how=without_errors())
     assert "share alone would reward this" in warnings(evaluation)
-    assert evaluation.verdict.headline.endswith("of the originals' spread.")
+    assert evaluation.verdict.headline.endswith("of the originals' dispersion.")
     assert not evaluation.verdict.headline.startswith("Better")
 
 
 def test_without_errors_broken_networks_are_worse():
     evaluation, _ = evaluated(-good(20, 3), how=without_errors())
-    assert evaluation.verdict.headline == "Worse than the average of all checkpoints."
+    assert evaluation.verdict.headline.startswith("Worse than")
+    assert evaluation.verdict.headline.endswith("at matched dispersion.")
 
 
 def test_without_errors_copying_is_tested_in_parameters_alone():
@@ -246,46 +364,14 @@ def test_without_errors_copying_is_tested_in_parameters_alone():
     assert evaluation.groups["generated"].z_u is None
 
 
-def test_without_errors_one_network_of_each_has_the_average_beside_it():
+def test_without_errors_one_network_has_no_dispersion_to_match():
     evaluation, _ = evaluated(good(1, 3), good(2, 1), held_out=good(0, 2), how=without_errors())
-    assert evaluation.verdict.reference == "average@all"
+    assert evaluation.verdict.reference is None
+    assert "no baseline matches them in dispersion" in evaluation.verdict.headline
+    assert "average of all checkpoints" in words(evaluation)
 
 
 # ---- the words by themselves
-
-
-@pytest.mark.parametrize(
-    ("interval", "expected"),
-    [
-        ((0.001, 0.02), "better than"),
-        ((-0.02, -0.001), "worse than"),
-        ((-0.01, 0.01), "as good as"),
-        ((0.0, 0.01), "as good as"),
-        ((-0.01, 0.0), "as good as"),
-        ((0.0, 0.0), "as good as"),
-        ((0.0001, 0.0008), "as good as"),
-        ((-0.0008, -0.0001), "as good as"),
-        ((0.0001, 0.0012), "better than"),
-    ],
-)
-def test_a_difference_is_sure_and_no_trifle(interval, expected):
-    """The difference itself lies amid its interval; below 0.05 points it is a trifle."""
-    comparison = Comparison(
-        group="generated",
-        reference="x",
-        reference_dispersion=None,
-        difference=sum(interval) / 2,
-        ci95=interval,
-    )
-    assert relation(comparison) == expected
-
-
-def test_what_is_a_trifle_depends_on_the_score():
-    comparison = Comparison(
-        group="generated", reference="x", reference_dispersion=None, difference=2.0, ci95=(1, 3)
-    )
-    assert relation(comparison, 1.9) == "better than"
-    assert relation(comparison, 2.1) == "as good as"
 
 
 def test_who_has_labels_is_told_what_they_are_worth():

@@ -10,12 +10,14 @@ opponent.
 
 The baseline that decides is chosen on validation data by the standing of *other* networks made the
 same way. Its test score is therefore no maximum over many, and its interval needs no correction.
+Similarities on a small validation split are noisy: what turns out to be far more alike on test data
+was not matched, and does not compete.
 
 Baselines need the originals alone, and at most unlabelled inputs on which BatchNorm statistics are
 re-estimated. A greedy soup, which needs labels, competes with the best of N instead.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +33,8 @@ class Axis:
     Attributes:
         name: of the quantity in ``evaluation.json``.
         noun: completes "at matched ...".
-        tolerance: a baseline may be this much more alike and still compete.
+        tolerance: on validation data a baseline may be this much more alike and still compete.
+        slack: the same on test data, where nothing is matched anew.
         of_group: a group's place, measured on test data.
         of_standing: its place, measured on validation data.
         less_is_new: whether lower values mean more novelty or diversity.
@@ -40,6 +43,7 @@ class Axis:
     name: AxisName
     noun: str
     tolerance: float
+    slack: float
     of_group: Callable[[Group], float | None]
     of_standing: Callable[[Standing], float | None]
     less_is_new: bool = True
@@ -48,11 +52,17 @@ class Axis:
         """Return how much more alike a place is than the target; at most 0 if it competes."""
         return place - target if self.less_is_new else target - place
 
-    def admits(self, place: float | None, target: float | None) -> bool:
-        """Return whether a baseline at this place competes with networks at the target."""
-        if place is None or target is None:
+    def admits(self, baseline: Group, generated: Group) -> bool:
+        """Return whether a baseline is at most as alike as the generated networks."""
+        if baseline.validation is None or generated.validation is None:
             return False
-        return self.excess(place, target) <= self.tolerance
+        places = [self.of_standing(one) for one in (baseline.validation, generated.validation)]
+        on_test = [self.of_group(one) for one in (baseline, generated)]
+        return self._within(places, self.tolerance) and self._within(on_test, self.slack)
+
+    def _within(self, places: Sequence[float | None], allowed: float) -> bool:
+        place, target = places
+        return place is not None and target is not None and self.excess(place, target) <= allowed
 
 
 def _novelty(group: Group) -> float | None:
@@ -67,11 +77,12 @@ def _novelty(group: Group) -> float | None:
 AXES: dict[AxisName, Axis] = {
     axis.name: axis
     for axis in (
-        Axis("max_similarity", "novelty", 0.005, _novelty, lambda one: one.max_similarity),
+        Axis("max_similarity", "novelty", 0.005, 0.05, _novelty, lambda one: one.max_similarity),
         Axis(
             "pairwise_similarity",
             "diversity",
             0.005,
+            0.05,
             lambda group: group.pairwise_similarity,
             lambda one: one.pairwise_similarity,
         ),
@@ -79,6 +90,7 @@ AXES: dict[AxisName, Axis] = {
             "dispersion",
             "dispersion",
             0.01,
+            0.1,
             lambda group: group.dispersion,
             lambda one: one.dispersion,
             less_is_new=False,

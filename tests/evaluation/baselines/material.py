@@ -16,7 +16,6 @@ STATE = {
 }
 LAYOUT = ParameterLayout.of(STATE, list(STATE))
 SIZE = LAYOUT.num_parameters
-LATENT_SIZE = 3
 
 
 def generator(seed=0):
@@ -40,21 +39,18 @@ def untrained(seed):
 
 
 def material(raw=None, **fields):
-    """Everything that a construction may ask for; latents are projections on a few directions.
+    """Everything that a construction may ask for.
 
     ``fields`` replace what follows from the raw originals; given originals are raw, too.
     """
     raw = raw_originals() if raw is None else raw
     normalisation = fit_normalisation(raw, LAYOUT)
     originals = normalisation.apply(raw)
-    basis = torch.linalg.qr(torch.randn(SIZE, LATENT_SIZE, generator=generator(9))).Q
     made = Material(
         originals=originals,
         raw=raw,
         layout=LAYOUT,
         normalisation=normalisation,
-        latents=originals @ basis,
-        decode=lambda latents: latents @ basis.T,
         untrained=lambda seed: normalisation.apply(untrained(seed)),
         validation_accuracy=torch.zeros(len(raw)),
         validate=lambda vectors: torch.zeros(len(vectors)),

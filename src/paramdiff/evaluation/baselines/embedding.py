@@ -32,6 +32,8 @@ SMALLEST_CLUSTER = 5
 """Originals per cluster, on average, at the largest number of clusters that is tried."""
 
 _NEGLIGIBLE = 1e-10
+_RIDGE = 1e-6
+"""Of the total variance: a cluster of two points has a covariance of rank one."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class ClusteredGaussians(DensityMixin, BaseEstimator):
             self.labels_ = KMeans(self.num_clusters, n_init=3, random_state=0).fit_predict(points)
         groups = [points[self.labels_ == label] for label in np.unique(self.labels_)]
         pooled = np.concatenate([group - group.mean(0) for group in groups])
-        least = max(_NEGLIGIBLE * points.var(0).sum(), np.finfo(float).tiny)
+        least = max(_RIDGE * points.var(0).sum(), np.finfo(float).tiny)
 
         def gaussian(group: np.ndarray) -> Any:
             deviations = group - group.mean(0) if len(group) > 1 else pooled
