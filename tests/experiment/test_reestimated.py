@@ -70,7 +70,8 @@ def test_an_average_of_runs_rises_and_the_runs_stay_as_they_are(digits, runs):
     before, after = behaviour.answers(average), behaviour.reestimated.answers(average)
     assert after.test.float().mean() > before.test.float().mean() + 0.1
     kept, again = (
-        each.answers(zoo.originals).test.float().mean() for each in (behaviour, behaviour.reestimated)
+        each.answers(zoo.originals).test.float().mean()
+        for each in (behaviour, behaviour.reestimated)
     )
     assert kept > 0.9 and abs(again - kept) < 0.02
 

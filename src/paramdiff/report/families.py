@@ -30,7 +30,9 @@ FAMILIES = {
     "reconstructed": Family("Originals through the codec", "Through the codec {}", GREY, "X"),
     "average": Family("Average of originals", "Average of {} originals", "#009e73", "^"),
     "greedy_soup": Family("Greedy soup", "Greedy soup {}", "#009e73", "P"),
-    "interpolation": Family("Interpolated originals", "Interpolated originals, share {}", "#009e73", "<"),
+    "interpolation": Family(
+        "Interpolated originals", "Interpolated originals, share {}", "#009e73", "<"
+    ),
     "gaussian": Family("Gaussian fit", "Gaussian fit, scale {}", "#a4527f", "o"),
     "gaussian_full": Family(
         "Full-covariance Gaussian", "Full-covariance Gaussian, scale {}", "#a4527f", "s"
