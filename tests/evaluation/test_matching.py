@@ -1,20 +1,34 @@
 """Strengths at which baselines are matched to the generated networks, on validation data."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from paramdiff.evaluation.baselines.catalogue import FAMILIES
+from paramdiff.evaluation.baselines.catalogue import CONSTRUCTIONS, FAMILIES
 from paramdiff.evaluation.baselines.construction import Baseline, Construction, Family
 from paramdiff.evaluation.behaviour import Validated
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.matching import Pilots, Validation
 from paramdiff.evaluation.spread import total_variance
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 
 from .baselines.material import material
 from .linear import LAYOUT, behaviour, evaluated, good
 
 NOVELTY, DIVERSITY, DISPERSION = AXES
+
+
+def given(originals, normalisation):
+    """What baselines of linear classifiers are made from."""
+    return replace(
+        material(),
+        originals=normalisation.apply(originals),
+        raw=originals,
+        layout=LAYOUT,
+        normalisation=normalisation,
+        validation_accuracy=torch.zeros(len(originals)),
+    )
 
 
 def pilots(generated, originals, how=None, **fields):
@@ -28,12 +42,7 @@ def pilots(generated, originals, how=None, **fields):
         total_variance(vectors),
         normalisation.invert,
     )
-    made = material(
-        originals,
-        originals=vectors,
-        layout=LAYOUT,
-        normalisation=normalisation,
-    )
+    made = given(originals, normalisation)
     target = validation.standing(normalisation.apply(generated))
     return Pilots(made, validation, target, len(generated), seed=0, **fields)
 
@@ -42,18 +51,13 @@ def family(name):
     return {one.name: one for one in FAMILIES}[name]
 
 
-@pytest.mark.parametrize(("name", "strength"), [("noise", 0.1), ("gaussian", 0.8), ("swag", 1.3)])
+@pytest.mark.parametrize(("name", "strength"), [("noise", 0.5), ("gaussian", 0.8), ("swag", 1.3)])
 def test_a_planted_strength_is_found_between_the_fixed_ones(name, strength):
     """The planted networks are those of the same method at a strength that is not in the list."""
     originals = good(40, 1)
     normalisation = fit_normalisation(originals, LAYOUT, "tensor")
-    given = material(
-        originals,
-        originals=normalisation.apply(originals),
-        layout=LAYOUT,
-        normalisation=normalisation,
-    )
-    planted = family(name).at(strength).build(given, 200, torch.Generator().manual_seed(5))
+    made = given(originals, normalisation)
+    planted = family(name).at(strength).build(made, 200, torch.Generator().manual_seed(5))
     one = pilots(normalisation.invert(planted.vectors), originals)
     found = {axis: matched for matched in one.matched([family(name)]) for axis in matched.axes}
     assert found.keys() == AXES.keys()
@@ -93,7 +97,8 @@ def matched_dispersion(score, dispersion, target):
     validation = Validation(
         scored_by_first_value, None, total_variance(originals), lambda vectors: vectors
     )
-    made = material(originals, originals=originals, layout=LAYOUT)
+    nothing = torch.zeros(LAYOUT.num_parameters)
+    made = given(originals, Normalisation(nothing, nothing + 1, nothing))
     standing = validation.standing(originals * target)
     one = Pilots(made, validation, standing, 30, seed=0)
     found = one.matched([staircase(score, dispersion)])
@@ -159,8 +164,6 @@ def test_networks_that_compute_no_numbers_are_no_pilots():
 def test_controls_and_what_sees_labels_have_no_pilots():
     originals = good(30, 1)
     one = pilots(good(20, 3), originals)
-    from paramdiff.evaluation.baselines.catalogue import CONSTRUCTIONS
-
     found = {matched.name: matched for matched in one.fixed(CONSTRUCTIONS)}
     without = {name for name, matched in found.items() if matched.validation is None}
     assert without == {"greedy_soup", "random", "permuted"}

@@ -36,6 +36,8 @@ KEPT = ("original", "generated", "average@all", "swag@1.0", ORIGINALS)
 """Groups whose vectors are used after scoring."""
 RECALIBRATED = ("average@16", "gaussian@1.0")
 """Those that are used besides where networks get new BatchNorm statistics."""
+NETWORKS_ASKED = 200
+"""For each generated network, about: scored baselines, and pilots of strengths on the way."""
 NUM_REESTIMATED_PILOTS = 16
 """Networks of each strength that is looked at with re-estimated statistics, which cost a pass over
 training inputs each."""
@@ -117,7 +119,7 @@ def examine(
         _Asked(
             behaviour,
             partial(report, "evaluating"),
-            3 * len(original.raw) + 100 * len(subject.generated),
+            3 * len(original.raw) + NETWORKS_ASKED * len(subject.generated),
         ),
         (*KEPT, *RECALIBRATED) if settings.recalibrate_batchnorm else KEPT,
         STARTED if settings.starting_points else (),
@@ -128,6 +130,7 @@ def examine(
     contest = _Contest(subject, normalisation, behaviour, groups, settings)
     matched = contest.add_baselines()
     facts = _add_rivals(subject, normalisation, behaviour, groups, seed, report)
+    groups.asked.finish()
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
         Measurements(groups.scored, Bootstrap.over(num_scores, seed=seed)),
@@ -340,6 +343,10 @@ class _Asked:
         found = behaviour.validated(raw)
         self._count(len(raw))
         return found
+
+    def finish(self) -> None:
+        """Tell that nothing more will be asked."""
+        self._progress(self._done, self._done)
 
     def _count(self, num: int) -> None:
         self._done += num

@@ -10,8 +10,8 @@ opponent.
 
 The baseline that decides is chosen on validation data by the standing of *other* networks made the
 same way. Its test score is therefore no maximum over many, and its interval needs no correction.
-Similarities on a small validation split are noisy: what turns out to be far more alike on test data
-was not matched, and does not compete.
+Similarities on a small validation split are noisy: what turns out to be far more alike on test
+data was not matched, and does not compete.
 
 Baselines need the originals alone, and at most unlabelled inputs on which BatchNorm statistics are
 re-estimated. A greedy soup, which needs labels, competes with the best of N instead.
@@ -146,12 +146,10 @@ def frontier(
     for point in sorted(placed, key=lambda p: (axis.excess(p.place, 0), -p.accuracy)):
         if not points or point.accuracy > points[-1].accuracy:
             points.append(point)
-    standing = groups["generated"].validation
-    target = None if standing is None else axis.of_standing(standing)
     competing = {
         name: group.validation.score
         for name, group in baselines.items()
-        if group.validation is not None and axis.admits(axis.of_standing(group.validation), target)
+        if group.validation is not None and axis.admits(group, groups["generated"])
     }
     return Frontier(
         points=tuple(points),

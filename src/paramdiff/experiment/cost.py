@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from paramdiff.engine import Optimisation
-from paramdiff.evaluation.baselines.catalogue import BASELINES
-from paramdiff.evaluation.examine import NUM_STARTED, STARTED
+from paramdiff.evaluation.examine import NETWORKS_ASKED, NUM_STARTED, STARTED
 from paramdiff.evaluation.fine_tuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.evaluation.rivals import NUM_ORIGINALS
 from paramdiff.evaluation.starting_points import UPDATES
@@ -107,7 +106,7 @@ def _num_scored(recipe: Recipe) -> int:
     assert isinstance(recipe.collection, CollectionSettings)
     originals, held_out = recipe.collection.num_checkpoints, recipe.collection.num_held_out
     generated = len(recipe.seeds) * recipe.generation.num_samples
-    return 2 * originals + held_out + (1 + len(BASELINES)) * generated
+    return 2 * originals + held_out + NETWORKS_ASKED // 3 * generated
 
 
 def _passes_of_comparisons(recipe: Recipe) -> float:
