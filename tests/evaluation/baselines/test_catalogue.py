@@ -36,9 +36,9 @@ def test_names_are_unique_and_hold_what_is_promised():
 @pytest.mark.parametrize("num", [1, 2, 6])
 def test_the_originals_are_never_changed(baseline, num):
     given = fitting(baseline, num)
-    before = given.originals.clone(), given.latents.clone()
+    before = given.originals.clone(), given.raw.clone()
     construction = built(baseline, given)
-    assert given.originals.equal(before[0]) and given.latents.equal(before[1])
+    assert given.originals.equal(before[0]) and given.raw.equal(before[1])
     construction.vectors.zero_()
     assert given.originals.equal(before[0])
 

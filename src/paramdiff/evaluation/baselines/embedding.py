@@ -27,7 +27,7 @@ EXPLAINED_VARIANCE = 0.8
 ORIGINALS_PER_COMPONENT = 10
 NUM_FOLDS = 4
 BANDWIDTHS = tuple(np.geomspace(0.02, 2.0, 13).tolist())
-NUMBERS_OF_CLUSTERS = (1, 2, 4, 8, 16)
+NUMBERS_OF_CLUSTERS = (1, 2, 3, 4, 8, 16)
 SMALLEST_CLUSTER = 5
 """Originals per cluster, on average, at the largest number of clusters that is tried."""
 
