@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from paramdiff.artefacts import write_json, write_tensors
-from paramdiff.evaluation.frontier import MEASURES
+from paramdiff.evaluation.frontier import AXES, NOT_BASELINES
 from paramdiff.evaluation.frontier import frontier as frontier_of
 from paramdiff.evaluation.schema import Group
 from paramdiff.report import drawing, ensembles, frontier
@@ -92,6 +92,16 @@ def _group(name: str) -> dict[str, Any]:
         if name == "generated"
         else None,
         "data_used": "labels" if name == "greedy_soup" else "none",
+        "matched_to": ["pairwise_similarity", "dispersion"] if name == "gaussian@0.5" else [],
+        "validation": {
+            "n": 60,
+            "score": accuracy + 0.0031,
+            "max_similarity": 0.94 if name.startswith("noise") else similarity + 0.011,
+            "pairwise_similarity": within + 0.007 if count > 1 else None,
+            "dispersion": 0.99 * dispersion if count > 1 else None,
+        }
+        if name == "generated" or name not in (*NOT_BASELINES, "greedy_soup")
+        else None,
     }
 
 
@@ -103,6 +113,9 @@ def _comparison(reference: str, half_width: float) -> dict[str, Any]:
         "reference_dispersion": _group(reference)["dispersion"],
         "difference": difference,
         "ci95": [difference - half_width, difference + half_width],
+        "needed": {"networks": 1234, "examples": 5678, "factor": 7.3}
+        if abs(difference) < half_width
+        else None,
     }
 
 
@@ -160,7 +173,7 @@ def make_evaluation() -> dict[str, Any]:
     groups = {name: Group.model_validate(_group(name)) for name in GROUPS}
     sizes = (1, 2, 5, 10, 30)
     return {
-        "schema": 1,
+        "schema": 2,
         "title": "CIFAR-10, ResNet-18: the last batch-norm layers",
         "facts": {
             "Task": "cifar10",
@@ -190,7 +203,8 @@ def make_evaluation() -> dict[str, Any]:
             for name, value in (("original", 0.952), ("generated", 0.953), ("gaussian@0.5", 0.954))
         },
         "frontier": {
-            measure: frontier_of(groups, measure).model_dump(mode="json") for measure in MEASURES
+            name: frontier_of(groups, axis, {"average@all"}).model_dump(mode="json")
+            for name, axis in AXES.items()
         },
         "ensembles": {
             "generated": _ensembles("generated", sizes),

@@ -9,6 +9,8 @@ from paramdiff.artefacts import read_json, write_json, write_tensors
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 
+EARLIER_SCHEMAS = (1,)
+
 
 def write_evaluation(folder: Path, evaluation: Evaluation, arrays: dict[str, Tensor]) -> None:
     """Write the arrays, then the numbers: whole when ``evaluation.json`` exists."""
@@ -26,10 +28,18 @@ def read_evaluation(path: Path) -> Evaluation:
         Its content.
 
     Raises:
-        UserError: the file is missing, is not JSON, or a field of it is not as it should be.
+        UserError: the file is missing, is not JSON, was written by an earlier version, or a field of
+            it is not as it should be.
     """
+    content = read_json(path)
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found in EARLIER_SCHEMAS:
+        raise UserError(
+            f"{path}: schema {found}, which an earlier version wrote and this one cannot read; "
+            "remove the file and evaluate again"
+        )
     try:
-        return Evaluation.model_validate(read_json(path))
+        return Evaluation.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the whole"
