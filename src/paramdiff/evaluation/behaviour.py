@@ -51,6 +51,10 @@ class Behaviour:
             training inputs; None where that was not asked for.
         is_deterministic: whether the same network answers alike twice.
         training: the training split; None where the task is no classification.
+        selects_on_test: whether selection and report share data.
+        validation_truth: true labels ``[V]``; None where the task is no classification.
+        validation_probabilities: class probabilities ``[V, K]`` of each network in turn; None
+            where there are none.
     """
 
     num_validation: int
@@ -64,6 +68,9 @@ class Behaviour:
     recalibrated: Callable[[Tensor], Tensor] | None = None
     is_deterministic: bool = True
     training: TrainingExamples | None = None
+    selects_on_test: bool = False
+    validation_truth: Tensor | None = None
+    validation_probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None
 
 
 def classification(
@@ -76,6 +83,8 @@ def classification(
     recalibrated_labels: Callable[[Tensor], Tensor] | None = None,
     is_deterministic: bool = True,
     training: TrainingExamples | None = None,
+    selects_on_test: bool = False,
+    validation_probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None,
 ) -> Behaviour:
     """The behaviour of classifiers: an example's score is whether its label is right.
 
@@ -88,6 +97,8 @@ def classification(
         recalibrated_labels: test labels ``[M, E]`` with BatchNorm statistics estimated anew.
         is_deterministic: as the attribute.
         training: as the attribute.
+        selects_on_test: as the attribute.
+        validation_probabilities: as the attribute.
 
     Returns:
         The behaviour. Its answers raise a ``UserError`` where labels have the wrong length.
@@ -119,4 +130,7 @@ def classification(
         recalibrated=None if recalibrated_labels is None else recalibrated,
         is_deterministic=is_deterministic,
         training=training,
+        selects_on_test=selects_on_test,
+        validation_truth=validation_truth,
+        validation_probabilities=validation_probabilities,
     )

@@ -11,6 +11,7 @@ from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.evaluation.aligned import MEASURED, AlignedSpace
 from paramdiff.evaluation.baselines.construction import Material
 from paramdiff.evaluation.behaviour import Answers, Behaviour
+from paramdiff.evaluation.ensembles import MEMBERS
 from paramdiff.evaluation.groups import (
     Candidates,
     constructed,
@@ -21,7 +22,7 @@ from paramdiff.evaluation.groups import (
 )
 from paramdiff.evaluation.intervals import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
-from paramdiff.evaluation.rivals import ORIGINALS, RIVALS, Rivalry
+from paramdiff.evaluation.rivals import RIVALS, Rivalry
 from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import trajectory_of
@@ -30,13 +31,14 @@ from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 from paramdiff.progress import Progress, Report
 from paramdiff.subsampling import evenly_spaced
 
-KEPT = ("original", "generated", "average@all", "swag@1.0", ORIGINALS)
+KEPT = MEMBERS
 """Groups whose vectors are used after scoring."""
 RECALIBRATED = ("average@16", "gaussian@1.0")
 """Those that are used besides where networks get new BatchNorm statistics."""
 STARTED = ("original", "held_out", "generated", "average@all", "random")
 """Groups of which a few networks may be trained further."""
 NUM_STARTED = 5
+CHOSEN_ON_TEST = "its choice and its score would share data"
 NOT_FINITE = "its networks compute NaN or infinite values"
 
 
@@ -120,11 +122,19 @@ def examine(
     material = _material(subject, normalisation, groups)
     num = len(subject.generated)
     for baseline in free_baselines(material, groups.kept["generated"].vectors):
+        if behaviour.selects_on_test and baseline.data.split == "validation":
+            groups.failed[baseline.name] = CHOSEN_ON_TEST
+            continue
         groups.try_to_add(baseline.name, partial(constructed, baseline, material, num, seed))
     facts = _add_rivals(subject, normalisation, behaviour, groups, seed, report)
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
-        Measurements(groups.scored, Bootstrap.over(num_scores, seed=seed)),
+        Measurements(
+            groups.scored,
+            Bootstrap.over(num_scores, seed=seed),
+            runs=subject.runs,
+            held_out_runs=subject.held_out_runs,
+        ),
         groups.kept,
         groups.starts,
         normalisation,

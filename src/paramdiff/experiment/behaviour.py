@@ -1,6 +1,6 @@
 """How the networks of a zoo behave on the examples of a task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import torch
@@ -66,6 +66,7 @@ def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
         score_name=task.score_name,
         is_fraction=task.is_fraction,
         is_deterministic=networks.is_deterministic,
+        selects_on_test=task.selects_on_test,
     )
 
 
@@ -106,11 +107,17 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
     def selecting() -> Scorer:
         return Scorer(network, zoo.base, names, task.validation.inputs, device=device)
 
+    def validation_probabilities(vectors: Tensor) -> Iterator[Tensor]:
+        return selecting().probabilities(sets(vectors))
+
     def validation_loss(vectors: Tensor) -> Tensor:
-        probabilities, truth = selecting().probabilities(sets(vectors)), task.validation.labels
-        return torch.stack(
-            [negative_log_likelihood(one.cpu(), truth).mean() for one in probabilities]
-        )
+        truth = task.validation.labels
+        each = validation_probabilities(vectors)
+        return torch.stack([negative_log_likelihood(one.cpu(), truth).mean() for one in each])
+
+    def validation_score(vectors: Tensor) -> Tensor:
+        found = selecting().predict(sets(vectors))
+        return (found == task.validation.labels).double().mean(1)
 
     recalibrator = None
     if recalibrate:
@@ -130,7 +137,11 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         if recalibrator is None
         else lambda vectors: recalibrator.predict(sets(vectors)),
         is_deterministic=scorer.is_deterministic,
-        training=TrainingExamples(training_logits, task.train.labels, validation_loss),
+        training=TrainingExamples(
+            training_logits, task.train.labels, validation_score, validation_loss
+        ),
+        selects_on_test=task.selects_on_test,
+        validation_probabilities=validation_probabilities,
     )
 
 
