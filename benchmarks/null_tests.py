@@ -75,7 +75,9 @@ def copying_tests(
         alike = torch.ones(1, 1, dtype=torch.bool)
         scored = {
             name: Scored(
-                space.position(vectors, torch.arange(len(vectors)) if name == "original" else None),
+                space.position(
+                    vectors, torch.arange(len(vectors)) if name == "original" else None
+                ),
                 Answers(alike.expand(len(vectors), 1), alike.expand(len(vectors), 1), None),
                 torch.arange(len(vectors)) if name == "original" else None,
             )
@@ -117,8 +119,8 @@ def guesses(repetitions: int, seed: int) -> dict[str, float]:
         seed: of everything.
 
     Returns:
-        Mean test score of the chosen, mean validation score it was chosen by, and the share of 95 %
-        intervals that hold 0.5.
+        Mean test score of the chosen, mean validation score it was chosen by, and the share of
+        95 % intervals that hold 0.5.
     """
     generator = torch.Generator().manual_seed(seed)
     nowhere = torch.zeros(1, 2)

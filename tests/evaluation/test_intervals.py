@@ -154,7 +154,7 @@ def test_larger_clusters_count_for_more_as_they_do_in_the_mean():
 
 @pytest.mark.parametrize("num_runs", [4, 12])
 def test_checkpoints_of_few_runs_are_no_independent_networks(num_runs):
-    """Runs differ, checkpoints of one hardly do: counted one by one the interval is far too short."""
+    """Runs differ, checkpoints of one hardly do: counted one by one they shorten the interval."""
     runs = torch.arange(num_runs).repeat_interleave(30)
     of_run = 0.3 * torch.randn(num_runs, 1, generator=torch.Generator().manual_seed(4))
     scores = of_run[runs] + 0.01 * torch.randn(len(runs), 1)
@@ -183,9 +183,7 @@ def test_the_best_of_coins_is_covered_and_not_flattered():
     generator = torch.Generator().manual_seed(6)
     covered = 0
     for repetition in range(100):
-        validation, test = (
-            torch.rand(40, 200, generator=generator) < 0.5 for _ in range(2)
-        )
+        validation, test = (torch.rand(40, 200, generator=generator) < 0.5 for _ in range(2))
         draws = best_draws(validation, test, repetition)
         assert abs(float(draws.mean()) - float(test.double().mean())) < 0.06
         covered += covers(draws, 0.5)

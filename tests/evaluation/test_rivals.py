@@ -23,7 +23,6 @@ from paramdiff.progress import ignore_report
 from .linear import LAYOUT, UNSURE, behaviour, evaluated, good, shifted, to, training, words
 
 
-
 def rivalry(originals, images_seen=640, uses="labels", **fields):
     defaults = {
         "originals": originals,

@@ -108,7 +108,9 @@ def form_ensembles(
     for one in _each(probabilities, validation):
         for size in running:
             known = size.totals
-            size.totals = one if known is None else [a + b for a, b in zip(known, one, strict=True)]
+            size.totals = (
+                one if known is None else [a + b for a, b in zip(known, one, strict=True)]
+            )
             size.count += 1
             if size.count == size.members:
                 means = [total / size.members for total in size.totals]
@@ -126,7 +128,9 @@ def form_ensembles(
     )
 
 
-def score_ensembles(group: Ensembles, bootstrap: Bootstrap, stream: int) -> tuple[EnsembleScore, ...]:
+def score_ensembles(
+    group: Ensembles, bootstrap: Bootstrap, stream: int
+) -> tuple[EnsembleScore, ...]:
     """One entry per size that a group could fill, with intervals.
 
     Args:
@@ -174,7 +178,9 @@ def compare_ensembles(
     return tuple(found)
 
 
-def _each(probabilities: Iterable[Tensor], validation: Validation | None) -> Iterator[list[Tensor]]:
+def _each(
+    probabilities: Iterable[Tensor], validation: Validation | None
+) -> Iterator[list[Tensor]]:
     """The probabilities of network after network, of any precision, on any device."""
     if validation is None:
         for one in probabilities:
@@ -205,7 +211,11 @@ def _finish(
         size.parts.setdefault(name, []).append(values)
     size.scores.append(
         _Scores(
-            calibration_error(test, truth), brier_score(test, truth), auroc, temperature, calibrated
+            calibration_error(test, truth),
+            brier_score(test, truth),
+            auroc,
+            temperature,
+            calibrated,
         )
     )
     size.last, size.totals, size.count = test, None, 0

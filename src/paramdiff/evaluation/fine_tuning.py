@@ -36,7 +36,7 @@ class TrainingExamples:
         validation_score: raw vectors ``[M, P]`` to their accuracy ``[M]`` on validation examples,
             in which networks are compared.
         validation_loss: the same to their mean cross-entropy ``[M]``. It tells rates apart that
-            are equally accurate, of which the higher one may leave networks too sure of themselves.
+            are equally accurate, of which the higher one may leave networks too sure.
     """
 
     logits: Callable[[Tensor, Tensor], Tensor]

@@ -155,7 +155,7 @@ def _counts(num_draws: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def _counts_by_cluster(num_draws: int, clusters: Tensor, generator: torch.Generator) -> Tensor:
-    """Counts ``[draws, M]``: as many clusters as there are, drawn anew, and networks within each."""
+    """Counts ``[draws, M]``: as many clusters as there are, drawn anew, and networks of each."""
     members = [(clusters == cluster).nonzero()[:, 0] for cluster in clusters.unique()]
     picks = torch.randint(len(members), (num_draws, len(members)), generator=generator)
     counts = torch.zeros(num_draws, len(clusters))

@@ -187,8 +187,10 @@ class Measurements:
         return similarity_matrix(wrong, originals).diagonal()
 
     def runs_of(self, name: str) -> Tensor | None:
-        """The training run ``[M]`` of each network: its own, or that of the original it is made
-        from; None where it has no such one, or nothing is known."""
+        """The training run ``[M]`` of each network, or of the original that it is made from.
+
+        None where there is no such one, or nothing is known.
+        """
         if name == "held_out":
             return self.held_out_runs
         source = self.scored[name].source
@@ -197,7 +199,7 @@ class Measurements:
         return self.runs if name in ("original", "reconstructed") else None
 
     def clusters(self, name: str) -> Tensor | None:
-        """What a group's networks have in common ``[M]``: a generator's seed, or a training run."""
+        """What networks of a group share ``[M]``: the generator's seed, or the training run."""
         seeds = self.scored[name].seeds
         return self.runs_of(name) if seeds is None else seeds
 

@@ -148,7 +148,9 @@ class Rivalry:
         )
         for one in best_first:
             try:
-                rest = [work.train(number, one.rate) for number in range(len(starts))[len(choosing):]]
+                rest = [
+                    work.train(number, one.rate) for number in range(len(starts))[len(choosing) :]
+                ]
             except NotFiniteError:  # for the others it is too high: the next best
                 continue
             self.rates[name], self.tried[name] = one.rate, rates
@@ -198,9 +200,7 @@ class _Work:
         shares: how many examples each of them sees.
     """
 
-    def __init__(
-        self, rivalry: Rivalry, name: str, starts: Tensor, shares: list[int]
-    ) -> None:
+    def __init__(self, rivalry: Rivalry, name: str, starts: Tensor, shares: list[int]) -> None:
         self._rivalry, self._name, self._starts = rivalry, name, starts
         self._batches = [
             drawn_batches(

@@ -194,8 +194,8 @@ class BestOfN(Settings):
     validation_accuracy: float
     test_accuracy: float
     ci95: Pair = Field(
-        description="of the test score: networks, validation and test examples are drawn anew, and "
-        "the choice is repeated"
+        description="of the test score: networks, validation and test examples are drawn anew, "
+        "and the choice is repeated"
     )
     num_tied: int = Field(
         description="networks with the highest validation score; one of them is drawn"

@@ -133,9 +133,7 @@ def _in_words(comparison: EnsembleComparison) -> str:
         f"interval {words.points_interval(comparison.accuracy_ci95)})"
     ]
     if comparison.ood_auroc is not None and comparison.ood_auroc_ci95 is not None:
-        parts.append(
-            f"OOD AUROC {_difference(comparison.ood_auroc, comparison.ood_auroc_ci95)}"
-        )
+        parts.append(f"OOD AUROC {_difference(comparison.ood_auroc, comparison.ood_auroc_ci95)}")
     nll = f"NLL {_difference(comparison.nll, comparison.nll_ci95)}"
     if comparison.nll_calibrated is not None and comparison.nll_calibrated_ci95 is not None:
         calibrated = _difference(comparison.nll_calibrated, comparison.nll_calibrated_ci95)
