@@ -62,7 +62,8 @@ def copying_tests(
         seed: of everything.
 
     Returns:
-        Mean and standard deviation, the share below -3, and the same if checkpoints counted.
+        How many were tested, mean and standard deviation of ``Z_U``, the shares below -3 and above
+        3, and the same if checkpoints counted; without the latter where nothing was tested.
     """
     generator = torch.Generator().manual_seed(seed)
     found: dict[str, list[float]] = {"by run": [], "by checkpoint": []}
@@ -103,7 +104,10 @@ def copying_tests(
 
 
 def _summary(values: Tensor) -> dict[str, float]:
+    if len(values) < 2:
+        return {"tested": float(len(values))}
     return {
+        "tested": float(len(values)),
         "mean": float(values.mean()),
         "standard deviation": float(values.std()),
         "below -3": float((values < -3).double().mean()),

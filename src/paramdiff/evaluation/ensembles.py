@@ -236,7 +236,7 @@ def _level(parts: dict[str, Tensor], score: str) -> float:
 
 def _draws(parts: dict[str, Tensor], bootstrap: Bootstrap, stream: int) -> dict[str, Tensor]:
     """Resampled means ``[draws]`` of every score that is one over examples."""
-    found = {
+    found: dict[str, Tensor] = {
         name: bootstrap.means(parts[name], stream)
         for name in ("accuracy", "nll", "nll_calibrated")
         if name in parts

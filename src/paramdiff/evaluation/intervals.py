@@ -156,12 +156,18 @@ def _counts(num_draws: int, size: int, generator: torch.Generator) -> Tensor:
 
 def _counts_by_cluster(num_draws: int, clusters: Tensor, generator: torch.Generator) -> Tensor:
     """Counts ``[draws, M]``: as many clusters as there are, drawn anew, and networks of each."""
-    members = [(clusters == cluster).nonzero()[:, 0] for cluster in clusters.unique()]
+    members = _rows_of_each(clusters.unique(return_inverse=True)[1])
     picks = torch.randint(len(members), (num_draws, len(members)), generator=generator)
     counts = torch.zeros(num_draws, len(clusters))
-    for number, rows in enumerate(members):
-        draws = (picks == number).nonzero()[:, :1]  # one entry per time that it was picked
-        drawn = torch.randint(len(rows), (len(draws), len(rows)), generator=generator)
+    picked = _rows_of_each(picks.flatten(), len(members))  # one entry per time
+    for rows, times in zip(members, picked, strict=True):
+        drawn = torch.randint(len(rows), (len(times), len(rows)), generator=generator)
+        draws = times[:, None] // len(members)
         places = (draws * len(clusters) + rows[drawn]).flatten()
         counts.view(-1).scatter_add_(0, places, torch.ones(len(places)))
     return counts
+
+
+def _rows_of_each(numbers: Tensor, num: int = 0) -> tuple[Tensor, ...]:
+    """The places of every number, from 0 on."""
+    return numbers.argsort(stable=True).split(numbers.bincount(minlength=num).tolist())
