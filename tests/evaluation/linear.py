@@ -57,6 +57,11 @@ def probabilities(vectors):
         yield logits(vector[None].float(), inputs)[0].softmax(1)
 
 
+def validation_probabilities(vectors):
+    for vector in vectors:
+        yield logits(vector[None].float(), data()[0][:NUM_VALIDATION])[0].softmax(1)
+
+
 @cache
 def training():
     """300 further points, with labels."""
@@ -65,12 +70,19 @@ def training():
     inputs = torch.randn(len(truth), NUM_FEATURES, generator=generator)
     inputs[torch.arange(len(truth)), truth] += 2.0
 
+    points, labels = (part[:NUM_VALIDATION] for part in data())
+
+    def validation_score(vectors):
+        return (logits(vectors, points).argmax(2) == labels).double().mean(1)
+
     def validation_loss(vectors):
-        points, labels = (part[:NUM_VALIDATION] for part in data())
         return torch.stack([F.cross_entropy(one, labels) for one in logits(vectors, points)])
 
     return TrainingExamples(
-        lambda vector, rows: logits(vector[None], inputs[rows])[0], truth, validation_loss
+        lambda vector, rows: logits(vector[None], inputs[rows])[0],
+        truth,
+        validation_score,
+        validation_loss,
     )
 
 
@@ -101,6 +113,7 @@ def without_errors():
 
 UNSURE = {
     "probabilities": probabilities,
+    "validation_probabilities": validation_probabilities,
     "out_of_distribution": OutOfDistribution(
         description="points about the origin", num_examples=NUM_FOREIGN
     ),

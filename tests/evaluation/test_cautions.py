@@ -17,6 +17,7 @@ def warned(original=None, generated=None, score=ACCURACY, **fields):
     defaults = {
         "is_unordered": False,
         "hold_out": "run",
+        "num_runs": 20,
         "single_trajectory": False,
         "errors": errors,
         "is_deterministic": True,
@@ -117,6 +118,20 @@ def test_few_generator_seeds(num, warns):
     one = OfSeed(n=20, accuracy=0.9, dispersion=1.0, pairwise_similarity=0.5)
     found = warned(generated=group(seeds={str(seed): one for seed in range(num)}))
     assert (f"Of only {num} generator seeds" in found) == warns
+
+
+@pytest.mark.parametrize(("num", "warns"), [(1, False), (2, True), (5, True), (6, False)])
+def test_few_training_runs(num, warns):
+    assert (f"from only {num} training runs" in warned(num_runs=num)) == warns
+    assert warned(original=group(n=num), num_runs=num) == ""  # one checkpoint of each
+
+
+def test_what_selects_and_is_scored_on_the_same_data_is_told_first():
+    score = Score(selects_on_test=True, is_per_example=False)
+    found = warned(score=score)
+    assert found.startswith("Selected and scored on the same data:")
+    assert "test" not in found
+    assert "same data" not in warned()
 
 
 def test_a_task_with_its_own_score_is_warned_in_its_own_words():

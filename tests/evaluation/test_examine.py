@@ -230,6 +230,7 @@ def test_ensembles_hold_what_the_groups_can_fill():
         "original": [1, 2, 5, 10, 30],
         "average@all": [1],
         "swag@1.0": [1, 2, 5, 10],
+        "multiswag@1.0": [1, 2, 5, 10],
     }
     assert {f"reliability/{name}" for name in sizes} <= set(arrays)
     assert evaluation.ood.description == "points about the origin"

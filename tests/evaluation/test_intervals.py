@@ -142,14 +142,73 @@ def test_one_generator_seed_is_no_level():
     assert bootstrap.means(correct, 1).equal(bootstrap.means(correct, 1, torch.full((12,), 7)))
 
 
-def test_seeds_count_alike_whatever_their_size():
+def test_larger_clusters_count_for_more_as_they_do_in_the_mean():
     """Two seeds: three networks that are right, and a single one that is wrong."""
     correct = torch.tensor([[1.0], [1.0], [1.0], [0.0]]).expand(-1, 20)
     seeds = torch.tensor([5, 5, 5, 9])
     draws = Bootstrap.over(20, seed=0, num_draws=4000).means(correct, 0, seeds)
     values, counts = draws.unique(return_counts=True)
-    assert values.tolist() == [0, 0.5, 1]  # both wrong, one of each, both right
+    assert values.tolist() == [0, 0.75, 1]  # both wrong, one of each, both right
     assert (counts / 4000).tolist() == pytest.approx([0.25, 0.5, 0.25], abs=0.035)
+
+
+@pytest.mark.parametrize("num_runs", [4, 12])
+def test_checkpoints_of_few_runs_are_no_independent_networks(num_runs):
+    """Runs differ, checkpoints of one hardly do: counted one by one they shorten the interval."""
+    runs = torch.arange(num_runs).repeat_interleave(30)
+    of_run = 0.3 * torch.randn(num_runs, 1, generator=torch.Generator().manual_seed(4))
+    scores = of_run[runs] + 0.01 * torch.randn(len(runs), 1)
+    bootstrap = Bootstrap.over(1, seed=0)
+    by_run, by_checkpoint = bootstrap.means(scores, 0, runs), bootstrap.means(scores, 0)
+    expected = float(of_run.std(correction=0)) / num_runs**0.5
+    assert float(by_run.std()) == pytest.approx(expected, rel=0.1)
+    assert width(by_checkpoint) < 0.4 * width(by_run)
+
+
+def test_runs_of_one_checkpoint_each_are_independent_networks():
+    correct = two_level(12, 30, 0.2, 0.25, torch.Generator().manual_seed(1))
+    bootstrap = Bootstrap.over(30, seed=0)
+    assert bootstrap.means(correct, 1).equal(bootstrap.means(correct, 1, torch.arange(12)))
+
+
+# ---- the best of several
+
+
+def best_draws(validation, test, seed=0, clusters=None):
+    return Bootstrap.over(test.shape[1], seed=seed).best_on(validation, test, 0, clusters)
+
+
+def test_the_best_of_coins_is_covered_and_not_flattered():
+    """Each network is right with probability one half: the best of 40 is worth 50%."""
+    generator = torch.Generator().manual_seed(6)
+    covered = 0
+    for repetition in range(100):
+        validation, test = (torch.rand(40, 200, generator=generator) < 0.5 for _ in range(2))
+        draws = best_draws(validation, test, repetition)
+        assert abs(float(draws.mean()) - float(test.double().mean())) < 0.06
+        covered += covers(draws, 0.5)
+    assert covered >= 90
+
+
+def test_a_sure_winner_has_the_interval_of_its_examples_alone():
+    validation = torch.zeros(8, 50, dtype=torch.bool)
+    validation[2] = True
+    test = two_level(8, 200, 0.0, 0.3, torch.Generator().manual_seed(1)).bool()
+    clusters = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    alone = Bootstrap.over(200, seed=0).means(test[2:3])
+    draws = best_draws(validation, test)
+    # where the winner was not drawn another one is the best, by chance
+    assert percentile_interval(draws)[0] <= percentile_interval(alone)[0] + 0.02
+    assert (draws[:, None] - alone[:, None]).abs().eq(0).double().mean() > 0.55
+    assert best_draws(validation, test, 0, clusters).shape == draws.shape
+
+
+def test_of_equally_good_networks_every_one_is_drawn():
+    validation = torch.ones(5, 10, dtype=torch.bool)
+    test = torch.zeros(5, 30, dtype=torch.bool)
+    test[4] = True
+    share = float((best_draws(validation, test) == 1).double().mean())
+    assert share == pytest.approx(0.2, abs=0.06)
 
 
 @pytest.mark.parametrize("seeds", [None, torch.arange(20) % 3])

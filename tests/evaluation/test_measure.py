@@ -1,5 +1,7 @@
 """From hand-made answers to hand-computed numbers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -254,7 +256,7 @@ def cloud(num, seed, scale=1.0):
     return scale * torch.randn(num, 2, generator=torch.Generator().manual_seed(seed))
 
 
-def compared(generated, held_out, num_held_out=60, **kwargs):
+def compared(generated, held_out, num_held_out=60, known=None, **kwargs):
     """Three groups in the plane whose test errors say nothing (all alike)."""
     originals = cloud(60, 1)
     space = Space(originals, LAYOUT)
@@ -268,7 +270,10 @@ def compared(generated, held_out, num_held_out=60, **kwargs):
         "generated": group(generated),
         "held_out": group(held_out[:num_held_out]),
     }
-    measured = measurements(groups)
+    runs = {"runs": torch.arange(60), "held_out_runs": 100 + torch.arange(num_held_out)} | (
+        known or {}
+    )
+    measured = replace(measurements(groups), **runs)
     return {name: group_of(name, measured, **kwargs) for name in groups}
 
 
@@ -295,6 +300,87 @@ def test_too_few_networks_are_not_tested(num_generated, num_held_out):
         cloud(num_generated, 2), cloud(60, 3), num_held_out, independent_hold_out=True
     )
     assert found["generated"].z_u is None
+
+
+@pytest.mark.parametrize(
+    ("num_runs", "of_originals", "expected"),
+    [
+        (60, 0, (60, 50)),
+        (12, 0, (60, 12)),  # five checkpoints each
+        (10, 0, (60, 10)),
+        (9, 0, None),
+        (1, 0, None),
+        (12, 2, (60, 10)),  # two of them are originals' runs
+        (12, 3, None),
+    ],
+)
+def test_held_out_runs_count_and_not_their_checkpoints(num_runs, of_originals, expected):
+    runs = 100 + torch.arange(60) % num_runs
+    known = {"held_out_runs": runs, "runs": 100 + torch.arange(60) % max(of_originals, 1)}
+    if not of_originals:
+        known["runs"] = torch.arange(60)
+    found = compared(cloud(60, 2), cloud(60, 3), known=known, independent_hold_out=True)
+    tested = found["generated"].z_u
+    assert (tested and (10 + tested.n, tested.n_held_out)) == expected
+
+
+def test_held_out_networks_of_unknown_runs_count_as_one():
+    found = compared(
+        cloud(60, 2), cloud(60, 3), known={"held_out_runs": None}, independent_hold_out=True
+    )
+    assert found["generated"].z_u is None
+
+
+def test_networks_made_from_originals_of_few_runs_are_not_tested():
+    """Noise about 60 checkpoints of 4 runs is no sample of 60 independent networks."""
+    originals = cloud(60, 1)
+    space = Space(originals, LAYOUT)
+    alike = right(NUM_TEST, *[()] * 60)
+    source = torch.arange(60)
+    groups = {
+        "original": Scored(space.position(originals, source), answers(alike, alike), source),
+        "noise": Scored(space.position(originals, source), answers(alike, alike), source),
+        "held_out": Scored(space.position(cloud(60, 3), None), answers(alike, alike)),
+    }
+    for num_runs, is_tested in ((4, False), (30, True)):
+        measured = replace(
+            measurements(groups), runs=source % num_runs, held_out_runs=100 + source
+        )
+        found = group_of("noise", measured, independent_hold_out=True).z_u
+        assert (found is not None) == is_tested
+        if is_tested:
+            assert found.n == num_runs and found.parameters < -4
+
+
+def test_checkpoints_of_few_runs_widen_every_interval_that_rests_on_them():
+    """Half of the runs are right everywhere, the others nowhere."""
+    right_or_wrong = (torch.arange(40) % 4 < 2)[:, None].expand(-1, NUM_TEST)
+    position, source = GROUPS["single"].position, torch.arange(40)
+    made = Scored(position, answers(right_or_wrong, right_or_wrong), source)
+    groups = {"original": made, "noise": made, "reconstructed": replace(made, source=None)}
+    plain = measurements(groups)
+    by_run = replace(measurements(groups), runs=source % 4)
+    for name in groups:
+        intervals = [one._accuracy(name).ci95 for one in (plain, by_run)]
+        widths = [high - low for low, high in intervals]
+        assert widths[0] < 0.35 and widths[1] > 0.9, name
+
+
+def test_of_equally_good_networks_the_seed_draws_one():
+    """All tie on validation data; the first one is the only bad one on test data."""
+    validation = torch.ones(9, NUM_VALIDATION, dtype=torch.bool)
+    test = torch.arange(9)[:, None].expand(-1, NUM_TEST) > 0
+    groups = {"g": Scored(GROUPS["single"].position, answers(validation, test))}
+    chosen = [
+        Measurements(groups, Bootstrap.over(NUM_TEST, seed=seed)).best_of("g", 9)
+        for seed in range(40)
+    ]
+    assert {best.num_tied for best in chosen} == {9}
+    share = sum(best.test_accuracy == 0 for best in chosen) / 40
+    assert 0 < share < 0.35
+    assert all(best.ci95 == (0, 1) for best in chosen)  # one in nine draws is the bad one
+    again = Measurements(groups, Bootstrap.over(NUM_TEST, seed=0)).best_of("g", 9)
+    assert again == chosen[0]
 
 
 def test_a_group_without_spread_cannot_be_rescaled():

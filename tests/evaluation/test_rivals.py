@@ -8,14 +8,19 @@ from torch.nn import functional as F
 
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.data_use import DataBudget, DataUse
-from paramdiff.evaluation.fine_tuning import LEARNING_RATES
-from paramdiff.evaluation.rivals import AVERAGE, ORIGINALS, RIVALS, Rivalry
+from paramdiff.evaluation.fine_tuning import FURTHER_RATES, LEARNING_RATES
+from paramdiff.evaluation.rivals import (
+    AVERAGE,
+    NUM_CHOOSING,
+    NUM_ORDERS,
+    ORIGINALS,
+    RIVALS,
+    Rivalry,
+)
 from paramdiff.parameters.normalisation import fit_normalisation
 from paramdiff.progress import ignore_report
 
 from .linear import LAYOUT, UNSURE, behaviour, evaluated, good, shifted, to, training, words
-
-NUM_RATES = len(LEARNING_RATES)
 
 
 def rivalry(originals, images_seen=640, uses="labels", **fields):
@@ -50,29 +55,46 @@ def counting():
 
 
 @pytest.mark.parametrize("uses", ["inputs", "labels"])
-@pytest.mark.parametrize("images_seen", [1, 77, 640, 1003])
+@pytest.mark.parametrize("images_seen", [1, 77, 640])
 def test_images_add_up(images_seen, uses):
-    """The learning rate is chosen by the first network alone."""
+    """Each average sees as many as the generator, and so do the originals together; the first few
+    networks see them once for each rate that is tried."""
     num = min(10, images_seen)
-    first = images_seen // num + (images_seen % num > 0)
-    expected = {
-        AVERAGE: NUM_RATES * images_seen,
-        ORIGINALS: images_seen + (NUM_RATES - 1) * first,
-    }
+    shares = [images_seen // num + (number < images_seen % num) for number in range(num)]
     heard = []
-    for name in RIVALS:
+    for name, each in ((AVERAGE, [images_seen] * NUM_ORDERS), (ORIGINALS, shares)):
         examples, seen = counting()
-        made = rivalry(
+        given = rivalry(
             good(12, 1),
             images_seen,
             uses,
             examples=examples,
             report=lambda work, done, total: heard.append((work, done, total)),
-        ).make(name, 20)
-        assert sum(seen) == expected[name]
+        )
+        made = given.make(name, 20)
+        num_rates = len(given.tried[name])
+        assert sum(seen) == sum(each) + (num_rates - 1) * sum(each[:NUM_CHOOSING])
         assert made.data == DataUse(uses, "training", images_seen)
-        assert len(made.raw) == (1 if name == AVERAGE else num)
-        assert heard[-1][0] == f"training {name}" and heard[-1][1] == heard[-1][2] == len(seen)
+        assert len(made.raw) == len(each)
+        assert heard[-1] == (f"training {name}", len(seen), len(seen))
+
+
+def test_every_average_has_an_order_of_examples_of_its_own():
+    """And each is another network, of which the interval covers the luck."""
+    rows = []
+
+    def logits(vector, drawn):
+        if vector.requires_grad:
+            rows.append(tuple(drawn.tolist()))
+        return training().logits(vector, drawn)
+
+    given = rivalry(good(12, 1), 64, examples=replace(training(), logits=logits))
+    made = given.make(AVERAGE, 20)
+    assert len(set(rows)) == NUM_ORDERS  # one batch each, the same at every rate
+    assert len(made.raw.unique(dim=0)) == NUM_ORDERS and made.source is None
+    again = rivalry(good(12, 1), 64).make(AVERAGE, 20)
+    assert again.raw.equal(made.raw)
+    assert not rivalry(good(12, 1), 64, seed=1).make(AVERAGE, 20).raw.equal(made.raw)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -96,18 +118,66 @@ def test_originals_are_evenly_spaced_and_no_more_than_are_generated():
     assert rivalry(good(3, 1)).make(ORIGINALS, 20).source.tolist() == [0, 1, 2]
 
 
-def test_validation_data_choose_the_learning_rate():
-    for number, rate in enumerate(LEARNING_RATES):
-        asked = []
+RATES = sorted([*FURTHER_RATES[0], *LEARNING_RATES, *FURTHER_RATES[1]])
 
-        def loss(raw, asked=asked, number=number):
-            asked.append(raw)
-            return torch.tensor([-1.0 if len(asked) == number + 1 else 0.0])
 
-        given = rivalry(good(12, 1), examples=replace(training(), validation_loss=loss))
-        given.make(AVERAGE, 20)
-        assert given.rates == {AVERAGE: rate}
-        assert f"validation loss chose {rate} for {AVERAGE}" in str(given.facts())
+def judged(quality, loss=lambda rate: 0.0):
+    """A rivalry whose networks are as good as a function of their learning rate says."""
+    asked = []
+    order = []
+
+    def score(raw):
+        asked.append(raw)
+        return torch.full((len(raw),), quality(order[-1]), dtype=torch.float64)
+
+    def losses(raw):
+        return torch.full((len(raw),), loss(order[-1]))
+
+    examples = replace(training(), validation_score=score, validation_loss=losses)
+    given = rivalry(good(12, 1), 64, examples=examples)
+    widening = given._widening
+
+    def watched(tried):
+        for rate in widening(tried):
+            order.append(rate)
+            yield rate
+
+    object.__setattr__(given, "_widening", watched)
+    return given
+
+
+@pytest.mark.parametrize("best", RATES)
+def test_the_rate_of_the_best_score_is_found_and_the_range_widened_about_it(best):
+    """Quality falls off on either side; loss would choose another one."""
+    given = judged(lambda rate: -abs(RATES.index(rate) - RATES.index(best)), lambda rate: rate)
+    given.make(AVERAGE, 20)
+    assert given.rates == {AVERAGE: best}
+    tried = given.tried[AVERAGE]
+    is_edge = best in (RATES[0], RATES[-1])
+    assert (best in (min(tried), max(tried))) == is_edge
+    assert ("at the edge of what is tried" in str(given.facts())) == is_edge
+    assert f"{best} for {AVERAGE} (of " in str(given.facts())
+    assert set(LEARNING_RATES) <= set(tried) and len(tried) <= 6
+
+
+def test_among_equal_scores_the_lowest_loss_chooses():
+    given = judged(lambda rate: 0.5, lambda rate: abs(rate - LEARNING_RATES[1]))
+    given.make(ORIGINALS, 20)
+    assert given.rates == {ORIGINALS: LEARNING_RATES[1]}
+    assert given.tried == {ORIGINALS: sorted(LEARNING_RATES)}
+
+
+def test_the_first_networks_choose_together():
+    """One lucky training does not decide: the mean of a few does."""
+    asked = []
+
+    def score(raw):
+        asked.append(len(raw))
+        return torch.zeros(len(raw))
+
+    examples = replace(training(), validation_score=score)
+    rivalry(good(12, 1), 64, examples=examples).make(AVERAGE, 20)
+    assert set(asked) == {NUM_CHOOSING}
 
 
 def test_a_learning_rate_that_diverges_is_passed_over():
@@ -119,10 +189,33 @@ def test_a_learning_rate_that_diverges_is_passed_over():
 
     given = rivalry(start, examples=replace(training(), logits=logits))
     assert given.make(AVERAGE, 20).raw.isfinite().all()
-    assert given.rates[AVERAGE] == LEARNING_RATES[0]
+    assert given.rates[AVERAGE] <= LEARNING_RATES[0]
     broken = replace(training(), logits=lambda vector, rows: logits(vector, rows) * torch.nan)
-    with pytest.raises(NotFiniteError):
+    with pytest.raises(NotFiniteError, match="diverged at every learning rate"):
         rivalry(start, examples=broken).make(AVERAGE, 20)
+
+
+def test_a_rate_at_which_a_later_order_diverges_gives_way_to_the_next_best():
+    """The fourth order of examples breaks at the rate that the first three chose."""
+    broken = {}
+
+    def logits(vector, rows):
+        order = tuple(rows.tolist())
+        if vector.requires_grad:
+            broken.setdefault(order, len(broken))
+        return training().logits(vector, rows) * (
+            torch.nan if broken.get(order) == NUM_CHOOSING and len(calls) == 0 else 1.0
+        )
+
+    calls = []
+    given = rivalry(good(12, 1), 64, examples=replace(training(), logits=logits))
+    plain = rivalry(good(12, 1), 64)
+    plain.make(AVERAGE, 20)
+    with pytest.raises(NotFiniteError):  # at every rate
+        given.make(AVERAGE, 20)
+    calls.append(None)
+    given.make(AVERAGE, 20)
+    assert given.rates == plain.rates
 
 
 # ---- in an evaluation
@@ -150,7 +243,7 @@ def typical():
 
 def test_rivals_stand_beside_the_generated_networks(typical):
     groups = typical.groups
-    assert {name: groups[name].n for name in RIVALS} == {AVERAGE: 1, ORIGINALS: 10}
+    assert {name: groups[name].n for name in RIVALS} == {AVERAGE: NUM_ORDERS, ORIGINALS: 10}
     for name in ("generated", *RIVALS):
         assert groups[name].data == DataUse("labels", "training", 6400)
     assert groups["greedy_soup"].data == DataUse("labels", "validation", None)
@@ -161,7 +254,10 @@ def test_rivals_stand_beside_the_generated_networks(typical):
     assert [score.members for score in typical.ensembles[ORIGINALS]] == [1, 2, 5, 10]
     compared = {(one.reference, one.members) for one in typical.ensemble_comparisons}
     assert (ORIGINALS, 10) in compared
-    assert "validation loss chose" in typical.facts["Fine-tuned for comparison"]
+    told = typical.facts["Fine-tuned for comparison"]
+    assert "highest validation score" in told and f"for {AVERAGE} (of " in told
+    low, high = groups[AVERAGE].accuracy.ci95
+    assert low < groups[AVERAGE].accuracy.mean < high and groups[AVERAGE].accuracy.std > 0
 
 
 def test_the_verdict_tells_who_had_more_to_go_by(typical):

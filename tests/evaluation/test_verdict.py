@@ -8,6 +8,7 @@ import torch
 
 from paramdiff.evaluation.frontier import SIMILARITIES, is_baseline
 from paramdiff.evaluation.outcome import outcome
+from paramdiff.evaluation.score import plain
 from paramdiff.evaluation.verdict import judge
 
 from .linear import SIZE, evaluated, good, shifted, to, warnings, without_errors, words
@@ -355,7 +356,10 @@ def test_without_errors_broken_networks_are_worse():
 
 
 def test_without_errors_copying_is_tested_in_parameters_alone():
-    evaluation, _ = evaluated(good(20, 3), held_out=good(30, 2), how=without_errors())
+    runs = 100 + torch.arange(30)
+    evaluation, _ = evaluated(
+        good(20, 3), held_out=good(30, 2), held_out_runs=runs, how=without_errors()
+    )
     found = evaluation.groups["generated"].z_u
     assert found.behaviour is None and abs(found.parameters) < 4
     assert "data-copying test" in words(evaluation)
@@ -379,5 +383,23 @@ def test_who_has_labels_is_told_what_they_are_worth():
     sentence = next(one for one in evaluation.verdict.sentences if "labels" in one)
     own = evaluation.best_of_n["generated"]
     soup = evaluation.groups["greedy_soup"].accuracy.mean
-    assert f"best of {own.n} generated networks reaches {100 * own.test_accuracy:.1f}%" in sentence
-    assert f"greedy soup of the originals {100 * soup:.1f}%" in sentence
+    low, high = own.ci95
+    assert (
+        f"best of {own.n} generated networks reaches {100 * own.test_accuracy:.1f}% "
+        f"[{100 * low:.1f} to {100 * high:.1f}] on test data" in sentence
+    )
+    assert f"greedy soup of the originals {100 * soup:.1f}% [" in sentence
+
+
+def test_without_enough_held_out_runs_distances_stand_side_by_side_and_claim_no_more():
+    evaluation, _ = evaluated(good(20, 3))
+    told = next(one for one in evaluation.verdict.sentences if "descriptions" in one)
+    for name in ("generated", "original", "held_out"):
+        assert plain(evaluation.groups[name].min_distance.mean, 3) in told
+    assert "needs at least 10 held-out training runs" in told and "0% are copies" in told
+    assert "data-copying" not in words(evaluation)
+    tested, _ = evaluated(good(20, 3), held_out_runs=100 + torch.arange(10))
+    assert "descriptions" not in words(tested)
+    assert "data-copying test against 10 runs" in words(tested)
+    none, _ = evaluated(good(20, 3), held_out=good(0, 2))
+    assert "descriptions" in words(none) and "a held-out network" not in words(none)

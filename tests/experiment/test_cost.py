@@ -48,13 +48,13 @@ def test_the_codec_is_counted_by_hand():
 
 
 def test_what_is_trained_for_comparison_is_counted():
-    """The average at three rates, ten originals on a tenth each, the first of them at three."""
+    """Five orders for the average, ten originals on a tenth each; three of them at three rates."""
     plain, few = (
         cost_of("beyond/digits", f"evaluation.starting_points={s}") for s in (True, False)
     )
     suffix = few["codec"] / (3 * 1500 * 6 * 64)  # all of the network
     scored = cost_of("beyond/digits", "diffusion=null", "codec={kind: linear}", "preset=default")
-    rivals = 3 * 1500 * 6 * 64 * (3 + 1 + 0.2)
+    rivals = 3 * 1500 * 6 * 64 * (5 + 3 * 2 + 1 + 3 * 0.2)
     assert few["evaluation"] - scored["evaluation"] == pytest.approx(rivals * suffix)
     started = 3 * 3 * 21 * 100 * 64
     assert plain["evaluation"] - few["evaluation"] == pytest.approx(started * suffix)

@@ -126,10 +126,17 @@ def _ensembles(name: str, sizes: tuple[int, ...]) -> list[dict[str, Any]]:
             "members": members,
             "num_ensembles": 30 // members,
             "accuracy": accuracy + 0.004 * (1 - 1 / members),
+            "accuracy_ci95": [accuracy - 0.0061, accuracy + 0.0072],
             "nll": 0.24 + 0.05 / members,
+            "nll_ci95": [0.213, 0.317],
             "ece": 0.018 + 0.021 / members,
             "brier": 0.081 + 0.012 / members,
             "ood_auroc": 0.931 - 0.017 / members,
+            "ood_auroc_ci95": [0.897, 0.942],
+            "temperature": 0.7 + 0.1 / members,
+            "nll_calibrated": 0.22 + 0.04 / members,
+            "nll_calibrated_ci95": [0.204, 0.281],
+            "ece_calibrated": 0.011 + 0.013 / members,
         }
         for members in sizes
     ]
@@ -143,6 +150,10 @@ def _ensemble_comparison(members: int, reference: str, accuracy: float) -> dict[
         "accuracy_ci95": [accuracy - 0.002, accuracy + 0.002],
         "nll": -3 * accuracy,
         "nll_ci95": [-3 * accuracy - 0.007, -3 * accuracy + 0.007],
+        "nll_calibrated": -accuracy,
+        "nll_calibrated_ci95": [-accuracy - 0.006, -accuracy + 0.006],
+        "ood_auroc": 2 * accuracy,
+        "ood_auroc_ci95": [2 * accuracy - 0.009, 2 * accuracy + 0.009],
     }
 
 
@@ -199,7 +210,13 @@ def make_evaluation() -> dict[str, Any]:
             _comparison("swag@1.0", 0.0013),
         ],
         "best_of_n": {
-            name: {"n": 50, "validation_accuracy": value + 0.003, "test_accuracy": value}
+            name: {
+                "n": 50,
+                "validation_accuracy": value + 0.003,
+                "test_accuracy": value,
+                "ci95": [value - 0.0083, value + 0.0047],
+                "num_tied": 3,
+            }
             for name, value in (("original", 0.952), ("generated", 0.953), ("gaussian@0.5", 0.954))
         },
         "frontier": {

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from html import unescape
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -131,7 +132,9 @@ def _without_ood(evaluation: dict[str, Any]) -> None:
     evaluation["ood"] = None
     for scores in evaluation["ensembles"].values():
         for score in scores:
-            score["ood_auroc"] = None
+            score |= {"ood_auroc": None, "ood_auroc_ci95": None}
+    for comparison in evaluation["ensemble_comparisons"]:
+        comparison |= {"ood_auroc": None, "ood_auroc_ci95": None}
 
 
 def _without_spread(evaluation: dict[str, Any]) -> None:
@@ -196,13 +199,46 @@ def test_every_group_is_labelled_with_its_data(evaluation: dict[str, Any]):
 def test_data_copying_test_or_why_there_is_none(evaluation: dict[str, Any]):
     assert "all originals lie on one trajectory, so" in words_of(evaluation)
     evaluation |= {"single_trajectory": False, "hold_out": "none"}
-    assert "it needs at least ten held-out checkpoints" in words_of(evaluation)
+    assert "it needs at least ten held-out training runs" in words_of(evaluation)
     z_u = {"n": 50, "n_held_out": 50, "behaviour": -4.25, "parameters": None}
     evaluation["groups"]["generated"]["z_u"] = z_u
     told = words_of(evaluation)
-    assert "it needs at least" not in told
+    assert "it needs at least" not in told and "Side by side" not in told
     assert re.search(r"\u22124\.2\s+\u2013", told)  # in behaviour, and a dash for parameters
     assert "\u00b18.6" in told  # 50 against 50 networks: (3 * 2500 / 101) ** 0.5
+
+
+def test_without_a_data_copying_test_three_groups_stand_side_by_side(evaluation: dict[str, Any]):
+    told = words_of(evaluation).partition("Side by side")[2].partition("Whatever the order")[0]
+    rows = [
+        re.search(rf"{label}\s+{evaluation['groups'][name]['n']}\s+[\d.]+\s+\(", told)
+        for label, name in (
+            ("Generated", "generated"),
+            ("Held-out checkpoints", "held_out"),
+            ("Originals", "original"),
+        )
+    ]
+    assert all(rows) and [row.start() for row in rows] == sorted(row.start() for row in rows)
+
+
+def test_where_the_reported_data_select_nobody_speaks_of_test_data(evaluation: dict[str, Any]):
+    evaluation["score"] = {"selects_on_test": True}
+    evaluation["best_of_n"] = {}
+    del evaluation["groups"]["greedy_soup"]
+    evaluation["verdict"]["sentences"] = []
+    evaluation["starting_points"] = STARTING_POINTS
+    calibrated = ("temperature", "nll_calibrated", "nll_calibrated_ci95", "ece_calibrated")
+    scores = chain.from_iterable(evaluation["ensembles"].values())
+    for one in [*evaluation["ensemble_comparisons"], *scores]:
+        for name in calibrated:
+            one.pop(name, None)
+    told = words_of(evaluation)
+    assert "Selected and scored on the same data" in told
+    assert not re.search(
+        r"(?i)test (data|examples|accuracy|split|set)|validation examples\s|chosen (with|on) "
+        r"(labels|validation)|[Bb]est of N\s",
+        told.replace("tells test examples from inputs", "").replace("best of N and soups", ""),
+    ), re.findall(r"(?i).{50}test (?:data|examples|accuracy|split|set).{30}", told)
 
 
 def test_only_the_first_sentences_are_unfolded(evaluation: dict[str, Any]):
@@ -226,20 +262,26 @@ def test_copies_are_on_the_first_screen(evaluation: dict[str, Any]):
 def test_choices_made_with_labels_stand_side_by_side(evaluation: dict[str, Any]):
     told = words_of(evaluation).partition("One network, chosen with labels")[2]
     told = told.partition("Generator seeds")[0]
-    assert re.search(r"Greedy soup\s+uses labels\s+\u2013\s+\u2013\s+95\.40%", told)
-    assert re.search(r"Generated\s+50\s+95\.60%\s+95\.30%", told)
+    assert re.search(r"Greedy soup\s+uses labels(\s+\u2013){3}\s+95\.40%\s+9\d.\d\d to", told)
+    assert re.search(r"Generated\s+50\s+95\.60%\s+3\s+95\.30%\s+94\.47 to 95\.77%", told)
 
 
 def test_ensembles_are_compared_in_words_at_their_largest(evaluation: dict[str, Any]):
     checked = Evaluation.model_validate(evaluation)
     assert together(checked) == [
         "An ensemble of 30 generated networks is more accurate than one of 30 of the originals "
-        "(+0.31 points, 95% interval +0.11 to +0.51), with a lower NLL (\u22120.009, "
-        "\u22120.016 to \u22120.002).",
-        "One generated network is as accurate as the average of all checkpoints (\u22120.05 "
-        "points, 95% interval \u22120.25 to +0.15), with an equal NLL (+0.002, \u22120.005 to "
-        "+0.009).",
+        "(+0.31 points, 95% interval +0.11 to +0.51); OOD AUROC not distinguishable (+0.006, "
+        "\u22120.003 to +0.015); NLL lower (\u22120.009, \u22120.016 to \u22120.002), and at "
+        "temperatures chosen on validation data not distinguishable (\u22120.003, \u22120.009 to "
+        "+0.003).",
+        "One generated network is not distinguishable in accuracy from the average of all "
+        "checkpoints (\u22120.05 points, 95% interval \u22120.25 to +0.15); OOD AUROC not "
+        "distinguishable (\u22120.001, \u22120.010 to +0.008); NLL not distinguishable (+0.002, "
+        "\u22120.005 to +0.009), and at temperatures chosen on validation data not "
+        "distinguishable (+0.001, \u22120.005 to +0.007).",
         "An ensemble of 30 generated networks is less accurate than one of 30 of SWAG samples at "
-        "scale 1.0 (\u22120.42 points, 95% interval \u22120.62 to \u22120.22), with a higher NLL "
-        "(+0.013, +0.006 to +0.020).",
+        "scale 1.0 (\u22120.42 points, 95% interval \u22120.62 to \u22120.22); OOD AUROC not "
+        "distinguishable (\u22120.008, \u22120.017 to +0.001); NLL higher (+0.013, +0.006 to "
+        "+0.020), and at temperatures chosen on validation data not distinguishable (+0.004, "
+        "\u22120.002 to +0.010).",
     ]

@@ -102,7 +102,9 @@ def test_memory_mapped_equals_in_memory(tmp_path, double):
 @pytest.mark.parametrize(("held_out", "num_runs"), [((3, 4), 1), ((0,), 2)])
 def test_the_originals_runs_are_counted(tmp_path, held_out, num_runs):
     written(tmp_path / "zoo", held_out=held_out)  # checkpoints 0 to 2 are run 0, the others run 1
-    assert len(Zoo.load(tmp_path / "zoo").runs.unique()) == num_runs
+    zoo = Zoo.load(tmp_path / "zoo")
+    assert len(zoo.runs.unique()) == num_runs
+    assert zoo.held_out_runs.tolist() == [1 if number > 2 else 0 for number in held_out]
 
 
 def test_a_changed_checkpoint_is_detected(tmp_path):

@@ -66,6 +66,10 @@ class Behaviour:
             estimated anew on training inputs; None where that changes nothing.
         is_deterministic: whether the same network answers alike twice.
         training: the training split; None where the task is no classification.
+        selects_on_test: whether selection and report share data.
+        validation_truth: true labels ``[V]``; None where the task is no classification.
+        validation_probabilities: class probabilities ``[V, K]`` of each network in turn; None
+            where there are none.
     """
 
     num_validation: int
@@ -80,6 +84,9 @@ class Behaviour:
     reestimated: "Behaviour | None" = None
     is_deterministic: bool = True
     training: TrainingExamples | None = None
+    selects_on_test: bool = False
+    validation_truth: Tensor | None = None
+    validation_probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None
 
 
 def classification(
@@ -93,6 +100,8 @@ def classification(
     reestimated: Behaviour | None = None,
     is_deterministic: bool = True,
     training: TrainingExamples | None = None,
+    selects_on_test: bool = False,
+    validation_probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None,
 ) -> Behaviour:
     """The behaviour of classifiers: an example's score is whether its label is right.
 
@@ -107,6 +116,8 @@ def classification(
         reestimated: as the attribute.
         is_deterministic: as the attribute.
         training: as the attribute.
+        selects_on_test: as the attribute.
+        validation_probabilities: as the attribute.
 
     Returns:
         The behaviour. What it answers raises a ``UserError`` where labels have the wrong length.
@@ -140,6 +151,9 @@ def classification(
         reestimated=reestimated,
         is_deterministic=is_deterministic,
         training=training,
+        selects_on_test=selects_on_test,
+        validation_truth=validation_truth,
+        validation_probabilities=validation_probabilities,
     )
 
 

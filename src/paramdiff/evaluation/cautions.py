@@ -10,7 +10,12 @@ from paramdiff.evaluation.spread import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from paramdiff.evaluation.verdict import FEWEST_ERRORS
 
 FEWEST_SEEDS = 6
-"""Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs."""
+"""Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs; of
+training runs the same."""
+SELECTED_ON_TEST = (
+    "Selected and scored on the same data: no validation data are set apart here, so whatever was "
+    "chosen by its score looks better than it is. The best of N and soups are left out."
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ def cautions(
     score: Score,
     *,
     hold_out: str,
+    num_runs: int,
     single_trajectory: bool,
     errors: Errors | None,
     is_deterministic: bool,
@@ -44,6 +50,7 @@ def cautions(
         groups: every group's numbers, ``original`` and ``generated`` among them.
         score: what the task scores.
         hold_out: how held-out checkpoints were chosen.
+        num_runs: how many training runs the originals come from, as far as is known.
         single_trajectory: whether all originals come from one run.
         errors: what the originals get wrong; None where nothing is right or wrong.
         is_deterministic: whether a network answers alike twice.
@@ -54,10 +61,12 @@ def cautions(
         One sentence or two each.
     """
     found = [
+        SELECTED_ON_TEST if score.selects_on_test else None,
         _spread(groups["generated"], groups["original"], score),
         _trajectory(hold_out) if single_trajectory else None,
         UNORDERED if is_unordered else None,
         _seeds(groups["generated"]),
+        _runs(groups["original"], num_runs),
         None if errors is None else _errors(errors),
         _intervals(score),
         _anchors(groups, score),
@@ -106,9 +115,23 @@ def _seeds(generated: Group) -> str | None:
     )
 
 
+def _runs(original: Group, num_runs: int) -> str | None:
+    if not 1 < num_runs < min(FEWEST_SEEDS, original.n):
+        return None
+    return (
+        f"The originals come from only {num_runs} training runs: their intervals draw runs anew, "
+        "and are too short where runs differ much."
+    )
+
+
 def _intervals(score: Score) -> str | None:
     if score.is_per_example:
         return None
+    if score.selects_on_test:
+        return (
+            f"Each network has one {score.name} as a whole, so intervals cover the draw of "
+            "networks but not that of examples: on other data, differences may be others."
+        )
     return (
         f"The test split has one {score.name} as a whole, so intervals cover the draw of networks "
         "but not that of test examples: on other test data, differences may be others."

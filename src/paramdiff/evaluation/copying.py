@@ -2,7 +2,8 @@
 
 Two answers: the share that lies unusually near to one original, and the data-copying test of
 Meehan, Chaudhuri and Dasgupta (2020): are generated networks nearer to the originals than held-out
-ones are?
+ones are? The test counts independent networks. Checkpoints of one run are not: of each run, one
+takes part. ``benchmarks/null_tests.py`` measures how often the test accuses who copied nothing.
 """
 
 from pathlib import Path
@@ -16,6 +17,7 @@ from paramdiff.mapped import by_rows, column_moments
 NUM_COMPARED = 50
 """Networks on either side of the test; with more, ever smaller differences become significant."""
 FEWEST_COMPARED = 10
+"""Independent networks on either side, of held-out ones as many runs; below there is no test."""
 COPY_DISTANCE = 0.5
 """A copy is nearer to an original than this share of the originals' median distance to their own
 nearest neighbour."""
@@ -37,6 +39,22 @@ def share_of_copies(nearest: Tensor, nearest_of_originals: Tensor) -> float | No
     return float((nearest <= limit).double().mean())
 
 
+def one_of_each(clusters: Tensor, seed: int) -> Tensor:
+    """Rows of one network of each training run, drawn at random.
+
+    Args:
+        clusters: ``[M]`` the run of each network.
+        seed: of the draw.
+
+    Returns:
+        Row indices, one per run, in the order of the runs' numbers.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    members = [(clusters == cluster).nonzero()[:, 0] for cluster in clusters.unique()]
+    picks = [rows[torch.randint(len(rows), (1,), generator=generator)] for rows in members]
+    return torch.cat(picks) if picks else torch.empty(0, dtype=torch.long)
+
+
 def z_u(group: Tensor, held_out: Tensor) -> float:
     """The data-copying statistic ``Z_U`` (Meehan et al. 2020, section 3).
 
@@ -49,7 +67,7 @@ def z_u(group: Tensor, held_out: Tensor) -> float:
         held_out: ``[n]``, those of networks that trained nothing.
 
     Returns:
-        The z-score, standard normal for two samples of one distribution.
+        The z-score, standard normal for two samples of independent networks of one distribution.
     """
     m, n = len(group), len(held_out)
     count = mannwhitneyu(group.numpy(), held_out.numpy()).statistic

@@ -2,57 +2,87 @@
 
 Probabilities are summed in a stream and never kept for all networks. All ensembles of one size are
 disjoint, so that their averages use every network once.
+
+Networks that are not sure enough have a bad likelihood that one number mends: each ensemble is
+scored as it is and at the temperature that validation data choose for it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from paramdiff.evaluation.calibration import (
+    best_temperature,
     brier_score,
     calibration_error,
     negative_log_likelihood,
     ood_auroc,
+    placements,
     reliability,
+    tempered,
 )
 from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
 from paramdiff.evaluation.rivals import ORIGINALS
 from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore
 
 SIZES = (1, 2, 5, 10, 30)
-MEMBERS = ("generated", "original", "swag@1.0", "average@all", ORIGINALS)
+MEMBERS = ("generated", "original", "swag@1.0", "multiswag@1.0", "average@all", ORIGINALS)
 """The groups whose ensembles are scored."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Examples on which temperatures are chosen.
+
+    Attributes:
+        probabilities: ``[V, K]`` of each network in turn.
+        truth: ``[V]``.
+    """
+
+    probabilities: Iterable[Tensor]
+    truth: Tensor
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Numbers of one ensemble."""
+
+    ece: float
+    brier: float
+    ood_auroc: float | None
+    temperature: float | None
+    ece_calibrated: float | None
 
 
 @dataclass
 class _Running:
-    """The ensembles of one size: the sum that is growing, and scores of those that are whole."""
+    """The ensembles of one size: the sums that are growing, and scores of those that are whole."""
 
     members: int
-    total: Tensor | None = None
+    totals: list[Tensor] | None = None
     count: int = 0
-    scores: list[tuple[float, float, float, float | None]] = field(default_factory=list)
-    correct: list[Tensor] = field(default_factory=list)
-    nll: list[Tensor] = field(default_factory=list)
+    scores: list[_Scores] = field(default_factory=list)
+    parts: dict[str, list[Tensor]] = field(default_factory=dict)
     last: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Ensembles:
-    """The scored ensembles of one group.
+    """The ensembles of one group, scored on every example.
 
     Attributes:
-        scores: one entry per size that the group could fill.
-        correct: size to the mean over ensembles of each test example's correctness ``[E]``.
-        nll: size to the same of each test example's negative log-likelihood ``[E]``.
+        parts: size to scores of every ensemble ``[ensembles, E]`` whose means are what
+            ``EnsembleScore`` tells: ``accuracy``, ``nll``, and where there are data to choose a
+            temperature ``nll_calibrated``; where there are foreign inputs ``ood_test`` and
+            ``ood_foreign`` ``[ensembles, O]``, see ``placements``.
+        summary: size to the scores that are no means over examples.
         reliability: ``[2, bins]`` of the largest ensemble.
     """
 
-    scores: tuple[EnsembleScore, ...]
-    correct: dict[int, Tensor]
-    nll: dict[int, Tensor]
+    parts: dict[int, dict[str, Tensor]]
+    summary: dict[int, dict[str, float | None]]
     reliability: Tensor
 
 
@@ -61,86 +91,161 @@ def chosen_members(num_networks: int, generator: torch.Generator) -> Tensor:
     return torch.randperm(num_networks, generator=generator)[: max(SIZES)]
 
 
-def score_ensembles(probabilities: Iterable[Tensor], truth: Tensor) -> Ensembles:
-    """Form and score the ensembles of one group.
+def form_ensembles(
+    probabilities: Iterable[Tensor], truth: Tensor, validation: Validation | None = None
+) -> Ensembles:
+    """Form the ensembles of one group and score them on every example.
 
     Args:
         probabilities: ``[E + O, K]`` of each network in turn, test examples first.
         truth: ``[E]``.
+        validation: chooses temperatures; None where no data are set apart for it.
 
     Returns:
         The ensembles of every size for which there are networks enough.
     """
     running = [_Running(members) for members in SIZES]
-    for computed in probabilities:
-        one = computed.to("cpu", torch.float32)  # of a network of any precision, on any device
+    for one in _each(probabilities, validation):
         for size in running:
-            size.total = one if size.total is None else size.total + one
+            known = size.totals
+            size.totals = (
+                one if known is None else [a + b for a, b in zip(known, one, strict=True)]
+            )
             size.count += 1
             if size.count == size.members:
-                _finish(size, size.total / size.members, truth)
+                means = [total / size.members for total in size.totals]
+                _finish(size, means, truth, None if validation is None else validation.truth)
     filled = [size for size in running if size.scores]
     last = filled[-1].last
     assert last is not None
     return Ensembles(
-        scores=tuple(_summary(size) for size in filled),
-        correct={size.members: torch.stack(size.correct).mean(0) for size in filled},
-        nll={size.members: torch.stack(size.nll).mean(0) for size in filled},
+        parts={
+            size.members: {name: torch.stack(each) for name, each in size.parts.items()}
+            for size in filled
+        },
+        summary={size.members: _means(size.scores) for size in filled},
         reliability=reliability(last, truth),
     )
+
+
+def score_ensembles(
+    group: Ensembles, bootstrap: Bootstrap, stream: int
+) -> tuple[EnsembleScore, ...]:
+    """One entry per size that a group could fill, with intervals.
+
+    Args:
+        group: its ensembles.
+        bootstrap: shared draws of test examples.
+        stream: distinguishes groups, so that their draws of ensembles are independent.
+
+    Returns:
+        The scores.
+    """
+    found = []
+    for members, parts in group.parts.items():
+        values: dict[str, object] = dict(group.summary[members])
+        for name, draws in _draws(parts, bootstrap, stream).items():
+            is_share = name in ("accuracy", "ood_auroc")
+            values[f"{name}_ci95"] = percentile_interval(draws.clamp(0, 1) if is_share else draws)
+        for name in ("accuracy", "nll", "nll_calibrated"):
+            values[name] = float(parts[name].mean()) if name in parts else None
+        (num,) = {len(each) for each in parts.values()}
+        found.append(
+            EnsembleScore.model_validate({"members": members, "num_ensembles": num} | values)
+        )
+    return tuple(found)
 
 
 def compare_ensembles(
     groups: dict[str, Ensembles], bootstrap: Bootstrap
 ) -> tuple[EnsembleComparison, ...]:
-    """Generated minus every other group at every size, with intervals over test examples."""
+    """Generated minus every other group at every size, paired on the draws of examples."""
     if "generated" not in groups:
         return ()
-    own = groups["generated"]
+    own, streams = groups["generated"], {name: stream for stream, name in enumerate(groups)}
     found = []
     for name, other in groups.items():
-        for members in own.correct if name != "generated" else ():
-            if members not in other.correct:
+        for members, parts in own.parts.items() if name != "generated" else ():
+            if members not in other.parts:
                 continue
-            correct = own.correct[members] - other.correct[members]
-            nll = own.nll[members] - other.nll[members]
-            found.append(
-                EnsembleComparison(
-                    members=members,
-                    reference=name,
-                    accuracy=float(correct.mean()),
-                    accuracy_ci95=percentile_interval(bootstrap.of_examples(correct)),
-                    nll=float(nll.mean()),
-                    nll_ci95=percentile_interval(bootstrap.of_examples(nll)),
-                )
-            )
+            mine = _draws(parts, bootstrap, streams["generated"])
+            its = _draws(other.parts[members], bootstrap, streams[name])
+            values: dict[str, object] = {"members": members, "reference": name}
+            for score in mine.keys() & its.keys():
+                values[score] = _level(parts, score) - _level(other.parts[members], score)
+                values[f"{score}_ci95"] = percentile_interval(mine[score] - its[score])
+            found.append(EnsembleComparison.model_validate(values))
     return tuple(found)
 
 
-def _finish(size: _Running, mean: Tensor, truth: Tensor) -> None:
-    test = mean[: len(truth)]
-    size.correct.append((test.argmax(1) == truth).float())
-    size.nll.append(negative_log_likelihood(test, truth))
-    auroc = ood_auroc(mean, len(truth)) if len(mean) > len(truth) else None
+def _each(
+    probabilities: Iterable[Tensor], validation: Validation | None
+) -> Iterator[list[Tensor]]:
+    """The probabilities of network after network, of any precision, on any device."""
+    if validation is None:
+        for one in probabilities:
+            yield [one.to("cpu", torch.float32)]
+        return
+    for one, other in zip(probabilities, validation.probabilities, strict=True):
+        yield [one.to("cpu", torch.float32), other.to("cpu", torch.float32)]
+
+
+def _finish(
+    size: _Running, means: list[Tensor], truth: Tensor, validation_truth: Tensor | None
+) -> None:
+    mean, test = means[0], means[0][: len(truth)]
+    parts = {
+        "accuracy": (test.argmax(1) == truth).float(),
+        "nll": negative_log_likelihood(test, truth),
+    }
+    auroc = temperature = calibrated = None
+    if len(mean) > len(truth):
+        auroc = ood_auroc(mean, len(truth))
+        parts["ood_test"], parts["ood_foreign"] = placements(mean, len(truth))
+    if validation_truth is not None:
+        temperature = best_temperature(means[1], validation_truth)
+        warmed = tempered(test, temperature)
+        parts["nll_calibrated"] = negative_log_likelihood(warmed, truth)
+        calibrated = calibration_error(warmed.float(), truth)
+    for name, values in parts.items():
+        size.parts.setdefault(name, []).append(values)
     size.scores.append(
-        (
-            float(size.correct[-1].mean()),
+        _Scores(
             calibration_error(test, truth),
             brier_score(test, truth),
             auroc,
+            temperature,
+            calibrated,
         )
     )
-    size.last, size.total, size.count = test, None, 0
+    size.last, size.totals, size.count = test, None, 0
 
 
-def _summary(size: _Running) -> EnsembleScore:
-    accuracy, ece, brier, auroc = zip(*size.scores, strict=True)
-    return EnsembleScore(
-        members=size.members,
-        num_ensembles=len(size.scores),
-        accuracy=sum(accuracy) / len(accuracy),
-        nll=float(torch.stack(size.nll).mean()),
-        ece=sum(ece) / len(ece),
-        brier=sum(brier) / len(brier),
-        ood_auroc=None if auroc[0] is None else sum(auroc) / len(auroc),
-    )
+def _means(scores: list[_Scores]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name in vars(scores[0]):
+        values = [getattr(one, name) for one in scores]
+        found[name] = None if values[0] is None else sum(values) / len(values)
+    return found
+
+
+def _level(parts: dict[str, Tensor], score: str) -> float:
+    name = "ood_test" if score == "ood_auroc" else score
+    return float(parts[name].mean(dtype=torch.float64))
+
+
+def _draws(parts: dict[str, Tensor], bootstrap: Bootstrap, stream: int) -> dict[str, Tensor]:
+    """Resampled means ``[draws]`` of every score that is one over examples."""
+    found: dict[str, Tensor] = {
+        name: bootstrap.means(parts[name], stream)
+        for name in ("accuracy", "nll", "nll_calibrated")
+        if name in parts
+    }
+    if "ood_foreign" in parts:
+        # to first order the area is its mean and what each sample of inputs adds to it
+        foreign = bootstrap.of_others(parts["ood_foreign"].shape[1])
+        beyond = parts["ood_foreign"] - parts["ood_foreign"].mean(1, keepdim=True)
+        found["ood_auroc"] = bootstrap.means(parts["ood_test"], stream) + foreign.means(
+            beyond, stream
+        )
+    return found

@@ -14,8 +14,10 @@ from paramdiff.evaluation.cautions import Errors, cautions
 from paramdiff.evaluation.ensembles import (
     MEMBERS,
     Ensembles,
+    Validation,
     chosen_members,
     compare_ensembles,
+    form_ensembles,
     score_ensembles,
 )
 from paramdiff.evaluation.examine import Examined, examine
@@ -75,6 +77,7 @@ def evaluate(
         groups,
         score,
         hold_out=subject.hold_out,
+        num_runs=subject.num_runs,
         single_trajectory=examined.is_single_trajectory,
         errors=_errors(examined, behaviour),
         is_deterministic=behaviour.is_deterministic,
@@ -86,7 +89,9 @@ def evaluate(
     best_of_n = {
         name: measured.best_of(name, count)
         for name in groups
-        if groups[name].n >= count > 1 and name != "reconstructed"
+        if groups[name].n >= count > 1
+        and name != "reconstructed"
+        and not behaviour.selects_on_test  # the highest of what is reported is no choice
     }
     evaluation = Evaluation(
         title=subject.title,
@@ -101,7 +106,10 @@ def evaluate(
         comparisons=tuple(comparisons),
         frontier=frontiers,
         best_of_n=best_of_n,
-        ensembles={name: group.scores for name, group in ensembles.items()},
+        ensembles={
+            name: score_ensembles(group, measured.bootstrap, stream)
+            for stream, (name, group) in enumerate(ensembles.items())
+        },
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=behaviour.out_of_distribution,
         recalibration=recalibration(examined, behaviour) if settings.recalibrate_batchnorm else {},
@@ -129,7 +137,9 @@ def _score(examined: Examined, behaviour: Behaviour, settings: EvaluationSetting
         equivalence_margin=margin,
         name=behaviour.score_name,
         is_fraction=behaviour.is_fraction,
-        is_per_example=answers.test.shape[1] == behaviour.num_test,
+        # one number is of the whole split, also where that counts as one example
+        is_per_example=1 < answers.test.shape[1] == behaviour.num_test,
+        selects_on_test=behaviour.selects_on_test,
         has_errors=answers.wrong is not None,
     )
 
@@ -191,9 +201,20 @@ def _ensembles(examined: Examined, behaviour: Behaviour, seed: int) -> dict[str,
         if name in examined.kept:
             raw = examined.kept[name].raw
             rows = chosen_members(len(raw), seeded_generator(seed, name))
-            probabilities = behaviour.probabilities(raw[rows])
-            found[name] = score_ensembles(probabilities, behaviour.test_truth)
+            found[name] = form_ensembles(
+                behaviour.probabilities(raw[rows]),
+                behaviour.test_truth,
+                _validation(behaviour, raw[rows]),
+            )
     return found
+
+
+def _validation(behaviour: Behaviour, raw: Tensor) -> Validation | None:
+    """What chooses temperatures; None where it would be what they are scored on."""
+    truth, probabilities = behaviour.validation_truth, behaviour.validation_probabilities
+    if behaviour.selects_on_test or probabilities is None or truth is None or not len(truth):
+        return None
+    return Validation(probabilities(raw), truth)
 
 
 def _reconstruction(measured: Measurements) -> Reconstruction | None:

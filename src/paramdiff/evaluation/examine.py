@@ -11,6 +11,7 @@ from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.evaluation.aligned import MEASURED, AlignedSpace
 from paramdiff.evaluation.baselines.construction import Material
 from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated
+from paramdiff.evaluation.ensembles import MEMBERS
 from paramdiff.evaluation.groups import (
     Candidates,
     constructed,
@@ -21,7 +22,7 @@ from paramdiff.evaluation.groups import (
 from paramdiff.evaluation.intervals import Bootstrap
 from paramdiff.evaluation.matching import Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
-from paramdiff.evaluation.rivals import ORIGINALS, RIVALS, Rivalry
+from paramdiff.evaluation.rivals import RIVALS, Rivalry
 from paramdiff.evaluation.schema import Standing, Trajectory
 from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.evaluation.spread import total_variance
@@ -32,7 +33,7 @@ from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 from paramdiff.progress import Progress, Report
 from paramdiff.subsampling import evenly_spaced
 
-KEPT = ("original", "generated", "average@all", "swag@1.0", ORIGINALS)
+KEPT = MEMBERS
 """Groups whose vectors are used after scoring."""
 RECALIBRATED = ("average@16", "gaussian@1.0")
 """Those that are used besides where networks get new BatchNorm statistics."""
@@ -44,6 +45,7 @@ training inputs each."""
 STARTED = ("original", "held_out", "generated", "average@all", "random")
 """Groups of which a few networks may be trained further."""
 NUM_STARTED = 5
+CHOSEN_ON_TEST = "its choice and its score would share data"
 NOT_FINITE = "its networks compute NaN or infinite values"
 
 
@@ -133,7 +135,12 @@ def examine(
     groups.asked.finish()
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
-        Measurements(groups.scored, Bootstrap.over(num_scores, seed=seed)),
+        Measurements(
+            groups.scored,
+            Bootstrap.over(num_scores, seed=seed),
+            runs=subject.runs,
+            held_out_runs=subject.held_out_runs,
+        ),
         groups.kept,
         groups.starts,
         normalisation,
@@ -209,6 +216,9 @@ class _Contest:
 
     def _added(self, members: list[Matched], count: int, material: Material) -> dict[str, Matched]:
         for one in members:
+            if self._behaviour.selects_on_test and one.baseline.data.split == "validation":
+                self._groups.failed[one.name] = CHOSEN_ON_TEST
+                continue
             make = partial(constructed, one, material, count, self._settings.seed)
             self._groups.try_to_add(one.name, make)
         return {one.name: one for one in members if one.name in self._groups.scored}

@@ -28,8 +28,8 @@ def read_evaluation(path: Path) -> Evaluation:
         Its content.
 
     Raises:
-        UserError: the file is missing, is not JSON, was written by an earlier version, or a field of
-            it is not as it should be.
+        UserError: the file is missing, is not JSON, was written by an earlier version, or a field
+            of it is not as it should be.
     """
     content = read_json(path)
     found = content.get("schema") if isinstance(content, dict) else None

@@ -18,6 +18,8 @@ from paramdiff.parameters.normalisation import Normalisation
 BATCH_SIZE = 64
 LEARNING_RATES = (0.003, 0.02, 0.1)
 """Tried, in units of each tensor's spread; validation data choose."""
+FURTHER_RATES = (2.5e-5, 1.2e-4, 6e-4), (0.5, 2.5, 12.0)
+"""Tried besides as long as the best is the lowest or the highest, by whoever widens the range."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Raw vector ``[P]`` and rows ``[B]`` of the training split to a scalar."""
@@ -31,13 +33,15 @@ class TrainingExamples:
         logits: raw vector ``[P]`` and rows ``[B]`` to logits ``[B, K]``, through which gradients
             reach the vector.
         labels: of the training split, ``[T]``.
-        validation_loss: raw vectors ``[M, P]`` to their mean cross-entropy ``[M]`` on validation
-            examples. It tells rates apart that are equally accurate, of which the higher one may
-            leave networks too sure of themselves.
+        validation_score: raw vectors ``[M, P]`` to their accuracy ``[M]`` on validation examples,
+            in which networks are compared.
+        validation_loss: the same to their mean cross-entropy ``[M]``. It tells rates apart that
+            are equally accurate, of which the higher one may leave networks too sure.
     """
 
     logits: Callable[[Tensor, Tensor], Tensor]
     labels: Tensor
+    validation_score: Callable[[Tensor], Tensor]
     validation_loss: Callable[[Tensor], Tensor]
 
     def label_loss(self, vector: Tensor, rows: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from paramdiff.evaluation.behaviour import Answers
 from paramdiff.evaluation.copying import (
     FEWEST_COMPARED,
     NUM_COMPARED,
+    one_of_each,
     rescaled,
     share_of_copies,
     z_u,
@@ -144,10 +145,14 @@ class Measurements:
     Attributes:
         scored: every group, ``original`` among them.
         bootstrap: shared draws of test examples.
+        runs: ``[N]`` the training run of each original; None where all are independent.
+        held_out_runs: ``[H]``, the same of held-out networks; None counts them as one run.
     """
 
     scored: dict[str, Scored]
     bootstrap: Bootstrap
+    runs: Tensor | None = None
+    held_out_runs: Tensor | None = None
     _draws: dict[str, Tensor] = field(default_factory=dict)
     _similarities: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
 
@@ -182,6 +187,23 @@ class Measurements:
         if wrong is None or originals is None:
             return None
         return similarity_matrix(wrong, originals).diagonal()
+
+    def runs_of(self, name: str) -> Tensor | None:
+        """The training run ``[M]`` of each network, or of the original that it is made from.
+
+        None where there is no such one, or nothing is known.
+        """
+        if name == "held_out":
+            return self.held_out_runs
+        source = self.scored[name].source
+        if source is not None:
+            return None if self.runs is None else self.runs[source]
+        return self.runs if name in ("original", "reconstructed") else None
+
+    def clusters(self, name: str) -> Tensor | None:
+        """What networks of a group share ``[M]``: the generator's seed, or the training run."""
+        seeds = self.scored[name].seeds
+        return self.runs_of(name) if seeds is None else seeds
 
     def pairwise_similarity(self, name: str, rows: Tensor | slice = slice(None)) -> float | None:
         """Mean similarity within a group, or within some rows of it; None where it has none."""
@@ -275,16 +297,28 @@ class Measurements:
         """The best of ``n`` on validation data, scored once on test data.
 
         Of a group with more networks, ``n`` evenly spaced ones compete: the first ones of several
-        generator seeds, or of a training run, would not stand for the group.
+        generator seeds, or of a training run, would not stand for the group. Of equally good ones,
+        the draw that names the winner is the bootstrap's.
         """
-        scores = self.scored[name].answers.validation
-        rows = evenly_spaced(len(scores), n)
-        validation = scores[rows].float().mean(1)
-        best = int(validation.argmax())
+        answers, clusters = self.scored[name].answers, self.clusters(name)
+        rows = evenly_spaced(len(answers.validation), n)
+        validation = answers.validation[rows].double().mean(1)
+        tied = (validation == validation.max()).nonzero()[:, 0]
+        stream = list(self.scored).index(name)
+        pick = torch.randint(len(tied), (1,), generator=self.bootstrap.generator(stream))
+        best = int(tied[pick])
+        draws = self.bootstrap.best_on(
+            answers.validation[rows],
+            answers.test[rows],
+            stream,
+            None if clusters is None else clusters[rows],
+        )
         return BestOfN(
             n=n,
             validation_accuracy=float(validation[best]),
             test_accuracy=float(self.accuracies(name)[rows[best]]),
+            ci95=percentile_interval(draws),
+            num_tied=len(tied),
         )
 
     def _aligned(self, name: str) -> Aligned | None:
@@ -303,8 +337,7 @@ class Measurements:
         held_out, group = self.scored.get("held_out"), self.scored[name]
         if held_out is None or name in ("held_out", "original"):
             return None
-        rows = evenly_spaced(len(group.answers.test), NUM_COMPARED)
-        others = evenly_spaced(len(held_out.answers.test), NUM_COMPARED)
+        rows, others = self._independent(name), self._independent("held_out")
         if min(len(rows), len(others)) < FEWEST_COMPARED:
             return None
         similarity = self.maximum_similarities(name, with_source=True)
@@ -327,12 +360,24 @@ class Measurements:
             ),
         )
 
+    def _independent(self, name: str) -> Tensor:
+        """Rows of independent networks: one per run where runs are known, evenly spaced ones."""
+        num, runs = len(self.scored[name].answers.test), self.runs_of(name)
+        if name == "held_out":
+            if runs is None:
+                return torch.arange(min(num, 1))
+            known = runs.new_empty(0) if self.runs is None else self.runs
+            fresh = (~torch.isin(runs, known)).nonzero()[:, 0]
+            rows = fresh[one_of_each(runs[fresh], self.bootstrap.seed)]
+        else:
+            rows = torch.arange(num) if runs is None else one_of_each(runs, self.bootstrap.seed)
+        return rows[evenly_spaced(len(rows), NUM_COMPARED)]
+
     def _means(self, name: str) -> Tensor:
         if name not in self._draws:
             stream = list(self.scored).index(name)
-            self._draws[name] = self.bootstrap.means(
-                self.scored[name].answers.test, stream, self.scored[name].seeds
-            )
+            values = self.scored[name].answers.test
+            self._draws[name] = self.bootstrap.means(values, stream, self.clusters(name))
         return self._draws[name]
 
     def _accuracy(self, name: str) -> Accuracy:

@@ -25,9 +25,11 @@ def recalibration(examined: Examined, behaviour: Behaviour) -> dict[str, Recalib
     for stream, (name, group) in enumerate(examined.kept.items()):
         rows = evenly_spaced(len(group.raw), NUM_RECALIBRATED)
         before = examined.measured.scored[name].answers.test[rows].float()
-        seeds = None if group.seeds is None else group.seeds[rows]
+        clusters = examined.measured.clusters(name)
         after = behaviour.reestimated.answers(group.raw[rows]).test.float()
-        draws = examined.measured.bootstrap.means(after - before, stream, seeds)
+        draws = examined.measured.bootstrap.means(
+            after - before, stream, None if clusters is None else clusters[rows]
+        )
         found[name] = Recalibration(
             n=len(rows),
             before=float(before.mean()),

@@ -2,16 +2,19 @@
 
 Free alternatives use the originals alone, so a generator that looks at training data has more to
 go by. Beside it stand networks that were trained on as many examples: the average of the
-originals, and some originals for a share each. Both are trained by the loss that the budget
-allows: of labels or, without them, of what the originals answer. The last updates have seen
-exactly as many examples as the generator; choosing a learning rate costs more, which is not
-counted against them.
+originals, several times in other orders of the examples, as the luck of one order can be worth
+more than what is compared; and some originals for a share each. Both are trained by the loss that
+the budget allows: of labels or, without them, of what the originals answer. Each average, and the
+originals together, have seen exactly as many examples as the generator; choosing a learning rate
+costs more, which is not counted against them.
+
+The learning rate is that of the highest validation score, mean over a few of the networks, since
+scores are what is compared; of equal ones that of the lowest loss. The range of rates is widened
+until the best is no longer at its edge.
 """
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,6 +24,7 @@ from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.data_use import DataBudget
 from paramdiff.evaluation.fine_tuning import (
     BATCH_SIZE,
+    FURTHER_RATES,
     LEARNING_RATES,
     Loss,
     TrainingExamples,
@@ -37,8 +41,25 @@ RIVALS = (AVERAGE, ORIGINALS)
 """The groups that saw as much training data as the generator."""
 NUM_ORIGINALS = 10
 """Originals that are trained, as long as there are as many generated networks."""
+NUM_ORDERS = 5
+"""Trainings of the average, each with an order of the examples of its own."""
+NUM_CHOOSING = 3
+"""Networks of a group that choose the learning rate together."""
 
-"""The name of the work, updates done and updates in all."""
+
+@dataclass
+class _Tried:
+    """A learning rate and what it gave.
+
+    Attributes:
+        rate: in normalised parameters.
+        networks: of those that choose, raw.
+        quality: mean validation score and minus the mean loss; None where training diverged.
+    """
+
+    rate: float
+    networks: list[Tensor] = field(default_factory=list)
+    quality: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,8 +72,9 @@ class Rivalry:
         examples: what they are trained on.
         budget: what the generator used.
         seed: of the order of the examples.
-        told: hears of every update.
+        report: hears of every update.
         rates: the learning rate of each group that was made.
+        tried: all rates that each of them chose from.
     """
 
     originals: Tensor
@@ -62,6 +84,7 @@ class Rivalry:
     seed: int
     report: Report
     rates: dict[str, float] = field(default_factory=dict)
+    tried: dict[str, list[float]] = field(default_factory=dict)
 
     def make(self, name: str, num_generated: int) -> Candidates:
         """Make one of ``RIVALS``.
@@ -76,15 +99,18 @@ class Rivalry:
         Raises:
             NotFiniteError: its training diverged at every learning rate.
         """
-        source = None
+        seen = self.budget.images_seen
         if name == AVERAGE:
+            source = None
             mean = self.normalisation.apply(self.originals.float()).mean(0, keepdim=True)
-            starts = self.normalisation.invert(mean)
+            starts = self.normalisation.invert(mean).expand(NUM_ORDERS, -1)
+            shares = [seen] * NUM_ORDERS
         else:
-            num = min(NUM_ORIGINALS, num_generated, len(self.originals), self.budget.images_seen)
+            num = min(NUM_ORIGINALS, num_generated, len(self.originals), seen)
             source = evenly_spaced(len(self.originals), num)
             starts = self.originals[source]
-        raw = self._trained(name, starts)
+            shares = [seen // num + (number < seen % num) for number in range(num)]
+        raw = self._trained(name, starts, shares)
         vectors = self.normalisation.apply(raw)
         return Candidates(name, raw, vectors, source, data=self.budget.use)
 
@@ -92,59 +118,109 @@ class Rivalry:
         """How the rivals were trained, for the report; nothing where none was."""
         if not self.rates:
             return {}
-        tried = ", ".join(map(str, LEARNING_RATES))
-        chosen = ", ".join(f"{rate} for {name}" for name, rate in self.rates.items())
+        chosen = "; ".join(
+            f"{rate} for {name} (of {', '.join(map(str, self.tried[name]))}"
+            f"{', at the edge of what is tried' if self._is_at_edge(name) else ''})"
+            for name, rate in self.rates.items()
+        )
         return {
             "Fine-tuned for comparison": f"Adam in batches of {BATCH_SIZE}, learning rate decayed "
-            f"by a cosine; of {tried} (normalised parameters) validation loss chose {chosen}"
+            f"by a cosine; {NUM_ORDERS} trainings of the average, each with an order of examples "
+            "of its own. The learning rate (normalised parameters) of the highest validation "
+            f"score, mean of {NUM_CHOOSING} networks, then of the lowest loss: {chosen}"
         }
 
-    def _trained(self, name: str, starts: Tensor) -> Tensor:
-        """The trained networks ``[M, P]``; the first one chooses the learning rate for all."""
-        share, rest = divmod(self.budget.images_seen, len(starts))
-        batches = [
-            drawn_batches(
-                len(self.examples.labels),
-                share + (number < rest),
-                seeded_generator(self.seed, name, number),
-            )
-            for number in range(len(starts))
-        ]
-        total = sum(map(len, batches)) + (len(LEARNING_RATES) - 1) * len(batches[0])
-        done = itertools.count(1)
+    def _is_at_edge(self, name: str) -> bool:
+        return self.rates[name] in (min(self.tried[name]), max(self.tried[name]))
 
-        def trained(number: int, learning_rate: float) -> Tensor:
-            start, loss = starts[number], self._loss(name, number)
-            for vector in fine_tuned(
-                start, batches[number], loss, self.normalisation, learning_rate, decays=True
-            ):
-                self.report(f"training {name}", next(done), total)
-                last = vector
-            return last
-
-        rate, first = self._at_the_best_rate(partial(trained, 0))
-        networks = torch.stack([first, *(trained(n, rate) for n in range(1, len(starts)))])
-        self.rates[name] = rate  # told of groups that are there
-        return networks
-
-    def _at_the_best_rate(self, train: Callable[[float], Tensor]) -> tuple[float, Tensor]:
-        """The learning rate whose network is best on validation data, and that network."""
-        tried, diverged = [], None
-        for rate in LEARNING_RATES:
+    def _trained(self, name: str, starts: Tensor, shares: list[int]) -> Tensor:
+        """The trained networks ``[M, P]``; the first few choose the learning rate for all."""
+        work = _Work(self, name, starts, shares)
+        choosing = range(len(starts))[:NUM_CHOOSING]
+        tried: list[_Tried] = []
+        for rate in self._widening(tried):
+            tried.append(self._try(work, rate, choosing))
+        rates = sorted(one.rate for one in tried)
+        best_first = sorted(
+            (one for one in tried if one.quality is not None),
+            key=lambda one: one.quality or (),
+            reverse=True,
+        )
+        for one in best_first:
             try:
-                vector = train(rate)
-                loss = float(self.examples.validation_loss(vector[None]))
-            except NotFiniteError as error:
-                diverged = error
-            else:
-                tried.append((loss, rate, vector))
-        if diverged is not None and not tried:
-            raise diverged
-        _, rate, vector = min(tried, key=lambda one: one[0])
-        return rate, vector
+                rest = [
+                    work.train(number, one.rate) for number in range(len(starts))[len(choosing) :]
+                ]
+            except NotFiniteError:  # for the others it is too high: the next best
+                continue
+            self.rates[name], self.tried[name] = one.rate, rates
+            return torch.stack([*one.networks, *rest])
+        raise NotFiniteError(f"{name}: training diverged at every learning rate")
 
-    def _loss(self, name: str, number: int) -> Loss:
+    def _widening(self, tried: list[_Tried]) -> Iterator[float]:
+        """Learning rates to try next, given what came of those so far."""
+        yield from LEARNING_RATES
+        lower, higher = (list(rates) for rates in (FURTHER_RATES[0][::-1], FURTHER_RATES[1]))
+        while True:
+            found = [one for one in tried if one.quality is not None]
+            rates = [one.rate for one in tried]
+            best = max(found, key=lambda one: one.quality or ()).rate if found else min(rates)
+            if best == min(rates) and lower:
+                yield lower.pop(0)
+            elif best == max(rates) and higher:
+                yield higher.pop(0)
+            else:
+                return
+
+    def _try(self, work: "_Work", rate: float, choosing: range) -> _Tried:
+        try:
+            networks = [work.train(number, rate) for number in choosing]
+            raw = torch.stack(networks)
+            score = float(self.examples.validation_score(raw).double().mean())
+            loss = float(self.examples.validation_loss(raw).double().mean())
+        except NotFiniteError:
+            return _Tried(rate)
+        return _Tried(rate, networks, (score, -loss) if loss == loss else None)
+
+    def loss(self, name: str, number: int) -> Loss:
+        """What the network of a number minimises."""
         if self.budget.uses == "labels":
             return self.examples.label_loss
         generator = seeded_generator(self.seed, name, number, "teachers")
         return self.examples.answer_loss(self.originals, generator)
+
+
+class _Work:
+    """Trains the networks of one group and tells the progress.
+
+    Args:
+        rivalry: what they are trained on.
+        name: of the group.
+        starts: raw, ``[M, P]``.
+        shares: how many examples each of them sees.
+    """
+
+    def __init__(self, rivalry: Rivalry, name: str, starts: Tensor, shares: list[int]) -> None:
+        self._rivalry, self._name, self._starts = rivalry, name, starts
+        self._batches = [
+            drawn_batches(
+                len(rivalry.examples.labels),
+                share,
+                seeded_generator(rivalry.seed, name, number),
+            )
+            for number, share in enumerate(shares)
+        ]
+        sizes = list(map(len, self._batches))
+        self._done = 0
+        self._total = sum(sizes) + (len(LEARNING_RATES) - 1) * sum(sizes[:NUM_CHOOSING])
+
+    def train(self, number: int, rate: float) -> Tensor:
+        """The raw vector ``[P]`` of one network, trained."""
+        rivalry, batches = self._rivalry, self._batches[number]
+        start, loss = self._starts[number], rivalry.loss(self._name, number)
+        for vector in fine_tuned(start, batches, loss, rivalry.normalisation, rate, decays=True):
+            self._done += 1
+            self._total = max(self._total, self._done)
+            rivalry.report(f"training {self._name}", self._done, self._total)
+            last = vector
+        return last

@@ -246,24 +246,48 @@ class BestOfN(Settings):
     n: int
     validation_accuracy: float
     test_accuracy: float
+    ci95: Pair = Field(
+        description="of the test score: networks, validation and test examples are drawn anew, "
+        "and the choice is repeated"
+    )
+    num_tied: int = Field(
+        description="networks with the highest validation score; one of them is drawn"
+    )
 
 
 class EnsembleScore(Settings):
-    """Mean class probabilities of ``members`` networks: averages over disjoint ensembles."""
+    """Mean class probabilities of ``members`` networks: averages over disjoint ensembles.
+
+    Intervals cover examples, and ensembles where there are several.
+    """
 
     members: int
     num_ensembles: int
     accuracy: float
+    accuracy_ci95: Pair
     nll: float = Field(description="negative log-likelihood in nats")
+    nll_ci95: Pair
     ece: float = Field(description="expected calibration error, 15 bins")
     brier: float = Field(description="sum over classes of squared errors")
     ood_auroc: float | None = Field(
         description="telling test from out-of-distribution inputs by the largest probability"
     )
+    ood_auroc_ci95: Pair | None = None
+    temperature: float | None = Field(
+        None,
+        description="of the lowest NLL on validation data, one per ensemble: their mean; null "
+        "where no data are set apart to choose it",
+    )
+    nll_calibrated: float | None = Field(None, description="NLL at that temperature")
+    nll_calibrated_ci95: Pair | None = None
+    ece_calibrated: float | None = Field(None, description="ECE at that temperature")
 
 
 class EnsembleComparison(Settings):
-    """Ensembles of generated networks minus those of ``reference``, paired on examples."""
+    """Ensembles of generated networks minus those of ``reference``, paired on examples.
+
+    Intervals cover examples, and ensembles where there are several.
+    """
 
     members: int
     reference: str
@@ -271,6 +295,10 @@ class EnsembleComparison(Settings):
     accuracy_ci95: Pair
     nll: float
     nll_ci95: Pair
+    nll_calibrated: float | None = Field(None, description="each at its own temperature")
+    nll_calibrated_ci95: Pair | None = None
+    ood_auroc: float | None = None
+    ood_auroc_ci95: Pair | None = None
 
 
 class OutOfDistribution(Settings):

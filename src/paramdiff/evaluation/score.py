@@ -30,6 +30,7 @@ class Score(Settings):
         True,
         description="whether the task says what is wrong; false where similarities are null",
     )
+    selects_on_test: bool = Field(False, description="selection and report share data")
 
     equivalence_margin: float | None = Field(
         None,

@@ -36,6 +36,8 @@ class Subject:
         runs: ``[N]`` number of the training run that each original comes from, as far as is known.
         title: what was run.
         facts: what was run, label to value.
+        held_out_runs: ``[H]``, the same of each held-out checkpoint; None where it is not known,
+            and they count as one run.
         generator_seeds: ``[M]`` the generator seed of each generated network, where several.
         latents: the run's codec, where there is one.
         untrained: a seed to the vector ``[P]`` of an untrained network, where it is at hand.
@@ -55,6 +57,7 @@ class Subject:
     runs: Tensor
     title: str
     facts: dict[str, str]
+    held_out_runs: Tensor | None = None
     generator_seeds: Tensor | None = None
     latents: LatentSpace | None = None
     untrained: Callable[[int], Tensor] | None = None
@@ -91,6 +94,7 @@ class Subject:
             generated=generated,
             hold_out=zoo.index.hold_out,
             runs=zoo.runs,
+            held_out_runs=zoo.held_out_runs,
             title=title,
             facts=facts,
         )

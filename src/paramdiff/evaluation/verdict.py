@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from paramdiff.evaluation.copying import FEWEST_COMPARED
 from paramdiff.evaluation.frontier import AXES, AxisName, deciding_axes
 from paramdiff.evaluation.outcome import RELATIONS, Outcome, outcome
 from paramdiff.evaluation.phrases import in_words, kind_in_words
 from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
-from paramdiff.evaluation.score import Score
+from paramdiff.evaluation.score import Score, plain
 from paramdiff.evaluation.spread import LOWEST_DISPERSION
 
 FEWEST_ERRORS = 50
@@ -220,10 +221,15 @@ class _Judge:
         by = "labels" if self._score.is_accuracy else "validation data"
         return [
             f"With {by} to choose by, the best of {own.n} generated networks reaches "
-            f"{self._score.text(own.test_accuracy, 1)} on test data, the best of {original.n} "
-            f"originals {self._score.text(original.test_accuracy, 1)}, a greedy soup of the "
-            f"originals {self._score.text(soup.accuracy.mean, 1)}."
+            f"{self._level(own.test_accuracy, own.ci95)} on test data, the best of {original.n} "
+            f"originals {self._level(original.test_accuracy, original.ci95)}, a greedy soup of "
+            f"the originals {self._level(soup.accuracy.mean, soup.accuracy.ci95)} (95% intervals)."
         ]
+
+    def _level(self, value: float, interval: tuple[float, float]) -> str:
+        """A score with its interval."""
+        low, high = (self._score.number(bound, 1) for bound in interval)
+        return f"{self._score.text(value, 1)} [{low} to {high}]"
 
     def _points(self, comparison: Comparison) -> str:
         """A difference with its interval."""
@@ -243,6 +249,8 @@ class _Judge:
     def _novelty(self) -> list[str]:
         generated = self._generated
         sentences = [*_overlap(self._groups)]
+        if generated.z_u is None:
+            sentences += _side_by_side(self._groups)
         if not self._score.has_errors:
             sentences.append(
                 "Novelty in behaviour is not measured: this task calls nothing right or wrong, so "
@@ -253,13 +261,15 @@ class _Judge:
                 z for z in (generated.z_u.behaviour, generated.z_u.parameters) if z is not None
             )
             outcome = (
-                "nearer to the originals than networks of a held-out training run do, as copies "
+                "nearer to the originals than networks of held-out training runs do, as copies "
                 "and averages would"
                 if smallest < COPYING
-                else "no nearer to the originals than networks of a held-out training run do"
+                else "no nearer to the originals than networks of held-out training runs do, as "
+                "far as a test can tell"
             )
             sentences.append(
-                f"Generated networks lie {outcome} (data-copying test, Z = {smallest:.1f})."
+                f"Generated networks lie {outcome} (data-copying test against "
+                f"{generated.z_u.n_held_out} runs, Z = {smallest:.1f})."
             )
         return sentences
 
@@ -274,6 +284,28 @@ def _overlap(groups: dict[str, Group]) -> list[str]:
         f"The errors of a generated network overlap by {generated.mean:.2f} with those of its "
         f"nearest original; an original's by {original.mean:.2f} with its nearest other original"
         f"{fresh} (1 is identical)."
+    ]
+
+
+def _side_by_side(groups: dict[str, Group]) -> list[str]:
+    """Distances and copies, where there are too few held-out runs to test anything."""
+    distances = {
+        name: groups[name].min_distance
+        for name in ("generated", "original", "held_out")
+        if name in groups
+    }
+    own, original = distances["generated"], distances["original"]
+    if own is None or original is None:
+        return []
+    fresh = distances.get("held_out")
+    beside = "" if fresh is None else f", a held-out network {plain(fresh.mean, 3)}"
+    copies = groups["generated"].copies
+    share = "" if copies is None else f"; {100 * copies:.0f}% are copies of one"
+    return [
+        f"A generated network lies {plain(own.mean, 3)} from its nearest original in the space of "
+        f"parameters, an original {plain(original.mean, 3)} from its nearest other original"
+        f"{beside}{share}. These are descriptions: a test of copying needs at least "
+        f"{FEWEST_COMPARED} held-out training runs."
     ]
 
 

@@ -1,6 +1,6 @@
 """How the networks of a zoo behave on the examples of a task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
@@ -74,6 +74,7 @@ def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
         score_name=task.score_name,
         is_fraction=task.is_fraction,
         is_deterministic=networks.is_deterministic,
+        selects_on_test=task.selects_on_test,
     )
 
 
@@ -105,12 +106,12 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
 
     def validation_loss(vectors: Tensor) -> Tensor:
         truth = task.validation.labels
-        return torch.stack(
-            [
-                negative_log_likelihood(one.cpu(), truth).mean()
-                for one in own.of_validation.probabilities(sets(vectors))
-            ]
-        )
+        each = own.validation_probabilities(vectors)
+        return torch.stack([negative_log_likelihood(one.cpu(), truth).mean() for one in each])
+
+    def validation_score(vectors: Tensor) -> Tensor:
+        found = own.of_validation.predict(sets(vectors))
+        return (found == task.validation.labels).double().mean(1)
 
     if recalibrate and not statistics_of(network):
         raise UserError(
@@ -124,7 +125,9 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
     return replace(
         own.behaviour(is_deterministic),
         reestimated=reestimated,
-        training=TrainingExamples(training_logits, task.train.labels, validation_loss),
+        training=TrainingExamples(
+            training_logits, task.train.labels, validation_score, validation_loss
+        ),
     )
 
 
@@ -192,6 +195,10 @@ class _Labels:
         foreign, test = self.task.out_of_distribution, self.task.test.inputs
         return self._scorer(test if foreign is None else join(test, foreign.inputs))
 
+    def validation_probabilities(self, vectors: Tensor) -> Iterator[Tensor]:
+        """Class probabilities ``[V, K]`` of validation examples, of each network in turn."""
+        return self.of_validation.probabilities(self.sets(vectors))
+
     def behaviour(self, is_deterministic: bool) -> Behaviour:
         """What the evaluation asks."""
         foreign = self.task.out_of_distribution
@@ -207,6 +214,8 @@ class _Labels:
                 description=foreign.description, num_examples=len(foreign.inputs)
             ),
             is_deterministic=is_deterministic,
+            selects_on_test=self.task.selects_on_test,
+            validation_probabilities=self.validation_probabilities,
         )
 
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from paramdiff.engine import Optimisation
 from paramdiff.evaluation.examine import NETWORKS_ASKED, NUM_STARTED, STARTED
 from paramdiff.evaluation.fine_tuning import BATCH_SIZE, LEARNING_RATES
-from paramdiff.evaluation.rivals import NUM_ORIGINALS
+from paramdiff.evaluation.rivals import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
 from paramdiff.evaluation.starting_points import UPDATES
 from paramdiff.experiment.parts import Parts
 from paramdiff.recipe import Recipe
@@ -112,9 +112,11 @@ def _num_scored(recipe: Recipe) -> int:
 def _passes_of_comparisons(recipe: Recipe) -> float:
     """Forward passes of single examples that training for comparison costs in an evaluation."""
     passes, budget, rates = 0.0, data_budget(recipe), len(LEARNING_RATES)
-    if budget is not None:  # the average at each rate; of the originals, the first one
+    if budget is not None:  # some at each rate, at least; all at the best
         update = TRAINING + (budget.uses == "inputs")  # without labels a teacher answers first
-        passes += update * budget.images_seen * (rates + 1 + (rates - 1) / NUM_ORIGINALS)
+        choosing = (rates - 1) * NUM_CHOOSING
+        trainings = choosing + NUM_ORDERS + choosing / NUM_ORIGINALS + 1
+        passes += update * budget.images_seen * trainings
     if recipe.evaluation.starting_points:
         networks = NUM_STARTED * (len(STARTED) - 1) + 1  # of the average there is one
         passes += TRAINING * rates * networks * UPDATES[-1] * BATCH_SIZE

@@ -91,7 +91,7 @@ def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         axes.invert_xaxis()
         score.label_axis(axes, "y")
         axes.set_xlabel("diffusion timestep (noise on the left, 0 is the generated network)")
-        axes.set_ylabel(f"test {score.name}")
+        axes.set_ylabel(score.reported)
         quiet_grid(axes)
         original = evaluation.groups.get("original")
         if original is not None:

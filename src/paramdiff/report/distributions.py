@@ -53,11 +53,11 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
         score.label_axis(all_axes[-1], "x")
-        all_axes[-1].set_xlabel(f"test {score.name}")
+        all_axes[-1].set_xlabel(score.reported)
 
     return illustrate(
         draw,
-        f"Histograms of test {score.name} of "
+        f"Histograms of {score.reported} of "
         + ", ".join(label_of(name) for name in samples)
         + ".",
         "Bars count single networks and the line is their mean; a generated group that is higher "

@@ -33,6 +33,15 @@ class Score:
     better: str
     is_fraction: bool = False
 
+    def interval(self, score: EnsembleScore) -> str | None:
+        """Its 95% interval, in words; None where it has none."""
+        found: tuple[float, float] | None = getattr(score, f"{self.field}_ci95", None)
+        if found is None:
+            return None
+        factor, digits = (100, 2) if self.is_fraction else (1, 3)
+        low, high = (words.number(factor * bound, digits) for bound in found)
+        return f"{low} to {high}"
+
     def of(self, score: EnsembleScore) -> float | None:
         """The value; None where it was not measured."""
         value: float | None = getattr(score, self.field)
@@ -41,11 +50,14 @@ class Score:
 
 SCORES = (
     Score("accuracy", "Accuracy", "higher", is_fraction=True),
-    Score("nll", "NLL", "lower"),
-    Score("ece", "ECE", "lower"),
-    Score("brier", "Brier score", "lower"),
     Score("ood_auroc", "OOD AUROC", "higher"),
+    Score("nll", "NLL", "lower"),
+    Score("nll_calibrated", "NLL, calibrated", "lower"),
+    Score("ece", "ECE", "lower"),
+    Score("ece_calibrated", "ECE, calibrated", "lower"),
+    Score("brier", "Brier score", "lower"),
 )
+"""OOD AUROC stands beside accuracy, as an ensemble that gains in one may lose in the other."""
 
 
 def measured_scores(evaluation: Evaluation) -> list[Score]:
@@ -109,20 +121,30 @@ def _in_words(comparison: EnsembleComparison) -> str:
     low, high = comparison.accuracy_ci95
     accuracy = "more accurate than" if low > 0 else "less accurate than"
     if low <= 0 <= high or abs(comparison.accuracy) < NEGLIGIBLE:
-        accuracy = "as accurate as"
-    low, high = comparison.nll_ci95
-    nll = "an equal" if low <= 0 <= high else "a higher" if low > 0 else "a lower"
+        accuracy = "not distinguishable in accuracy from"
     count, other = comparison.members, in_words(comparison.reference)
     sides = (
         ("One generated network is", other)
         if count == 1
         else (f"An ensemble of {count} generated networks is", f"one of {count} of {other}")
     )
-    return (
+    parts = [
         f"{sides[0]} {accuracy} {sides[1]} ({words.points(comparison.accuracy)} points, 95% "
-        f"interval {words.points_interval(comparison.accuracy_ci95)}), with {nll} NLL "
-        f"({words.signed(comparison.nll, 3)}, {words.signed_interval(comparison.nll_ci95, 3)})."
-    )
+        f"interval {words.points_interval(comparison.accuracy_ci95)})"
+    ]
+    if comparison.ood_auroc is not None and comparison.ood_auroc_ci95 is not None:
+        parts.append(f"OOD AUROC {_difference(comparison.ood_auroc, comparison.ood_auroc_ci95)}")
+    nll = f"NLL {_difference(comparison.nll, comparison.nll_ci95)}"
+    if comparison.nll_calibrated is not None and comparison.nll_calibrated_ci95 is not None:
+        calibrated = _difference(comparison.nll_calibrated, comparison.nll_calibrated_ci95)
+        nll += f", and at temperatures chosen on validation data {calibrated}"
+    return "; ".join([*parts, f"{nll}."])
+
+
+def _difference(value: float, interval: tuple[float, float]) -> str:
+    low, high = interval
+    kind = "not distinguishable" if low <= 0 <= high else "higher" if low > 0 else "lower"
+    return f"{kind} ({words.signed(value, 3)}, {words.signed_interval(interval, 3)})"
 
 
 def _panel(axes: Axes, panel: Score, evaluation: Evaluation) -> None:

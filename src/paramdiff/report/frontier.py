@@ -87,7 +87,7 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
         axis=view.label,
         lowest=lowest_shown(evaluation),
         height=height_of(score, evaluation.num_test),
-        score_name=score.name,
+        score_name=score.reported,
         accuracies=tuple(
             group.accuracy.mean for name, group in evaluation.groups.items() if name not in ANCHORS
         ),

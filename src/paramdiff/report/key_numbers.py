@@ -44,7 +44,7 @@ def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
         if name in evaluation.groups:
             mean = evaluation.groups[name].accuracy.mean
             against.append(f"{who} {score.text(mean)}")
-    drawn = "test examples and networks" if score.score.is_per_example else "networks alone"
+    drawn = f"{score.examples} and networks" if score.score.is_per_example else "networks alone"
     return KeyNumber(
         f"{score.title} of the generated networks",
         score.number(generated.accuracy.mean),
@@ -100,7 +100,7 @@ def _beside_data(evaluation: Evaluation, score: ShownScore) -> list[str]:
 
 def _basis(score: ShownScore) -> str:
     counted = "Percentage points of" if score.score.is_fraction else "Difference in"
-    paired = ", paired on the same test examples" if score.score.is_per_example else ""
+    paired = f", paired on the same {score.examples}" if score.score.is_per_example else ""
     return f"{counted} {score.name}{paired}."
 
 

@@ -107,7 +107,7 @@ class Plane:
                 self._mark(axes, spot, height)
             labels += self._labels(visible, height)
         axes.set_xlabel(self.axis)
-        axes.set_ylabel(f"test {self.score_name}")
+        axes.set_ylabel(self.score_name)
         height.label(axes)
         quiet_grid(axes)
         if not with_details:

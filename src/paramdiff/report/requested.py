@@ -67,7 +67,7 @@ def _panel(axes: Axes, name: str, obtained: Obtained, score: ShownScore) -> None
         markersize=5,
         linewidth=1.4,
         elinewidth=0.8,
-        label=f"test {score.name}",
+        label=score.reported,
     )
     axes.plot(
         asked,

@@ -46,6 +46,16 @@ class ShownScore:
         return self.score.name
 
     @property
+    def reported(self) -> str:
+        """The score that groups are compared in: of test examples, where these select nothing."""
+        return self.name if self.score.selects_on_test else f"test {self.name}"
+
+    @property
+    def examples(self) -> str:
+        """What it is a score of."""
+        return "examples" if self.score.selects_on_test else "test examples"
+
+    @property
     def title(self) -> str:
         """At the beginning of a sentence."""
         return self.name[:1].upper() + self.name[1:]

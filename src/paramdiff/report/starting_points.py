@@ -41,7 +41,7 @@ def starting_points_figure(evaluation: Evaluation, arrays: Arrays) -> Illustrati
             )
         axes.set_xticks(places, [str(update) for update in found.updates])
         axes.set_xlabel("updates")
-        axes.set_ylabel(f"test {score.name}")
+        axes.set_ylabel(score.reported)
         height.label(axes)
         figure.legend(loc="outside lower center", ncols=3)
         quiet_grid(axes)
@@ -50,7 +50,7 @@ def starting_points_figure(evaluation: Evaluation, arrays: Arrays) -> Illustrati
         draw,
         f"{score.title} after {found.updates[0]} to {found.updates[-1]} updates, one line for "
         f"each of {len(found.groups)} groups.",
-        f"Mean test {score.name} of a few networks of each group after so many updates, which are "
+        f"Mean {score.reported} of a few networks of each group after so many updates, which are "
         "not evenly spaced; neither are errors, of which the axis shows the logarithm.",
         (HALF[0] + 1.0, HALF[1] + 0.4),
     )

@@ -142,7 +142,16 @@ class Zoo:
     @property
     def runs(self) -> Tensor:
         """The number of the training run of each original, ``[N]``, as far as the index tells."""
-        return torch.tensor([one.run for one in self.index.checkpoints if not one.held_out])
+        return self._runs(held_out=False)
+
+    @property
+    def held_out_runs(self) -> Tensor:
+        """The same of each held-out checkpoint, ``[H]``."""
+        return self._runs(held_out=True)
+
+    def _runs(self, *, held_out: bool) -> Tensor:
+        runs = [one.run for one in self.index.checkpoints if one.held_out == held_out]
+        return torch.tensor(runs, dtype=torch.long)
 
 
 def read_index(folder: Path) -> ZooIndex:
