@@ -227,7 +227,8 @@ def test_where_the_reported_data_select_nobody_speaks_of_test_data(evaluation: d
     evaluation["verdict"]["sentences"] = []
     evaluation["starting_points"] = STARTING_POINTS
     calibrated = ("temperature", "nll_calibrated", "nll_calibrated_ci95", "ece_calibrated")
-    for one in [*evaluation["ensemble_comparisons"], *sum(evaluation["ensembles"].values(), [])]:
+    scores = [one for group in evaluation["ensembles"].values() for one in group]
+    for one in [*evaluation["ensemble_comparisons"], *scores]:
         for name in calibrated:
             one.pop(name, None)
     told = words_of(evaluation)
