@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator
 from html import unescape
-from itertools import chain
 from typing import Any
 
 import pytest
@@ -228,7 +227,7 @@ def test_where_the_reported_data_select_nobody_speaks_of_test_data(evaluation: d
     evaluation["verdict"]["sentences"] = []
     evaluation["starting_points"] = STARTING_POINTS
     calibrated = ("temperature", "nll_calibrated", "nll_calibrated_ci95", "ece_calibrated")
-    scores = chain.from_iterable(evaluation["ensembles"].values())
+    scores = [one for group in evaluation["ensembles"].values() for one in group]
     for one in [*evaluation["ensemble_comparisons"], *scores]:
         for name in calibrated:
             one.pop(name, None)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from paramdiff.scoring.recalibrate import Reestimator, changes_statistics, statistics_of
+from paramdiff.scoring.recalibrate import Reestimator, statistics_of
 from paramdiff.scoring.score import Scorer
 
 NUM_TRAINING, NUM_TEST = 400, 300
@@ -125,23 +125,8 @@ def test_the_network_given_is_not_changed():
     made = network()
     before = copy.deepcopy(made.state_dict())
     Reestimator(made, spoiled(made), TRAINING).statistics(own_set(made))
-    changes_statistics(made, spoiled(made), NAMES, TRAINING)
     assert all(made.state_dict()[name].equal(tensor) for name, tensor in before.items())
     assert not made.training
-
-
-class Residual(nn.Module):
-    """A shared layer, called twice, around a branch that the network's own code adds."""
-
-    def __init__(self):
-        super().__init__()
-        self.first, self.branch = nn.Linear(4, 4), nn.Linear(4, 4)
-        self.norm, self.head = nn.BatchNorm1d(4), nn.Linear(4, 3)
-
-    def forward(self, inputs):
-        """Not every branch passes through the layer."""
-        hidden = self.norm(self.norm(self.first(inputs)))
-        return self.head(hidden + self.branch(inputs))
 
 
 def deep():
@@ -149,30 +134,6 @@ def deep():
         *(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU()),
         *(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)),
     )
-
-
-@pytest.mark.parametrize(
-    ("made", "names", "expected"),
-    [
-        (deep(), ["0.weight"], True),
-        (deep(), ["1.weight", "1.bias"], True),  # the second layer reads what the first scales
-        (deep(), ["3.bias"], True),
-        (deep(), ["4.weight", "4.bias"], False),  # after the last one's statistics are taken
-        (deep(), ["5.weight", "5.bias"], False),
-        (deep(), ["5.weight", "4.running_mean"], True),  # a statistic of an average is none
-        (Residual(), ["branch.weight"], False),
-        (Residual(), ["norm.weight"], True),  # its second call reads the first
-        (nn.Linear(4, 3), ["weight"], False),
-        (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 3)), ["0.weight"], False),
-        (
-            nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=False)),
-            ["0.weight"],
-            False,
-        ),
-    ],
-)
-def test_whether_statistics_depend_on_some_tensors(made, names, expected):
-    assert changes_statistics(made, made.state_dict(), names, TRAINING) is expected
 
 
 def test_names_are_those_of_the_state_dict():

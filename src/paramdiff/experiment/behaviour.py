@@ -17,7 +17,7 @@ from paramdiff.evaluation.settings import EvaluationSettings
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.inputs import Inputs, join
-from paramdiff.scoring.recalibrate import Reestimator, changes_statistics, statistics_of
+from paramdiff.scoring.recalibrate import Reestimator, statistics_of
 from paramdiff.scoring.score import ParameterSet, Scorer
 from paramdiff.tasks.one_by_one import OneByOne
 from paramdiff.tasks.task import AnyTask, ScoredTask, Scores, Task, untrained_network
@@ -113,14 +113,16 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         found = own.of_validation.predict(sets(vectors))
         return (found == task.validation.labels).double().mean(1)
 
-    if recalibrate and not statistics_of(network):
+    statistics = statistics_of(network)
+    if recalibrate and not statistics:
         raise UserError(
             "evaluation.recalibrate_batchnorm: expected a network with BatchNorm layers, found "
             "none that keeps statistics"
         )
     is_deterministic = own.of_both.is_deterministic  # asked now: what cannot be scored is refused
     reestimated = None
-    if recalibrate or changes_statistics(network, zoo.base, names, task.train.inputs):
+    # where statistics are not selected they are the base's for every group alike, generated or not
+    if recalibrate or set(statistics) & set(names):
         reestimated = _reestimated(task, network, zoo, device, sets, is_deterministic)
     return replace(
         own.behaviour(is_deterministic),

@@ -4,20 +4,12 @@ Parameters that were averaged or generated meet running statistics of another ne
 them anew on training inputs (Izmailov et al. 2018, section 3.2) needs no labels.
 """
 
-from collections.abc import Collection, Mapping
-
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
-from paramdiff.scoring.cut import chosen_tensors
-from paramdiff.scoring.inputs import Inputs
 from paramdiff.scoring.score import ParameterSet, loaded
-
-NUM_EXAMPLES = 32
-"""Inputs on which it is found out what parameters change."""
 
 
 class Reestimator:
@@ -76,62 +68,3 @@ def statistics_of(network: nn.Module) -> tuple[str, ...]:
         if isinstance(layer, _BatchNorm) and layer.track_running_stats
         for name in ("running_mean", "running_var")
     )
-
-
-def changes_statistics(
-    network: nn.Module, base: ParameterSet, names: Collection[str], inputs: Inputs
-) -> bool:
-    """Whether BatchNorm statistics depend on some tensors of a network, or are among them.
-
-    The network runs on a few inputs with two sets of these tensors, as it does while statistics
-    are taken; these depend on them where the input of a layer that keeps statistics differs.
-
-    Args:
-        network: the architecture; it is copied, never changed.
-        base: its complete state dict.
-        names: the tensors in question.
-        inputs: training examples ``[T, ...]``.
-
-    Returns:
-        True also where some of the statistics are among the tensors.
-    """
-    whole = loaded(network, base).train()
-    statistics = statistics_of(whole)
-    if not statistics:
-        return False
-    if set(statistics) & set(names):
-        return True
-    example = inputs[:NUM_EXAMPLES]
-    own = chosen_tensors(whole, names)
-    generator = torch.Generator().manual_seed(0)
-    changed = {
-        name: tensor * 1.25 + 0.01 * torch.randn(tensor.shape, generator=generator).to(tensor)
-        if tensor.is_floating_point()
-        else tensor
-        for name, tensor in own.items()
-    }
-    before, after = (_seen_by_layers(whole, tensors, example) for tensors in (own, changed))
-    return any(not torch.equal(*pair) for pair in zip(before, after, strict=True))
-
-
-@torch.no_grad()
-def _seen_by_layers(
-    network: nn.Module, tensors: Mapping[str, Tensor], example: Tensor
-) -> list[Tensor]:
-    """What each call of a layer that keeps statistics reads."""
-    seen: list[Tensor] = []
-    layers = [
-        layer
-        for layer in network.modules()
-        if isinstance(layer, _BatchNorm) and layer.track_running_stats
-    ]
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0].clone()))
-        for layer in layers
-    ]
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)  # of dropout
-        functional_call(network, dict(tensors), (example,))
-    for hook in hooks:
-        hook.remove()
-    return seen
