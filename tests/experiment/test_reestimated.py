@@ -105,12 +105,12 @@ def test_it_is_update_bn_whatever_is_asked(digits, runs):
     [
         (["8.weight", "8.bias"], False),
         (["5.weight", "5.bias", "8.weight"], False),
-        (["4.weight"], True),
-        (["1.weight", "1.bias"], True),
+        (["4.weight"], False),  # all groups have the base's statistics, generated or not
+        (["1.weight", "1.bias"], False),
         (["8.weight", "5.running_var"], True),
     ],
 )
-def test_where_it_changes_nothing_there_is_none(digits, runs, names, expected):
+def test_statistics_that_are_not_selected_are_the_same_for_every_group(digits, runs, names, expected):
     behaviour = build_behaviour(digits, zoo_of(runs, names), CPU)
     assert (behaviour.reestimated is not None) == expected
 
