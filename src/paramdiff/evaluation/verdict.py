@@ -203,13 +203,14 @@ class _Judge:
         enough = comparison.needed
         if enough is None:
             return ""
+        examples = "examples" if self._score.selects_on_test else "test examples"
         ways = []
         if enough.networks is not None:
             ways.append(f"{enough.networks:,} networks of each kind")
         if enough.examples is not None:
-            ways.append(f"{enough.examples:,} test examples")
+            ways.append(f"{enough.examples:,} {examples}")
         if not ways:
-            ways.append(f"{enough.factor:.1f} times as many networks and test examples")
+            ways.append(f"{enough.factor:.1f} times as many networks and {examples}")
         return f" About {' or '.join(ways)} would decide."
 
     def _with_labels(self) -> list[str]:

@@ -134,7 +134,8 @@ def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownSc
         )
     best = spots[found.reference]
     return (
-        f"At matched {view.axis.noun} the strongest baseline on validation data is "
+        f"At matched {view.axis.noun} the strongest baseline"
+        f"{'' if score.score.selects_on_test else ' on validation data'} is "
         f"{label_of(best.name)} (ringed): {score.text(best.accuracy)} at "
         f"{words.number(best.similarity)}; the generated networks {place}."
     )
