@@ -51,6 +51,7 @@ class Behaviour:
             training inputs; None where that was not asked for.
         is_deterministic: whether the same network answers alike twice.
         training: the training split; None where the task is no classification.
+        is_selected_on_test: whether validation and test scores are of the same data.
     """
 
     num_validation: int
@@ -64,6 +65,7 @@ class Behaviour:
     recalibrated: Callable[[Tensor], Tensor] | None = None
     is_deterministic: bool = True
     training: TrainingExamples | None = None
+    is_selected_on_test: bool = False
 
 
 def classification(
@@ -76,6 +78,7 @@ def classification(
     recalibrated_labels: Callable[[Tensor], Tensor] | None = None,
     is_deterministic: bool = True,
     training: TrainingExamples | None = None,
+    is_selected_on_test: bool = False,
 ) -> Behaviour:
     """The behaviour of classifiers: an example's score is whether its label is right.
 
@@ -88,6 +91,7 @@ def classification(
         recalibrated_labels: test labels ``[M, E]`` with BatchNorm statistics estimated anew.
         is_deterministic: as the attribute.
         training: as the attribute.
+        is_selected_on_test: as the attribute.
 
     Returns:
         The behaviour. Its answers raise a ``UserError`` where labels have the wrong length.
@@ -119,4 +123,5 @@ def classification(
         recalibrated=None if recalibrated_labels is None else recalibrated,
         is_deterministic=is_deterministic,
         training=training,
+        is_selected_on_test=is_selected_on_test,
     )

@@ -128,7 +128,9 @@ def _score(examined: Examined, behaviour: Behaviour) -> Score:
     return Score(
         name=behaviour.score_name,
         is_fraction=behaviour.is_fraction,
-        is_per_example=answers.test.shape[1] == behaviour.num_test,
+        # one number is of the whole split, also where that counts as one example
+        is_per_example=1 < answers.test.shape[1] == behaviour.num_test,
+        is_selected_on_test=behaviour.is_selected_on_test,
         has_errors=answers.wrong is not None,
     )
 

@@ -26,6 +26,11 @@ class Score(Settings):
         description="whether each test example has a score; false where only the whole split has, "
         "and intervals cover networks alone",
     )
+    is_selected_on_test: bool = Field(
+        False,
+        description="whether the reported scores also select, so that nothing chosen by them was "
+        "chosen fairly",
+    )
     has_errors: bool = Field(
         True,
         description="whether the task says what is wrong; false where similarities are null",

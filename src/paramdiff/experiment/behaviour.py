@@ -56,7 +56,8 @@ def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
 
     def answers(vectors: Tensor) -> Answers:
         sets = [zoo.layout.unflatten(vector) for vector in vectors]
-        validation, test = networks.scores(sets, "validation"), networks.scores(sets, "test")
+        test = networks.scores(sets, "test")
+        validation = test if task.selects_on_test else networks.scores(sets, "validation")
         return Answers(_values(validation), _values(test), _wrong(test))
 
     return Behaviour(
@@ -66,6 +67,7 @@ def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
         score_name=task.score_name,
         is_fraction=task.is_fraction,
         is_deterministic=networks.is_deterministic,
+        is_selected_on_test=task.selects_on_test,
     )
 
 
@@ -131,6 +133,7 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
         else lambda vectors: recalibrator.predict(sets(vectors)),
         is_deterministic=scorer.is_deterministic,
         training=TrainingExamples(training_logits, task.train.labels, validation_loss),
+        is_selected_on_test=task.selects_on_test,
     )
 
 

@@ -1,6 +1,6 @@
 """What was run, for people: the task, the network and the checkpoints."""
 
-from paramdiff.tasks.task import AnyTask, Task
+from paramdiff.tasks.task import AnyTask, ScoredTask, Task
 from paramdiff.zoo.zoo import Zoo
 
 
@@ -14,18 +14,27 @@ def network_facts(task: AnyTask, zoo: Zoo) -> dict[str, str]:
         "spaced": "evenly spaced among the others",
         "none": "none",
     }[zoo.index.hold_out]
-    selecting = f"{task.num_validation} validation"
-    if task.selects_on_test:
-        selecting = "no validation (the test examples select, as published: best values flatter)"
     score = {} if isinstance(task, Task) else {"Score": f"{task.score_name}, higher is better"}
+    inputs = {}
+    if isinstance(task, Task) and task.inputs_in_words is not None:
+        inputs["Inputs"] = task.inputs_in_words
     return {
-        "Task": f"{task.name}: {task.num_train} training, {selecting}, {task.num_test} test "
-        "examples",
+        "Task": _data_of(task),
         **score,
+        **inputs,
         "Network": _network_of(task),
         "Generated parameters": f"{zoo.layout.num_parameters:,} of {total:,} ({shown})",
         "Checkpoints": f"{len(zoo.originals)}, and {len(zoo.held_out)} held out ({held_out})",
     }
+
+
+def _data_of(task: AnyTask) -> str:
+    if isinstance(task, ScoredTask) and task.data_in_words is not None:
+        return f"{task.name}: {task.data_in_words}"
+    selecting = f"{task.num_validation} validation"
+    if task.selects_on_test:
+        selecting = "no validation (the test examples select, as published: best values flatter)"
+    return f"{task.name}: {task.num_train} training, {selecting}, {task.num_test} test examples"
 
 
 def _network_of(task: AnyTask) -> str:

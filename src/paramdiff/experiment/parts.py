@@ -126,9 +126,7 @@ def _untrained_network(description: TaskDescription) -> nn.Module:
     try:
         with torch.device("meta"):
             return description.build_network().eval()
-    except UserError:
-        raise
-    except (RuntimeError, NotImplementedError):  # it looks at values while it is built
+    except (UserError, RuntimeError):  # of code, perhaps a user's, that looks at values
         return description.build_network().eval().to("meta")
 
 

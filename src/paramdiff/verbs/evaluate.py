@@ -33,6 +33,7 @@ from paramdiff.processes import refuse_several
 from paramdiff.progress import Report
 from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
+from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.zoo.importing import import_checkpoints
 from paramdiff.zoo.zoo import INDEX_FILE, Zoo
@@ -41,7 +42,7 @@ from paramdiff.zoo.zoo import INDEX_FILE, Zoo
 def evaluate_folders(
     originals: str,
     generated: str,
-    task: TaskSettings | str,
+    task: TaskSettings | ScoringFunctions,
     out: Path,
     *,
     patterns: tuple[str, ...],
@@ -60,8 +61,8 @@ def evaluate_folders(
     Args:
         originals: a zoo, or checkpoints (see ``find_runs``).
         generated: checkpoints; tensors beyond the compared ones are ignored.
-        task: whose network the checkpoints belong to, or ``module:function`` that scores a
-            complete state dict (see ``task_of_function``).
+        task: whose network the checkpoints belong to, or functions that score a complete state
+            dict.
         out: a new folder for ``evaluation.json``, its arrays and ``report.html``.
         patterns: the tensors to compare, where ``originals`` is no zoo; none for all.
         base: a complete checkpoint for what the originals lack, where they are no zoo.
@@ -116,7 +117,7 @@ def evaluate_folders(
                 title=f"{Path(generated).name} against {Path(originals).name}",
                 facts=network_facts(built, zoo) | {"Task data in what is judged": told},
             ),
-            untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
+            untrained=None if isinstance(task, ScoringFunctions) else untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),
             scratch=aside,
