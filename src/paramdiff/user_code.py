@@ -251,8 +251,9 @@ def _load(file: Path) -> ModuleType:
 
 def _is_loaded_from(module: Any, file: Path) -> bool:
     loaded = vars(module).get("__file__") if isinstance(module, ModuleType) else None
-    is_alike = isinstance(loaded, str) and Path(loaded).name == file.name
-    return is_alike and Path(loaded).resolve() == file
+    if not isinstance(loaded, str) or Path(loaded).name != file.name:
+        return False  # without asking the disk about every module
+    return Path(loaded).resolve() == file
 
 
 def _modules_in(folder: Path) -> list[str]:

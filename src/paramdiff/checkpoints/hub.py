@@ -7,6 +7,9 @@ from pathlib import Path
 from paramdiff.checkpoints.stored import WEIGHT_FILES
 from paramdiff.errors import UserError, in_one_line
 
+HUB = "hf://"
+"""What stands before a name that is surely on the Hub."""
+
 _WEIGHTS = (*WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
 _WANTED = ("*.json", "*.txt", "*.model", *_WEIGHTS, *(f"*/{name}" for name in _WEIGHTS))
 """A library's weights at the root, or those of a pipeline's components."""
@@ -23,9 +26,21 @@ def is_repository_name(text: str) -> bool:
     return "/" in text
 
 
+def name_on_hub(text: str) -> str | None:
+    """The name of a repository on the Hub; None for what is meant as a path of this machine.
+
+    ``owner/name`` may be either: if there is a folder ``owner``, a path is meant that has a
+    mistake in it. ``hf://owner/name`` is always the Hub's.
+    """
+    if text.startswith(HUB):
+        return text.removeprefix(HUB)
+    is_path = Path(text).exists() or Path(text).parent.is_dir()
+    return None if is_path or not is_repository_name(text) else text
+
+
 def names_revisions(source: str) -> bool:
-    """Whether a source reads as ``owner/name`` or ``owner/name@revision,revision``."""
-    return is_repository_name(source.partition("@")[0])
+    """Whether a source means ``owner/name`` or ``owner/name@revision,revision`` on the Hub."""
+    return name_on_hub(source.partition("@")[0]) is not None
 
 
 def download_revisions(source: str) -> list[Path]:
@@ -43,7 +58,7 @@ def download_revisions(source: str) -> list[Path]:
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    repository, _, wanted = source.partition("@")
+    repository, _, wanted = source.removeprefix(HUB).partition("@")
     try:
         revisions: list[str | None] = []
         for pattern in wanted.split(",") if wanted else [""]:

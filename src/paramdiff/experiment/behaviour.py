@@ -137,6 +137,18 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
     )
 
 
-def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor]:
-    """A function from a seed to the raw vector ``[P]`` of a freshly initialised network."""
+def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor] | None:
+    """A function from a seed to the raw vector ``[P]`` of a freshly initialised network.
+
+    Args:
+        task: whose network it is.
+        layout: of a vector.
+
+    Returns:
+        The function; None where the network comes with the same values whatever the seed, as a
+        user's own with weights of its own does: nobody could say that it is untrained.
+    """
+    one, other = (untrained_network(task, seed).state_dict() for seed in (0, 1))
+    if all(torch.equal(tensor, other[name]) for name, tensor in one.items()):
+        return None
     return lambda seed: layout.flatten(untrained_network(task, seed).state_dict(), "initial")

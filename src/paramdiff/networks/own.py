@@ -72,7 +72,7 @@ def _arguments(
     name: str, function: Callable[..., Any], num_classes: int, input_shape: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What a function is called with: by name where it has the names, else by position."""
-    if isinstance(function, type) and function.__init__ is nn.Module.__init__:  # it takes nothing
+    if getattr(function, "__init__", None) is nn.Module.__init__:  # a class that takes nothing
         return (), {}
     both = {"num_classes": num_classes, "input_shape": input_shape}
     parameters = parameters_of(function)

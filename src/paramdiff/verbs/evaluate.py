@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +29,15 @@ from paramdiff.experiment.network_facts import network_facts
 from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.fanout import FanOut
-from paramdiff.locking import sole_maker
+from paramdiff.locking import refuse_existing, sole_maker
+from paramdiff.parameters.selection import select
 from paramdiff.processes import refuse_several
-from paramdiff.progress import Report
+from paramdiff.progress import Report, ignore_line
 from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
 from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.tasks.settings import TaskSettings
+from paramdiff.verbs.originals import originals_in_words
 from paramdiff.zoo.importing import import_checkpoints
 from paramdiff.zoo.zoo import INDEX_FILE, Zoo
 
@@ -55,6 +58,7 @@ def evaluate_folders(
     device: str,
     fan_out: FanOut | None = None,
     report: Report,
+    say: Callable[[str], None] = ignore_line,
 ) -> Evaluation:
     """Judge the checkpoints of one folder against those of another.
 
@@ -75,6 +79,7 @@ def evaluate_folders(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         fan_out: workers that score networks side by side.
         report: told the stage's name, steps done and steps in all.
+        say: told what the originals score, before the long work.
 
     Returns:
         The evaluation.
@@ -86,9 +91,12 @@ def evaluate_folders(
     started = time.monotonic()
     target = resolve_device(device)
     refuse_several(target, "evaluate")
+    refuse_existing(out)
     found = [stored for run in find_runs([generated]) for stored in run]
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
+    if patterns and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
+        select(find_runs([originals])[0][0].read(entry)[0], patterns)
     task_of = open_task(task)
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
@@ -117,12 +125,14 @@ def evaluate_folders(
                 title=f"{Path(generated).name} against {Path(originals).name}",
                 facts=network_facts(built, zoo) | {"Task data in what is judged": told},
             ),
-            untrained=None if isinstance(task, ScoringFunctions) else untrained_vectors(built, zoo.layout),
+            untrained=untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),
             scratch=aside,
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
+        for line in originals_in_words(built, behaviour, zoo.originals):
+            say(line)
         if fan_out is not None:
             behaviour = distributed(behaviour, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.sources import Runs, find_runs
+from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import Progress, ignore_progress
@@ -35,6 +37,44 @@ class Plan:
     recipe: Recipe
     facts: dict[str, str]
     warnings: tuple[str, ...] = ()
+
+
+def refuse_early(
+    sources: Sequence[str],
+    out: Path,
+    patterns: Sequence[str],
+    *,
+    with_buffers: bool = False,
+    entry: str | None = None,
+    device: str = "auto",
+) -> None:
+    """Refuse what can be refused before anything long is read or done.
+
+    Args:
+        sources: see ``plan_fit``.
+        out: see ``plan_fit``.
+        patterns: see ``plan_fit``.
+        with_buffers: see ``plan_fit``.
+        entry: see ``plan_fit``.
+        device: see ``plan_fit``.
+
+    Raises:
+        UserError: the device is not there, the folder holds something else, or a source or a
+            pattern is wrong.
+    """
+    resolve_device(device)
+    RunFolder(out).refuse_foreign()
+    runs = find_runs(sources)
+    if patterns:
+        _selected(runs, patterns, with_buffers, entry)
+
+
+def _selected(
+    runs: Runs, patterns: Sequence[str], with_buffers: bool, entry: str | None
+) -> ParameterLayout:
+    first, _ = runs[0][0].read(entry)
+    names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
+    return ParameterLayout.of(first, select(names, patterns))
 
 
 def plan_fit(
@@ -78,9 +118,7 @@ def plan_fit(
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
-        first, _ = runs[0][0].read(entry)
-        names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
-        layout = ParameterLayout.of(first, select(names, patterns))
+        layout = _selected(runs, patterns, with_buffers, entry)
         chosen, num_parameters = list(layout.names), layout.num_parameters
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
     else:

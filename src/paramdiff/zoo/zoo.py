@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from paramdiff.artefacts import (
+    StrPath,
     read_json,
     read_tensors,
     sha256_of,
@@ -81,7 +82,7 @@ class Zoo:
     index: ZooIndex
 
     @classmethod
-    def load(cls, folder: Path, *, memory_budget: int | None = None) -> "Zoo":
+    def load(cls, folder: StrPath, *, memory_budget: int | None = None) -> "Zoo":
         """Read a zoo; every checkpoint is read once.
 
         Args:
@@ -94,6 +95,7 @@ class Zoo:
         Raises:
             UserError: a file is missing, malformed, changed, or does not fit the layout.
         """
+        folder = Path(folder)
         index = read_index(folder)
         layout = ParameterLayout.from_json(index.layout)
         groups = []
