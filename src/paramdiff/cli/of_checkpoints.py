@@ -319,7 +319,9 @@ def evaluate(
     show_evaluation(evaluation)
     say(f"Report: {out / 'report.html'}")
     if keep_best:
-        say(f"The best {keep_best} on validation data: {out / 'best'}")
+        shared = evaluation.score.is_selected_on_test
+        by = "by the reported scores themselves" if shared else "on validation data"
+        say(f"The best {keep_best} {by}: {out / 'best'}")
 
 
 def push(
