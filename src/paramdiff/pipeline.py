@@ -349,7 +349,8 @@ def _whole_numbers(seeds: Iterable[int]) -> list[int]:
         found = [operator.index(seed) for seed in seeds]
     except TypeError:
         raise UserError(
-            f"seeds: expected whole numbers, one per network (range(4) for four), found {seeds!r:.80}"
+            "seeds: expected whole numbers, one per network (range(4) for four), found "
+            f"{seeds!r:.80}"
         ) from None
     if not found:
         raise UserError("seeds: expected at least one, found none")
