@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
-from paramdiff.checkpoints.files import CHECKPOINT_SUFFIXES
 from paramdiff.checkpoints.hub import download_revisions, names_revisions
+from paramdiff.checkpoints.library_folders import CHECKPOINT_SUFFIXES
 from paramdiff.checkpoints.stored import StoredCheckpoint, is_checkpoint
 from paramdiff.errors import UserError
 
