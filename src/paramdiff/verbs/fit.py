@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
@@ -74,7 +74,8 @@ def plan_fit(
     Raises:
         UserError: a source, a pattern or an override is wrong, or nothing differs.
     """
-    runs = find_runs(sources)
+    found = find_checkpoints(sources)
+    runs = found.runs
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
@@ -83,10 +84,11 @@ def plan_fit(
         layout = ParameterLayout.of(first, select(names, patterns))
         chosen, num_parameters = list(layout.names), layout.num_parameters
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
+        facts |= found.facts
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
         if not inspection.generated:
-            raise UserError("the checkpoints are equal: nothing to learn from")
+            raise UserError(_nothing_to_learn(found))
         chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
         num_parameters = inspection.num_generated
     num_checkpoints = sum(len(run) for run in runs)
@@ -123,6 +125,14 @@ def plan_fit(
     facts["Held out"] = _held_out_in_words(num_held_out)
     facts |= sizes.facts(changes)
     return Plan(recipe, facts, warnings)
+
+
+def _nothing_to_learn(found: FoundCheckpoints) -> str:
+    checkpoints = [one for run in found.runs for one in run]
+    if len(checkpoints) > 1:
+        return "the checkpoints are equal: nothing to learn from"
+    beside = f"; passed over: {'; '.join(found.passed_over)}" if found.passed_over else ""
+    return f"{checkpoints[0].path}: expected several checkpoints, found this one alone{beside}"
 
 
 def _num_held_out(num_checkpoints: int) -> int:
