@@ -220,3 +220,20 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert "no vectors" in refused(*given, "--task", "digits", "--standardise")
     told = refused(*given, "--score", f"{__name__}:odd")
     assert told.endswith("to return a number, or bool [E] of what is right, found 'text'")
+
+
+def test_evaluate_tells_what_lies_beside_the_checkpoints(call, tiny_run, tmp_path):
+    folders = {}
+    for name in ("zoo/checkpoints", "generated"):
+        folder = folders[name] = tmp_path / name
+        shutil.copytree(tiny_run / name, folder)
+        torch.save({"last_epoch": 1}, folder / "scheduler.pt")
+    status, stdout, stderr = call(
+        *("evaluate", folders["generated"], "--originals", folders["zoo/checkpoints"]),
+        *("--base", tiny_run / "zoo/base.safetensors", "--task", "digits"),
+        *("--out", tmp_path / "out"),
+    )
+    assert (status, stderr) == (0, "")
+    told = "scheduler.pt (training state)"
+    assert f"Passed over among what is judged: {told}" in stdout
+    assert f"Passed over among the originals: {told}" in stdout

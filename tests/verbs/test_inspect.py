@@ -94,3 +94,23 @@ def test_what_libraries_stored_is_told(tmp_path, shards):
     stored = inspect_checkpoints([str(tmp_path)]).facts["Stored as"]
     assert stored.startswith("a folder with ") and stored.endswith("safetensors")
     assert ("1 file " in stored) != shards
+
+
+def test_what_lies_beside_checkpoints_is_told(tmp_path):
+    folder = tmp_path / "out"
+    for step in (1, 2, 3):
+        trajectory(folder / f"checkpoint-{step}", num=1)
+        (folder / f"checkpoint-{step}/step0.pt").rename(folder / f"checkpoint-{step}/model.pt")
+        torch.save({"last_epoch": step}, folder / f"checkpoint-{step}/scheduler.pt")
+    found = inspect_checkpoints([str(folder)])
+    assert found.facts["Checkpoints"] == "3, from checkpoint-1/model.pt to checkpoint-3/model.pt"
+    assert found.facts["Passed over"] == "scheduler.pt in 3 folders (training state)"
+
+
+def test_one_checkpoint_is_not_called_equal_to_others(tmp_path):
+    folder = trajectory(tmp_path / "a", num=1)
+    found = inspect_checkpoints([str(folder)])
+    assert found.facts["Checkpoints"] == "1, step0.pt"
+    assert found.facts["Would be generated"] == "nothing: it takes several checkpoints"
+    assert "Passed over" not in found.facts
+    assert any("1 checkpoint is too little" in told for told in found.warnings)

@@ -148,11 +148,12 @@ def check_same(
     Raises:
         UserError: a tensor is missing in one of the two, or has another shape or type.
     """
+    alone = "; all must be of one network: name its checkpoints alone, as by a pattern"
     for name in [*first, *other]:
         if name not in other or name not in first:
             has_it, lacks_it = (first_stored, stored) if name in first else (stored, first_stored)
             raise UserError(
-                f"{lacks_it.path}: tensor {name!r} is missing, which {has_it.name} has"
+                f"{lacks_it.path}: tensor {name!r} is missing, which {has_it.name} has{alone}"
             )
         if first[name].shape != other[name].shape:
             raise UserError(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paramdiff.artefacts import write_json, written_aside
 from paramdiff.cards.reading import data_on_card
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
@@ -92,9 +92,11 @@ def evaluate_folders(
     target = resolve_device(device)
     refuse_several(target, "evaluate")
     refuse_existing(out)
-    found = [stored for run in find_runs([generated]) for stored in run]
+    named = find_checkpoints([generated])
+    found = [stored for run in named.runs for stored in run]
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
+    passed_over = _passed_over(named, "what is judged")
     if patterns and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
         select(find_runs([originals])[0][0].read(entry)[0], patterns)
     task_of = open_task(task)
@@ -104,6 +106,7 @@ def evaluate_folders(
         if (zoo_folder / INDEX_FILE).is_file():
             _refuse_what_a_zoo_has(patterns, base, num_held_out)
         else:
+            passed_over |= _passed_over(find_checkpoints([originals]), "the originals")
             zoo_folder = aside / "zoo"
             import_checkpoints(
                 [originals],
@@ -123,7 +126,9 @@ def evaluate_folders(
                 zoo,
                 vectors,
                 title=f"{Path(generated).name} against {Path(originals).name}",
-                facts=network_facts(built, zoo) | {"Task data in what is judged": told},
+                facts=network_facts(built, zoo)
+                | {"Task data in what is judged": told}
+                | passed_over,
             ),
             untrained=untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
@@ -152,6 +157,10 @@ def evaluate_folders(
             _copy_best(aside / "best", found, arrays["validation/generated"], num_best)
     add_scores(Path(generated), evaluation)
     return evaluation
+
+
+def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:
+    return {f"{label} among {where}": value for label, value in found.facts.items()}
 
 
 def _refuse_what_a_zoo_has(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from paramdiff.checkpoints.sources import Runs, find_runs
+from paramdiff.checkpoints.sources import FoundCheckpoints, Runs, find_checkpoints, find_runs
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.experiment.run_folder import RunFolder
@@ -114,17 +114,19 @@ def plan_fit(
     Raises:
         UserError: a source, a pattern or an override is wrong, or nothing differs.
     """
-    runs = find_runs(sources)
+    found = find_checkpoints(sources)
+    runs = found.runs
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
         layout = _selected(runs, patterns, with_buffers, entry)
         chosen, num_parameters = list(layout.names), layout.num_parameters
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
+        facts |= found.facts
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
         if not inspection.generated:
-            raise UserError("the checkpoints are equal: nothing to learn from")
+            raise UserError(_nothing_to_learn(found))
         chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
         num_parameters = inspection.num_generated
     num_checkpoints = sum(len(run) for run in runs)
@@ -161,6 +163,14 @@ def plan_fit(
     facts["Held out"] = _held_out_in_words(num_held_out)
     facts |= sizes.facts(changes)
     return Plan(recipe, facts, warnings)
+
+
+def _nothing_to_learn(found: FoundCheckpoints) -> str:
+    checkpoints = [one for run in found.runs for one in run]
+    if len(checkpoints) > 1:
+        return "the checkpoints are equal: nothing to learn from"
+    beside = f"; passed over: {'; '.join(found.passed_over)}" if found.passed_over else ""
+    return f"{checkpoints[0].path}: expected several checkpoints, found this one alone{beside}"
 
 
 def _num_held_out(num_checkpoints: int) -> int:

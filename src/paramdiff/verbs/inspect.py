@@ -6,7 +6,7 @@ from statistics import median
 
 import torch
 
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
 from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.trajectory import trajectory_of
@@ -60,7 +60,8 @@ def inspect_checkpoints(
     Raises:
         UserError: a source is missing, or a checkpoint cannot be read or does not fit the others.
     """
-    found = survey(find_runs(sources), entry=entry, progress=progress)
+    named = find_checkpoints(sources)
+    found = survey(named.runs, entry=entry, progress=progress)
     tensors = tuple(found.tensors.values())
     differing = [one for one in tensors if one.differs]
     generated = [one for one in differing if not _is_copied(one)]
@@ -68,13 +69,14 @@ def inspect_checkpoints(
     trajectory = trajectory_of(found.samples, seed=0)
     facts = {
         "Checkpoints": _checkpoints(found),
+        **named.facts,
         "Stored as": found.form.words,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
         "Order": _order(trajectory),
         "Would be generated": f"{sum(_size(one) for one in generated):,} parameters in "
         f"{len(generated)} tensors: all that differ"
         if generated
-        else "nothing: no tensor with more than one value differs",
+        else _nothing(len(found.names)),
     }
     copied = [one.name for one in differing if _is_copied(one)]
     if copied:
@@ -84,9 +86,17 @@ def inspect_checkpoints(
 
 
 def _checkpoints(found: Survey) -> str:
+    if len(found.names) == 1:
+        return f"1, {found.names[0]}"
     num_runs = len(set(found.runs))
     runs = f" in {num_runs} runs" if num_runs > 1 else ""
     return f"{len(found.names)}{runs}, from {found.names[0]} to {found.names[-1]}"
+
+
+def _nothing(num_checkpoints: int) -> str:
+    if num_checkpoints == 1:
+        return "nothing: it takes several checkpoints"
+    return "nothing: no tensor with more than one value differs"
 
 
 def _order(trajectory: Trajectory | None) -> str:
@@ -120,9 +130,13 @@ def _warnings(
             "parameters.align=true brings them into one"
         )
     if len(found.names) < FEW_CHECKPOINTS:
+        few = (
+            f"{len(found.names)} checkpoints are few"
+            if len(found.names) > 1
+            else "1 checkpoint is too little"
+        )
         told.append(
-            f"{len(found.names)} checkpoints are few to learn a distribution from: averages and "
-            "Gaussian noise need none of it"
+            f"{few} to learn a distribution from: averages and Gaussian noise need none of it"
         )
     return tuple(told)
 
