@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from paramdiff.artefacts import write_json, written_aside
 from paramdiff.cards.reading import data_on_card
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
@@ -35,7 +36,12 @@ from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.zoo.importing import import_checkpoints
-from paramdiff.zoo.zoo import INDEX_FILE, Zoo
+from paramdiff.zoo.learned_from import (
+    LearnedFrom,
+    is_held_out_new,
+    learned_from,
+)
+from paramdiff.zoo.zoo import INDEX_FILE, Zoo, read_index
 
 
 def evaluate_folders(
@@ -47,7 +53,7 @@ def evaluate_folders(
     patterns: tuple[str, ...],
     base: Path | None = None,
     entry: str | None = None,
-    num_held_out: int,
+    num_held_out: int | None = None,
     num_best: int = 0,
     seed: int,
     recalibrate: bool,
@@ -66,7 +72,9 @@ def evaluate_folders(
         patterns: the tensors to compare, where ``originals`` is no zoo; none for all.
         base: a complete checkpoint for what the originals lack, where they are no zoo.
         entry: the key of the state dict, where a file holds several.
-        num_held_out: originals of the tail to hold out, where ``originals`` is no zoo.
+        num_held_out: how many originals to hold out, the last ones, where ``originals`` is no zoo.
+            By default those that the generator held out, as far as what lies beside the generated
+            checkpoints tells; else none.
         num_best: how many of the generated checkpoints to copy to ``best/``: those with the best
             validation scores.
         seed: of baselines and intervals.
@@ -85,25 +93,34 @@ def evaluate_folders(
     started = time.monotonic()
     target = resolve_device(device)
     refuse_several(target, "evaluate")
-    found = [stored for run in find_runs([generated]) for stored in run]
+    judged = find_checkpoints([generated])
+    found = judged.listed
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
     task_of = open_task(task)
+    known = learned_from(sorted({stored.path.absolute().parent for stored in found}))
+    for note in judged.notes:
+        warnings.warn(f"generated: {note}", stacklevel=2)
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)
         if (zoo_folder / INDEX_FILE).is_file():
             _refuse_what_a_zoo_has(patterns, base, num_held_out)
+            is_new = is_held_out_new(read_index(zoo_folder), known)
         else:
             zoo_folder = aside / "zoo"
-            import_checkpoints(
+            imported = import_checkpoints(
                 [originals],
                 zoo_folder,
                 patterns or ("*",),
                 base=base,
                 num_held_out=num_held_out,
                 entry=entry,
+                known=known,
             )
+            is_new = imported.is_held_out_new
+            for note in imported.notes:
+                warnings.warn(f"originals: {note}", stacklevel=2)
         zoo = Zoo.load(zoo_folder)
         vectors = read_vectors(found, zoo.layout, entry)
         built = task_of(zoo.base)
@@ -114,11 +131,16 @@ def evaluate_folders(
                 zoo,
                 vectors,
                 title=f"{Path(generated).name} against {Path(originals).name}",
-                facts=network_facts(built, zoo) | {"Task data in what is judged": told},
+                facts=network_facts(built, zoo)
+                | {
+                    "Task data in what is judged": told,
+                    "What the generator learned from": _told_of(known, is_new, zoo),
+                },
             ),
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),
+            is_held_out_new=is_new,
             scratch=aside,
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
@@ -143,8 +165,19 @@ def evaluate_folders(
     return evaluation
 
 
+def _told_of(known: LearnedFrom | None, is_new: bool, zoo: Zoo) -> str:
+    """What is known of the checkpoints that trained the generator."""
+    if known is None:
+        return "not known, nothing beside the generated checkpoints tells"
+    told = f"{len(known.trained)} checkpoints; it held out {len(known.held_out)}"
+    if not len(zoo.held_out):
+        return told
+    proof = "none of those held out here trained it" if is_new else "not compared with those here"
+    return f"{told}; {proof}"
+
+
 def _refuse_what_a_zoo_has(
-    patterns: tuple[str, ...], base: Path | None, num_held_out: int
+    patterns: tuple[str, ...], base: Path | None, num_held_out: int | None
 ) -> None:
     given = {"--select": patterns, "--base": base, "--num-held-out": num_held_out}
     for option, value in given.items():
@@ -172,3 +205,6 @@ def _copy_best(
         copy(paths[row], folder / place)
         scores[place.as_posix()] = float(validation[row])
     write_json(folder / "validation.json", scores)
+    known = learned_from(sorted({path.parent for path in paths}))
+    for place in {(folder / name).parent for name in scores} if known is not None else ():
+        known.write(place)

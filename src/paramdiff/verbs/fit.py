@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.copies import without_copies
+from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
@@ -74,14 +75,18 @@ def plan_fit(
     Raises:
         UserError: a source, a pattern or an override is wrong, or nothing differs.
     """
-    runs = find_runs(sources)
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
-        first, _ = runs[0][0].read(entry)
+        found = find_checkpoints(sources)
+        first, _ = found.listed[0].read(entry)
         names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
         layout = ParameterLayout.of(first, select(names, patterns))
         chosen, num_parameters = list(layout.names), layout.num_parameters
+        found, _ = without_copies(found, entry, layout.names, progress)
+        num_checkpoints = len(found.listed)
+        runs = f" in {len(found.runs)} runs" if len(found.runs) > 1 else ""
+        facts["Checkpoints"] = f"{num_checkpoints}{runs}"
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
@@ -89,7 +94,7 @@ def plan_fit(
             raise UserError("the checkpoints are equal: nothing to learn from")
         chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
         num_parameters = inspection.num_generated
-    num_checkpoints = sum(len(run) for run in runs)
+        num_checkpoints = inspection.num_checkpoints
     num_held_out = _num_held_out(num_checkpoints)
     sizes, changes = Configuration({}, {}), parse_overrides(overrides)
     if changes.get("preset", "default") == "default":
@@ -134,5 +139,5 @@ def _num_held_out(num_checkpoints: int) -> int:
 
 def _held_out_in_words(num_held_out: int) -> str:
     if num_held_out:
-        return f"{num_held_out} evenly spaced checkpoints: they train nothing"
+        return f"{num_held_out} evenly spaced checkpoints: they train nothing but say when to stop"
     return f"none (it takes {FEWEST_FOR_HOLDING_OUT} checkpoints)"
