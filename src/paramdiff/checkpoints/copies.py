@@ -141,9 +141,9 @@ class CopyFinder:
         lost = [copy.name for copy in self.copies]
         notes = [one for one in self._found.notes if not any(name in one for name in lost)]
         told = named([f"{copy.name} (as {copy.of})" for copy in self.copies])
-        many = "a checkpoint that holds the values of another is left out"
+        many = "a checkpoint whose tensors equal another's is left out"
         if len(lost) > 1:
-            many = f"{len(lost)} checkpoints that hold the values of others are left out"
+            many = f"{len(lost)} checkpoints whose tensors equal another's are left out"
         return FoundCheckpoints([run for run in runs if run], (*notes, f"{many}: {told}"))
 
 

@@ -118,9 +118,9 @@ def _are_runs(
 
 def _in_training_order(items: list[Item]) -> tuple[list[Item], str | None]:
     """One run, sorted; and what is uncertain about it."""
-    if len(items) < 2:
-        return items, None
     keys, scale = _by_name(items)
+    if len(items) < 2:
+        return [_with_step(items[0], keys[0], scale)], None
     lost = [row for row, key in enumerate(keys) if key is None]
     if lost:
         keys, scale = _completed(items, keys, scale)

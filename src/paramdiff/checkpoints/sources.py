@@ -26,7 +26,8 @@ MAX_DEPTH = 3
 LOOSE = -1
 """The rank of checkpoints that are named by themselves: several of them can be of one run."""
 _STEP_FOLDER = re.compile(
-    r"(?:(?:checkpoint|ckpt|(?:global_?)?step|epoch|iter|iteration|it|ep|update)s?[-_=. ]*)\d+.*", re.I
+    r"(?:(?:checkpoint|ckpt|(?:global_?)?step|epoch|iter|iteration|it|ep|update)s?[-_=. ]*)\d+.*",
+    re.I,
 )
 _CONTAINERS = frozenset(
     "checkpoints checkpoint ckpts ckpt models model weights best best_model last latest final "

@@ -36,7 +36,9 @@ def trajectory_of(originals: Tensor, seed: int, runs: Tensor | None = None) -> T
         equal or one is not finite.
     """
     num = len(originals)
-    runs = torch.zeros(num, dtype=torch.long) if runs is None else runs.unique(return_inverse=True)[1]
+    runs = (
+        torch.zeros(num, dtype=torch.long) if runs is None else runs.unique(return_inverse=True)[1]
+    )
     if num < 8 or int(runs.bincount().max()) < 3:
         return None
     distances = squared_distances(originals, originals).clamp(min=0).sqrt().fill_diagonal_(0)

@@ -71,7 +71,7 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             spaced=source.hold_out == "spaced",
             entry=source.entry,
         )
-        for note in imported.notes:
+        for note in imported.notes if task is not None else ():  # else the plan has told it
             warnings.warn(note, stacklevel=2)
     else:
         assert task is not None  # a recipe that trains has one

@@ -3,7 +3,6 @@
 import os
 import shutil
 import time
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,8 +98,7 @@ def evaluate_folders(
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
     task_of = open_task(task)
     known = learned_from(sorted({stored.path.absolute().parent for stored in found}))
-    for note in judged.notes:
-        warnings.warn(f"generated: {note}", stacklevel=2)
+    notes = [f"Generated checkpoints: {note}." for note in judged.notes]
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)
@@ -119,8 +117,7 @@ def evaluate_folders(
                 known=known,
             )
             is_new = imported.is_held_out_new
-            for note in imported.notes:
-                warnings.warn(f"originals: {note}", stacklevel=2)
+            notes += [f"Originals: {note}." for note in imported.notes]
         zoo = Zoo.load(zoo_folder)
         vectors = read_vectors(found, zoo.layout, entry)
         built = task_of(zoo.base)
@@ -152,6 +149,9 @@ def evaluate_folders(
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
             report,
         )
+        verdict = evaluation.verdict
+        told_first = verdict.model_copy(update={"warnings": (*notes, *verdict.warnings)})
+        evaluation = evaluation.model_copy(update={"verdict": told_first})
         cost = Cost(
             seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)
         )

@@ -84,7 +84,7 @@ def plan_fit(
         layout = ParameterLayout.of(first, select(names, patterns))
         chosen, num_parameters = list(layout.names), layout.num_parameters
         found, _ = without_copies(found, entry, layout.names, progress)
-        num_checkpoints = len(found.listed)
+        num_checkpoints, warnings = len(found.listed), found.notes
         runs = f" in {len(found.runs)} runs" if len(found.runs) > 1 else ""
         facts["Checkpoints"] = f"{num_checkpoints}{runs}"
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
@@ -92,7 +92,8 @@ def plan_fit(
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
         if not inspection.generated:
             raise UserError("the checkpoints are equal: nothing to learn from")
-        chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
+        chosen, facts = list(inspection.generated), inspection.facts
+        warnings = (*inspection.notes, *inspection.warnings)
         num_parameters = inspection.num_generated
         num_checkpoints = inspection.num_checkpoints
     num_held_out = _num_held_out(num_checkpoints)

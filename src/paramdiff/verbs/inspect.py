@@ -161,9 +161,7 @@ def _warnings(
     return tuple(told)
 
 
-def _are_unordered(
-    found: Survey, tensors: Sequence[SurveyedTensor], samples: Tensor
-) -> bool:
+def _are_unordered(found: Survey, tensors: Sequence[SurveyedTensor], samples: Tensor) -> bool:
     """Whether every matrix differs, and some checkpoints share a start with none of the others."""
     matrices = [one for one in tensors if len(one.shape) > 1 and one.scale]
     if not matrices or not all(one.differs and one.name in found.places for one in matrices):
