@@ -1,4 +1,4 @@
-"""Checkpoints that hold the same values: ``best.pt`` beside ``epoch=3.pt``, one step in two formats.
+"""Checkpoints that hold the same values: ``best.pt`` beside ``epoch=3.pt``, a step in two formats.
 
 What counts are the tensors, not the files: two files of one step differ in what a trainer keeps
 beside the weights. Counters (whole numbers, one value) do not count.
@@ -20,7 +20,7 @@ from paramdiff.progress import Progress, ignore_progress
 
 DIGEST_BYTES = 16
 MAX_REMEMBERED = 1 << 18
-"""Tensors whose digests are kept, so that what ``fit`` has looked at is not read again for them."""
+"""Tensors whose digests are kept, so that ``fit`` reads no checkpoint once more for them."""
 
 _remembered: dict[tuple[str, str | None, float], dict[str, bytes]] = {}
 

@@ -1,8 +1,8 @@
 """Checkpoints into training runs, each in the order in which it was trained.
 
-Neither the shell's order, nor the file system's, nor that in which files are named counts. A run is
-a folder, or what a folder's names tell apart (``seed0_epoch3.pt``). Within a run, steps and epochs
-in the names count first, then what the content tells, then the numbers in the names.
+Neither the shell's order, nor the file system's, nor that in which files are named counts. A run
+is a folder, or what a folder's names tell apart (``seed0_epoch3.pt``). Within a run, steps and
+epochs in the names count first, then other numbers there, then what the content tells.
 """
 
 import re

@@ -1,8 +1,8 @@
 """Where checkpoints come from: files, folders, globs and Hub repositories, sorted into runs.
 
 What is found is a set: in which order it was named, expanded by the shell or listed by the file
-system does not matter (``order.py``). A folder of checkpoints is a run, and so is each sub-folder of
-a folder that has none; folders of one step each (``checkpoint-500/``) belong to the run above them.
+system does not matter (``order.py``). A folder of checkpoints is a run, and so is each sub-folder
+of a folder that has none; folders of one step each (``checkpoint-500/``) belong to the run above.
 """
 
 import os

@@ -1,7 +1,7 @@
 """How far training had come when a checkpoint was saved: what its name and its content say.
 
-Trainers write the step or the epoch into names (``epoch=9-step=40.ckpt``, ``checkpoint-500``), beside
-the state dict (``{"epoch": 3, ...}``), into the header of a safetensors file, or into
+Trainers write the step or the epoch into names (``epoch=9-step=40.ckpt``, ``checkpoint-500``),
+beside the state dict (``{"epoch": 3, ...}``), into the header of a safetensors file, or into
 ``trainer_state.json``. A number in a name that is neither (a score, a seed) is not taken for one.
 """
 
@@ -21,8 +21,8 @@ from paramdiff.checkpoints.files import CHECKPOINT_SUFFIXES, read_content
 Scale = Literal["epoch", "step"]
 
 STEP_WORDS = frozenset(
-    "step steps globalstep globalsteps gstep iter iters iteration iterations it itr update updates "
-    "batch batches".split()
+    "step steps globalstep globalsteps gstep iter iters iteration iterations it itr update "
+    "updates batch batches".split()
 )
 EPOCH_WORDS = frozenset("epoch epochs ep e".split())
 RUN_WORDS = frozenset(
@@ -31,8 +31,8 @@ RUN_WORDS = frozenset(
 """What stands before the number of a training run in a name."""
 
 SCORE_WORDS = frozenset(
-    "loss acc accuracy score f1 auc map iou miou psnr ssim ppl bleu wer mae mse rmse err error reward "
-    "val valid top lr wd".split()
+    "loss acc accuracy score f1 auc map iou miou psnr ssim ppl bleu wer mae mse rmse err error "
+    "reward val valid top lr wd".split()
 )
 """What stands before a number that is measured or chosen, whole or not."""
 

@@ -15,7 +15,7 @@ from paramdiff.evaluation.schema import Trajectory
 
 NUM_ORDERS = 999
 LEAST_SHARED = 0.2
-"""Cosine from which two networks share a start; independent ones have about 0, give or take chance."""
+"""Cosine from which two networks share a start; that of independent ones is about 0."""
 CHANCE = 4.0
 """Standard deviations of the cosine of independent values that are put down to chance."""
 FEWEST_VALUES = 64

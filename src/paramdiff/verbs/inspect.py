@@ -126,8 +126,8 @@ def _order(trajectory: Trajectory | None, found: Survey) -> str:
         return f"no trajectory: {ratio}, and no two share a start, as networks of independent runs"
     if trajectory.num_unrelated > 1:
         return (
-            f"not one trajectory: the checkpoints fall into {trajectory.num_unrelated} groups that "
-            "share nothing, as those of independent runs (give each run a folder of its own); "
+            f"not one trajectory: the checkpoints fall into {trajectory.num_unrelated} groups "
+            "that share nothing, as those of independent runs (give each run a folder of its own); "
             f"{ratio}"
         )
     return f"one trajectory: {ratio}" if trajectory.is_found else f"no trajectory: {ratio}"
@@ -149,8 +149,8 @@ def _warnings(
         whose = "two runs" if len(set(found.runs)) > 1 else "two checkpoints"
         told.append(
             f"the weights of {whose} have nothing in common, as in networks of independent runs: "
-            "their units are in unrelated orders, so an average across runs is no network; SWAG of "
-            "each run (MultiSWAG) keeps them apart, and a recipe with their task and "
+            "their units are in unrelated orders, so an average across runs is no network; SWAG "
+            "of each run (MultiSWAG) keeps them apart, and a recipe with their task and "
             "parameters.align=true brings them into one order"
         )
     if len(found.names) < FEW_CHECKPOINTS:

@@ -87,8 +87,8 @@ def import_checkpoints(
     seen = None if known is None else _seen(found.listed, known, entry)
     if known is not None and seen is None:
         notes.append(
-            "the originals lack tensors that the generator makes: which of them it learned from is "
-            "not known"
+            "the originals lack tensors that the generator makes: which of them it learned from "
+            "is not known"
         )
     if num_held_out is not None:
         hold_out = _hold_out(entries, num_held_out, sources, spaced=spaced)
@@ -111,7 +111,7 @@ def import_checkpoints(
 
 
 def _entries(runs: Runs) -> list[dict]:
-    """Step, run and source of each; the place in the run where not all say the same kind of step."""
+    """Step, run and source of each; its place in the run where not all say one kind of step."""
     listed = [stored for run in runs for stored in run]
     is_known = all(stored.step is not None for stored in listed)
     is_known &= len({stored.counted_in for stored in listed}) == 1
@@ -151,8 +151,8 @@ def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
     sources_then += [copy.source for copy in index.left_out]
     if sorted(stored.name for stored in found) != sorted(sources_then):
         raise UserError(
-            f"{zoo_folder}: was made of {len(sources_then)} checkpoints, found {len(found)} or others "
-            f"in {', '.join(sources)}: {again}"
+            f"{zoo_folder}: was made of {len(sources_then)} checkpoints, found {len(found)} or "
+            f"others in {', '.join(sources)}: {again}"
         )
     for stored in found:  # a copy that changes may be one no longer
         if stored.changed_at > made_at and stored.sha256 != hashes.get(stored.name):
@@ -243,8 +243,8 @@ def _as_before(entries: list[dict], seen: Sequence[Seen], rule: HoldOutRule) -> 
         entry["held_out"] = told == "held out"
     if all(entry["held_out"] for entry in entries):
         raise UserError(
-            "--originals: expected checkpoints that the generator learned from, found only such as "
-            "it held out: name the others, too"
+            "--originals: expected checkpoints that the generator learned from, found only such "
+            "as it held out: name the others, too"
         )
     return _rule(entries, rule)
 
@@ -269,6 +269,6 @@ def _refuse_trained(entries: Sequence[dict], seen: Sequence[Seen] | None) -> Non
     num = (seen or []).count("held out")
     before = f"leave it away to hold out the {num} that the generator held out"
     raise UserError(
-        f"--num-held-out: {named(names)} trained the generator, as hashes show, and cannot be held "
-        f"out: {before if num else 'leave it away'}, or say 0 to hold out none"
+        f"--num-held-out: {named(names)} trained the generator, as hashes show, and cannot be "
+        f"held out: {before if num else 'leave it away'}, or say 0 to hold out none"
     )
