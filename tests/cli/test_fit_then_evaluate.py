@@ -71,7 +71,7 @@ def test_the_generators_own_hold_out_is_used(fitted, call, tmp_path):
     found, page, told = judged(call, fitted, tmp_path / "e")
     assert (found["hold_out"], found["is_held_out_new"]) == ("spaced", True)
     assert found["groups"]["held_out"]["n"] == 2 and found["groups"]["original"]["n"] == 22
-    assert "None of them trained the generator" in page and "never saw" not in page
+    assert "Not one of them trained the generator" in page and "never saw" not in page
     assert not found["single_trajectory"] and found["trajectory"]["num_runs"] == 2
     assert "share hardly a value" in page
     assert any("in unrelated orders" in one for one in found["verdict"]["warnings"])
@@ -117,4 +117,4 @@ def test_without_knowledge_nothing_is_said_of_what_was_seen(fitted, call, tmp_pa
     found, page, _ = judged(call, fitted, tmp_path / "f", "--num-held-out", 3, generated=alone)
     assert found["groups"]["held_out"]["n"] == 3 and not found["is_held_out_new"]
     assert "Whether they trained the generator is not known" in page
-    assert "None of them trained" not in page and "never saw" not in page
+    assert "Not one of them trained" not in page and "never saw" not in page

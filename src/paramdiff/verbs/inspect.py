@@ -127,7 +127,7 @@ def _order(trajectory: Trajectory | None, found: Survey) -> str:
     if trajectory.num_unrelated > 1:
         return (
             f"not one trajectory: the checkpoints fall into {trajectory.num_unrelated} groups "
-            "that share nothing, as those of independent runs (give each run a folder of its own); "
+            "that share nothing, as those of independent runs (give each run its own folder); "
             f"{ratio}"
         )
     return f"one trajectory: {ratio}" if trajectory.is_found else f"no trajectory: {ratio}"
