@@ -23,6 +23,7 @@ from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
 from paramdiff.settings import Settings
+from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
 
 PARTS: dict[str, tuple[type, ...]] = {
     "parameter_space": (ParameterSpace,),
@@ -49,7 +50,13 @@ class StoredSettings(Settings):
 
 INDEX_FILE = "model_index.json"
 _PIPELINE = "ParameterDiffusionPipeline"
-_ALLOWED_FILES = {"config.json", BASE_FILE, FORM_FILE, "scheduler_config.json"}
+_ALLOWED_FILES = {
+    "config.json",
+    BASE_FILE,
+    FORM_FILE,
+    LEARNED_FROM_FILE,
+    "scheduler_config.json",
+}
 
 
 def locate_pipeline(folder: str | os.PathLike[str], **wanted: Any) -> Path:

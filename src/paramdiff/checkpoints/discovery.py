@@ -29,7 +29,8 @@ MAX_DEPTH = 4
 MAX_NAMED = 4
 TRAINING_STATE = "training state"
 _STEP = re.compile(
-    r"(?:.*[^a-z])?(?:checkpoint|ckpt|chkpt|global_?step|step|epoch|iter)s?[-_=. ]*\d+"
+    r"(?:.*[^a-z])?(?:checkpoint|ckpt|chkpt|global_?step|step|epoch|iter|iteration|it|ep|"
+    r"update)s?[-_=. ]*\d+"
 )
 _COPY = re.compile(r"(?:.*[^a-z])?(?:best|last|final|latest)(?:[^a-z].*)?")
 _AVERAGE = re.compile(r"(?:.*[^a-z])?ema(?:[^a-z].*)?")
@@ -97,6 +98,11 @@ def passed_over_in_words(folder: Path, passed_over: Iterable[tuple[Path, str]]) 
     return [_listed(folder, sorted(set(paths)), why) for why, paths in reasons.items()]
 
 
+def is_step_folder(name: str) -> bool:
+    """Whether a folder holds one step of a run, going by its name (``checkpoint-500``)."""
+    return _STEP.fullmatch(name.lower()) is not None
+
+
 def _listed(folder: Path, paths: Sequence[Path], why: str) -> str:
     places = {path.parent for path in paths}
     if len(places) > 1:
@@ -141,7 +147,9 @@ def _search(folder: Path, depth: int) -> Discovery:
 
 
 def _library_folder(folder: Path, children: Sequence[Path], depth: int) -> Discovery:
-    steps = {child: _search(child, max(depth, 1)) for child in children if _is_step(child)}
+    steps = {
+        child: _search(child, max(depth, 1)) for child in children if is_step_folder(child.name)
+    }
     steps = {child: found for child, found in steps.items() if found.runs}
     beside: list[tuple[Path, str]] = []
     run, _ = _folders(folder, steps, beside)
@@ -228,8 +236,10 @@ def _folders(
         averages = set()
     for child in own:
         passed_over += below[child].passed_over
-    steps = {child: below[child] for child in below if _is_step(child) and child not in own}
-    if not steps or own & {child for child in below if _is_step(child)}:
+    steps = {
+        child: below[child] for child in below if is_step_folder(child.name) and child not in own
+    }
+    if not steps or own & {child for child in below if is_step_folder(child.name)}:
         return sorted(own), own | averages
     _refuse_several(folder, steps)
     inside = {child: found.runs[0][0] for child, found in steps.items() if _has_one(found)}
@@ -249,7 +259,9 @@ def _refuse_several(folder: Path, steps: dict[Path, Discovery]) -> None:
     """Refuse steps of which each holds the folders of several networks."""
     for child, found in steps.items():
         paths = [path for run in found.runs for path in run]
-        if len(paths) > 1 and all(path.is_dir() and not _is_step(path) for path in paths):
+        if len(paths) > 1 and all(
+            path.is_dir() and not is_step_folder(path.name) for path in paths
+        ):
             names = sorted(_relative(path, child) for path in paths)
             raise UserError(
                 f"{child}: expected the weights of one network, found several: "
@@ -302,10 +314,7 @@ def _is_state_file(path: Path) -> bool:
     return is_kept and (checkpoint_suffix(path.name) != "" or path.suffix == ".pkl")
 
 
-def _is_step(path: Path) -> bool:
-    return _STEP.fullmatch(path.name.lower()) is not None
-
-
 def _is_open_folder(path: Path) -> bool:
-    is_state = is_training_state(path.name) or path.name == "__MACOSX"
-    return path.is_dir() and not path.name.startswith(".") and not is_state
+    is_other = is_training_state(path.name) or path.name == "__MACOSX"
+    is_other |= path.name in ("blobs", "refs") and (path.parent / "snapshots").is_dir()
+    return path.is_dir() and not path.name.startswith(".") and not is_other

@@ -74,6 +74,18 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
         raise UserError(f"{path}: {printable}") from None
 
 
+def read_content(path: Path) -> Any:
+    """All that a file of ``torch.save`` holds, without executing code; values are unchecked.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What was saved, with placeholders for what is neither a tensor nor plain.
+    """
+    return _read_torch(path)
+
+
 def _told(error: Exception, path: Path) -> str:
     if isinstance(error, UserError):
         return str(error)

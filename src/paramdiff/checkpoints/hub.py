@@ -43,7 +43,28 @@ def names_revisions(source: str) -> bool:
     return name_on_hub(source.partition("@")[0]) is not None
 
 
-def download_revisions(source: str) -> list[Path]:
+def cached_revisions(folder: Path) -> dict[str, str]:
+    """What the Hub calls the snapshots of a local cache, whose folders are called by hashes.
+
+    Args:
+        folder: ``models--owner--name/snapshots``, or any other.
+
+    Returns:
+        Hash to revision, the one that has a number where a snapshot has several; empty for a
+        folder that is none of a cache.
+    """
+    refs = folder.parent / "refs"
+    if folder.name != "snapshots" or not refs.is_dir():
+        return {}
+    found: dict[str, str] = {}
+    for file in sorted(path for path in refs.rglob("*") if path.is_file()):
+        commit, revision = file.read_text(encoding="utf-8").strip(), str(file.relative_to(refs))
+        if commit not in found or not re.search(r"\d", found[commit]):
+            found[commit] = revision
+    return found
+
+
+def download_revisions(source: str) -> list[tuple[str, Path]]:
     """The local folders of a repository's revisions, downloaded where they are not yet.
 
     Args:
@@ -51,7 +72,7 @@ def download_revisions(source: str) -> list[Path]:
             tags after the ``@``.
 
     Returns:
-        One folder per revision, in the order named; a glob's in the Hub's.
+        Name and folder of each revision, in the order named; a glob's in the Hub's.
 
     Raises:
         UserError: the repository or a revision cannot be reached, or a glob fits none.
@@ -70,8 +91,12 @@ def download_revisions(source: str) -> list[Path]:
             revisions += [name for name in found if fnmatchcase(name, pattern)]
         if not revisions:
             raise UserError(f"{source}: expected revisions that fit the pattern, found none")
+        wanted_files = list(_WANTED)
         return [
-            Path(snapshot_download(repository, revision=one, allow_patterns=list(_WANTED)))
+            (
+                one or "main",
+                Path(snapshot_download(repository, revision=one, allow_patterns=wanted_files)),
+            )
             for one in revisions
         ]
     except UserError:

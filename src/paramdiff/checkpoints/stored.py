@@ -111,10 +111,14 @@ class StoredCheckpoint:
     Attributes:
         path: the file, or the folder.
         name: for people.
+        step: how far training had come, as its name or content tells; None where nothing does.
+        counted_in: steps or epochs; None for a number in the name that does not say.
     """
 
     path: Path
     name: str
+    step: int | None = None
+    counted_in: Literal["step", "epoch"] | None = None
 
     def read(self, entry: str | None = None) -> tuple[dict[str, Tensor], StoredForm]:
         """All tensors, and how they are stored.

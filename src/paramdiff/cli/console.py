@@ -84,7 +84,7 @@ def show_facts(facts: Mapping[str, str], warnings: Sequence[str]) -> None:
 
 def show_inspection(inspection: "Inspection", *, all_tensors: bool) -> None:
     """Print what a set of checkpoints is, and the tensors that differ."""
-    show_facts(inspection.facts, inspection.warnings)
+    show_facts(inspection.facts, (*inspection.notes, *inspection.warnings))
     shown = [one for one in inspection.tensors if one.differs or all_tensors]
     if not shown:
         return

@@ -263,8 +263,13 @@ def evaluate(
     ] = None,
     entry: Entry = None,
     num_held_out: Annotated[
-        int, typer.Option(min=0, help="Originals of the tail to hold out.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Originals to hold out, the last ones; by default those that the generator held "
+            "out, where that is known.",
+        ),
+    ] = None,
     keep_best: Annotated[
         int, typer.Option(min=0, help="Copy so many, the best on validation data, to best/.")
     ] = 0,

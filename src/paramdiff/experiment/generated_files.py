@@ -21,7 +21,7 @@ def write_generated(folder: Path, generated: GeneratedParameters, provenance: Pr
     """Write state dicts in the form that the learned checkpoints have, safetensors otherwise.
 
     A checkpoint that is one safetensors file has its seed and the pipeline's hash as metadata. A
-    card lies beside the checkpoints.
+    card lies beside the checkpoints, and which checkpoints were learned from, where that is known.
 
     Args:
         folder: where; must not exist yet.
@@ -45,6 +45,8 @@ def write_generated(folder: Path, generated: GeneratedParameters, provenance: Pr
                 write_tensors(aside / f"{number:04d}.safetensors", tensors, metadata)
             else:
                 write_checkpoint(aside / f"{number:04d}{form.suffix}", tensors, form, metadata)
+        if provenance.learned_from is not None:
+            provenance.learned_from.write(aside)
         write_text(aside / CARD_FILE, generated_card(provenance))
 
 

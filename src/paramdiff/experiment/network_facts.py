@@ -9,8 +9,8 @@ def network_facts(task: AnyTask, zoo: Zoo) -> dict[str, str]:
     total = sum(tensor.numel() for tensor in zoo.base.values() if tensor.is_floating_point())
     shown = ", ".join(zoo.layout.names[:6]) + (", ..." if len(zoo.layout.names) > 6 else "")
     held_out = {
-        "run": "a separate run",
-        "tail": "the tail of the trajectory",
+        "run": "separate runs",
+        "tail": "the last of a run whose others are originals",
         "spaced": "evenly spaced among the others",
         "none": "none",
     }[zoo.index.hold_out]

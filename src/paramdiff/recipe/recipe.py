@@ -55,7 +55,7 @@ class FolderSettings(Settings):
     num_held_out: int = Field(0, ge=0, description="checkpoints that train nothing")
     hold_out: Literal["end", "spaced"] = Field(
         "end",
-        description="which: the last ones (of several runs the last run), or evenly spaced ones",
+        description="which: the last ones, of one run or several, or evenly spaced ones",
     )
 
 

@@ -39,7 +39,12 @@ from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.verbs.originals import originals_in_words
 from paramdiff.zoo.importing import import_checkpoints
-from paramdiff.zoo.zoo import INDEX_FILE, Zoo
+from paramdiff.zoo.learned_from import (
+    LearnedFrom,
+    is_held_out_new,
+    learned_from,
+)
+from paramdiff.zoo.zoo import INDEX_FILE, Zoo, read_index
 
 
 def evaluate_folders(
@@ -51,7 +56,7 @@ def evaluate_folders(
     patterns: tuple[str, ...],
     base: Path | None = None,
     entry: str | None = None,
-    num_held_out: int,
+    num_held_out: int | None = None,
     num_best: int = 0,
     seed: int,
     recalibrate: bool,
@@ -71,7 +76,9 @@ def evaluate_folders(
         patterns: the tensors to compare, where ``originals`` is no zoo; none for all.
         base: a complete checkpoint for what the originals lack, where they are no zoo.
         entry: the key of the state dict, where a file holds several.
-        num_held_out: originals of the tail to hold out, where ``originals`` is no zoo.
+        num_held_out: how many originals to hold out, the last ones, where ``originals`` is no zoo.
+            By default those that the generator held out, as far as what lies beside the generated
+            checkpoints tells; else none.
         num_best: how many of the generated checkpoints to copy to ``best/``: those with the best
             validation scores.
         seed: of baselines and intervals.
@@ -92,30 +99,36 @@ def evaluate_folders(
     target = resolve_device(device)
     refuse_several(target, "evaluate")
     refuse_existing(out)
-    named = find_checkpoints([generated])
-    found = [stored for run in named.runs for stored in run]
+    judged = find_checkpoints([generated])
+    found = judged.listed
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
-    passed_over = _passed_over(named, "what is judged")
+    passed_over = _passed_over(judged, "what is judged")
     if patterns and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
         select(find_runs([originals])[0][0].read(entry)[0], patterns)
     task_of = open_task(task)
+    known = learned_from(sorted({stored.path.absolute().parent for stored in found}))
+    notes = [f"Generated checkpoints: {note}." for note in judged.notes]
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)
         if (zoo_folder / INDEX_FILE).is_file():
             _refuse_what_a_zoo_has(patterns, base, num_held_out)
+            is_new = is_held_out_new(read_index(zoo_folder), known)
         else:
             passed_over |= _passed_over(find_checkpoints([originals]), "the originals")
             zoo_folder = aside / "zoo"
-            import_checkpoints(
+            imported = import_checkpoints(
                 [originals],
                 zoo_folder,
                 patterns or ("*",),
                 base=base,
                 num_held_out=num_held_out,
                 entry=entry,
+                known=known,
             )
+            is_new = imported.is_held_out_new
+            notes += [f"Originals: {note}." for note in imported.notes]
         zoo = Zoo.load(zoo_folder)
         vectors = read_vectors(found, zoo.layout, entry)
         built = task_of(zoo.base)
@@ -127,12 +140,16 @@ def evaluate_folders(
                 vectors,
                 title=f"{Path(generated).name} against {Path(originals).name}",
                 facts=network_facts(built, zoo)
-                | {"Task data in what is judged": told}
+                | {
+                    "Task data in what is judged": told,
+                    "What the generator learned from": _told_of(known, is_new, zoo),
+                }
                 | passed_over,
             ),
             untrained=untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),
+            is_held_out_new=is_new,
             scratch=aside,
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
@@ -146,6 +163,9 @@ def evaluate_folders(
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
             report,
         )
+        verdict = evaluation.verdict
+        told_first = verdict.model_copy(update={"warnings": (*notes, *verdict.warnings)})
+        evaluation = evaluation.model_copy(update={"verdict": told_first})
         cost = Cost(
             seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)
         )
@@ -163,8 +183,19 @@ def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:
     return {f"{label} among {where}": value for label, value in found.facts.items()}
 
 
+def _told_of(known: LearnedFrom | None, is_new: bool, zoo: Zoo) -> str:
+    """What is known of the checkpoints that trained the generator."""
+    if known is None:
+        return "not known, nothing beside the generated checkpoints tells"
+    told = f"{len(known.trained)} checkpoints; it held out {len(known.held_out)}"
+    if not len(zoo.held_out):
+        return told
+    proof = "none of those held out here trained it" if is_new else "not compared with those here"
+    return f"{told}; {proof}"
+
+
 def _refuse_what_a_zoo_has(
-    patterns: tuple[str, ...], base: Path | None, num_held_out: int
+    patterns: tuple[str, ...], base: Path | None, num_held_out: int | None
 ) -> None:
     given = {"--select": patterns, "--base": base, "--num-held-out": num_held_out}
     for option, value in given.items():
@@ -192,3 +223,6 @@ def _copy_best(
         copy(paths[row], folder / place)
         scores[place.as_posix()] = float(validation[row])
     write_json(folder / "validation.json", scores)
+    known = learned_from(sorted({path.parent for path in paths}))
+    for place in {(folder / name).parent for name in scores} if known is not None else ():
+        known.write(place)

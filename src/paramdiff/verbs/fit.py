@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
+from paramdiff.checkpoints.copies import without_copies
 from paramdiff.checkpoints.sources import FoundCheckpoints, Runs, find_checkpoints, find_runs
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
@@ -115,21 +116,25 @@ def plan_fit(
         UserError: a source, a pattern or an override is wrong, or nothing differs.
     """
     found = find_checkpoints(sources)
-    runs = found.runs
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
-        layout = _selected(runs, patterns, with_buffers, entry)
+        layout = _selected(found.runs, patterns, with_buffers, entry)
         chosen, num_parameters = list(layout.names), layout.num_parameters
+        found, _ = without_copies(found, entry, layout.names, progress)
+        num_checkpoints, warnings = len(found.listed), found.notes
+        runs = f" in {len(found.runs)} runs" if len(found.runs) > 1 else ""
+        facts["Checkpoints"] = f"{num_checkpoints}{runs}"
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
         facts |= found.facts
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
         if not inspection.generated:
             raise UserError(_nothing_to_learn(found))
-        chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
+        chosen, facts = list(inspection.generated), inspection.facts
+        warnings = (*inspection.notes, *inspection.warnings)
         num_parameters = inspection.num_generated
-    num_checkpoints = sum(len(run) for run in runs)
+        num_checkpoints = inspection.num_checkpoints
     num_held_out = _num_held_out(num_checkpoints)
     sizes, changes = Configuration({}, {}), parse_overrides(overrides)
     if changes.get("preset", "default") == "default":
@@ -182,5 +187,5 @@ def _num_held_out(num_checkpoints: int) -> int:
 
 def _held_out_in_words(num_held_out: int) -> str:
     if num_held_out:
-        return f"{num_held_out} evenly spaced checkpoints: they train nothing"
+        return f"{num_held_out} evenly spaced checkpoints: they train nothing but say when to stop"
     return f"none (it takes {FEWEST_FOR_HOLDING_OUT} checkpoints)"

@@ -19,6 +19,7 @@ from paramdiff.pipeline_folder import locate_pipeline
 from paramdiff.processes import refuse_several
 from paramdiff.progress import Report, ignore_report
 from paramdiff.verbs.guiding import build_guide, data_with_guide, guide_in_words
+from paramdiff.zoo.learned_from import LearnedFrom
 
 
 def generate(
@@ -104,6 +105,7 @@ def generate(
             ),
             form=loaded.parameter_space.form,
             checkpoints=checkpoints_on_card(folder),
+            learned_from=LearnedFrom.read(folder / "parameter_space"),
             base=completing,
             selected_only=selected_only,
             data=data_with_guide(
