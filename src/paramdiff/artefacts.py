@@ -27,6 +27,13 @@ DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTE
 FOREIGN_MARK = {"format": "pt"}
 """What transformers and diffusers expect in the metadata of weights saved from torch."""
 
+StrPath = str | os.PathLike[str]
+
+
+def path_or_none(path: StrPath | None) -> Path | None:
+    """A path that may be left out, as ``Path``."""
+    return None if path is None else Path(path)
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ class NotFiniteError(UserError):
     """
 
 
-def in_one_line(error: Exception, most: int | None = 300) -> str:
+def in_one_line(error: BaseException, most: int | None = 300) -> str:
     """Somebody's message as part of ours.
 
     Args:

@@ -48,9 +48,14 @@ def sole_maker(path: Path) -> Iterator[None]:
     """
     whole = path.resolve()
     with _locked(whole.with_name(f"{PARTIAL}{whole.name}.lock"), path):
-        if path.exists():
-            raise UserError(f"{path}: expected a new folder, found an existing one")
+        refuse_existing(path)
         yield
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise a ``UserError`` where a new folder is to be made and something lies there."""
+    if path.exists():
+        raise UserError(f"{path}: expected a new folder, found an existing one")
 
 
 @contextmanager

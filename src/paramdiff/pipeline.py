@@ -5,6 +5,7 @@ A diffusers pipeline: ``save_pretrained`` writes one folder per part and ``model
 That file also imports every class that a saved folder may name, which diffusers requires.
 """
 
+import operator
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -147,13 +148,12 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             one whose parameters are not finite.
 
         Raises:
-            UserError: there is no seed; ``num_steps`` or a guide is given where there is no
-                denoiser; the condition is not one of ``conditions``, or there is a scale without
-                it; or the guide's scores have another shape, no gradient, or are not finite.
+            UserError: there is no seed, or something else for one; ``num_steps`` or a guide is
+                given where there is no denoiser; the condition is not one of ``conditions``, or
+                there is a scale without it; or the guide's scores have another shape, no gradient,
+                or are not finite.
         """
-        seeds = [int(seed) for seed in seeds]
-        if not seeds:
-            raise UserError("seeds: expected at least one, found none")
+        seeds = _whole_numbers(seeds)
         scale = self.config.spread if spread is None else spread
         guidance = self._guidance(condition, guidance_scale)
         if guide is not None:
@@ -286,6 +286,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             UserError: the pipeline has no denoiser, or the condition is not one of ``conditions``.
         """
         self._refuse_without_denoiser("num_steps", num_steps)
+        seeds = _whole_numbers(seeds)
         recorded = record_trajectory(
             self.denoiser.eval(),
             self.scheduler,
@@ -340,3 +341,17 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             raise UserError(
                 f"{path}: cannot be loaded as a pipeline: {first_line(error)}"
             ) from None
+
+
+def _whole_numbers(seeds: Iterable[int]) -> list[int]:
+    """The seeds as a list; a ``UserError`` where there is none, or something else."""
+    try:
+        found = [operator.index(seed) for seed in seeds]
+    except TypeError:
+        raise UserError(
+            "seeds: expected whole numbers, one per network (range(4) for four), found "
+            f"{seeds!r:.80}"
+        ) from None
+    if not found:
+        raise UserError("seeds: expected at least one, found none")
+    return found

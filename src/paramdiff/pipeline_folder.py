@@ -3,6 +3,7 @@
 Everything is checked before anything of it is loaded.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from pydantic import ConfigDict, Field, ValidationError
 
 from paramdiff.artefacts import CARD_FILE, read_json
-from paramdiff.checkpoints.hub import is_repository_name
+from paramdiff.checkpoints.hub import name_on_hub
 from paramdiff.codec.codec import Statistics
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.corrected import CorrectedCodec
@@ -22,6 +23,7 @@ from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
 from paramdiff.settings import Settings
+from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
 
 PARTS: dict[str, tuple[type, ...]] = {
     "parameter_space": (ParameterSpace,),
@@ -48,14 +50,21 @@ class StoredSettings(Settings):
 
 INDEX_FILE = "model_index.json"
 _PIPELINE = "ParameterDiffusionPipeline"
-_ALLOWED_FILES = {"config.json", BASE_FILE, FORM_FILE, "scheduler_config.json"}
+_ALLOWED_FILES = {
+    "config.json",
+    BASE_FILE,
+    FORM_FILE,
+    LEARNED_FROM_FILE,
+    "scheduler_config.json",
+}
 
 
-def locate_pipeline(folder: str | Path, **wanted: Any) -> Path:
+def locate_pipeline(folder: str | os.PathLike[str], **wanted: Any) -> Path:
     """The local folder of a pipeline, downloaded where it is a Hub repository.
 
     Args:
-        folder: a folder, or ``owner/name`` on the Hugging Face Hub where no folder is so named.
+        folder: a pipeline's folder or a run's, or ``owner/name`` or ``hf://owner/name`` on the
+            Hugging Face Hub, where no folder is called ``owner``.
         **wanted: ``revision`` and ``token`` for the Hub.
 
     Returns:
@@ -64,20 +73,26 @@ def locate_pipeline(folder: str | Path, **wanted: Any) -> Path:
     Raises:
         UserError: there is none.
     """
-    path = Path(folder)
-    if not path.exists() and is_repository_name(str(folder)):
+    path, name = Path(folder), name_on_hub(os.fspath(folder))
+    if name is not None:
         # diffusers' own selection leaves the base checkpoint out
         travelling = [INDEX_FILE, CARD_FILE, *(f"{part}/*" for part in PARTS)]
         try:
-            index = Path(snapshot_download(str(folder), allow_patterns=INDEX_FILE, **wanted))
+            index = Path(snapshot_download(name, allow_patterns=INDEX_FILE, **wanted))
             _read_index(index)  # before some other repository's gigabytes
-            return Path(snapshot_download(str(folder), allow_patterns=travelling, **wanted))
+            return Path(snapshot_download(name, allow_patterns=travelling, **wanted))
         except (ValueError, OSError, HfHubHTTPError) as error:
             raise UserError(
                 f"{folder}: no folder of this name, and the Hub gave none: {first_line(error)}"
             ) from None
     if not path.is_dir():
-        raise UserError(f"{path}: expected a pipeline folder, found none")
+        raise UserError(f"{path}: expected a pipeline's folder or a run's, found none")
+    if not (path / INDEX_FILE).is_file() and (path / "recipe.yaml").is_file():
+        if not (path / "pipeline" / INDEX_FILE).is_file():
+            raise UserError(
+                f"{path}: this run has no pipeline yet: the command that began it completes it"
+            )
+        return path / "pipeline"
     return path
 
 

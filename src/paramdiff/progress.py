@@ -18,5 +18,9 @@ def ignore_progress(done: int, total: int) -> None:
     """A ``Progress`` for work that nobody watches."""
 
 
+def ignore_line(line: str) -> None:
+    """What is said where nobody listens."""
+
+
 def ignore_report(stage: str, done: int, total: int, note: str = "") -> None:
     """A ``Report`` for stages that nobody watches."""

@@ -60,7 +60,7 @@ def refusal(path):
     assert message.startswith(f"{path}: expected ")
     assert "found" in message
     assert message.isprintable()
-    assert "weights_only" not in message
+    assert "weights_only=True" not in message and "Weights only" not in message  # torch's words
     assert len(message) <= len(f"{path}: ") + MAX_MESSAGE
     return message
 

@@ -5,7 +5,7 @@ import torch
 
 from checkpoints.checkpoint_files import STATE
 from paramdiff.artefacts import write_tensors
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.sources import find_checkpoints, find_runs
 from paramdiff.errors import UserError
 
 
@@ -35,18 +35,21 @@ def test_a_folder_in_natural_order_without_hidden_and_other_files(tmp_path):
     assert names_of(tmp_path) == [order]
 
 
-def test_files_and_globs_are_one_run_in_the_order_named(tmp_path):
+def test_files_and_globs_of_one_folder_are_one_run(tmp_path):
     filled(tmp_path, "step2.pt", "step10.pt", "best/last.pt")
     assert names_of(tmp_path / "best" / "last.pt", f"{tmp_path}/step*.pt") == [
-        ["last.pt", "step2.pt", "step10.pt"]
+        ["step2.pt", "step10.pt", "best/last.pt"]
     ]
 
 
 def test_sub_folders_and_several_folders_are_runs(tmp_path):
     filled(tmp_path, "a/1.pt", "a/2.pt", "b/1.pt", "c10/x/1.pt", "c9/x/1.pt")
-    assert names_of(tmp_path / "a", tmp_path / "b") == [["1.pt", "2.pt"], ["1.pt"]]
-    assert names_of(f"{tmp_path}/c*/x") == [["1.pt"], ["1.pt"]]
-    assert names_of(tmp_path) == [["a/1.pt", "a/2.pt"], ["b/1.pt"]]
+    assert names_of(tmp_path / "a", tmp_path / "b") == [["a/1.pt", "a/2.pt"], ["b/1.pt"]]
+    assert names_of(f"{tmp_path}/c*/x") == [["c9/x/1.pt"], ["c10/x/1.pt"]]
+    assert names_of(tmp_path) == [
+        *(["a/1.pt", "a/2.pt"], ["b/1.pt"]),
+        *(["c9/x/1.pt"], ["c10/x/1.pt"]),
+    ]
 
 
 def test_folders_that_a_library_wrote_are_checkpoints(tmp_path):
@@ -86,10 +89,26 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("cache")
 def test_revisions_of_a_repository_are_checkpoints():
-    (run,) = find_runs(["someone/network@step2,step1"])
-    assert [float(stored.read()[0]["a"][0]) for stored in run] == [2.0, 1.0]
+    found = find_checkpoints(["someone/network@step2,step1"])
+    assert [float(stored.read()[0]["a"][0]) for stored in found.listed] == [1.0, 2.0]
+    assert [stored.name for stored in found.listed] == ["step1", "step2"]
+    assert found.notes == (
+        "the checkpoints stand in training order (step1 ... step2), not in the order given",
+    )
     (run,) = find_runs(["someone/network"])
     assert float(run[0].read()[0]["a"][0]) == 0.0
+
+
+@pytest.mark.usefixtures("cache")
+def test_the_snapshots_of_a_cache_are_called_by_their_revisions(tmp_path):
+    root = tmp_path / "hub" / "models--someone--network"
+    for revision, digit in (("step1000", "3"), ("step200", "4")):
+        (root / "refs" / revision).write_text(digit * 40)
+        write_tensors(root / "snapshots" / (digit * 40) / "model.safetensors", STATE)
+    order = ["step1", "step2", "step200", "step1000", "main"]
+    assert names_of(root) == names_of(root / "snapshots") == [order]
+    (note,) = find_checkpoints([str(root)]).notes
+    assert note == "nothing tells at which step main was saved: it stands last in its run"
 
 
 @pytest.mark.usefixtures("cache")

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from checkpoints.checkpoint_files import saved
+from paramdiff.checkpoints.copies import Copy
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.survey import SAMPLED_VALUES, survey
+from paramdiff.checkpoints.survey import survey
 from paramdiff.errors import UserError
 
 
@@ -40,7 +41,7 @@ def test_what_differs_is_measured_from_the_first(tmp_path):
     assert (moving.num_differing, moving.scale) == (2, 1.0)
     assert moving.squared_change == pytest.approx(0.5**2 + 1.0**2)
     assert found.tensors["half"].dtype == torch.bfloat16
-    assert found.samples.shape == (3, SAMPLED_VALUES)
+    assert found.samples.shape == (3, 40)  # all, for there are few tensors
     assert found.samples[1].unique().tolist() == [1.5]
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
@@ -48,7 +49,9 @@ def test_what_differs_is_measured_from_the_first(tmp_path):
 def test_equal_checkpoints_are_told_whatever_their_files_say(tmp_path):
     other = state(moving=torch.zeros(40))
     found = surveyed(tmp_path / "a", state(), other, {"state_dict": state(), "epoch": 2}, other)
-    assert found.duplicates == [("0.pt", "2.pt"), ("1.pt", "3.pt")]
+    assert found.copies == (Copy("2.pt", "0.pt"), Copy("3.pt", "1.pt"))
+    assert found.names == ["0.pt", "1.pt"] and len(found.samples) == 2
+    assert found.tensors["moving"].num_differing == 1
 
 
 def test_broken_and_outlying_values_are_found_and_not_refused(tmp_path):

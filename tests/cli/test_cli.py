@@ -215,7 +215,8 @@ def test_a_folder_of_another_recipe_is_refused(refused, tiny, tiny_run):
 def test_bad_pipelines_are_refused(refused, tiny_run, tmp_path):
     out = ("--out", tmp_path / "new")
     assert str(tmp_path / "none") in refused("generate", tmp_path / "none", *out)
-    assert "model_index.json" in refused("generate", tiny_run, *out)
+    assert "model_index.json" in refused("generate", tiny_run / "zoo", *out)
+    assert "expected a pipeline's folder or a run's" in refused("generate", "src/nope", *out)
     copied = tmp_path / "pipeline"
     shutil.copytree(tiny_run / "pipeline", copied)
     (copied / "evil.py").write_text("")

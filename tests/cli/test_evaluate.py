@@ -75,6 +75,64 @@ def positive_of_norm3(state_dict):
     return state_dict["norm3.weight"] > 0.9
 
 
+def of_split(state_dict, split):
+    """A scoring function of two splits."""
+    return mean_of_norm3(state_dict) * (2 if split == "validation" else 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "is_shared"),
+    [
+        (("--score", "mean_of_norm3"), True),
+        (("--score", "positive_of_norm3"), True),
+        (("--score", "of_split"), False),
+        (("--score", "mean_of_norm3", "--score-validation", "of_split"), False),
+    ],
+)
+def test_whether_selection_and_report_share_data_is_recorded(
+    call, tiny_run, tmp_path, options, is_shared
+):
+    options = [one if one[0] == "-" else f"{__name__}:{one}" for one in options]
+    status, stdout, stderr = call(
+        *("evaluate", tiny_run, "--originals", tiny_run, "--out", tmp_path / "out", *options),
+    )
+    assert (status, stderr) == (0, "")
+    score = read_json(tmp_path / "out" / "evaluation.json")["score"]
+    assert score["selects_on_test"] == is_shared
+    assert score["is_per_example"] == ("positive" in options[1])
+    assert f"Judged: {tiny_run / 'generated'}" in stdout
+    assert f"Originals: {tiny_run / 'zoo'}" in stdout
+    lines = stdout.splitlines()
+    told = next(i for i, line in enumerate(lines) if line.startswith("The originals score "))
+    assert lines[told].endswith(f"by {options[1]}: does your training log say so?")
+    assert not any(line.startswith("evaluating") for line in lines[:told])
+
+
+def test_evaluate_of_other_networks_names_both(refused, tiny_run, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    torch.save({"layer.weight": torch.ones(3), "layer.bias": torch.ones(2)}, other / "0.pt")
+    told = refused(
+        *("evaluate", other, "--originals", tiny_run, "--task", "digits"),
+        *("--out", tmp_path / "out"),
+    )
+    assert "it holds layer.weight, layer.bias, and expected are norm2.weight" in told
+    assert told.endswith("are these of one network?")
+
+
+def test_what_can_be_refused_at_once_is(refused, tiny_run, tmp_path):
+    """Before the user's code is run."""
+    given = ("--score", "never:imported")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").touch()
+    parts = tiny_run / "generated"
+    for verb in (("evaluate", parts, "--originals", parts), ("fit", parts)):
+        new, there = ("--out", tmp_path / "new"), ("--out", tmp_path / "there")
+        assert "--device: " in refused(*verb, *new, *given, "--device", "gpu")
+        assert "found" in refused(*verb, *there, *given)
+        assert "nothing.*" in refused(*verb, *new, *given, "--select", "nothing.*")
+
+
 def failing(state_dict):
     raise ValueError("no such\nthing")
 
@@ -151,6 +209,31 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert "'nothing:at_all'" in refused(*given, "--score", "nothing:at_all")
     assert "at most 6" in refused(*given, "--task", "digits", "--keep-best", 7)
     told = refused(*given, "--score", f"{__name__}:failing")
-    assert told.endswith("failing' failed: ValueError: no such thing")
+    assert "failing' failed: ValueError: no such thing (" in told and "test_evaluate.py:" in told
+    assert refused(*given, "--score", "judge.score").startswith(
+        "--score: expected module:function"
+    )
+    assert "neither in" in refused(
+        *given, "--score-validation", "no:such", "--score", f"{__name__}:odd"
+    )
+    assert "beside it" in refused(*given, "--task", "digits", "--score-validation", "a:b")
+    assert "no vectors" in refused(*given, "--task", "digits", "--standardise")
     told = refused(*given, "--score", f"{__name__}:odd")
     assert told.endswith("to return a number, or bool [E] of what is right, found 'text'")
+
+
+def test_evaluate_tells_what_lies_beside_the_checkpoints(call, tiny_run, tmp_path):
+    folders = {}
+    for name in ("zoo/checkpoints", "generated"):
+        folder = folders[name] = tmp_path / name
+        shutil.copytree(tiny_run / name, folder)
+        torch.save({"last_epoch": 1}, folder / "scheduler.pt")
+    status, stdout, stderr = call(
+        *("evaluate", folders["generated"], "--originals", folders["zoo/checkpoints"]),
+        *("--base", tiny_run / "zoo/base.safetensors", "--task", "digits"),
+        *("--out", tmp_path / "out"),
+    )
+    assert (status, stderr) == (0, "")
+    told = "scheduler.pt (training state)"
+    assert f"Passed over among what is judged: {told}" in stdout
+    assert f"Passed over among the originals: {told}" in stdout

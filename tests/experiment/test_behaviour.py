@@ -10,7 +10,14 @@ from torch.nn import functional as F
 from paramdiff.errors import UserError
 from paramdiff.experiment.behaviour import build_behaviour, untrained_vectors
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.tasks.task import ForeignInputs, Split, Task, seeded_network
+from paramdiff.tasks.task import (
+    ForeignInputs,
+    ScoredTask,
+    Scores,
+    Split,
+    Task,
+    seeded_network,
+)
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 NAMES = ["norm.weight", "norm.bias"]
@@ -197,3 +204,31 @@ def test_untrained_vectors_are_the_selected_tensors_of_untrained_networks():
     assert untrained(3).equal(untrained(3)) and not untrained(3).equal(untrained(4))
     assert untrained(3).equal(seeded_network(given, 3).head.weight.detach().flatten())
     assert torch.get_rng_state().equal(before)
+
+
+def test_values_that_are_the_same_whatever_the_seed_are_not_called_untrained():
+    fixed = Network()
+    given = task(lambda: Network(), build_pretrained=lambda: fixed)
+    assert untrained_vectors(given, zoo(given).layout) is not None
+    given = task(lambda: fixed)
+    assert untrained_vectors(given, zoo(given).layout) is None
+
+
+def test_whether_test_data_select_is_known():
+    given = task()
+    shared = replace(given, validation=given.test)
+    for one, is_shared in ((given, False), (shared, True)):
+        assert build_behaviour(one, zoo(one), CPU).selects_on_test == is_shared
+        scored = build_behaviour(_scored(is_shared), zoo(one), CPU)
+        assert scored.selects_on_test == is_shared
+        answers = scored.answers(zoo(one).originals)
+        assert answers.validation.equal(answers.test) == is_shared
+
+
+def _scored(is_shared):
+    def score(network, split):
+        return Scores(torch.tensor([1.0 if split == "test" else 2.0]))
+
+    return ScoredTask(
+        "one number", "R2", False, 1, 1, 1, Network, None, score, selects_on_test=is_shared
+    )

@@ -110,7 +110,9 @@ def test_it_is_update_bn_whatever_is_asked(digits, runs):
         (["8.weight", "5.running_var"], True),
     ],
 )
-def test_statistics_that_are_not_selected_are_the_same_for_every_group(digits, runs, names, expected):
+def test_statistics_that_are_not_selected_are_the_same_for_every_group(
+    digits, runs, names, expected
+):
     behaviour = build_behaviour(digits, zoo_of(runs, names), CPU)
     assert (behaviour.reestimated is not None) == expected
 

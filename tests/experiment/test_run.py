@@ -293,3 +293,14 @@ def test_peak_memory_is_the_programs_own():
     code = "from paramdiff.experiment.peak_memory import peak_memory; print(peak_memory())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 50 < float(done.stdout) < large.nbytes / 2**20
+
+
+def test_folders_and_recipes_as_text(tiny, tiny_run, tmp_path):
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(to_yaml(load_recipe("quickstart", tiny)))
+    run(str(recipe), str(tmp_path / "out"), device="cpu", reuse=str(tiny_run))
+    found = sha256_of(tmp_path / "out" / "pipeline" / "denoiser")
+    assert found == sha256_of(tiny_run / "pipeline" / "denoiser")
+    loaded = ParameterDiffusionPipeline.from_pretrained(str(tmp_path / "out"))
+    own = ParameterDiffusionPipeline.from_pretrained(tiny_run / "pipeline")
+    assert torch.equal(loaded(seeds=[3]).vectors, own(seeds=[3]).vectors)

@@ -97,6 +97,7 @@ def test_the_documents_example_is_measured_example_by_example(one_by_one):
         "name": "minus squared error",
         "is_fraction": False,
         "is_per_example": True,
+        "selects_on_test": False,
         "has_errors": False,
     }
     found = evaluation["groups"]["generated"]

@@ -32,7 +32,8 @@ def refusal(name, num_classes=10, shape=(3, 32, 32), pretrained=False):
 def test_unknown_networks_are_told_the_nearest(name, nearest):
     pytest.importorskip("timm")
     assert refusal(name) == (
-        f"task.network.name: unknown network {name!r}; the nearest is {nearest!r}"
+        f"task.network.name: unknown network {name!r}; the nearest is {nearest!r}, and one of "
+        "your own is module:function or path/to/file.py:function"
     )
 
 

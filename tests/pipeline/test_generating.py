@@ -60,6 +60,12 @@ def test_no_seed_is_an_error(pipeline):
         pipeline(seeds=[])
 
 
+@pytest.mark.parametrize("seeds", [4, "12", [1.5], ["1"], None, [None]])
+def test_what_is_no_list_of_seeds_is_one_line(pipeline, seeds):
+    with pytest.raises(UserError, match=r"^seeds: expected whole numbers, .*range\(4\)"):
+        pipeline(seeds=seeds)
+
+
 def test_companions_do_not_matter(pipeline):
     together = pipeline(seeds=range(6)).vectors
     for seed in range(6):

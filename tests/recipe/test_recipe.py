@@ -370,3 +370,29 @@ def test_accuracy_needs_a_task(tmp_path):
     folder = {"kind": "folder", "checkpoints": "zoo"}
     path = written(tmp_path, task=None, collection=folder)
     assert "accuracy: expected a task, found none" in message_of(CONDITIONAL, source=path)
+
+
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("spread=0.8", "the nearest valid one is 'generation.spread'"),
+        ("num_samples=8", "the nearest valid one is 'generation.num_samples'"),
+        ("codec.spraed=0.8", "the nearest valid one is 'generation.spread'"),
+        ("predictor=1", "the nearest valid "),
+    ],
+)
+def test_a_key_of_another_part_is_told_with_its_whole_path(override, nearest):
+    path = override.partition("=")[0]
+    assert message_of(override).startswith(f"quickstart: {path}: unknown key; {nearest}")
+
+
+def test_a_recipe_by_any_kind_of_path(tmp_path):
+    class Somewhere:
+        def __fspath__(self):
+            return str(tmp_path / "own.yaml")
+
+    (tmp_path / "own.yaml").write_text(to_yaml(load_recipe("quickstart")))
+    found = [load_recipe(path) for path in (Somewhere(), str(Somewhere().__fspath__()))]
+    assert found[0] == found[1] == load_recipe("quickstart")
+    with pytest.raises(UserError, match=r"^overrides: expected a list"):
+        load_recipe("quickstart", "seed=3")

@@ -90,11 +90,28 @@ def test_float_images_are_not_normalised(path):
     assert task.augmented(rows, torch.Generator().manual_seed(0)).shape == (3, 3, 8, 8)
 
 
-def test_rows_are_vectors_in_units_of_their_spread(path):
+def test_rows_are_taken_as_they_are(path):
+    rng = np.random.default_rng(0)
+    rows = {"x_train": rng.normal(3, 2, (40, 5)), "x_test": rng.normal(3, 2, (12, 5))}
+    for protocol in ("validation", "paper"):
+        task = built(path, arrays(**rows), protocol=protocol)
+        assert task.inputs_in_words == "as they are"
+        assert task.test.inputs[:].equal(torch.tensor(rows["x_test"], dtype=torch.float32))
+    assert task.train.inputs[:].equal(torch.tensor(rows["x_train"], dtype=torch.float32))
+
+
+def test_bytes_in_rows_are_taken_as_they_are(path):
+    rows = {"x_train": pixels(40, 8)[:, 0, 0], "x_test": pixels(12, 8)[:, 0, 0]}
+    task = built(path, arrays(**rows))
+    assert task.test.inputs[:].equal(torch.tensor(rows["x_test"]).float())
+
+
+def test_rows_in_units_of_their_spread_where_that_is_asked_for(path):
     rng = np.random.default_rng(0)
     rows = {"x_train": rng.normal(3, 2, (40, 5)), "x_test": rng.normal(3, 2, (12, 5))}
     rows["x_train"][:, 4] = rows["x_test"][:, 4] = 7  # says nothing, divides by nothing
-    task = built(path, arrays(**rows))
+    task = built(path, arrays(**rows), standardise=True)
+    assert task.inputs_in_words.startswith("standardised by")
     train = task.train.inputs[:]
     torch.testing.assert_close(train.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(train.std(0)[:4], torch.ones(4))
@@ -102,6 +119,15 @@ def test_rows_are_vectors_in_units_of_their_spread(path):
     assert task.build_network()(train).shape == (36, 4)
     assert "vectors, not images" in refusal(path, arrays(**rows), augment=True)
     assert "vectors, not images" in refusal(path, arrays(**rows), image_size=8)
+    assert refusal(path, arrays(), standardise=True).startswith("task.standardise: ")
+
+
+def test_what_is_done_to_images_is_told(path):
+    told = built(path, arrays()).inputs_in_words
+    assert told == "pixels over 255, minus 0.5 0.5 0.5, over 0.5 0.5 0.5"
+    values = {name: arrays()[name] / 100.0 for name in ("x_train", "x_test")}
+    assert built(path, arrays(**values)).inputs_in_words == "as they are"
+    assert "6x6 pixels" in built(path, arrays(), image_size=6).inputs_in_words
 
 
 def test_the_papers_protocol(path):

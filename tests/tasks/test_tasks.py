@@ -222,12 +222,39 @@ def test_a_function_that_returns_no_task():
     assert "dict" in message
 
 
+def seedless():
+    return tiny(7)
+
+
+ready = tiny(9)
+
+
+def of_two(seed, size):
+    return tiny(seed)
+
+
+def failing(seed):
+    raise RuntimeError(f"no data\nfor {seed}")
+
+
+def test_a_function_of_nothing_and_a_task_itself():
+    for name, value in (("seedless", 7), ("ready", 9)):
+        assert build_task(TaskSettings(name=f"{__name__}:{name}")).train.inputs.eq(value).all()
+
+
+def test_a_function_of_something_else_or_that_fails_is_one_line():
+    assert refusal(f"{__name__}:of_two").endswith("found of_two(seed, size)")
+    assert "a function (seed) or ()" in refusal(f"{__name__}:of_two")
+    message = refusal(f"{__name__}:failing")
+    assert "failed: RuntimeError: no data for 0 (" in message and "test_tasks.py:" in message
+
+
 @pytest.mark.usefixtures("module")
 @pytest.mark.parametrize("name", ["no_such_module:tiny", "users_tasks:nothing", ":tiny", "a:b:c"])
 def test_functions_that_cannot_be_found(name):
     message = refusal(name)
     assert repr(name) in message
-    assert "imported" in message
+    assert "expected module:function" in message if name == ":tiny" else "imported" in message
 
 
 @pytest.mark.parametrize(("num_inputs", "num_labels"), [(2, 3), (3, 2), (0, 0)])

@@ -13,7 +13,7 @@ TABLES = {"wine": load_wine, "breast_cancer": load_breast_cancer}
 @pytest.mark.parametrize("name", list(TABLES))
 @pytest.mark.parametrize("protocol", ["validation", "paper"])
 def test_tables_are_tasks(name, protocol):
-    settings = TaskSettings(name=name, protocol=protocol, seed=3)
+    settings = TaskSettings(name=name, protocol=protocol, seed=3, standardise=True)
     task, described = build_task(settings), describe_task(settings)
     inputs, labels = TABLES[name](return_X_y=True)
     parts = [task.train, task.test] + ([] if task.selects_on_test else [task.validation])
@@ -30,6 +30,13 @@ def test_tables_are_tasks(name, protocol):
     assert described.input_shape == train.shape[1:]
     assert task.selects_on_test == (protocol == "paper")
     assert task.build_network()(train).shape == (len(train), described.num_classes)
+
+
+def test_tables_are_taken_as_they_are():
+    task = build_task(TaskSettings(name="wine"))
+    parts = torch.cat([getattr(task, part).inputs[:] for part in ("train", "validation", "test")])
+    inputs, _ = load_wine(return_X_y=True)
+    assert parts.unique(dim=0).equal(torch.tensor(inputs).float().unique(dim=0))
 
 
 def test_a_seed_decides_the_splits():

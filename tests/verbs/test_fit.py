@@ -174,3 +174,21 @@ def test_a_run_that_takes_no_scores_keeps_the_evaluation(tmp_path, tiny_run):
     evaluation = read_evaluation(tiny_run / "evaluation.json")
     with pytest.warns(UserWarning, match=r"cards stay without scores: .*model_index"):
         add_scores(tmp_path / "out" / "generated", evaluation)
+
+
+def test_one_checkpoint_is_refused_as_one(tmp_path):
+    folder = drifting(tmp_path / "a", num=1)
+    torch.save({"last_epoch": 1}, folder / "scheduler.pt")
+    with pytest.raises(UserError) as caught:
+        planned(folder)
+    told = str(caught.value)
+    assert told.startswith(f"{folder / 'step0.pt'}: expected several checkpoints, found this one")
+    assert "scheduler.pt (training state)" in told and "equal" not in told
+
+
+@pytest.mark.parametrize("patterns", [(), ("1.weight", "1.bias")])
+def test_what_lies_beside_the_checkpoints_is_told(tmp_path, patterns):
+    folder = drifting(tmp_path / "a", num=4)
+    torch.save({"last_epoch": 1}, folder / "scheduler_0.pt")
+    plan = planned(folder, patterns=patterns)
+    assert plan.facts["Passed over"] == "scheduler_0.pt (training state)"

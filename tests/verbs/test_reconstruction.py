@@ -7,7 +7,7 @@ from experiment.inspecting import times_of
 from paramdiff.codec.linear import fit_linear_codec
 from paramdiff.errors import UserError
 from paramdiff.experiment.run import make_networks
-from paramdiff.tasks.scoring_function import task_of_function
+from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.verbs.reconstruction import ReconstructionCheck, explained_variance
 
 from .test_fit import planned
@@ -101,6 +101,14 @@ def test_where_none_are_held_out_it_is_said(tmp_path):
     assert "of the checkpoints it learned from" in made.facts["Reconstruction"]
 
 
+def one_is_right(state):
+    return state["w"] > 0.1
+
+
+def all_are_right(state):
+    return state["w"] < 100
+
+
 @pytest.mark.parametrize("cares", [False, True])
 def test_answers_decide_where_they_are_asked_for(tmp_path, cares):
     """Independent checkpoints, each right about one example of its own.
@@ -108,11 +116,8 @@ def test_answers_decide_where_they_are_asked_for(tmp_path, cares):
     Their average is right about nearly all, and so is what the codec makes of a held-out one.
     """
     folder, out = saved(tmp_path / "in", 8 * torch.eye(64)[:30]), tmp_path / "out"
-
-    def score(state):
-        return state["w"] > 0.1 if cares else state["w"] < 100
-
-    check = ReconstructionCheck(lambda base: task_of_function("score", score, base), "cpu")
+    name = f"{__name__}:{'one_is_right' if cares else 'all_are_right'}"
+    check = ReconstructionCheck(import_scoring(ScoringFunctions(name)), "cpu")
     if cares:
         with pytest.raises(UserError, match="of held-out checkpoints answer"):
             checked(folder, out, check=check)

@@ -216,12 +216,35 @@ def test_too_many_held_out(tmp_path, num_held_out):
     assert f"found {num_held_out}" in message
 
 
+def test_sub_folders_are_runs_and_nothing_is_held_out_unasked(tmp_path):
+    names = ["run0/a.pt", "run1/a.pt", "run1/b.pt"]
+    filled(tmp_path / "source", names)
+    zoo = imported(tmp_path)
+    assert (zoo.index.hold_out, len(zoo.originals), len(zoo.held_out)) == ("none", 3, 0)
+
+
+@pytest.mark.parametrize(("num", "rule"), [(1, "tail"), (2, "run"), (3, "run"), (4, "tail")])
+def test_so_many_are_held_out_of_several_runs(tmp_path, num, rule):
+    names = [f"run0/{i}.pt" for i in range(3)] + ["run1/0.pt", "run2/0.pt", "run2/1.pt"]
+    filled(tmp_path / "source", names)
+    zoo = imported(tmp_path, num_held_out=num)
+    assert (zoo.index.hold_out, len(zoo.held_out)) == (rule, num)
+    assert [one.held_out for one in zoo.index.checkpoints] == [False] * (6 - num) + [True] * num
+
+
+def test_spaced_ones_that_are_whole_runs_are_called_so(tmp_path):
+    filled(tmp_path / "source", ["seed0.pt", "seed1.pt", "seed2.pt", "seed3.pt"])
+    zoo = imported(tmp_path, num_held_out=2, spaced=True)
+    assert (zoo.index.hold_out, len(zoo.held_out)) == ("run", 2)
+
+
 def test_sub_folders_are_runs_and_the_last_is_held_out(tmp_path):
     names = ["run0/a.pt", "run0/b.pt", "run1/a.pt", "run2/a.pt", "run2/b.safetensors"]
     states = filled(tmp_path / "source", names)
     (tmp_path / "source" / ".cache").mkdir()
-    zoo = imported(tmp_path)
+    zoo = imported(tmp_path, num_held_out=2)
     assert [entry.run for entry in zoo.index.checkpoints] == [0, 0, 1, 2, 2]
+    assert [entry.step for entry in zoo.index.checkpoints] == [0, 1, 0, 0, 1]
     assert [entry.source for entry in zoo.index.checkpoints] == names
     assert zoo.index.hold_out == "run"
     assert zoo.runs.unique().tolist() == [0, 1]
@@ -251,3 +274,40 @@ def test_missing_and_empty_folders_are_refused(tmp_path):
     assert str(tmp_path / "source") in refusal(tmp_path)
     (tmp_path / "source").mkdir()
     assert ".safetensors" in refusal(tmp_path)
+
+
+def test_steps_are_those_of_training_where_all_are_known(tmp_path):
+    filled(tmp_path / "source", ["a/step30.pt", "a/step200.pt", "b/step100.pt"])
+    assert [one.step for one in imported(tmp_path).index.checkpoints] == [30, 200, 100]
+
+
+def test_copies_are_left_out_and_stay_so_when_it_goes_on(tmp_path):
+    source = tmp_path / "source"
+    states = filled(source, [f"step{i}.pt" for i in range(6)])
+    save(source / "best.safetensors", states[5])
+    torch.save({"model": states[2], "optimizer": {"lr": 0.1}}, source / "last.ckpt")
+    (source / "link.pt").symlink_to("step4.pt")
+    found = import_checkpoints(
+        [str(source)], tmp_path / "zoo", PATTERNS, num_held_out=1, entry=None
+    )
+    zoo = Zoo.load(tmp_path / "zoo")
+    assert [one.source for one in zoo.index.checkpoints] == [f"step{i}.pt" for i in range(6)]
+    assert zoo.held_out.equal(zoo.layout.flatten(states[5])[None])
+    assert any("best.safetensors (as step5.pt)" in note for note in found.notes)
+    assert any("last.ckpt (as step2.pt)" in note for note in found.notes)
+    assert found.notes[0] == "counts once: link.pt (a link to step4.pt)"
+    refuse_changed([str(source)], tmp_path / "zoo")
+    torch.save({"model": states[2]}, source / "another.ckpt")
+    with pytest.raises(UserError, match="found 9 or others"):
+        refuse_changed([str(source)], tmp_path / "zoo")
+
+
+def test_what_is_equal_where_it_is_generated_is_a_copy(tmp_path):
+    """Else the generator would learn from what it holds out."""
+    source = tmp_path / "source"
+    states = filled(source, ["step0.pt", "step1.pt", "step2.pt"])
+    save(source / "step3.pt", states[2] | {"2.bias": states[2]["2.bias"] + 1})
+    save(tmp_path / "base.pt", states[0])
+    zoo = imported(tmp_path, base=tmp_path / "base.pt")
+    assert [one.source for one in zoo.index.checkpoints] == ["step0.pt", "step1.pt", "step2.pt"]
+    assert zoo.index.left_out[0].copy_of == "step2.pt"

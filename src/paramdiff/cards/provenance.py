@@ -8,6 +8,7 @@ from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.diffusion.conditions import Value
 from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.zoo.learned_from import LearnedFrom
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Provenance:
         base: the checkpoint that completes them and its SHA-256, where it is not the pipeline's.
         selected_only: whether the tensors that are not generated are left out.
         data: the task data that they were made with; None where that is not known.
+        learned_from: which checkpoints trained the pipeline, where that is known.
     """
 
     pipeline: str
@@ -35,6 +37,7 @@ class Provenance:
     base: tuple[str, str] | None = None
     selected_only: bool = False
     data: DataUse | None = NO_DATA
+    learned_from: LearnedFrom | None = None
 
 
 def generation_settings(

@@ -4,8 +4,11 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from paramdiff.checkpoints.stored import WEIGHT_FILES
+from paramdiff.checkpoints.library_folders import WEIGHT_FILES
 from paramdiff.errors import UserError, in_one_line
+
+HUB = "hf://"
+"""What stands before a name that is surely on the Hub."""
 
 _WEIGHTS = (*WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
 _WANTED = ("*.json", "*.txt", "*.model", *_WEIGHTS, *(f"*/{name}" for name in _WEIGHTS))
@@ -23,12 +26,45 @@ def is_repository_name(text: str) -> bool:
     return "/" in text
 
 
+def name_on_hub(text: str) -> str | None:
+    """The name of a repository on the Hub; None for what is meant as a path of this machine.
+
+    ``owner/name`` may be either: if there is a folder ``owner``, a path is meant that has a
+    mistake in it. ``hf://owner/name`` is always the Hub's.
+    """
+    if text.startswith(HUB):
+        return text.removeprefix(HUB)
+    is_path = Path(text).exists() or Path(text).parent.is_dir()
+    return None if is_path or not is_repository_name(text) else text
+
+
 def names_revisions(source: str) -> bool:
-    """Whether a source reads as ``owner/name`` or ``owner/name@revision,revision``."""
-    return is_repository_name(source.partition("@")[0])
+    """Whether a source means ``owner/name`` or ``owner/name@revision,revision`` on the Hub."""
+    return name_on_hub(source.partition("@")[0]) is not None
 
 
-def download_revisions(source: str) -> list[Path]:
+def cached_revisions(folder: Path) -> dict[str, str]:
+    """What the Hub calls the snapshots of a local cache, whose folders are called by hashes.
+
+    Args:
+        folder: ``models--owner--name/snapshots``, or any other.
+
+    Returns:
+        Hash to revision, the one that has a number where a snapshot has several; empty for a
+        folder that is none of a cache.
+    """
+    refs = folder.parent / "refs"
+    if folder.name != "snapshots" or not refs.is_dir():
+        return {}
+    found: dict[str, str] = {}
+    for file in sorted(path for path in refs.rglob("*") if path.is_file()):
+        commit, revision = file.read_text(encoding="utf-8").strip(), str(file.relative_to(refs))
+        if commit not in found or not re.search(r"\d", found[commit]):
+            found[commit] = revision
+    return found
+
+
+def download_revisions(source: str) -> list[tuple[str, Path]]:
     """The local folders of a repository's revisions, downloaded where they are not yet.
 
     Args:
@@ -36,14 +72,14 @@ def download_revisions(source: str) -> list[Path]:
             tags after the ``@``.
 
     Returns:
-        One folder per revision, in the order named; a glob's in the Hub's.
+        Name and folder of each revision, in the order named; a glob's in the Hub's.
 
     Raises:
         UserError: the repository or a revision cannot be reached, or a glob fits none.
     """
     from huggingface_hub import HfApi, snapshot_download
 
-    repository, _, wanted = source.partition("@")
+    repository, _, wanted = source.removeprefix(HUB).partition("@")
     try:
         revisions: list[str | None] = []
         for pattern in wanted.split(",") if wanted else [""]:
@@ -55,8 +91,12 @@ def download_revisions(source: str) -> list[Path]:
             revisions += [name for name in found if fnmatchcase(name, pattern)]
         if not revisions:
             raise UserError(f"{source}: expected revisions that fit the pattern, found none")
+        wanted_files = list(_WANTED)
         return [
-            Path(snapshot_download(repository, revision=one, allow_patterns=list(_WANTED)))
+            (
+                one or "main",
+                Path(snapshot_download(repository, revision=one, allow_patterns=wanted_files)),
+            )
             for one in revisions
         ]
     except UserError:

@@ -35,6 +35,10 @@ class Placeholder:
         """Forget the state."""
 
 
+class EncodedBytes(Placeholder):
+    """Stands for bytes, which a pickle of protocol 2 holds as text."""
+
+
 def plain_mapping(*_: Any) -> dict:
     """Stands for a mapping with a default; its items are kept, for a state dict may lie there."""
     return {}
@@ -63,9 +67,9 @@ INERT_NAMES = frozenset(
 
 def inert_types() -> AbstractContextManager:
     """While it lasts, torch's safe loader reads the names of the list as placeholders."""
+    others = {"collections.defaultdict": plain_mapping, _ENCODE: EncodedBytes}
     stands_for: list[Callable | tuple[Callable, str]] = [
-        (plain_mapping if name == "collections.defaultdict" else Placeholder, name)
-        for name in sorted(INERT_NAMES)
+        (others.get(name, Placeholder), name) for name in sorted(INERT_NAMES)
     ]
     return torch.serialization.safe_globals(stands_for)
 

@@ -22,24 +22,21 @@ from paramdiff.artefacts import (
     write_torch,
     written_aside,
 )
-from paramdiff.checkpoints.files import CHECKPOINT_SUFFIXES, read_file
+from paramdiff.checkpoints.files import read_file
+from paramdiff.checkpoints.library_folders import (
+    CHECKPOINT_SUFFIXES,
+    INDEX_SUFFIX,
+    checkpoint_suffix,
+    is_library_folder,
+    is_loose_shard,
+    variant_index,
+    weight_files,
+)
+from paramdiff.checkpoints.other_formats import is_torch_file
 from paramdiff.checkpoints.wrapping import Wrapping
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
-INDEX_SUFFIX = ".index.json"
-WEIGHT_FILES = (
-    "model.safetensors",
-    "adapter_model.safetensors",
-    "diffusion_pytorch_model.safetensors",
-    "pytorch_model.bin",
-    "adapter_model.bin",
-    "diffusion_pytorch_model.bin",
-)
-"""What the libraries call their weights; shards have an index of the same name."""
-
-CONFIGURATIONS = frozenset({"config.json", "adapter_config.json"})
-PIPELINE_INDEX = "model_index.json"
 MAX_COMPANION_BYTES = 16 << 20
 
 
@@ -65,7 +62,8 @@ class StoredForm(Settings):
     @property
     def suffix(self) -> str:
         """Of a checkpoint's path."""
-        return "" if self.is_folder else Path(self.files[0].file).suffix
+        name = self.files[0].file
+        return "" if self.is_folder else checkpoint_suffix(name) or Path(name).suffix
 
     @property
     def words(self) -> str:
@@ -113,10 +111,14 @@ class StoredCheckpoint:
     Attributes:
         path: the file, or the folder.
         name: for people.
+        step: how far training had come, as its name or content tells; None where nothing does.
+        counted_in: steps or epochs; None for a number in the name that does not say.
     """
 
     path: Path
     name: str
+    step: int | None = None
+    counted_in: Literal["step", "epoch"] | None = None
 
     def read(self, entry: str | None = None) -> tuple[dict[str, Tensor], StoredForm]:
         """All tensors, and how they are stored.
@@ -141,7 +143,7 @@ class StoredCheckpoint:
             return found, StoredForm(files=(stored,), is_folder=False)
         tensors: dict[str, Tensor] = {}
         files = []
-        for relative, scope, names in _weight_files(self.path):
+        for relative, scope, names in weight_files(self.path):
             found, wrapping = read_file(self.path / relative, entry)
             if names is not None and set(names) != set(found):
                 odd = sorted(set(names) ^ set(found))[0]
@@ -180,22 +182,14 @@ class StoredCheckpoint:
     def _files(self) -> list[Path]:
         if not self.path.is_dir():
             return [self.path]
-        return [self.path / file for file, _, _ in _weight_files(self.path)]
+        return [self.path / file for file, _, _ in weight_files(self.path)]
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a path is one checkpoint: a file by its suffix, or a folder that a library wrote.
-
-    Such a folder has weights of a known name and a configuration, an index, or nothing else that
-    could be a checkpoint.
-    """
-    if not path.is_dir():
-        return path.is_file() and path.suffix in CHECKPOINT_SUFFIXES
-    names = {entry.name for entry in path.iterdir()}
-    if PIPELINE_INDEX in names or names & {f"{file}{INDEX_SUFFIX}" for file in WEIGHT_FILES}:
-        return True
-    others = {name for name in names if name.endswith(CHECKPOINT_SUFFIXES)} - set(WEIGHT_FILES)
-    return bool(names & set(WEIGHT_FILES)) and (bool(names & CONFIGURATIONS) or not others)
+    """Whether a path is one checkpoint: a file by its suffix or content, or a library's folder."""
+    if path.is_dir():
+        return is_library_folder(path)
+    return path.is_file() and (checkpoint_suffix(path.name) != "" or is_torch_file(path))
 
 
 def write_checkpoint(
@@ -236,42 +230,7 @@ def write_checkpoint(
 
 
 def _kind(path: Path) -> Literal["safetensors", "torch"]:
-    return "safetensors" if path.suffix == ".safetensors" else "torch"
-
-
-def _weight_files(folder: Path) -> list[tuple[str, str, tuple[str, ...] | None]]:
-    """Relative path, scope of its names, and the names in it where an index tells, per file."""
-    if (folder / PIPELINE_INDEX).is_file():
-        found = [
-            (f"{child.name}/{file}", f"{child.name}.", names)
-            for child in sorted(folder.iterdir())
-            if child.is_dir() and is_checkpoint(child)
-            for file, _, names in _weight_files(child)
-        ]
-        if not found:
-            raise UserError(f"{folder}: expected components with weights, found none")
-        return found
-    for name in WEIGHT_FILES:
-        if (folder / f"{name}{INDEX_SUFFIX}").is_file():
-            return _shards(folder / f"{name}{INDEX_SUFFIX}")
-        if (folder / name).is_file():
-            return [(name, "", None)]
-    raise UserError(f"{folder}: expected weight files ({', '.join(WEIGHT_FILES)}), found none")
-
-
-def _shards(index: Path) -> list[tuple[str, str, tuple[str, ...] | None]]:
-    content = read_json(index)
-    places = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise UserError(f"{index}: expected a weight_map from tensor to file, found none")
-    names: dict[str, list[str]] = {}
-    for tensor, file in places.items():
-        if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
-            raise UserError(f"{index}: expected names of files beside it, found {file!a}")
-        if Path(file).suffix not in CHECKPOINT_SUFFIXES:
-            raise UserError(f"{index}: expected weight files, found {file!a}")
-        names.setdefault(file, []).append(tensor)
-    return [(file, "", tuple(inside)) for file, inside in sorted(names.items())]
+    return "safetensors" if path.suffix.lower() == ".safetensors" else "torch"
 
 
 def _write_file(
@@ -289,9 +248,8 @@ def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]
     """An index for every component that is stored in shards."""
     for parent in sorted({str(Path(file.file).parent) for file in form.files}):
         files = [file for file in form.files if str(Path(file.file).parent) == parent]
-        if Path(files[0].file).name in WEIGHT_FILES:
+        if not is_loose_shard(Path(files[0].file).name):
             continue
-        stem, _, _ = Path(files[0].file).name.partition("-0")
         places = {
             f"{file.wrapping.prefix}{name.removeprefix(file.scope)}": Path(file.file).name
             for file in files
@@ -302,7 +260,7 @@ def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]
             tensors[name].nbytes for file in files for name in file.names if name in tensors
         )
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(places.items()))}
-        target = folder / parent / f"{stem}{Path(files[0].file).suffix}{INDEX_SUFFIX}"
+        target = folder / parent / variant_index(Path(files[0].file).name)
         write_text(target, json.dumps(index, indent=2) + "\n")
 
 

@@ -3,13 +3,13 @@
 One checkpoint is in memory at a time, beside the first, with which every other is compared.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.sources import Runs
+from paramdiff.checkpoints.copies import Copy, CopyFinder
+from paramdiff.checkpoints.sources import FoundCheckpoints, Runs
 from paramdiff.checkpoints.stored import StoredCheckpoint, StoredForm
 from paramdiff.errors import UserError
 from paramdiff.progress import Progress, ignore_progress
@@ -17,6 +17,9 @@ from paramdiff.subsampling import evenly_spaced
 
 SAMPLED_VALUES = 16
 """Of each tensor, evenly spaced: enough to see the order of a trajectory."""
+
+FEWEST_SAMPLES = 2048
+"""Of all tensors together, where there are so many: enough to see what two networks share."""
 
 OUTLYING = 1e6
 """A value this many times its tensor's root mean square in the first checkpoint is told."""
@@ -64,26 +67,31 @@ class Survey:
     """A set of checkpoints.
 
     Attributes:
+        found: the checkpoints, copies aside.
         names: of the checkpoints, in order.
         runs: the run of each.
         tensors: by name.
         form: how the first is stored.
-        duplicates: names of checkpoints with equal tensors, the first of them first.
+        copies: what was left out, because another checkpoint holds its values.
         samples: sampled values ``[N, S]`` of tensors that differ.
+        places: where each of these tensors lies in a row.
     """
 
+    found: FoundCheckpoints
     names: list[str]
     runs: list[int]
     tensors: dict[str, SurveyedTensor]
     form: StoredForm
-    duplicates: list[tuple[str, ...]]
+    copies: tuple[Copy, ...]
     samples: Tensor
+    places: dict[str, slice]
 
 
 def survey(
     runs: Runs,
     *,
     entry: str | None = None,
+    notes: tuple[str, ...] = (),
     progress: Progress = ignore_progress,
 ) -> Survey:
     """Read every checkpoint once and compare it with the first.
@@ -91,6 +99,7 @@ def survey(
     Args:
         runs: what to read.
         entry: the key of the state dict, where a file holds several.
+        notes: on how these were found.
         progress: told how many checkpoints are read, and how many there are.
 
     Returns:
@@ -99,8 +108,10 @@ def survey(
     Raises:
         UserError: a checkpoint cannot be read, or has other tensors or shapes than the first.
     """
-    listed = [(number, one) for number, run in enumerate(runs) for one in run]
-    first, form = listed[0][1].read(entry)
+    found = FoundCheckpoints(runs, notes)
+    listed, finder = found.listed, CopyFinder(found, entry)
+    base = listed[finder.order[0]]
+    first, form = base.read(entry)
     tensors = {
         name: SurveyedTensor(name, tuple(one.shape), one.dtype, _scale(one))
         for name, one in first.items()
@@ -108,26 +119,28 @@ def survey(
     places = _places(first)
     # one array from the start: small ones between large ones that go would keep their memory
     samples = torch.zeros(len(listed), max((place.stop for place in places.values()), default=0))
-    alike: dict[bytes, list[str]] = {}
-    for done, (_, stored) in enumerate(listed):
-        found = first if done == 0 else stored.read(entry)[0]
-        check_same(first, found, listed[0][1], stored)
-        digest = hashlib.sha256()
-        for name, tensor in found.items():
-            _compare(tensors[name], first[name], tensor, stored.name)
-            if name in places:
-                samples[done, places[name]] = _sample(tensor)
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-        alike.setdefault(digest.digest(), []).append(stored.name)
+    for done, row in enumerate(finder.order):
+        stored = listed[row]
+        read = first if done == 0 else stored.read(entry)[0]
+        check_same(first, read, base, stored)
+        if not finder.is_copy(row, read):
+            for name, tensor in read.items():
+                _compare(tensors[name], first[name], tensor, stored.name)
+                if name in places:
+                    samples[row, places[name]] = _sample(tensor, places[name])
         progress(done + 1, len(listed))
-    columns = [samples[:, place] for name, place in places.items() if tensors[name].differs]
+    kept = finder.without()
+    differing = {name: place for name, place in places.items() if tensors[name].differs}
+    columns = [samples[finder.kept, place] for place in differing.values()]
     return Survey(
-        names=[stored.name for _, stored in listed],
-        runs=[number for number, _ in listed],
+        found=kept,
+        names=[stored.name for stored in kept.listed],
+        runs=[number for number, run in enumerate(kept.runs) for _ in run],
         tensors=tensors,
         form=form,
-        duplicates=[tuple(names) for names in alike.values() if len(names) > 1],
-        samples=torch.cat(columns, 1) if columns else torch.zeros(len(listed), 0),
+        copies=finder.copies,
+        samples=torch.cat(columns, 1) if columns else torch.zeros(len(kept.listed), 0),
+        places=_closed_up(differing),
     )
 
 
@@ -148,11 +161,12 @@ def check_same(
     Raises:
         UserError: a tensor is missing in one of the two, or has another shape or type.
     """
+    alone = "; all must be of one network: name its checkpoints alone, as by a pattern"
     for name in [*first, *other]:
         if name not in other or name not in first:
             has_it, lacks_it = (first_stored, stored) if name in first else (stored, first_stored)
             raise UserError(
-                f"{lacks_it.path}: tensor {name!r} is missing, which {has_it.name} has"
+                f"{lacks_it.path}: tensor {name!r} is missing, which {has_it.name} has{alone}"
             )
         if first[name].shape != other[name].shape:
             raise UserError(
@@ -187,16 +201,19 @@ def _scale(tensor: Tensor) -> float:
 
 def _places(first: dict[str, Tensor]) -> dict[str, slice]:
     """Where the samples of each floating-point tensor lie in a row of all."""
-    places, start = {}, 0
-    for name, tensor in first.items():
-        if tensor.is_floating_point():
-            stop = start + min(SAMPLED_VALUES, tensor.numel())
-            places[name] = slice(start, stop)
-            start = stop
-    return places
+    floating = {name: one for name, one in first.items() if one.is_floating_point()}
+    most = max(SAMPLED_VALUES, FEWEST_SAMPLES // max(1, len(floating)))
+    return _closed_up({name: slice(0, min(most, one.numel())) for name, one in floating.items()})
 
 
-def _sample(tensor: Tensor) -> Tensor:
+def _closed_up(places: dict[str, slice]) -> dict[str, slice]:
+    """The same lengths, one after the other."""
+    found, start = {}, 0
+    for name, place in places.items():
+        found[name] = slice(start, start := start + place.stop - place.start)
+    return found
+
+
+def _sample(tensor: Tensor, place: slice) -> Tensor:
     flat = tensor.reshape(-1)
-    rows = evenly_spaced(len(flat), SAMPLED_VALUES)
-    return flat[rows].float()
+    return flat[evenly_spaced(len(flat), place.stop - place.start)].float()

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
+from paramdiff.checkpoints.inert import Placeholder
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
@@ -26,6 +27,7 @@ PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
 MAX_DEPTH = 4
+MAX_NAMED = 4
 
 
 class Wrapping(Settings):
@@ -47,31 +49,99 @@ def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrap
 
     Args:
         content: of the file.
-        entry: the key of the state dict, where there are several.
+        entry: the key of the state dict, where there are several; ``generator.ema`` is the key
+            ``ema`` under the key ``generator``.
 
     Returns:
         The state dict, values unchecked and names whole, and the keys around it.
 
     Raises:
-        UserError: there is none, or several and no entry is named.
+        UserError: there is none, or several and no entry chooses one.
     """
     keys: list[str] = []
+    wanted = entry
     for _ in range(MAX_DEPTH):
         if not isinstance(content, dict):
-            raise UserError(f"expected a state dict, found {type(content).__name__}")
+            raise UserError(f"expected a state dict, found {_kind_of(content)}")
         # by subscript: an attribute that the file set may stand in place of a method
-        found = [key for key in WRAPPERS if key in content and isinstance(content[key], dict)]
-        if entry is not None and entry in content and isinstance(content[entry], dict):
-            found = [entry]
+        found, rest = _wanted(content, wanted)
         if not found:
-            if entry is not None and entry not in keys:
+            found = _state_dicts(content)
+            if not found and wanted is not None:
                 raise UserError(f"expected a state dict under {entry!a}, found none")
-            return content, Wrapping(keys=tuple(keys))
+            if not found:
+                _refuse_without_tensors(content)
+                return content, Wrapping(keys=tuple(keys))
         if len(found) > 1:
-            raise UserError(f"expected one state dict, found several: {', '.join(found)}")
+            options = " or ".join(f"--entry {'.'.join([*keys, key])}" for key in found[:MAX_NAMED])
+            raise UserError(
+                f"expected one state dict, found several: {', '.join(found)}; choose one with "
+                f"{options}"
+            )
+        wanted = rest
         keys.append(found[0])
         content = content[found[0]]
     raise UserError(f"expected a state dict, found dicts nested {MAX_DEPTH} deep or deeper")
+
+
+def _wanted(content: dict[Any, Any], wanted: str | None) -> tuple[list[str], str | None]:
+    """The key that an entry (``generator.ema``) asks for here, and what is left of it."""
+    if wanted is None:
+        return [], None
+    if wanted in content and isinstance(content[wanted], dict):
+        return [wanted], None
+    head, _, rest = wanted.partition(".")
+    if rest and head in content and isinstance(content[head], dict):
+        return [head], rest
+    return [], wanted
+
+
+def _state_dicts(content: dict[Any, Any]) -> list[str]:
+    """Keys of state dicts in a mapping: the usual ones, else all where no tensor lies beside."""
+    usual = [key for key in WRAPPERS if key in content and isinstance(content[key], dict)]
+    filled = [key for key in usual if len(content[key])]
+    if usual:
+        return filled or usual
+    if "param_groups" in content or any(isinstance(content[key], Tensor) for key in content):
+        return []
+    seen: dict[int, bool] = {}
+    keys = [key for key in content if type(key) is str and key.isprintable()]
+    return [key for key in keys if _holds_weights(content[key], MAX_DEPTH, seen)]
+
+
+def _holds_weights(value: Any, depth: int, seen: dict[int, bool]) -> bool:
+    """Whether a mapping holds floating-point tensors, and is no optimizer's; each is seen once."""
+    if not isinstance(value, dict) or depth == 0 or "param_groups" in value:
+        return False
+    if id(value) not in seen:
+        seen[id(value)] = False  # a mapping may hold itself
+        seen[id(value)] = any(
+            Tensor.is_floating_point(value[key])
+            if isinstance(value[key], Tensor)
+            else _holds_weights(value[key], depth - 1, seen)
+            for key in value
+        )
+    return seen[id(value)]
+
+
+def _refuse_without_tensors(content: dict[Any, Any]) -> None:
+    if "param_groups" in content:
+        raise UserError(
+            "expected weights, found an optimizer's state (state, param_groups); name the file "
+            "with the weights"
+        )
+    is_text = all(type(key) is str and key.isprintable() for key in content)
+    kinds = {type(content[key]) for key in content}
+    if content and is_text and not any(issubclass(kind, (Tensor, Placeholder)) for kind in kinds):
+        raise UserError(
+            f"expected tensors by name, found none under {', '.join(list(content)[:MAX_NAMED])}"
+        )
+
+
+def _kind_of(content: Any) -> str:
+    if isinstance(content, Placeholder):
+        return "a value that is no tensor"
+    return type(content).__name__
 
 
 def without_prefix(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

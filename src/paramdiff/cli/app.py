@@ -12,6 +12,7 @@ from paramdiff.cli.console import console, errors
 from paramdiff.cli.failures import Verbs
 from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect, push
 from paramdiff.cli.of_recipes import check, quickstart, recipes, report, run, sweep
+from paramdiff.user_code import add_current_folder
 
 VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, push, report, recipes)
 
@@ -27,7 +28,8 @@ for verb in VERBS:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; users' modules in the current folder can be named and imported."""
+    add_current_folder()
     warnings.showwarning = _show_warning
     app()
 

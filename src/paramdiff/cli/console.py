@@ -1,15 +1,17 @@
-"""What the command line shows: progress bars with the time left, and the table of groups."""
+"""What the command line shows: how far it is, what it found, and the table of groups."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from paramdiff.cli.stages import shown_stages
+from paramdiff.progress import Report
 
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
@@ -41,34 +43,16 @@ def say(line: str) -> None:
     console.print(line, markup=False, soft_wrap=True)
 
 
-class Stages:
-    """One progress bar per stage, added when the stage first reports."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, int] = {}
-
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Show that ``done`` of ``total`` steps of a stage are finished, and a note."""
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total, note="")
-        task: Any = self._tasks[stage]
-        self._progress.update(task, completed=done, total=total, note=note)
+def loading() -> None:
+    """Say at once that the program is at work: libraries take seconds to load."""
+    console.print("Loading libraries ...", style="dim")
 
 
 @contextmanager
-def progress_bars() -> Iterator[Stages]:
-    """Progress bars for as long as the block runs."""
-    columns = (
-        TextColumn("{task.description:<24}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=console) as progress:
-        yield Stages(progress)
+def progress_bars() -> Iterator[Report]:
+    """What shows how far stages are, for as long as the block runs."""
+    with shown_stages(console) as stages:
+        yield stages
 
 
 def show_evaluation(evaluation: "Evaluation") -> None:
@@ -87,6 +71,7 @@ def show_evaluation(evaluation: "Evaluation") -> None:
         console.print(escape(sentence))
     for warning in evaluation.verdict.warnings:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
+    show_facts({k: v for k, v in evaluation.facts.items() if k.startswith("Passed over")}, ())
 
 
 def show_facts(facts: Mapping[str, str], warnings: Sequence[str]) -> None:
@@ -99,7 +84,7 @@ def show_facts(facts: Mapping[str, str], warnings: Sequence[str]) -> None:
 
 def show_inspection(inspection: "Inspection", *, all_tensors: bool) -> None:
     """Print what a set of checkpoints is, and the tensors that differ."""
-    show_facts(inspection.facts, inspection.warnings)
+    show_facts(inspection.facts, (*inspection.notes, *inspection.warnings))
     shown = [one for one in inspection.tensors if one.differs or all_tensors]
     if not shown:
         return

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from paramdiff.cli.console import (
+    loading,
     progress_bars,
     say,
     show_evaluation,
@@ -22,7 +23,9 @@ from paramdiff.cli.options import (
     Network,
     Overrides,
     Ray,
+    ScoreValidation,
     ScoringFunction,
+    Standardise,
     TaskName,
     known_seed,
 )
@@ -36,6 +39,7 @@ def inspect(
     ] = False,
 ) -> None:
     """Tell what a set of checkpoints is: what differs, what is broken, what would be generated."""
+    loading()
     from paramdiff.verbs.inspect import inspect_checkpoints
 
     with progress_bars() as stages:
@@ -67,6 +71,8 @@ def fit(
     network: Network = None,
     image_size: ImageSize = None,
     score: ScoringFunction = None,
+    score_validation: ScoreValidation = None,
+    standardise: Standardise = False,
     minutes: Annotated[
         float | None,
         typer.Option(min=0.1, help="For training the denoiser and generating, on this machine."),
@@ -83,14 +89,32 @@ def fit(
     With --task, --data or --score, what reconstructed networks answer decides whether the codec
     is good enough; else their parameters do.
     """
+    loading()
     from paramdiff.experiment.run import make_networks
     from paramdiff.tasks.command_line import asked_task, open_task
-    from paramdiff.verbs.fit import plan_fit
+    from paramdiff.verbs.fit import plan_fit, refuse_early
+    from paramdiff.verbs.originals import checkpoints_in_words
     from paramdiff.verbs.reconstruction import ReconstructionCheck
 
+    refuse_early(checkpoints, out, select or [], with_buffers=buffers, entry=entry, device=device)
     asked = None
-    if any(option is not None for option in (task, data, network, score)):
-        asked = open_task(asked_task(score, task, data, network, image_size))
+    named = (task, data, network, score, score_validation, image_size)
+    if standardise or any(option is not None for option in named):
+        asked = open_task(
+            asked_task(
+                score,
+                task,
+                data,
+                network,
+                image_size,
+                score_validation=score_validation,
+                standardise=standardise,
+            )
+        )
+        for line in checkpoints_in_words(
+            asked, checkpoints, base=base, entry=entry, device=device
+        ):
+            say(line)
     with progress_bars() as stages:
         plan = plan_fit(
             checkpoints,
@@ -117,7 +141,10 @@ def fit(
 
 def generate(
     pipeline: Annotated[
-        str, typer.Argument(help="A pipeline's folder, or owner/name on the Hub.")
+        str,
+        typer.Argument(
+            metavar="RUN|PIPELINE", help="A run's folder, a pipeline's, or owner/name on the Hub."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="A new folder for the checkpoints.")],
     num: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
@@ -163,6 +190,7 @@ def generate(
     device: Device = "auto",
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
+    loading()
     from paramdiff.verbs.generate import generate as generate_networks
 
     with progress_bars() as report:
@@ -212,15 +240,20 @@ def _asked_for(conditions: list[str]) -> dict[str, str]:
 
 def evaluate(
     generated: Annotated[
-        str, typer.Argument(help="The checkpoints to judge: a folder, or a glob.")
+        str, typer.Argument(help="The checkpoints to judge: a folder, a glob, or a run's folder.")
     ],
-    originals: Annotated[str, typer.Option(help="A zoo, or the checkpoints to judge against.")],
+    originals: Annotated[
+        str,
+        typer.Option(help="The checkpoints to judge against: a zoo, a run's folder, or others."),
+    ],
     out: Annotated[Path, typer.Option(help="A new folder for the report.")],
     task: TaskName = None,
     data: Data = None,
     network: Network = None,
     image_size: ImageSize = None,
     score: ScoringFunction = None,
+    score_validation: ScoreValidation = None,
+    standardise: Standardise = False,
     select: Annotated[
         list[str] | None,
         typer.Option(help="Tensors to compare; all by default, or the zoo's own."),
@@ -230,8 +263,13 @@ def evaluate(
     ] = None,
     entry: Entry = None,
     num_held_out: Annotated[
-        int, typer.Option(min=0, help="Originals of the tail to hold out.")
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Originals to hold out, the last ones; by default those that the generator held "
+            "out, where that is known.",
+        ),
+    ] = None,
     keep_best: Annotated[
         int, typer.Option(min=0, help="Copy so many, the best on validation data, to best/.")
     ] = 0,
@@ -248,12 +286,23 @@ def evaluate(
     ray: Ray = None,
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
+    loading()
     from paramdiff.engine import resolve_device
     from paramdiff.fanout import connected
     from paramdiff.tasks.command_line import asked_task
     from paramdiff.verbs.evaluate import evaluate_folders
+    from paramdiff.verbs.run_parts import generated_in, originals_in
 
-    asked = asked_task(score, task, data, network, image_size)
+    asked = asked_task(
+        score,
+        task,
+        data,
+        network,
+        image_size,
+        score_validation=score_validation,
+        standardise=standardise,
+    )
+    generated, originals = generated_in(generated, say), originals_in(originals, say)
     with connected(ray, resolve_device(device)) as fan_out, progress_bars() as report:
         evaluation = evaluate_folders(
             originals,
@@ -270,11 +319,14 @@ def evaluate(
             device=device,
             fan_out=fan_out,
             report=report,
+            say=say,
         )
     show_evaluation(evaluation)
     say(f"Report: {out / 'report.html'}")
     if keep_best:
-        say(f"The best {keep_best} on validation data: {out / 'best'}")
+        shared = evaluation.score.selects_on_test
+        by = "by the reported scores themselves" if shared else "on validation data"
+        say(f"The best {keep_best} {by}: {out / 'best'}")
 
 
 def push(

@@ -8,9 +8,9 @@ import typer
 from rich.markup import escape
 
 from paramdiff.cli.console import (
-    Stages,
     console,
     errors,
+    loading,
     progress_bars,
     say,
     show_evaluation,
@@ -19,6 +19,7 @@ from paramdiff.cli.console import (
     show_sweep,
 )
 from paramdiff.cli.options import Device, Overrides, Ray, RecipeName, Reuse
+from paramdiff.progress import Report
 
 
 def quickstart(
@@ -68,6 +69,7 @@ def sweep(
     ray: Ray = None,
 ) -> None:
     """Run several recipes, sharing equal stages, and compare them; the same command resumes."""
+    loading()
     from contextlib import contextmanager
 
     from paramdiff.engine import resolve_device
@@ -79,7 +81,7 @@ def sweep(
     entries = plan_sweep(recipes, overrides or [], vary, base)
 
     @contextmanager
-    def watch(name: str) -> Iterator[Stages]:
+    def watch(name: str) -> Iterator[Report]:
         console.print(f"[bold]{escape(name)}[/bold]")
         with progress_bars() as stages:
             yield stages
@@ -121,12 +123,14 @@ def report(
     """Draw a run's report, or a sweep's comparison, again from its numbers."""
     from paramdiff.report.page import write_report
     from paramdiff.report.sweep import SWEEP_FILE
+    from paramdiff.verbs.run_parts import refuse_unevaluated
 
     if (run / SWEEP_FILE).is_file():
         from paramdiff.sweep.sweep import redraw_sweep
 
         say(f"Comparison: {redraw_sweep(run)}")
         return
+    refuse_unevaluated(run)
     say(f"Report: {write_report(run)}")
 
 
@@ -147,6 +151,7 @@ def _run(
     reuse: Path | None,
     ray: str | None = None,
 ) -> None:
+    loading()
     from paramdiff.engine import resolve_device
     from paramdiff.experiment.run import run as run_recipe
     from paramdiff.fanout import connected

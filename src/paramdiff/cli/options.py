@@ -16,6 +16,14 @@ def known_seed(seed: int) -> int:
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Standardise = Annotated[
+    bool,
+    typer.Option(
+        "--standardise",
+        help="With vectors: subtract each feature's mean over the training rows and divide by its "
+        "standard deviation there; else they are taken as they are.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="PATH=VALUE", help="Change a field: generation.spread=0.8"),
@@ -34,21 +42,35 @@ Checkpoints = Annotated[
     ),
 ]
 TaskName = Annotated[
-    str | None, typer.Option(help="A task's name, or module:function that returns one.")
+    str | None,
+    typer.Option(help="A task's name, or module:function of (seed) or () that returns one."),
 ]
 Data = Annotated[
     str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
 ]
 Network = Annotated[
     str | None,
-    typer.Option(help="With --data: timm:NAME, torchvision:NAME, or module:function."),
+    typer.Option(
+        help="With --data: timm:NAME, torchvision:NAME, or module:NAME of your own: a torch "
+        "module, or a class or function of (num_classes, input_shape) or of nothing."
+    ),
 ]
 ImageSize = Annotated[
     int | None, typer.Option(min=1, help="Pixels per side of the network's input.")
 ]
 ScoringFunction = Annotated[
     str | None,
-    typer.Option(help="module:function from a state dict to a number, or to what is right."),
+    typer.Option(
+        help="module:function or path/to/file.py:function from a state dict to a number (higher "
+        "is better), or to bool [E] of what is right; with an argument split, it is called with "
+        "'validation' and 'test'."
+    ),
+]
+ScoreValidation = Annotated[
+    str | None,
+    typer.Option(
+        help="As --score, on other data: its scores select, and those of --score are reported."
+    ),
 ]
 Ray = Annotated[
     str | None,

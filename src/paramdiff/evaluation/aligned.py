@@ -15,6 +15,7 @@ from paramdiff.alignment.symmetry import Symmetries
 from paramdiff.alignment.zoo import common_order
 from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.distance import nearness, squared_distances
+from paramdiff.evaluation.trajectory import related_groups
 from paramdiff.mapped import column_blocks, empty_array, release
 from paramdiff.subsampling import evenly_spaced
 
@@ -26,9 +27,9 @@ NUM_NEAREST = 2
 """Originals to which each network is matched after the common order."""
 
 UNORDERED = (
-    "The originals have hardly a value in common, as networks of independent runs: their units "
-    "are in unrelated orders, so averages, Gaussians and a codec mix units that do different "
-    "things. parameters.align brings them into one order."
+    "The originals of different runs have hardly a value in common, as networks of independent "
+    "runs: their units are in unrelated orders, so averages, Gaussians and a codec mix units that "
+    "do different things. parameters.align brings them into one order."
 )
 
 """What people are told of such networks."""
@@ -41,7 +42,11 @@ def are_unordered(originals: Tensor) -> bool:
     """Whether networks ``[N, P]``, normalised per tensor, have hardly anything in common.
 
     Then they come from independent runs: what one does with a unit, another does with any other.
+    Of several checkpoints of a run, one counts.
     """
+    groups = related_groups(originals)
+    if groups.max() > 0:  # the last of each: checkpoints of one run have nearly all in common
+        originals = originals[[int((groups == one).nonzero()[-1]) for one in groups.unique()]]
     num = len(originals)
     if num < 2:
         return False

@@ -65,8 +65,8 @@ def evaluate(
     examined = examine(subject, behaviour, settings, report)
     measured = examined.measured
     score = _score(examined, behaviour, settings)
-    # evenly spaced ones of several runs lie between checkpoints of their own run
-    is_amid = subject.hold_out == "spaced" and subject.num_runs > 1
+    # of several runs, others than whole ones lie beside checkpoints of their own run
+    is_amid = subject.hold_out != "run" and subject.num_runs > 1
     groups = _groups(examined, not examined.is_single_trajectory and not is_amid)
     comparisons = _comparisons(measured, groups, score)
     level = groups["original"].accuracy.mean
@@ -81,7 +81,7 @@ def evaluate(
         single_trajectory=examined.is_single_trajectory,
         errors=_errors(examined, behaviour),
         is_deterministic=behaviour.is_deterministic,
-        is_unordered=subject.symmetries is not None
+        is_unordered=(subject.symmetries is not None or subject.has_all_matrices)
         and not subject.is_aligned
         and are_unordered(examined.kept["original"].vectors),
     )
@@ -100,6 +100,7 @@ def evaluate(
         num_test=behaviour.num_test,
         num_validation=behaviour.num_validation,
         hold_out=subject.hold_out,
+        is_held_out_new=subject.is_held_out_new,
         single_trajectory=examined.is_single_trajectory,
         trajectory=examined.trajectory,
         groups=groups,

@@ -104,7 +104,7 @@ def examine(
     normalisation = fit_normalisation(subject.originals, subject.layout, "tensor")
     given = given_groups(subject, normalisation)
     original = next(given)
-    trajectory = trajectory_of(original.vectors, seed)
+    trajectory = trajectory_of(original.vectors, seed, subject.runs)
     is_single = subject.num_runs == 1 and (trajectory is None or trajectory.is_found)
     space = Space(
         original.vectors,

@@ -322,15 +322,33 @@ class Trajectory(Settings):
     """How the order of the originals shows in their distances."""
 
     step_ratio: float = Field(
-        description="mean distance of successive originals over that of all pairs; about 1 for "
-        "independent networks"
+        description="mean distance of successive originals of a run over that of any two of it; "
+        "about 1 for independent networks"
     )
-    p_value: float = Field(description="share of random orders with successive distances as short")
+    p_value: float = Field(
+        description="share of random orders (within runs) with successive distances as short"
+    )
+    num_runs: int = Field(1, description="training runs, as far as folders and names tell")
+    between_runs: float | None = Field(
+        None,
+        description="mean distance of originals of different runs over that of two of one; null "
+        "for one run",
+    )
+    num_unrelated: int = Field(
+        1,
+        description="groups of originals that share hardly a value, as those of independent runs "
+        "do, whatever folders and names tell",
+    )
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether successive originals are nearer to each other than chance allows."""
+        return self.p_value <= SIGNIFICANT
 
     @property
     def is_found(self) -> bool:
-        """Whether successive originals are nearer to each other than chance allows."""
-        return self.p_value <= SIGNIFICANT
+        """Whether all of them lie along one run."""
+        return self.is_ordered and self.num_runs == 1 and self.num_unrelated == 1
 
 
 class Reconstruction(Settings):
@@ -375,8 +393,11 @@ class Evaluation(Settings):
     num_test: int
     num_validation: int
     hold_out: Literal["run", "tail", "spaced", "none"] = Field(
-        description="held-out checkpoints are a separate run, the trajectory's tail, evenly "
-        "spaced among the others, or absent"
+        description="held-out checkpoints are whole runs, the tail of one whose others are "
+        "originals, evenly spaced among the others, or absent"
+    )
+    is_held_out_new: bool = Field(
+        False, description="whether it is known that none of them trained the generator"
     )
     single_trajectory: bool
     trajectory: Trajectory | None = Field(description="null for fewer than 8 originals")

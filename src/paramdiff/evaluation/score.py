@@ -26,11 +26,15 @@ class Score(Settings):
         description="whether each test example has a score; false where only the whole split has, "
         "and intervals cover networks alone",
     )
+    selects_on_test: bool = Field(
+        False,
+        description="whether the reported scores also select, so that nothing chosen by them was "
+        "chosen fairly",
+    )
     has_errors: bool = Field(
         True,
         description="whether the task says what is wrong; false where similarities are null",
     )
-    selects_on_test: bool = Field(False, description="selection and report share data")
 
     equivalence_margin: float | None = Field(
         None,

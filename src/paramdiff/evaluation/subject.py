@@ -45,6 +45,8 @@ class Subject:
         is_aligned: whether units of independent runs were brought into one order.
         data_budget: the training data that each generator learned from beside the originals; None
             where it used none.
+        has_all_matrices: whether every matrix of the network is among the parameters.
+        is_held_out_new: whether it is known that no held-out checkpoint trained the generator.
         scratch: an existing folder for arrays that are larger than memory; without one they are
             held there all the same.
     """
@@ -64,6 +66,8 @@ class Subject:
     symmetries: Symmetries | None = None
     is_aligned: bool = False
     data_budget: DataBudget | None = None
+    has_all_matrices: bool = False
+    is_held_out_new: bool = False
     scratch: Path | None = None
 
     @property
@@ -95,6 +99,12 @@ class Subject:
             hold_out=zoo.index.hold_out,
             runs=zoo.runs,
             held_out_runs=zoo.held_out_runs,
+            has_all_matrices=_has_all_matrices(zoo),
             title=title,
             facts=facts,
         )
+
+
+def _has_all_matrices(zoo: Zoo) -> bool:
+    matrices = [name for name, one in zoo.base.items() if one.ndim > 1 and one.is_floating_point()]
+    return bool(matrices) and set(matrices) <= set(zoo.layout.names)

@@ -128,9 +128,18 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
         )
         quality = _quality(task, zoo, symmetries, found, context.device)
         entries = [entry.model_dump(exclude={"file", "sha256"}) for entry in zoo.index.checkpoints]
-        hold_out, form = zoo.index.hold_out, zoo.index.form
+        index = zoo.index
         with written_aside(folder) as aside:
-            write_zoo(aside, _in_order(zoo, found), entries, zoo.layout, zoo.base, hold_out, form)
+            write_zoo(
+                aside,
+                _in_order(zoo, found),
+                entries,
+                zoo.layout,
+                zoo.base,
+                index.hold_out,
+                index.form,
+                index.left_out,
+            )
             write_json(aside / ALIGNMENT_FILE, quality.model_dump(mode="json"))
         context.folder.log.record("alignment", time.monotonic() - started)
     return Zoo.load(folder)

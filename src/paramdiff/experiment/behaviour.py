@@ -58,12 +58,13 @@ def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
 
     def answers(vectors: Tensor) -> Answers:
         sets = [zoo.layout.unflatten(vector) for vector in vectors]
-        validation, test = networks.scores(sets, "validation"), networks.scores(sets, "test")
+        test = networks.scores(sets, "test")
+        validation = test if task.selects_on_test else networks.scores(sets, "validation")
         return Answers(_values(validation), _values(test), _wrong(test))
 
     def validated(vectors: Tensor) -> Validated:
         sets = [zoo.layout.unflatten(vector) for vector in vectors]
-        scores = networks.scores(sets, "validation")
+        scores = networks.scores(sets, "test" if task.selects_on_test else "validation")
         return Validated(_values(scores), _wrong(scores))
 
     return Behaviour(
@@ -221,6 +222,18 @@ class _Labels:
         )
 
 
-def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor]:
-    """A function from a seed to the raw vector ``[P]`` of a freshly initialised network."""
+def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor] | None:
+    """A function from a seed to the raw vector ``[P]`` of a freshly initialised network.
+
+    Args:
+        task: whose network it is.
+        layout: of a vector.
+
+    Returns:
+        The function; None where the network comes with the same values whatever the seed, as a
+        user's own with weights of its own does: nobody could say that it is untrained.
+    """
+    one, other = (untrained_network(task, seed).state_dict() for seed in (0, 1))
+    if all(torch.equal(tensor, other[name]) for name, tensor in one.items()):
+        return None
     return lambda seed: layout.flatten(untrained_network(task, seed).state_dict(), "initial")

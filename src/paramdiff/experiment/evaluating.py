@@ -29,6 +29,7 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.facts import recipe_facts
 from paramdiff.recipe.training_data import data_budget
 from paramdiff.tasks.task import AnyTask
+from paramdiff.zoo.learned_from import LearnedFrom, is_held_out_new
 from paramdiff.zoo.zoo import Zoo
 
 TRAJECTORY_STATES = 50
@@ -126,6 +127,7 @@ def _subject(
         symmetries=known_symmetries(task, zoo),
         is_aligned=recipe.parameters.align,
         data_budget=data_budget(recipe),
+        is_held_out_new=is_held_out_new(zoo.index, LearnedFrom.of(zoo.index)),
         scratch=context.scratch,
     )
 

@@ -116,19 +116,15 @@ def _num_originals(recipe: Recipe) -> int:
     """The checkpoints of the zoo-to-be that are not held out."""
     if not isinstance(recipe.collection, FolderSettings):
         return recipe.collection.num_checkpoints
-    *learned, last = (len(run) for run in find_runs(recipe.collection.checkpoints))
-    if learned and recipe.collection.hold_out == "end":
-        return sum(learned)
-    return sum(learned) + last - recipe.collection.num_held_out
+    found = sum(map(len, find_runs(recipe.collection.checkpoints)))  # copies among them
+    return found - recipe.collection.num_held_out
 
 
 def _untrained_network(description: TaskDescription) -> nn.Module:
     try:
         with torch.device("meta"):
             return description.build_network().eval()
-    except UserError:
-        raise
-    except (RuntimeError, NotImplementedError):  # it looks at values while it is built
+    except (UserError, RuntimeError):  # of code, perhaps a user's, that looks at values
         return description.build_network().eval().to("meta")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from paramdiff.artefacts import StrPath, path_or_none
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.files import read_evaluation
@@ -26,7 +27,7 @@ from paramdiff.fanout import FanOut
 from paramdiff.locking import sole_writer
 from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.progress import Report, ignore_report
-from paramdiff.recipe import Recipe
+from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.report.page import write_report
 from paramdiff.tasks.catalogue import build_task, describe_task
 from paramdiff.tasks.task import AnyTask
@@ -34,12 +35,12 @@ from paramdiff.zoo.zoo import Zoo
 
 
 def run(
-    recipe: Recipe,
-    out: Path,
+    recipe: Recipe | StrPath,
+    out: StrPath,
     *,
     device: str = "auto",
-    reuse: Path | None = None,
-    answers: Path | None = None,
+    reuse: StrPath | None = None,
+    answers: StrPath | None = None,
     fan_out: FanOut | None = None,
     report: Report = ignore_report,
 ) -> Evaluation:
@@ -49,7 +50,7 @@ def run(
     together, and the main process does the rest.
 
     Args:
-        recipe: what to run.
+        recipe: what to run; a YAML file or the name of a shipped recipe is loaded.
         out: the run's folder; the same call completes an interrupted run.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         reuse: another run's folder, whose matching stages are copied.
@@ -63,6 +64,9 @@ def run(
     Raises:
         UserError: anything that the user can mend.
     """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe)
+    out, reuse, answers = Path(out), path_or_none(reuse), path_or_none(answers)
     if recipe.task is None:
         raise UserError("task: expected data and a network to evaluate with, found none")
     with _alone_in(out, device):
@@ -123,10 +127,10 @@ class Made:
 
 def make_networks(
     recipe: Recipe,
-    out: Path,
+    out: StrPath,
     *,
     device: str = "auto",
-    reuse: Path | None = None,
+    reuse: StrPath | None = None,
     check: Check | None = None,
     fan_out: FanOut | None = None,
     report: Report = ignore_report,
@@ -149,6 +153,7 @@ def make_networks(
     Raises:
         UserError: anything that the user can mend.
     """
+    out, reuse = Path(out), path_or_none(reuse)
     with _alone_in(out, device):
         made = _make(recipe, out, device, reuse, fan_out, report, check)
         made.finish()

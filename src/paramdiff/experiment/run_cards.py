@@ -17,6 +17,7 @@ from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.recipe.training_data import data_budget
+from paramdiff.zoo.learned_from import LearnedFrom
 from paramdiff.zoo.zoo import read_index
 
 
@@ -43,6 +44,7 @@ def provenance_in_run(
         form=pipeline.parameter_space.form,
         checkpoints=f"{origin.words}; SHA-256 of their hashes `{origin.sha256}`",
         data=data_used(data_budget(recipe)),
+        learned_from=LearnedFrom.read(folder.pipeline / "parameter_space"),
     )
 
 

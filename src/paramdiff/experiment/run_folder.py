@@ -97,18 +97,23 @@ class RunFolder:
                     f"{self.root}: this folder belongs to another recipe: {difference}"
                 )
             return False
-        if self.root.exists():
-            found = [
-                entry.name for entry in self.root.iterdir() if not entry.name.startswith(PARTIAL)
-            ]
-            if found:
-                raise UserError(
-                    f"{self.root}: expected an empty folder or a run of this recipe, "
-                    f"found {found[0]!r}"
-                )
+        self.refuse_foreign()
         remove(self.state)  # whose work that was, nobody knows
         write_text(path, to_yaml(recipe))
         return True
+
+    def refuse_foreign(self) -> None:
+        """Raise a ``UserError`` where the folder holds something and is no run."""
+        if not self.root.exists() or (self.root / "recipe.yaml").is_file():
+            return
+        if not self.root.is_dir():
+            raise UserError(f"{self.root}: expected a folder for the run, found a file")
+        found = [entry.name for entry in self.root.iterdir() if not entry.name.startswith(PARTIAL)]
+        if found:
+            raise UserError(
+                f"{self.root}: expected an empty folder or a run of this recipe, found "
+                f"{found[0]!r}"
+            )
 
     def _change_to(self, recipe: Recipe) -> bool:
         shared = self.stages_for(recipe)

@@ -1,6 +1,7 @@
 """One function per stage, each from the artefacts before it to its own."""
 
 import time
+import warnings
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.conditions import ZooConditions, zoo_conditions
 from paramdiff.zoo.importing import import_checkpoints, refuse_changed
+from paramdiff.zoo.learned_from import LearnedFrom
 from paramdiff.zoo.zoo import Zoo
 
 
@@ -60,7 +62,7 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
     recipe = context.recipe
     patterns, source = recipe.parameters.select, recipe.collection
     if isinstance(source, FolderSettings):
-        import_checkpoints(
+        imported = import_checkpoints(
             source.checkpoints,
             folder,
             patterns,
@@ -69,6 +71,8 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             spaced=source.hold_out == "spaced",
             entry=source.entry,
         )
+        for note in imported.notes if task is not None else ():  # else the plan has told it
+            warnings.warn(note, stacklevel=2)
     else:
         assert task is not None  # a recipe that trains has one
         collect(
@@ -93,6 +97,9 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
             space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode, zoo.index.form)
             with written_aside(folder) as aside:
                 space.save_pretrained(aside)
+                learned_from = LearnedFrom.of(zoo.index)
+                if learned_from is not None:
+                    learned_from.write(aside)
     return ParameterSpace.from_pretrained(folder)
 
 

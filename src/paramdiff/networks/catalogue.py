@@ -1,9 +1,8 @@
-"""The networks by name; a user's own is ``module:function`` or a key added to ``NETWORKS``."""
+"""The networks by name; a user's own is ``module:name`` (``own.py``) or a key of ``NETWORKS``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -19,21 +18,21 @@ from paramdiff.networks.libraries import (
     library_names,
     unknown,
 )
-from paramdiff.networks.logits import num_logits
 from paramdiff.networks.mlp import MLP
 from paramdiff.networks.mlp_mini import MLPMini
+from paramdiff.networks.own import build_own
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.networks.resnet_mini import ResNetMini
 from paramdiff.networks.vit_mini import ViTMini
 from paramdiff.settings import Settings
-from paramdiff.user_code import import_function
 
 
 class NetworkSettings(Settings):
     """Which network."""
 
     name: str = Field(
-        description="one of ours, a name of timm's, torchvision/NAME, or module:function"
+        description="one of ours, a name of timm's, torchvision/NAME, or module:function or "
+        "path/to/file.py:function of your own"
     )
     pretrained: bool = Field(False, description="start from timm's or torchvision's weights")
 
@@ -96,7 +95,7 @@ def build_network(
     if is_library:
         return build_from_library(name, num_classes, input_shape, pretrained)
     if ":" in name:
-        return _users_own(name, num_classes, input_shape)
+        return build_own(name, num_classes, input_shape)
     if name == "mlp":
         if len(input_shape) != 1:
             raise UserError(f"task.network.name: 'mlp' takes vectors, found shape {input_shape}")
@@ -122,20 +121,3 @@ def _ours(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Modul
             f"or more, found {input_shape[1]}x{input_shape[2]}"
         )
     return entry.build(num_classes=num_classes, in_channels=input_shape[0])
-
-
-def _users_own(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    """Call ``function(num_classes, input_shape)`` and look at what its network gives."""
-    network = import_function(name, "task.network.name")(num_classes, input_shape)
-    if not isinstance(network, nn.Module):
-        raise UserError(
-            f"task.network.name: expected {name!r} to return a torch module, found "
-            f"{type(network).__name__}"
-        )
-    found = num_logits(f"task.network.name: {name}", network, torch.zeros(2, *input_shape))
-    if found != num_classes:
-        raise UserError(
-            f"task.network.name: expected {name!r} to have {num_classes} classes, as the data, "
-            f"found {found}"
-        )
-    return network

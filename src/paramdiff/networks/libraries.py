@@ -15,6 +15,7 @@ from torch import nn
 
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.networks.logits import num_logits
+from paramdiff.user_code import FORMS, likely_own
 
 TORCHVISION = "torchvision/"
 FIELD = "task.network.name"
@@ -95,7 +96,10 @@ def library_names() -> list[str]:
 def unknown(name: str, known: list[str]) -> UserError:
     """The error for a name that is in no list; it gives the nearest."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return UserError(f"{FIELD}: unknown network {name!r}; the nearest is {near[0]!r}")
+    return UserError(
+        f"{FIELD}: unknown network {name!r}; the nearest is {near[0]!r}, and one of your own is "
+        f"{FORMS}{likely_own(name)}"
+    )
 
 
 def _build_timm(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError, in_one_line
+from paramdiff.user_code import place_of
 
 
 @torch.no_grad()
@@ -27,10 +28,11 @@ def num_logits(field: str, network: nn.Module, example: Tensor) -> int:
     try:
         with torch.random.fork_rng(devices=[]):
             output: Any = network.eval()(example)
-    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+    except Exception as error:  # of a network's code, which may be a user's
         if example.is_meta and isinstance(error, RuntimeError):
             raise  # it may look at values; whoever wanted none has to try with some
-        reason = in_one_line(error)
+        place = place_of(error)
+        reason = in_one_line(error) + (f" ({place})" if place else "")
         raise UserError(
             f"{field}: the network cannot take inputs of shape {tuple(example.shape)}: {reason}"
         ) from None

@@ -6,6 +6,10 @@ from typing import Any, get_args
 
 from paramdiff.settings import Settings
 
+MOST_SHOWN = 3
+CLEARLY = 0.1
+"""So much nearer, of 1, is a key of another part that is told instead of one of this part."""
+
 
 def explain(error: Any, root: type[Settings]) -> str:
     """One line on a validation error.
@@ -22,14 +26,38 @@ def explain(error: Any, root: type[Settings]) -> str:
     if error["type"] == "extra_forbidden":
         reached = _walk(error["loc"][:-1], root)[1]
         valid = [name for kind in reached for name in kind.model_fields]
-        near = difflib.get_close_matches(str(error["loc"][-1]), valid, n=1, cutoff=0.0)
-        return f"{path}: unknown key; the nearest valid one is {near[0]!r}"
+        return f"{path}: unknown key; {_nearest(str(error['loc'][-1]), valid, root)}"
     if error["type"] == "missing":
         return f"{path}: expected a value, found none"
     if error["type"] == "value_error":
         message = error["msg"].removeprefix("Value error, ")
         return f"{path}.{message}" if path else message
     return f"{path}: {error['msg'].lower()}, found {error['input']!r}"
+
+
+def _nearest(key: str, valid: Sequence[str], root: type[Settings]) -> str:
+    """The nearest valid key of this part, or, where they are nearer, those of other parts."""
+    elsewhere: dict[str, list[str]] = {}
+    for path in dict.fromkeys(_paths(root)):
+        elsewhere.setdefault(path.rpartition(".")[2], []).append(path)
+    (near,) = difflib.get_close_matches(key, valid, n=1, cutoff=0.0)
+    (far,) = difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.0)
+    if _likeness(key, near) + CLEARLY >= _likeness(key, far):
+        return f"the nearest valid one is {near!r}"
+    shown = " and ".join(repr(path) for path in elsewhere[far][:MOST_SHOWN])
+    return f"the nearest valid {'one is' if len(elsewhere[far]) == 1 else 'ones are'} {shown}"
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, other, one).ratio()  # as get_close_matches compares
+
+
+def _paths(kind: type[Settings], prefix: str = "") -> Iterator[str]:
+    """Every dotted path of a settings class."""
+    for name, field in kind.model_fields.items():
+        yield f"{prefix}{name}"
+        for part in _settings_in(field.annotation):
+            yield from _paths(part, f"{prefix}{name}.")
 
 
 def _walk(

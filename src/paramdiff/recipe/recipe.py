@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from paramdiff.artefacts import StrPath
 from paramdiff.codec.catalogue import CodecSettings
 from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.diffusion.training import DiffusionSettings
@@ -54,7 +55,7 @@ class FolderSettings(Settings):
     num_held_out: int = Field(0, ge=0, description="checkpoints that train nothing")
     hold_out: Literal["end", "spaced"] = Field(
         "end",
-        description="which: the last ones (of several runs the last run), or evenly spaced ones",
+        description="which: the last ones, of one run or several, or evenly spaced ones",
     )
 
 
@@ -159,7 +160,7 @@ class Recipe(Settings):
 
 
 def load_recipe(
-    source: str | Path, overrides: Sequence[str] = (), base: str | Path | None = None
+    source: StrPath, overrides: Sequence[str] = (), base: StrPath | None = None
 ) -> Recipe:
     """Read and resolve a recipe.
 
@@ -178,6 +179,8 @@ def load_recipe(
             what it changes.
     """
     content, factors = _read(source)
+    if isinstance(overrides, str):
+        raise UserError(f"overrides: expected a list of path=value, found {overrides!r}")
     changes = parse_overrides(overrides)
     rebased = base if factors else None
     if rebased is not None:
@@ -211,7 +214,7 @@ def resolve_recipe(content: dict, overrides: Sequence[str], where: str) -> Recip
     return _resolve(merge(content, parse_overrides(overrides)), where)
 
 
-def load_factors(source: str | Path) -> dict[str, Any]:
+def load_factors(source: StrPath) -> dict[str, Any]:
     """What an ablation changes.
 
     Args:
@@ -231,7 +234,7 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read(source: str | Path) -> tuple[dict, dict[str, Any]]:
+def _read(source: StrPath) -> tuple[dict, dict[str, Any]]:
     """A recipe file over the one that it extends, and its factors with their values."""
     content = read(source)
     if "extends" not in content:
@@ -257,7 +260,7 @@ def _read(source: str | Path) -> tuple[dict, dict[str, Any]]:
         raise UserError(f"{source}: {error}") from None
 
 
-def _refuse_lost_factors(factors: dict[str, Any], preset: str, source: str | Path) -> None:
+def _refuse_lost_factors(factors: dict[str, Any], preset: str, source: StrPath) -> None:
     """An ablation that would silently become its base is refused."""
     for path in factors:
         if is_preset_value(path):
@@ -267,7 +270,7 @@ def _refuse_lost_factors(factors: dict[str, Any], preset: str, source: str | Pat
             )
 
 
-def _resolve(content: dict, where: str | Path) -> Recipe:
+def _resolve(content: dict, where: StrPath) -> Recipe:
     """A recipe from its own keys and the preset that they name."""
     content = merge(read_preset(content.get("preset", "default")), content)
     try:

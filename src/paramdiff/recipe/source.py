@@ -4,6 +4,7 @@ What is above replaces what is below key by key; a part of another ``kind`` repl
 """
 
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from paramdiff.artefacts import StrPath
 from paramdiff.errors import UserError, in_one_line
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def shipped_recipes() -> "dict[str, Traversable]":
     return dict(sorted(_walk(SHIPPED, "")))
 
 
-def read(source: str | Path, beside: str | Path = "") -> dict:
+def read(source: StrPath, beside: StrPath = "") -> dict:
     """Read a recipe file.
 
     Args:
@@ -39,6 +41,7 @@ def read(source: str | Path, beside: str | Path = "") -> dict:
     Raises:
         UserError: there is no such recipe (with the nearest shipped one), or it is no mapping.
     """
+    source = source if isinstance(source, str) else os.fspath(source)
     shipped = shipped_recipes()
     near = Path(beside).parent / source
     path = near if near.is_file() else Path(source)
@@ -47,10 +50,10 @@ def read(source: str | Path, beside: str | Path = "") -> dict:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             raise UserError(f"{source}: expected a recipe in YAML, found no text") from None
-    elif str(source) in shipped:
-        text = shipped[str(source)].read_text(encoding="utf-8")
+    elif source in shipped:
+        text = shipped[source].read_text(encoding="utf-8")
     else:
-        nearest = difflib.get_close_matches(str(source), shipped, n=1, cutoff=0.0)
+        nearest = difflib.get_close_matches(source, shipped, n=1, cutoff=0.0)
         raise UserError(
             f"{source}: expected a recipe file or a shipped recipe; the nearest is {nearest[0]!r}"
         )

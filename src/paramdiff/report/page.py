@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from paramdiff.artefacts import read_tensors, write_text
+from paramdiff.artefacts import StrPath, read_tensors, write_text
 from paramdiff.evaluation.files import read_evaluation
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.rivals import RIVALS
@@ -41,7 +41,7 @@ NOT_DRAWN = ("labels/", "truth")
 """Arrays that no figure needs; they are the largest."""
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: StrPath) -> Path:
     """Draw the report of an evaluation.
 
     Args:
@@ -53,6 +53,7 @@ def write_report(folder: Path) -> Path:
     Raises:
         UserError: one of the two files is missing or is not what it should be.
     """
+    folder = Path(folder)
     evaluation = read_evaluation(folder / EVALUATION_FILE)
     arrays = {
         name: tensor.double().numpy()

@@ -16,7 +16,8 @@ from paramdiff.tasks.public_sets import FACTS, cifar10_10k, public_task
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.shortened import ShortenedTask
 from paramdiff.tasks.task import AnyTask
-from paramdiff.tasks.vectors import breast_cancer, wine
+from paramdiff.tasks.vectors import VectorTask, breast_cancer, wine
+from paramdiff.user_code import FORMS, likely_own
 
 __all__ = ["TASKS", "TaskDescription", "TaskSettings", "build_task", "describe_task"]
 
@@ -76,5 +77,11 @@ def _whole_source(settings: TaskSettings) -> TaskSource:
         return named_function(settings)
     if settings.name not in TASKS:
         near = difflib.get_close_matches(settings.name, TASKS, n=1, cutoff=0.0)
-        raise UserError(f"task.name: unknown task {settings.name!r}; the nearest is {near[0]!r}")
-    return TASKS[settings.name](settings)
+        raise UserError(
+            f"task.name: unknown task {settings.name!r}; the nearest is {near[0]!r}, and one of "
+            f"your own is {FORMS}{likely_own(settings.name)}"
+        )
+    source = TASKS[settings.name](settings)
+    if settings.standardise and not isinstance(source, VectorTask):
+        raise UserError(f"task.standardise: {settings.name!r} has no vectors to standardise")
+    return source

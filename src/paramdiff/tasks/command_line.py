@@ -1,4 +1,4 @@
-"""``--task``, ``--data`` and ``--network``, or ``--score``, as a task."""
+"""``--task``, or ``--data`` with ``--network``, or ``--score``, as a task."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,16 +8,20 @@ from torch import Tensor
 from paramdiff.errors import UserError
 from paramdiff.networks.catalogue import NetworkSettings
 from paramdiff.tasks.catalogue import build_task
-from paramdiff.tasks.scoring_function import task_of_function
+from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.task import AnyTask
-from paramdiff.user_code import import_function
 
 ALIASES = {"imagefolder": "image_folder", "images": "image_folder"}
 
 
 def task_settings(
-    task: str | None, data: str | None, network: str | None, image_size: int | None = None
+    task: str | None,
+    data: str | None,
+    network: str | None,
+    image_size: int | None = None,
+    *,
+    standardise: bool = False,
 ) -> TaskSettings:
     """Put a task together.
 
@@ -26,6 +30,7 @@ def task_settings(
         data: a set's name, or ``KIND:PATH`` (``imagefolder:PATH``, ``npz:PATH``, ``mnist:PATH``).
         network: ``timm:NAME``, ``torchvision:NAME``, one of ours, or ``module:function``.
         image_size: pixels per side of the network's input.
+        standardise: see ``TaskSettings``.
 
     Returns:
         The settings.
@@ -39,13 +44,14 @@ def task_settings(
         raise UserError("--network: a task brings its own network; name --data with it instead")
     if data is None:
         assert task is not None
-        return TaskSettings(name=task, image_size=image_size)
+        return TaskSettings(name=task, image_size=image_size, standardise=standardise)
     kind, _, root = data.partition(":")
     return TaskSettings(
         name=ALIASES.get(kind, kind),
         root=Path(root) if root else None,
         network=None if network is None else NetworkSettings(name=_network_name(network)),
         image_size=image_size,
+        standardise=standardise,
     )
 
 
@@ -55,8 +61,11 @@ def asked_task(
     data: str | None,
     network: str | None,
     image_size: int | None = None,
-) -> TaskSettings | str:
-    """What is asked for: a scoring function, as it was named, or the settings of a task.
+    *,
+    score_validation: str | None = None,
+    standardise: bool = False,
+) -> TaskSettings | ScoringFunctions:
+    """What is asked for: scoring functions, as they were named, or the settings of a task.
 
     Args:
         score: ``module:function``, instead of all others.
@@ -64,6 +73,8 @@ def asked_task(
         data: see ``task_settings``.
         network: see ``task_settings``.
         image_size: see ``task_settings``.
+        score_validation: ``module:function`` beside ``score``, whose scores select.
+        standardise: see ``task_settings``.
 
     Returns:
         What ``open_task`` takes.
@@ -72,17 +83,23 @@ def asked_task(
         UserError: see ``task_settings``.
     """
     if score is None:
-        return task_settings(task, data, network, image_size)
+        if score_validation is not None:
+            raise UserError("--score-validation: expected --score beside it, found none")
+        return task_settings(task, data, network, image_size, standardise=standardise)
     if not task == data == network is None:
         raise UserError("expected one of --task, --data and --score")
-    return score
+    if standardise:
+        raise UserError("--standardise: a scoring function prepares its own data; leave it out")
+    return ScoringFunctions(score, score_validation)
 
 
-def open_task(asked: TaskSettings | str) -> Callable[[Mapping[str, Tensor]], AnyTask]:
+def open_task(
+    asked: TaskSettings | ScoringFunctions,
+) -> Callable[[Mapping[str, Tensor]], AnyTask]:
     """Read what is asked for; checkpoints may come later.
 
     Args:
-        asked: the settings of a task, or a scoring function's ``module:function``.
+        asked: the settings of a task, or the names of scoring functions.
 
     Returns:
         A complete state dict to the task; only a scoring function looks at it.
@@ -90,9 +107,8 @@ def open_task(asked: TaskSettings | str) -> Callable[[Mapping[str, Tensor]], Any
     Raises:
         UserError: there is no such task, data or function.
     """
-    if isinstance(asked, str):
-        function = import_function(asked, "--score")
-        return lambda example: task_of_function(asked, function, example)
+    if isinstance(asked, ScoringFunctions):
+        return import_scoring(asked)
     built = build_task(asked)
     return lambda example: built
 

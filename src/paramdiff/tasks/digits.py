@@ -83,6 +83,7 @@ class DigitsTask:
             build_pretrained=build_pretrained,
             out_of_distribution=photograph_patches(seed),
             network_name=self.network.name,
+            inputs_in_words="pixels over 16",
         )
 
 

@@ -125,6 +125,7 @@ class ImageTask:
             augmented=inputs.augmented if self.settings.augment else None,
             build_pretrained=build_pretrained,
             network_name=self.network.name,
+            inputs_in_words=preparation.in_words(found.train.images),
         )
 
 

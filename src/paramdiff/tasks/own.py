@@ -1,4 +1,4 @@
-"""A user's own task: a function that takes a seed and returns a ``Task`` or ``ScoredTask``."""
+"""A user's own task: a function of a seed that returns a ``Task`` or ``ScoredTask``, or one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from paramdiff.networks.logits import num_logits
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.task import AnyTask, Task
-from paramdiff.user_code import import_function
+from paramdiff.user_code import accepts, call, import_object, wrong_signature
 
 SETTABLE = {"name", "seed"}
+WANTED = "a paramdiff Task or ScoredTask, or a function (seed) or () that returns one"
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,15 @@ class OwnTask:
 
     Attributes:
         settings: of the recipe; only the seed reaches the function.
-        function: from the seed to the task.
+        function: from the seed, or from nothing, to the task.
     """
 
     settings: TaskSettings
-    function: Callable[[int], AnyTask]
+    function: Callable[..., AnyTask]
 
     def __post_init__(self) -> None:
+        if not accepts(self.function, 0) and not accepts(self.function):
+            raise wrong_signature("task.name", self.settings.name, self.function, WANTED)
         for field in sorted(self.settings.model_fields_set - SETTABLE):
             if getattr(self.settings, field) != type(self.settings).model_fields[field].default:
                 raise UserError(
@@ -37,10 +40,13 @@ class OwnTask:
 
     def build(self) -> AnyTask:
         """See ``TaskSource``."""
-        task = self.function(self.settings.seed)
+        name, seed = self.settings.name, self.settings.seed
+        given = (seed,) if accepts(self.function, seed) else ()
+        hint = f"it was called with {f'the seed {seed}' if given else 'nothing'}"
+        task = call("task.name", name, hint, self.function, *given)
         if not isinstance(task, AnyTask):
             raise UserError(
-                f"task.name: expected {self.settings.name!r} to return a paramdiff Task or "
+                f"task.name: expected {name!r} to return a paramdiff Task or "
                 f"ScoredTask, found {type(task).__name__}"
             )
         if isinstance(task, Task):
@@ -63,7 +69,8 @@ class OwnTask:
     def _num_classes(self, task: Task) -> int:
         """The network's; a ``UserError`` where the data have more."""
         with torch.random.fork_rng(devices=[]):
-            network = task.build_network()
+            name = self.settings.name
+            network = call("task.name", name, "its network was built", task.build_network)
         found = num_logits(f"task.name: {self.settings.name}", network, task.test.inputs[:2])
         most = max(int(split.labels.max()) for split in (task.train, task.validation, task.test))
         if most >= found:
@@ -84,6 +91,12 @@ def named_function(settings: TaskSettings) -> OwnTask:
         The source.
 
     Raises:
-        UserError: it cannot be imported.
+        UserError: it cannot be imported, or takes something else.
     """
-    return OwnTask(settings, import_function(settings.name, "task.name"))
+    found = import_object(settings.name, "task.name")
+    if isinstance(found, AnyTask):
+        return OwnTask(settings, lambda: found)
+    if not callable(found):
+        kind = type(found).__name__
+        raise UserError(f"task.name: expected {settings.name!r} to be {WANTED}, found {kind}")
+    return OwnTask(settings, found)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.networks.libraries import library
-from paramdiff.tasks.images import Images
+from paramdiff.tasks.images import Images, Pixels
 
 LARGE = 224  # from here on the image is resized to more than its middle
 MARGIN = 256 / 224
@@ -31,6 +31,20 @@ class Preparation:
     size: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def in_words(self, images: Images) -> str:
+        """What is done to images of this kind, for people."""
+        if isinstance(images, Pixels) and images.values.is_floating_point():
+            told = "as they are"
+        else:
+            mean, std = (
+                " ".join(f"{one:.3g}" for one in (*part,)) for part in (self.mean, self.std)
+            )
+            told = f"pixels over 255, minus {mean}, over {std}"
+        is_size = isinstance(images, Pixels) and images.values.shape[-2:] == (self.size, self.size)
+        if is_size and self.size < LARGE:
+            return told
+        return f"{told}; resized, and the middle of {self.size}x{self.size} pixels"
 
     def middle(self, images: Tensor) -> Tensor:
         """Images ``[..., C, H, W]`` to the middle ``[..., C, size, size]`` of the resized ones."""

@@ -1,15 +1,87 @@
 """A user's function from a state dict to a score, as a task without data and network of ours."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from paramdiff.errors import UserError, in_one_line
+from paramdiff.errors import UserError
 from paramdiff.tasks.task import ScoredTask, Scores
+from paramdiff.user_code import (
+    accepts,
+    call,
+    import_function,
+    parameters_of,
+    wrong_signature,
+)
 
-ScoringFunction = Callable[[dict[str, Tensor]], Any]
+Split = Literal["validation", "test"]
+WANTED = "a function (state_dict) or (state_dict, split)"
+HINT = "it was called with a complete state dict, name to tensor"
+
+
+@dataclass(frozen=True)
+class ScoringFunctions:
+    """Users' functions by name, before any is imported.
+
+    Attributes:
+        test: from a complete state dict to a score. Where it has an argument ``split``, that is
+            ``"validation"`` or ``"test"``.
+        validation: a second one, whose scores select; None where there is no such function.
+    """
+
+    test: str
+    validation: str | None = None
+
+
+@dataclass(frozen=True)
+class _Function:
+    """One imported function.
+
+    Attributes:
+        option: that names it.
+        name: as it was named.
+        function: itself.
+        takes_split: whether it is told which split is asked for.
+    """
+
+    option: str
+    name: str
+    function: Callable[..., Any]
+    takes_split: bool
+
+    @classmethod
+    def imported(cls, option: str, name: str) -> "_Function":
+        """Import a function and look at what it takes."""
+        function = import_function(name, option)
+        if isinstance(function, type):
+            raise UserError(f"{option}: expected {name!r} to be {WANTED}, found a class")
+        takes_split = "split" in parameters_of(function)
+        named = {"split": "test"} if takes_split else {}
+        if not accepts(function, {}, **named):
+            raise wrong_signature(option, name, function, WANTED)
+        return cls(option, name, function, takes_split)
+
+    def __call__(self, state_dict: Mapping[str, Tensor], split: Split) -> Scores:
+        """The scores of one network."""
+        named = {"split": split} if self.takes_split else {}
+        hint = HINT + (f", and split={split!r}" if self.takes_split else "")
+        own = {key: tensor.clone() for key, tensor in state_dict.items()}  # it may change them
+        found = call(self.option, self.name, hint, self.function, own, **named)
+        try:
+            values = torch.as_tensor(found).detach().cpu()
+        except (TypeError, ValueError, RuntimeError):
+            values = torch.empty(0, dtype=torch.uint8)
+        if values.dim() == 0 and values.dtype != torch.bool and not values.is_complex():
+            return Scores(values.reshape(1).float())
+        if values.dim() == 1 and values.dtype == torch.bool and len(values):
+            return Scores(values, ~values)
+        raise UserError(
+            f"{self.option}: expected {self.name!r} to return a number, or bool [E] of what is "
+            f"right, found {found!r:.80}"
+        )
 
 
 class StateDictHolder(nn.Module):
@@ -37,63 +109,83 @@ class StateDictHolder(nn.Module):
         self.content = dict(state_dict)
 
 
-def task_of_function(
-    name: str, function: ScoringFunction, example: Mapping[str, Tensor]
-) -> ScoredTask:
-    """A task whose score is a function of the state dict.
+def import_scoring(
+    functions: ScoringFunctions,
+) -> Callable[[Mapping[str, Tensor]], ScoredTask]:
+    """Import the functions that score.
 
     Args:
-        name: of the function.
-        function: from a complete state dict to a number (higher is better), or to ``[E]`` of bool,
-            whether each example is right.
-        example: a complete state dict, scored once to see what the function gives.
+        functions: their names.
 
     Returns:
-        The task; one split both selects and is reported.
+        A complete state dict, scored once to see what the functions give, to the task.
 
     Raises:
-        UserError: the function fails, or gives something else.
+        UserError: a function cannot be imported or takes something else, or there are two ways to
+            select.
     """
-    first = _scores(name, function, example)
-    is_right = first.wrong is not None
+    test = _Function.imported("--score", functions.test)
+    validation = None
+    if functions.validation is not None:
+        validation = _Function.imported("--score-validation", functions.validation)
+        if test.takes_split:
+            raise UserError(
+                f"--score-validation: expected none, because {functions.test!r} has an argument "
+                f"'split', found {functions.validation!r}"
+            )
+    return lambda example: _task(test, validation, example)
 
-    def score(network: nn.Module, split: Literal["validation", "test"]) -> Scores:
+
+def _task(
+    test: _Function, validation: _Function | None, example: Mapping[str, Tensor]
+) -> ScoredTask:
+    """The task of one function or two.
+
+    Without a second one and without ``split``, the same scores select and are reported.
+    """
+    selecting = validation or test
+    of_test, of_validation = test(example, "test"), selecting(example, "validation")
+    if (of_test.wrong is None) != (of_validation.wrong is None):
+        raise UserError(
+            f"{selecting.option}: expected validation and test scores of one kind, found a number "
+            "and bool [E]"
+        )
+    is_right = of_test.wrong is not None
+    selects_on_test = validation is None and not test.takes_split
+
+    def score(network: nn.Module, split: Split) -> Scores:
         assert isinstance(network, StateDictHolder)
-        return _scores(name, function, network.content)
+        return (test if split == "test" else selecting)(network.content, split)
 
     def no_loss(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
-        raise UserError(f"{name}: a scoring function has no loss to train with")
+        raise UserError(f"{test.name}: a scoring function has no loss to train with")
 
     return ScoredTask(
-        name=name,
+        name=test.name,
         score_name="accuracy" if is_right else "score",
         is_fraction=is_right,
         num_train=1,
-        num_validation=len(first.values),
-        num_test=len(first.values),
+        num_validation=len(of_validation.values),
+        num_test=len(of_test.values),
         build_network=lambda: StateDictHolder(example),
         loss=no_loss,
         score=score,
         network_name="known to the scoring function",
-        selects_on_test=True,
+        selects_on_test=selects_on_test,
+        data_in_words=_data_in_words(of_test, of_validation, validation, selects_on_test),
     )
 
 
-def _scores(name: str, function: ScoringFunction, state_dict: Mapping[str, Tensor]) -> Scores:
-    try:
-        found = function(dict(state_dict))
-    except Exception as error:  # of somebody's code
-        told = in_one_line(error)
-        raise UserError(f"--score: {name!r} failed: {type(error).__name__}: {told}") from error
-    try:
-        values = torch.as_tensor(found).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
-        values = torch.empty(0, dtype=torch.uint8)
-    if values.dim() == 0 and values.dtype != torch.bool:
-        return Scores(values.reshape(1).float())
-    if values.dim() == 1 and values.dtype == torch.bool and len(values):
-        return Scores(values, ~values)
-    raise UserError(
-        f"--score: expected {name!r} to return a number, or bool [E] of what is right, found "
-        f"{found!r:.80}"
-    )
+def _data_in_words(
+    test: Scores, validation: Scores, second: _Function | None, selects_on_test: bool
+) -> str:
+    """What is known of the function's data."""
+    told = "one number per network"
+    if test.wrong is not None:
+        told = f"{len(test.values):,} test examples"
+    if selects_on_test:
+        return f"{told}; the same data select networks and are reported"
+    if test.wrong is not None:
+        told = f"{len(validation.values):,} validation and {told}"
+    how = "its argument split" if second is None else f"{second.name} on validation data"
+    return f"{told}; networks are selected by {how}"

@@ -69,6 +69,8 @@ class Task:
         build_pretrained: the same network with published weights, where training starts from them.
         out_of_distribution: what a network should be less sure about, where there is such a set.
         network_name: for people; the class's name where there is none.
+        inputs_in_words: what is done to the raw data before a network sees them, for people; None
+            where nobody says.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Task:
     build_pretrained: Callable[[], nn.Module] | None = None
     out_of_distribution: ForeignInputs | None = None
     network_name: str | None = None
+    inputs_in_words: str | None = None
 
     @property
     def selects_on_test(self) -> bool:
@@ -138,6 +141,7 @@ class ScoredTask:
         build_pretrained: as ``Task``'s.
         network_name: as ``Task``'s.
         selects_on_test: whether the test split also selects, as in the paper.
+        data_in_words: for people, where counts of examples would say the wrong thing.
     """
 
     name: str
@@ -152,6 +156,7 @@ class ScoredTask:
     build_pretrained: Callable[[], nn.Module] | None = None
     network_name: str | None = None
     selects_on_test: bool = False
+    data_in_words: str | None = None
 
     def __post_init__(self) -> None:
         sizes = (self.num_train, self.num_validation, self.num_test)

@@ -42,7 +42,7 @@ class Table:
 
 @dataclass(frozen=True)
 class VectorTask:
-    """A recipe's task on a table; every feature is standardised by the training rows."""
+    """A recipe's task on a table."""
 
     table: Table
     settings: TaskSettings
@@ -73,9 +73,16 @@ class VectorTask:
         if not is_paper:
             rows, aside = carve(table.y_train, table.num_classes, self.settings.seed)
         mean, std = table.x_train[rows].mean(0), table.x_train[rows].std(0)
+        told = "as they are"
+        if self.settings.standardise:
+            told = (
+                f"standardised by the mean and standard deviation of {len(rows):,} training rows"
+            )
 
         def split(inputs: Tensor, labels: Tensor) -> Split:
-            return Split((inputs - mean) / std.where(std > 0, torch.ones(())), labels)
+            if self.settings.standardise:
+                inputs = (inputs - mean) / std.where(std > 0, torch.ones(()))
+            return Split(inputs, labels)
 
         test = split(table.x_test, table.y_test)
         validation = test if is_paper else split(table.x_train[aside], table.y_train[aside])
@@ -83,7 +90,15 @@ class VectorTask:
             self.network, table.num_classes, tuple(table.x_train.shape[1:])
         )
         train = split(table.x_train[rows], table.y_train[rows])
-        return Task(table.title, train, validation, test, build, network_name=self.network.name)
+        return Task(
+            table.title,
+            train,
+            validation,
+            test,
+            build,
+            network_name=self.network.name,
+            inputs_in_words=told,
+        )
 
 
 def bundled(title: str, load: Callable) -> Callable[[TaskSettings], VectorTask]:

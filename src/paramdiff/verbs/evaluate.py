@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from paramdiff.artefacts import write_json, written_aside
 from paramdiff.cards.reading import data_on_card
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
@@ -28,45 +29,56 @@ from paramdiff.experiment.network_facts import network_facts
 from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.experiment.run_cards import add_scores
 from paramdiff.fanout import FanOut
-from paramdiff.locking import sole_maker
+from paramdiff.locking import refuse_existing, sole_maker
+from paramdiff.parameters.selection import select
 from paramdiff.processes import refuse_several
-from paramdiff.progress import Report
+from paramdiff.progress import Report, ignore_line
 from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
+from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.tasks.settings import TaskSettings
+from paramdiff.verbs.originals import originals_in_words
 from paramdiff.zoo.importing import import_checkpoints
-from paramdiff.zoo.zoo import INDEX_FILE, Zoo
+from paramdiff.zoo.learned_from import (
+    LearnedFrom,
+    is_held_out_new,
+    learned_from,
+)
+from paramdiff.zoo.zoo import INDEX_FILE, Zoo, read_index
 
 
 def evaluate_folders(
     originals: str,
     generated: str,
-    task: TaskSettings | str,
+    task: TaskSettings | ScoringFunctions,
     out: Path,
     *,
     patterns: tuple[str, ...],
     base: Path | None = None,
     entry: str | None = None,
-    num_held_out: int,
+    num_held_out: int | None = None,
     num_best: int = 0,
     seed: int,
     recalibrate: bool,
     device: str,
     fan_out: FanOut | None = None,
     report: Report,
+    say: Callable[[str], None] = ignore_line,
 ) -> Evaluation:
     """Judge the checkpoints of one folder against those of another.
 
     Args:
         originals: a zoo, or checkpoints (see ``find_runs``).
         generated: checkpoints; tensors beyond the compared ones are ignored.
-        task: whose network the checkpoints belong to, or ``module:function`` that scores a
-            complete state dict (see ``task_of_function``).
+        task: whose network the checkpoints belong to, or functions that score a complete state
+            dict.
         out: a new folder for ``evaluation.json``, its arrays and ``report.html``.
         patterns: the tensors to compare, where ``originals`` is no zoo; none for all.
         base: a complete checkpoint for what the originals lack, where they are no zoo.
         entry: the key of the state dict, where a file holds several.
-        num_held_out: originals of the tail to hold out, where ``originals`` is no zoo.
+        num_held_out: how many originals to hold out, the last ones, where ``originals`` is no zoo.
+            By default those that the generator held out, as far as what lies beside the generated
+            checkpoints tells; else none.
         num_best: how many of the generated checkpoints to copy to ``best/``: those with the best
             validation scores.
         seed: of baselines and intervals.
@@ -74,6 +86,7 @@ def evaluate_folders(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         fan_out: workers that score networks side by side.
         report: told the stage's name, steps done and steps in all.
+        say: told what the originals score, before the long work.
 
     Returns:
         The evaluation.
@@ -85,25 +98,37 @@ def evaluate_folders(
     started = time.monotonic()
     target = resolve_device(device)
     refuse_several(target, "evaluate")
-    found = [stored for run in find_runs([generated]) for stored in run]
+    refuse_existing(out)
+    judged = find_checkpoints([generated])
+    found = judged.listed
     if num_best > len(found):
         raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
+    passed_over = _passed_over(judged, "what is judged")
+    if patterns and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
+        select(find_runs([originals])[0][0].read(entry)[0], patterns)
     task_of = open_task(task)
+    known = learned_from(sorted({stored.path.absolute().parent for stored in found}))
+    notes = [f"Generated checkpoints: {note}." for note in judged.notes]
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)
         if (zoo_folder / INDEX_FILE).is_file():
             _refuse_what_a_zoo_has(patterns, base, num_held_out)
+            is_new = is_held_out_new(read_index(zoo_folder), known)
         else:
+            passed_over |= _passed_over(find_checkpoints([originals]), "the originals")
             zoo_folder = aside / "zoo"
-            import_checkpoints(
+            imported = import_checkpoints(
                 [originals],
                 zoo_folder,
                 patterns or ("*",),
                 base=base,
                 num_held_out=num_held_out,
                 entry=entry,
+                known=known,
             )
+            is_new = imported.is_held_out_new
+            notes += [f"Originals: {note}." for note in imported.notes]
         zoo = Zoo.load(zoo_folder)
         vectors = read_vectors(found, zoo.layout, entry)
         built = task_of(zoo.base)
@@ -114,14 +139,22 @@ def evaluate_folders(
                 zoo,
                 vectors,
                 title=f"{Path(generated).name} against {Path(originals).name}",
-                facts=network_facts(built, zoo) | {"Task data in what is judged": told},
+                facts=network_facts(built, zoo)
+                | {
+                    "Task data in what is judged": told,
+                    "What the generator learned from": _told_of(known, is_new, zoo),
+                }
+                | passed_over,
             ),
-            untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
+            untrained=untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),
+            is_held_out_new=is_new,
             scratch=aside,
         )
         behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
+        for line in originals_in_words(built, behaviour, zoo.originals):
+            say(line)
         if fan_out is not None:
             behaviour = distributed(behaviour, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(
@@ -130,6 +163,9 @@ def evaluate_folders(
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
             report,
         )
+        verdict = evaluation.verdict
+        told_first = verdict.model_copy(update={"warnings": (*notes, *verdict.warnings)})
+        evaluation = evaluation.model_copy(update={"verdict": told_first})
         cost = Cost(
             seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)
         )
@@ -143,8 +179,23 @@ def evaluate_folders(
     return evaluation
 
 
+def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:
+    return {f"{label} among {where}": value for label, value in found.facts.items()}
+
+
+def _told_of(known: LearnedFrom | None, is_new: bool, zoo: Zoo) -> str:
+    """What is known of the checkpoints that trained the generator."""
+    if known is None:
+        return "not known, nothing beside the generated checkpoints tells"
+    told = f"{len(known.trained)} checkpoints; it held out {len(known.held_out)}"
+    if not len(zoo.held_out):
+        return told
+    proof = "none of those held out here trained it" if is_new else "not compared with those here"
+    return f"{told}; {proof}"
+
+
 def _refuse_what_a_zoo_has(
-    patterns: tuple[str, ...], base: Path | None, num_held_out: int
+    patterns: tuple[str, ...], base: Path | None, num_held_out: int | None
 ) -> None:
     given = {"--select": patterns, "--base": base, "--num-held-out": num_held_out}
     for option, value in given.items():
@@ -172,3 +223,6 @@ def _copy_best(
         copy(paths[row], folder / place)
         scores[place.as_posix()] = float(validation[row])
     write_json(folder / "validation.json", scores)
+    known = learned_from(sorted({path.parent for path in paths}))
+    for place in {(folder / name).parent for name in scores} if known is not None else ():
+        known.write(place)

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.copies import without_copies
+from paramdiff.checkpoints.sources import FoundCheckpoints, Runs, find_checkpoints, find_runs
+from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
+from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import Progress, ignore_progress
@@ -35,6 +38,44 @@ class Plan:
     recipe: Recipe
     facts: dict[str, str]
     warnings: tuple[str, ...] = ()
+
+
+def refuse_early(
+    sources: Sequence[str],
+    out: Path,
+    patterns: Sequence[str],
+    *,
+    with_buffers: bool = False,
+    entry: str | None = None,
+    device: str = "auto",
+) -> None:
+    """Refuse what can be refused before anything long is read or done.
+
+    Args:
+        sources: see ``plan_fit``.
+        out: see ``plan_fit``.
+        patterns: see ``plan_fit``.
+        with_buffers: see ``plan_fit``.
+        entry: see ``plan_fit``.
+        device: see ``plan_fit``.
+
+    Raises:
+        UserError: the device is not there, the folder holds something else, or a source or a
+            pattern is wrong.
+    """
+    resolve_device(device)
+    RunFolder(out).refuse_foreign()
+    runs = find_runs(sources)
+    if patterns:
+        _selected(runs, patterns, with_buffers, entry)
+
+
+def _selected(
+    runs: Runs, patterns: Sequence[str], with_buffers: bool, entry: str | None
+) -> ParameterLayout:
+    first, _ = runs[0][0].read(entry)
+    names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
+    return ParameterLayout.of(first, select(names, patterns))
 
 
 def plan_fit(
@@ -74,22 +115,26 @@ def plan_fit(
     Raises:
         UserError: a source, a pattern or an override is wrong, or nothing differs.
     """
-    runs = find_runs(sources)
+    found = find_checkpoints(sources)
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
-        first, _ = runs[0][0].read(entry)
-        names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
-        layout = ParameterLayout.of(first, select(names, patterns))
+        layout = _selected(found.runs, patterns, with_buffers, entry)
         chosen, num_parameters = list(layout.names), layout.num_parameters
+        found, _ = without_copies(found, entry, layout.names, progress)
+        num_checkpoints, warnings = len(found.listed), found.notes
+        runs = f" in {len(found.runs)} runs" if len(found.runs) > 1 else ""
+        facts["Checkpoints"] = f"{num_checkpoints}{runs}"
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
+        facts |= found.facts
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
         if not inspection.generated:
-            raise UserError("the checkpoints are equal: nothing to learn from")
-        chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings
+            raise UserError(_nothing_to_learn(found))
+        chosen, facts = list(inspection.generated), inspection.facts
+        warnings = (*inspection.notes, *inspection.warnings)
         num_parameters = inspection.num_generated
-    num_checkpoints = sum(len(run) for run in runs)
+        num_checkpoints = inspection.num_checkpoints
     num_held_out = _num_held_out(num_checkpoints)
     sizes, changes = Configuration({}, {}), parse_overrides(overrides)
     if changes.get("preset", "default") == "default":
@@ -125,6 +170,14 @@ def plan_fit(
     return Plan(recipe, facts, warnings)
 
 
+def _nothing_to_learn(found: FoundCheckpoints) -> str:
+    checkpoints = [one for run in found.runs for one in run]
+    if len(checkpoints) > 1:
+        return "the checkpoints are equal: nothing to learn from"
+    beside = f"; passed over: {'; '.join(found.passed_over)}" if found.passed_over else ""
+    return f"{checkpoints[0].path}: expected several checkpoints, found this one alone{beside}"
+
+
 def _num_held_out(num_checkpoints: int) -> int:
     """Evenly spaced ones: the end of a run, or a whole one, lies where the others never were."""
     if num_checkpoints < FEWEST_FOR_HOLDING_OUT:
@@ -134,5 +187,5 @@ def _num_held_out(num_checkpoints: int) -> int:
 
 def _held_out_in_words(num_held_out: int) -> str:
     if num_held_out:
-        return f"{num_held_out} evenly spaced checkpoints: they train nothing"
+        return f"{num_held_out} evenly spaced checkpoints: they train nothing but say when to stop"
     return f"none (it takes {FEWEST_FOR_HOLDING_OUT} checkpoints)"

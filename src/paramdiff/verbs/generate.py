@@ -6,7 +6,7 @@ from pathlib import Path
 
 from diffusers.utils import logging
 
-from paramdiff.artefacts import sha256_of
+from paramdiff.artefacts import StrPath, sha256_of
 from paramdiff.cards.provenance import Provenance, generation_settings
 from paramdiff.cards.reading import checkpoints_on_card, data_on_card
 from paramdiff.checkpoints.stored import StoredCheckpoint
@@ -19,11 +19,12 @@ from paramdiff.pipeline_folder import locate_pipeline
 from paramdiff.processes import refuse_several
 from paramdiff.progress import Report, ignore_report
 from paramdiff.verbs.guiding import build_guide, data_with_guide, guide_in_words
+from paramdiff.zoo.learned_from import LearnedFrom
 
 
 def generate(
-    pipeline: str,
-    out: Path,
+    pipeline: StrPath,
+    out: StrPath,
     *,
     num: int,
     seed: int = 0,
@@ -42,7 +43,7 @@ def generate(
     """Generate networks and write them with their card.
 
     Args:
-        pipeline: its folder, or ``owner/name`` on the Hub.
+        pipeline: its folder, a run's, or ``owner/name`` on the Hub.
         out: a new folder.
         num: how many networks.
         seed: of the first; the others count up.
@@ -61,6 +62,7 @@ def generate(
     Raises:
         UserError: anything that the user can mend.
     """
+    out = Path(out)
     target = resolve_device(device)
     refuse_several(target, "generate")
     with sole_maker(out):
@@ -89,7 +91,7 @@ def generate(
             progress=partial(report, "generating networks"),
         )
         provenance = Provenance(
-            Path(pipeline).resolve().name if Path(pipeline).exists() else pipeline,
+            Path(pipeline).resolve().name if Path(pipeline).exists() else str(pipeline),
             sha256_of(folder),
             seeds,
             settings=generation_settings(
@@ -103,6 +105,7 @@ def generate(
             ),
             form=loaded.parameter_space.form,
             checkpoints=checkpoints_on_card(folder),
+            learned_from=LearnedFrom.read(folder / "parameter_space"),
             base=completing,
             selected_only=selected_only,
             data=data_with_guide(

@@ -6,7 +6,7 @@ from torch import Tensor
 from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.engine import seeded_generator
-from paramdiff.errors import UserError, in_one_line
+from paramdiff.errors import UserError
 from paramdiff.evaluation.data_use import DataUse
 from paramdiff.experiment.generated_files import read_vectors
 from paramdiff.guides import Guide, larger_distance, lower_loss
@@ -14,7 +14,7 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import load_recipe
 from paramdiff.tasks.catalogue import build_task
 from paramdiff.tasks.task import Task
-from paramdiff.user_code import import_function
+from paramdiff.user_code import accepts, call, import_function, wrong_signature
 
 NUM_EXAMPLES = 256
 """Training examples whose loss guides; every network sees all of them at every step."""
@@ -93,12 +93,11 @@ def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Guide:
 
 def _users_own(name: str) -> Guide:
     function = import_function(name, "--guide")
+    if not accepts(function, torch.empty(0)):
+        raise wrong_signature("--guide", name, function, "a function (vectors)")
 
     def guide(vectors: Tensor) -> Tensor:
-        try:
-            return function(vectors)
-        except Exception as error:  # of somebody's code
-            told = in_one_line(error)
-            raise UserError(f"--guide: {name!r} failed: {type(error).__name__}: {told}") from error
+        hint = f"it was called with vectors {list(vectors.shape)}"
+        return call("--guide", name, hint, function, vectors)
 
     return guide

@@ -2,21 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import torch
+from torch import Tensor
 
-from paramdiff.checkpoints.sources import find_runs
+from paramdiff.checkpoints.order import named
+from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
 from paramdiff.evaluation.schema import Trajectory
-from paramdiff.evaluation.trajectory import trajectory_of
+from paramdiff.evaluation.trajectory import related_groups, trajectory_of
 from paramdiff.parameters.layout import is_copied_verbatim
 from paramdiff.progress import Progress, ignore_progress
 
 FEW_CHECKPOINTS = 30
-MAX_NAMED = 3
-UNRELATED_CHANGE = 1.0
-"""Root mean square difference from the first checkpoint's values, over their own."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +26,16 @@ class Inspection:
         warnings: what should be looked at first, one sentence each.
         tensors: all tensors, in their own order.
         generated: names of the tensors that would be generated: those that differ.
+        notes: which checkpoints were left out or stand in another order, one sentence each.
+        num_checkpoints: copies aside.
     """
 
     facts: dict[str, str]
     warnings: tuple[str, ...]
     tensors: tuple[SurveyedTensor, ...]
     generated: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    num_checkpoints: int = 0
 
     @property
     def num_generated(self) -> int:
@@ -60,78 +62,125 @@ def inspect_checkpoints(
     Raises:
         UserError: a source is missing, or a checkpoint cannot be read or does not fit the others.
     """
-    found = survey(find_runs(sources), entry=entry, progress=progress)
+    given = find_checkpoints(sources)
+    found = survey(given.runs, entry=entry, notes=given.notes, progress=progress)
     tensors = tuple(found.tensors.values())
     differing = [one for one in tensors if one.differs]
     generated = [one for one in differing if not _is_copied(one)]
     num_values = sum(_size(one) for one in tensors)
-    trajectory = trajectory_of(found.samples, seed=0)
+    samples = _normalised(found)
+    trajectory = trajectory_of(samples, seed=0, runs=torch.tensor(found.runs))
     facts = {
         "Checkpoints": _checkpoints(found),
+        **given.facts,
         "Stored as": found.form.words,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
-        "Order": _order(trajectory),
+        "Order": _order(trajectory, found),
         "Would be generated": f"{sum(_size(one) for one in generated):,} parameters in "
         f"{len(generated)} tensors: all that differ"
         if generated
-        else "nothing: no tensor with more than one value differs",
+        else _nothing(len(found.names)),
     }
     copied = [one.name for one in differing if _is_copied(one)]
     if copied:
-        facts["Would be copied"] = f"{_named(copied)} (counters and single values)"
-    warnings = _warnings(found, tensors, trajectory)
-    return Inspection(facts, warnings, tensors, tuple(one.name for one in generated))
+        facts["Would be copied"] = f"{named(copied)} (counters and single values)"
+    return Inspection(
+        facts,
+        _warnings(found, tensors, samples),
+        tensors,
+        tuple(one.name for one in generated),
+        found.found.notes,
+        len(found.names),
+    )
+
+
+def _normalised(found: Survey) -> Tensor:
+    """The samples ``[N, S]``, each tensor about its mean and over its standard deviation."""
+    samples = found.samples.double()
+    for place in found.places.values():
+        values = samples[:, place]
+        samples[:, place] = (values - values.mean()) / values.std().clamp(min=1e-30)
+    return samples
 
 
 def _checkpoints(found: Survey) -> str:
+    if len(found.names) == 1:
+        return f"1, {found.names[0]}"
     num_runs = len(set(found.runs))
     runs = f" in {num_runs} runs" if num_runs > 1 else ""
     return f"{len(found.names)}{runs}, from {found.names[0]} to {found.names[-1]}"
 
 
-def _order(trajectory: Trajectory | None) -> str:
+def _nothing(num_checkpoints: int) -> str:
+    if num_checkpoints == 1:
+        return "nothing: it takes several checkpoints"
+    return "nothing: no tensor with more than one value differs"
+
+
+def _order(trajectory: Trajectory | None, found: Survey) -> str:
+    num, num_runs = len(found.names), len(set(found.runs))
+    if trajectory is None and num_runs == num > 1:
+        return f"{num_runs} runs of one checkpoint each: none follows another"
     if trajectory is None:
-        return "not tested (it takes 8 checkpoints that differ and hold finite values)"
+        few = "8 checkpoints that differ and hold finite values"
+        return f"not tested (it takes {few}{', and three of a run' if num_runs > 1 else ''})"
     ratio = f"successive ones are {trajectory.step_ratio:.2f} times as far apart as any two"
-    if trajectory.is_found:
-        return f"one trajectory: {ratio}"
-    return f"no trajectory: {ratio}"
+    if trajectory.num_runs > 1:
+        order = "each a trajectory" if trajectory.is_ordered else "without an order in time"
+        return (
+            f"{trajectory.num_runs} runs, {order}: {ratio} of a run; two of different runs are "
+            f"{trajectory.between_runs:.2f} times as far apart as two of one"
+        )
+    if trajectory.num_unrelated == num:
+        return f"no trajectory: {ratio}, and no two share a start, as networks of independent runs"
+    if trajectory.num_unrelated > 1:
+        return (
+            f"not one trajectory: the checkpoints fall into {trajectory.num_unrelated} groups "
+            "that share nothing, as those of independent runs (give each run its own folder); "
+            f"{ratio}"
+        )
+    return f"one trajectory: {ratio}" if trajectory.is_found else f"no trajectory: {ratio}"
 
 
 def _warnings(
-    found: Survey, tensors: Sequence[SurveyedTensor], trajectory: Trajectory | None
+    found: Survey, tensors: Sequence[SurveyedTensor], samples: Tensor
 ) -> tuple[str, ...]:
     told = []
     for one in tensors:
         if one.broken:
-            told.append(f"{one.name} holds NaN or infinite values in {_named(one.broken)}")
+            told.append(f"{one.name} holds NaN or infinite values in {named(one.broken)}")
         if one.outlying:
             told.append(
-                f"{one.name} holds values in {_named(one.outlying)} that are over a million times "
+                f"{one.name} holds values in {named(one.outlying)} that are over a million times "
                 "its usual size"
             )
-    for names in found.duplicates:
-        told.append(f"{_named(names)} hold equal tensors")
-    is_ordered = trajectory is not None and trajectory.is_found
-    if not is_ordered and _are_unordered(tensors):
+    if _are_unordered(found, tensors, samples):
+        whose = "two runs" if len(set(found.runs)) > 1 else "two checkpoints"
         told.append(
-            "the weights of two checkpoints have nothing in common, as in networks of independent "
-            "runs: their units are in unrelated orders, and a recipe with their task and "
-            "parameters.align=true brings them into one"
+            f"the weights of {whose} have nothing in common, as in networks of independent runs: "
+            "their units are in unrelated orders, so an average across runs is no network; SWAG "
+            "of each run (MultiSWAG) keeps them apart, and a recipe with their task and "
+            "parameters.align=true brings them into one order"
         )
     if len(found.names) < FEW_CHECKPOINTS:
+        few = (
+            f"{len(found.names)} checkpoints are few"
+            if len(found.names) > 1
+            else "1 checkpoint is too little"
+        )
         told.append(
-            f"{len(found.names)} checkpoints are few to learn a distribution from: averages and "
-            "Gaussian noise need none of it"
+            f"{few} to learn a distribution from: averages and Gaussian noise need none of it"
         )
     return tuple(told)
 
 
-def _are_unordered(tensors: Sequence[SurveyedTensor]) -> bool:
-    """Whether every matrix differs, and as widely as independent ones do (by a factor of 1.41)."""
+def _are_unordered(found: Survey, tensors: Sequence[SurveyedTensor], samples: Tensor) -> bool:
+    """Whether every matrix differs, and some checkpoints share a start with none of the others."""
     matrices = [one for one in tensors if len(one.shape) > 1 and one.scale]
-    changes = [one.relative_change or 0.0 for one in matrices]
-    return bool(changes) and min(changes) > 0 and median(changes) > UNRELATED_CHANGE
+    if not matrices or not all(one.differs and one.name in found.places for one in matrices):
+        return False
+    columns = torch.cat([samples[:, found.places[one.name]] for one in matrices], 1)
+    return bool(torch.isfinite(columns).all()) and bool(related_groups(columns).max() > 0)
 
 
 def _is_copied(tensor: SurveyedTensor) -> bool:
@@ -141,8 +190,3 @@ def _is_copied(tensor: SurveyedTensor) -> bool:
 
 def _size(tensor: SurveyedTensor) -> int:
     return torch.Size(tensor.shape).numel()
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more

@@ -7,13 +7,10 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ge
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from paramdiff.artefacts import CARD_FILE, written_aside
-from paramdiff.checkpoints.hub import is_repository_name
+from paramdiff.checkpoints.hub import HUB, is_repository_name
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline_folder import INDEX_FILE, PARTS, pipeline_files
-
-HUB = "hf://"
-"""What stands before a target that is surely on the Hub."""
 
 
 def push(source: Path, target: str, *, is_public: bool = False) -> str:

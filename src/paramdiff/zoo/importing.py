@@ -1,4 +1,4 @@
-"""Somebody's checkpoints to a zoo.
+"""Somebody's checkpoints to a zoo: in training order, each once, some of them held out.
 
 Files are read without executing code (``checkpoints/``), one at a time. All must hold the same
 tensors in the same shapes. What is not selected must be equal in all of them, or come from a base
@@ -6,21 +6,42 @@ checkpoint: a generated network cannot be completed from values that differ.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.sources import Runs, find_runs
+from paramdiff.checkpoints.copies import values_sha256_of, without_copies
+from paramdiff.checkpoints.order import named
+from paramdiff.checkpoints.sources import Runs, find_checkpoints, find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.checkpoints.survey import check_same
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
 from paramdiff.parameters.selection import select
-from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, read_index, write_zoo
+from paramdiff.zoo.learned_from import LearnedFrom
+from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, LeftOut, read_index, write_zoo
 
 MAX_LISTED = 5
+
+
+Seen = Literal["trained", "held out", "never met"]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What must be said of imported checkpoints.
+
+    Attributes:
+        notes: what was left out, put into order, or is not known; one sentence each.
+        is_held_out_new: whether hashes prove that nothing held out trained the generator.
+    """
+
+    notes: tuple[str, ...]
+    is_held_out_new: bool
 
 
 def import_checkpoints(
@@ -29,36 +50,54 @@ def import_checkpoints(
     patterns: tuple[str, ...],
     *,
     base: Path | None = None,
-    num_held_out: int = 0,
+    num_held_out: int | None = 0,
     spaced: bool = False,
     entry: str | None = None,
-) -> None:
-    """Import checkpoints, run by run, in the natural order of their names.
+    known: LearnedFrom | None = None,
+) -> Imported:
+    """Import checkpoints, run by run, each in training order and once.
 
     Args:
-        sources: see ``find_runs``.
+        sources: see ``find_checkpoints``.
         zoo_folder: where the zoo is written.
         patterns: which tensors to select.
         base: a complete checkpoint for what is not selected; the first checkpoint by default.
-        num_held_out: how many checkpoints of the tail to hold out; with several runs the last run
-            is held out instead.
-        spaced: whether to hold out so many evenly spaced ones, of one run or several.
+        num_held_out: how many checkpoints to hold out, of one run or several: the last ones. None
+            holds out those that a generator held out, as far as that is known.
+        spaced: whether to hold out so many evenly spaced ones instead.
         entry: the key of the state dict, where a file holds several.
+        known: what a generator saw of them.
+
+    Returns:
+        What must be said of it.
 
     Raises:
         UserError: a file cannot be read, differs in names or shapes, or holds values that are not
-            finite; tensors that are not selected differ and no base is given; or too few
-            checkpoints remain.
+            finite; tensors that are not selected differ and no base is given; too few checkpoints
+            remain; or one that is to be held out trained the generator.
     """
-    runs = find_runs(sources)
-    listed = [(run, stored) for run, found in enumerate(runs) for stored in found]
-    first, form = listed[0][1].read(entry)
+    found = find_checkpoints(sources)
+    first, form = found.listed[0].read(entry)
     layout = ParameterLayout.of(first, select(first, patterns))
-    entries = [
-        {"step": number, "run": run, "held_out": False, "source": stored.name}
-        for number, (run, stored) in enumerate(listed)
-    ]
-    hold_out = _hold_out(entries, len(runs), num_held_out, sources, spaced=spaced)
+    found, copies = without_copies(found, entry, layout.names)
+    runs, notes = found.runs, list(found.notes)
+    first, form = found.listed[0].read(entry)
+    layout = ParameterLayout.of(first, select(first, patterns))
+    entries = _entries(runs)
+    seen = None if known is None else _seen(found.listed, known, entry)
+    if known is not None and seen is None:
+        notes.append(
+            "the originals lack tensors that the generator makes: which of them it learned from "
+            "is not known"
+        )
+    if num_held_out is not None:
+        hold_out = _hold_out(entries, num_held_out, sources, spaced=spaced)
+        _refuse_trained(entries, seen)
+    elif known is not None and seen is not None:
+        hold_out = _as_before(entries, seen, known.hold_out)
+        notes += _strangers(entries, seen)
+    else:
+        hold_out = "none"
     complete = first
     if base is not None:
         complete, form = StoredCheckpoint(base, base.name).read(entry)
@@ -66,7 +105,26 @@ def import_checkpoints(
     if missing:
         raise UserError(f"{base}: tensor {missing[0]!r}, which is selected, is missing")
     vectors = _vectors(runs, first, layout, entry, entries, needs_equal_rest=base is None)
-    write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out, form)
+    left_out = [LeftOut(source=copy.name, copy_of=copy.of) for copy in copies]
+    write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out, form, left_out)
+    return Imported(tuple(notes), is_held_out_new=seen is not None and hold_out != "none")
+
+
+def _entries(runs: Runs) -> list[dict]:
+    """Step, run and source of each; its place in the run where not all say one kind of step."""
+    listed = [stored for run in runs for stored in run]
+    is_known = all(stored.step is not None for stored in listed)
+    is_known &= len({stored.counted_in for stored in listed}) == 1
+    return [
+        {
+            "step": stored.step if is_known else place,
+            "run": number,
+            "held_out": False,
+            "source": stored.name,
+        }
+        for number, run in enumerate(runs)
+        for place, stored in enumerate(run)
+    ]
 
 
 def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
@@ -86,18 +144,18 @@ def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
         found = [stored for run in find_runs(sources) for stored in run]
     except UserError:
         return
-    entries, made_at = (
-        read_index(zoo_folder).checkpoints,
-        (zoo_folder / INDEX_FILE).stat().st_mtime,
-    )
+    index, made_at = read_index(zoo_folder), (zoo_folder / INDEX_FILE).stat().st_mtime
+    hashes = {entry.source: entry.source_sha256 for entry in index.checkpoints}
     again = "begin in a new folder, or remove this one"
-    if [stored.name for stored in found] != [entry.source for entry in entries]:
+    sources_then = [entry.source or "" for entry in index.checkpoints]
+    sources_then += [copy.source for copy in index.left_out]
+    if sorted(stored.name for stored in found) != sorted(sources_then):
         raise UserError(
-            f"{zoo_folder}: was made of {len(entries)} checkpoints, found {len(found)} or others "
-            f"in {', '.join(sources)}: {again}"
+            f"{zoo_folder}: was made of {len(sources_then)} checkpoints, found {len(found)} or "
+            f"others in {', '.join(sources)}: {again}"
         )
-    for stored, entry in zip(found, entries, strict=True):
-        if stored.changed_at > made_at and stored.sha256 != entry.source_sha256:
+    for stored in found:  # a copy that changes may be one no longer
+        if stored.changed_at > made_at and stored.sha256 != hashes.get(stored.name):
             raise UserError(f"{stored.path}: has changed since {zoo_folder} was made: {again}")
 
 
@@ -138,28 +196,79 @@ def _vectors(
 
 
 def _hold_out(
-    entries: list[dict],
-    num_runs: int,
-    num_held_out: int,
-    sources: Sequence[str],
-    *,
-    spaced: bool,
+    entries: list[dict], num_held_out: int, sources: Sequence[str], *, spaced: bool
 ) -> HoldOutRule:
-    if num_runs > 1 and not spaced:
-        for entry in entries:
-            entry["held_out"] = entry["run"] == num_runs - 1
-        return "run"
     if num_held_out == 0:
         return "none"
     if num_held_out >= len(entries):
         raise UserError(
-            f"collection.num_held_out: expected fewer than the {len(entries)} checkpoints of "
+            f"num_held_out: expected fewer than the {len(entries)} checkpoints of "
             f"{', '.join(sources)}, found {num_held_out}"
         )
     if spaced:  # the middle of each of equally long stretches
         for number in range(num_held_out):
             entries[(2 * number + 1) * len(entries) // (2 * num_held_out)]["held_out"] = True
-        return "spaced"
+        return _rule(entries, "spaced")
     for entry in entries[-num_held_out:]:
         entry["held_out"] = True
-    return "tail"
+    return _rule(entries, "tail")
+
+
+def _rule(entries: Sequence[dict], rule: HoldOutRule) -> HoldOutRule:
+    """The rule, or that whole runs are held out, where they are."""
+    learned = {entry["run"] for entry in entries if not entry["held_out"]}
+    held_out = {entry["run"] for entry in entries if entry["held_out"]}
+    if not held_out:
+        return "none"
+    return rule if learned & held_out else "run"
+
+
+def _seen(
+    listed: Sequence[StoredCheckpoint], known: LearnedFrom, entry: str | None
+) -> list[Seen] | None:
+    """What a generator did with each checkpoint; None where one lacks what it makes."""
+    digests = [values_sha256_of(stored, known.tensors, entry) for stored in listed]
+    if None in digests:
+        return None
+    trained, held_out = set(known.trained), set(known.held_out)
+    return [
+        "trained" if one in trained else "held out" if one in held_out else "never met"
+        for one in digests
+    ]
+
+
+def _as_before(entries: list[dict], seen: Sequence[Seen], rule: HoldOutRule) -> HoldOutRule:
+    """Hold out what the generator held out."""
+    for entry, told in zip(entries, seen, strict=True):
+        entry["held_out"] = told == "held out"
+    if all(entry["held_out"] for entry in entries):
+        raise UserError(
+            "--originals: expected checkpoints that the generator learned from, found only such "
+            "as it held out: name the others, too"
+        )
+    return _rule(entries, rule)
+
+
+def _strangers(entries: Sequence[dict], seen: Sequence[Seen]) -> list[str]:
+    pairs = zip(entries, seen, strict=True)
+    names = [entry["source"] for entry, told in pairs if told == "never met"]
+    if not names:
+        return []
+    return [
+        f"{len(names)} of {len(entries)} originals neither trained the generator nor were held "
+        f"out by it: {named(names)}"
+    ]
+
+
+def _refuse_trained(entries: Sequence[dict], seen: Sequence[Seen] | None) -> None:
+    """Refuse to hold out what trained the generator: it would count as new."""
+    pairs = zip(entries, seen or [], strict=seen is not None)
+    names = [one["source"] for one, told in pairs if one["held_out"] and told == "trained"]
+    if not names:
+        return
+    num = (seen or []).count("held out")
+    before = f"leave it away to hold out the {num} that the generator held out"
+    raise UserError(
+        f"--num-held-out: {named(names)} trained the generator, as hashes show, and cannot be "
+        f"held out: {before if num else 'leave it away'}, or say 0 to hold out none"
+    )

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from paramdiff.artefacts import (
+    StrPath,
     read_json,
     read_tensors,
     sha256_of,
@@ -24,6 +25,7 @@ from paramdiff.artefacts import (
     write_tensors,
     written_aside,
 )
+from paramdiff.checkpoints.copies import values_sha256
 from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.errors import UserError
 from paramdiff.mapped import empty_array, release
@@ -34,7 +36,7 @@ INDEX_FILE = "index.json"
 BASE_FILE = "base.safetensors"
 
 HoldOutRule = Literal["run", "tail", "spaced", "none"]
-"""A separate run, the end of the only one, evenly spaced among the others, or nothing."""
+"""Whole runs, the end of one whose others are learned from, evenly spaced ones, or nothing."""
 
 
 class CheckpointEntry(Settings):
@@ -48,6 +50,16 @@ class CheckpointEntry(Settings):
     held_out: bool = False
     source: str | None = None
     source_sha256: str | None = None
+    values_sha256: str | None = Field(
+        None, description="of the selected tensors as they came, whatever file they lay in"
+    )
+
+
+class LeftOut(Settings):
+    """A checkpoint that holds the values of another, and is no member."""
+
+    source: str
+    copy_of: str
 
 
 class ZooIndex(Settings):
@@ -60,6 +72,7 @@ class ZooIndex(Settings):
     hold_out: HoldOutRule
     checkpoints: list[CheckpointEntry]
     form: StoredForm | None = Field(None, description="how imported checkpoints were stored")
+    left_out: tuple[LeftOut, ...] = Field((), description="copies of imported checkpoints")
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ class Zoo:
     index: ZooIndex
 
     @classmethod
-    def load(cls, folder: Path, *, memory_budget: int | None = None) -> "Zoo":
+    def load(cls, folder: StrPath, *, memory_budget: int | None = None) -> "Zoo":
         """Read a zoo; every checkpoint is read once.
 
         Args:
@@ -94,6 +107,7 @@ class Zoo:
         Raises:
             UserError: a file is missing, malformed, changed, or does not fit the layout.
         """
+        folder = Path(folder)
         index = read_index(folder)
         layout = ParameterLayout.from_json(index.layout)
         groups = []
@@ -181,6 +195,7 @@ def write_zoo(
     base: dict[str, Tensor],
     hold_out: HoldOutRule,
     form: StoredForm | None = None,
+    left_out: Sequence[LeftOut] = (),
 ) -> None:
     """Write a zoo, whole or not at all.
 
@@ -192,17 +207,24 @@ def write_zoo(
         base: the complete state dict.
         hold_out: how held-out checkpoints were chosen.
         form: how the base was stored, where somebody's checkpoints were imported.
+        left_out: copies of imported checkpoints.
     """
     _warn_of_single(sum(not entry.get("held_out", False) for entry in entries))
     with written_aside(folder) as aside:
         written = []
         for number, (vector, entry) in enumerate(zip(vectors, entries, strict=True)):
             file = f"checkpoints/{number:04d}.safetensors"
-            write_tensors(aside / file, layout.unflatten(vector))
-            written.append(CheckpointEntry(file=file, sha256=sha256_of(aside / file), **entry))
+            tensors = layout.unflatten(vector)
+            write_tensors(aside / file, tensors)
+            known = {"values_sha256": values_sha256(tensors)} | entry
+            written.append(CheckpointEntry(file=file, sha256=sha256_of(aside / file), **known))
         write_tensors(aside / BASE_FILE, base)
         index = ZooIndex(
-            layout=layout.to_json(), hold_out=hold_out, checkpoints=written, form=form
+            layout=layout.to_json(),
+            hold_out=hold_out,
+            checkpoints=written,
+            form=form,
+            left_out=tuple(left_out),
         )
         write_json(aside / INDEX_FILE, index.model_dump(mode="json"))
 

@@ -1,0 +1,320 @@
+"""Which files and folders inside a folder are checkpoints, and which lie beside them.
+
+The folders that trainers write hold more than checkpoints: optimizers, a final model at the root
+beside ``checkpoint-500/``, averages of the weights, logs. What is passed over is told.
+"""
+
+import filecmp
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paramdiff.checkpoints.library_folders import (
+    CHECKPOINT_SUFFIXES,
+    checkpoint_suffix,
+    further_networks,
+    is_loose_shard,
+    unread_weights,
+    weight_files,
+)
+from paramdiff.checkpoints.other_formats import MODEL_PARALLEL, explain_folder, is_distributed
+from paramdiff.checkpoints.stored import is_checkpoint
+from paramdiff.checkpoints.training_state import is_training_state, is_zero_shard
+from paramdiff.errors import UserError
+
+MAX_DEPTH = 4
+"""Levels of folders below the one that is searched."""
+
+MAX_NAMED = 4
+TRAINING_STATE = "training state"
+_STEP = re.compile(
+    r"(?:.*[^a-z])?(?:checkpoint|ckpt|chkpt|global_?step|step|epoch|iter|iteration|it|ep|"
+    r"update)s?[-_=. ]*\d+"
+)
+_COPY = re.compile(r"(?:.*[^a-z])?(?:best|last|final|latest)(?:[^a-z].*)?")
+_AVERAGE = re.compile(r"(?:.*[^a-z])?ema(?:[^a-z].*)?")
+_RANK = re.compile(r"(^|[-_.])(rank_?|consolidated\.)\d+")
+
+
+@dataclass
+class Discovery:
+    """What a folder holds.
+
+    Attributes:
+        runs: the checkpoints of each run, in no order.
+        passed_over: what else lies there that could have been meant, and why it is passed over.
+    """
+
+    runs: list[list[Path]] = field(default_factory=list)
+    passed_over: list[tuple[Path, str]] = field(default_factory=list)
+
+    def is_only(self, path: Path) -> bool:
+        """Whether a path is the only checkpoint."""
+        return self.runs == [[path]]
+
+
+def discover(folder: Path) -> Discovery:
+    """Find the checkpoints of a folder.
+
+    A folder that a library wrote is one checkpoint, unless ``checkpoint-500/`` and the like lie in
+    it: these are a run, then. Checkpoints directly in a folder are a run, and so are those in each
+    sub-folder of one that has none; folders of single steps (``step_100/weights.pt``) are one.
+
+    Args:
+        folder: exists.
+
+    Returns:
+        At least one run.
+
+    Raises:
+        UserError: there is no checkpoint, it lies in shards that must be put together first, or
+            every step has several networks.
+    """
+    best = Discovery()
+    for depth in range(1, MAX_DEPTH + 1):
+        found = _search(folder, depth)
+        if not best.runs or (found.runs != best.runs and _is_lone(best)):
+            best = found
+        if best.runs and not _is_lone(best):
+            break
+    if best.runs:
+        return best
+    told = explain_folder(folder)
+    suffixes = ", ".join(CHECKPOINT_SUFFIXES)
+    raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found {told or 'none'}")
+
+
+def passed_over_in_words(folder: Path, passed_over: Iterable[tuple[Path, str]]) -> list[str]:
+    """What was passed over, one text for each reason.
+
+    Args:
+        folder: was searched.
+        passed_over: what was found in it.
+    """
+    reasons: dict[str, list[Path]] = {}
+    for path, why in passed_over:
+        reasons.setdefault(why, []).append(path)
+    return [_listed(folder, sorted(set(paths)), why) for why, paths in reasons.items()]
+
+
+def is_step_folder(name: str) -> bool:
+    """Whether a folder holds one step of a run, going by its name (``checkpoint-500``)."""
+    return _STEP.fullmatch(name.lower()) is not None
+
+
+def _listed(folder: Path, paths: Sequence[Path], why: str) -> str:
+    places = {path.parent for path in paths}
+    if len(places) > 1:
+        names = sorted({path.name for path in paths})
+        where = f" in {len(places)} folders"
+    else:
+        names = [_relative(path, folder) for path in paths]
+        where = ""
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(names[:MAX_NAMED])}{more}{where} ({why})"
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path != folder else folder.name or str(folder)
+
+
+def _is_lone(found: Discovery) -> bool:
+    """Whether a folder has one file, or copies: what lies deeper may be what is meant."""
+    return len(found.runs) == 1 and _are_few(found.runs[0])
+
+
+def _are_few(paths: Sequence[Path]) -> bool:
+    files = [path for path in paths if path.is_file()]
+    are_copies = all(_COPY.fullmatch(path.stem.lower()) for path in files)
+    return len(files) == len(paths) and (len(files) == 1 or are_copies)
+
+
+def _search(folder: Path, depth: int) -> Discovery:
+    names = {path.name for path in folder.iterdir()}
+    if is_distributed(names):
+        return Discovery()
+    _refuse_parts(folder, names)
+    children = sorted(path for path in folder.iterdir() if _is_open_folder(path))
+    if is_checkpoint(folder):
+        return _library_folder(folder, children, depth)
+    files, passed_over = _files(folder)
+    below = {child: _search(child, depth - 1) for child in children} if depth else {}
+    below = {child: found for child, found in below.items() if found.runs}
+    run, used = _folders(folder, below, passed_over)
+    rest = {child: found for child, found in below.items() if child not in used}
+    return _chosen(files, run, rest, passed_over)
+
+
+def _library_folder(folder: Path, children: Sequence[Path], depth: int) -> Discovery:
+    steps = {
+        child: _search(child, max(depth, 1)) for child in children if is_step_folder(child.name)
+    }
+    steps = {child: found for child, found in steps.items() if found.runs}
+    beside: list[tuple[Path, str]] = []
+    run, _ = _folders(folder, steps, beside)
+    if run:
+        return Discovery([run], [*beside, (folder, _root_in_words(folder, run))])
+    names = {path.name for path in folder.iterdir()}
+    beside = [(folder / name, TRAINING_STATE) for name in names if _is_state_file(folder / name)]
+    others = "weights in another form than those that are read"
+    beside += [(folder / name, others) for name in _unread(folder)]
+    more = "weights of a further network: name them to read them"
+    beside += [(folder / name, more) for name in further_networks(names)]
+    return Discovery([[folder]], beside)
+
+
+def _unread(folder: Path) -> list[str]:
+    try:
+        return unread_weights(folder)
+    except UserError:  # told with the checkpoint's path when it is read
+        return []
+
+
+def _root_in_words(folder: Path, run: Sequence[Path]) -> str:
+    """Whether the files of the model at the root are those of a checkpoint below it."""
+    for path in sorted(run, key=lambda one: one.stat().st_mtime, reverse=True):
+        inside = path.relative_to(folder).parts[1:]  # unet, of checkpoint-10/unet
+        own, others = _weights_of(folder.joinpath(*inside)), _weights_of(path)
+        same = [one.name for one in own] == [one.name for one in others]
+        if own and same and all(map(_are_equal, own, others)):
+            return f"the model at the root: a copy of {_relative(path, folder)}"
+    return (
+        "the model at the root: no copy of a checkpoint below it; to add it, name its file of "
+        "weights beside them"
+    )
+
+
+def _weights_of(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return [folder]
+    try:
+        return [folder / file for file, _, _ in weight_files(folder)]
+    except UserError:
+        return []
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
+
+
+def _files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Checkpoint files directly in a folder, and what lies beside them."""
+    listed = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_file())
+    state = [path for path in listed if _is_state_file(path)]
+    files = [path for path in listed if path not in state and is_checkpoint(path)]
+    shards = [path for path in files if is_loose_shard(path.name)]
+    if shards:
+        raise UserError(
+            f"{shards[0]}: expected the index of the shards beside it (NAME.index.json), found "
+            "none; copy it, too"
+        )
+    averages = [path for path in files if _AVERAGE.fullmatch(path.stem.lower())]
+    if len(averages) == len(files):
+        averages = []
+    passed_over = [(path, TRAINING_STATE) for path in state]
+    passed_over += [(path, "averages of weights: name them to read them") for path in averages]
+    return [path for path in files if path not in averages], passed_over
+
+
+def _folders(
+    folder: Path, below: dict[Path, Discovery], passed_over: list[tuple[Path, str]]
+) -> tuple[list[Path], set[Path]]:
+    """Sub-folders that are a run together: each a checkpoint, or one step with one inside.
+
+    Returns:
+        The checkpoints, and the sub-folders that are dealt with.
+    """
+    own = {child for child, found in below.items() if found.is_only(child)}
+    averages = {child for child in own if _AVERAGE.fullmatch(child.name.lower())}
+    if averages and averages != own:
+        passed_over += [
+            (child, "averages of weights: name them to read them") for child in averages
+        ]
+        own -= averages
+    else:
+        averages = set()
+    for child in own:
+        passed_over += below[child].passed_over
+    steps = {
+        child: below[child] for child in below if is_step_folder(child.name) and child not in own
+    }
+    if not steps or own & {child for child in below if is_step_folder(child.name)}:
+        return sorted(own), own | averages
+    _refuse_several(folder, steps)
+    inside = {child: found.runs[0][0] for child, found in steps.items() if _has_one(found)}
+    if len(inside) < len(steps):
+        return sorted(own), own | averages
+    for found in steps.values():
+        passed_over += found.passed_over
+    passed_over += [(child, "another checkpoint beside the steps' folders") for child in own]
+    return sorted(inside.values()), {*own, *steps, *averages}
+
+
+def _has_one(found: Discovery) -> bool:
+    return len(found.runs) == 1 and len(found.runs[0]) == 1
+
+
+def _refuse_several(folder: Path, steps: dict[Path, Discovery]) -> None:
+    """Refuse steps of which each holds the folders of several networks."""
+    for child, found in steps.items():
+        paths = [path for run in found.runs for path in run]
+        if len(paths) > 1 and all(
+            path.is_dir() and not is_step_folder(path.name) for path in paths
+        ):
+            names = sorted(_relative(path, child) for path in paths)
+            raise UserError(
+                f"{child}: expected the weights of one network, found several: "
+                f"{', '.join(names[:MAX_NAMED])}; choose one by a pattern: "
+                f"'{folder}/*/{names[0]}'"
+            )
+
+
+def _chosen(
+    files: list[Path],
+    run: list[Path],
+    rest: dict[Path, Discovery],
+    passed_over: list[tuple[Path, str]],
+) -> Discovery:
+    """The files of a folder, the run of its sub-folders, or the runs in them; one of the three."""
+    further = "sub-folders with checkpoints of their own: name them to read them"
+    if files and not (_are_few(files) and (run or rest)):
+        beside = [(path, further) for path in (*run, *rest)]
+        return Discovery([files], [*passed_over, *beside])
+    passed_over = [
+        *passed_over,
+        *((path, "beside folders of checkpoints: name it to read it") for path in files),
+    ]
+    if run and not (len(run) == 1 and rest):
+        return Discovery([run], [*passed_over, *((path, further) for path in rest)])
+    passed_over += [(path, "beside folders of checkpoints: name it to read it") for path in run]
+    for found in rest.values():
+        passed_over += found.passed_over
+    return Discovery([one for found in rest.values() for one in found.runs], passed_over)
+
+
+def _refuse_parts(folder: Path, names: Iterable[str]) -> None:
+    """Refuse files that are one checkpoint together, split by process or by parallelism."""
+    kinds: dict[str, list[str]] = {}
+    for name in sorted(names):
+        split = _RANK.search(name)
+        is_candidate = checkpoint_suffix(name) or (folder / name).is_dir()
+        if split and is_candidate and not is_training_state(name) and not is_zero_shard(name):
+            kinds.setdefault(_RANK.sub(r"\1\2", name), []).append(name)
+    for parts in kinds.values():
+        if len(parts) > 1:
+            raise UserError(
+                f"{folder}: expected whole checkpoints, found {', '.join(parts[:MAX_NAMED])}: "
+                f"{MODEL_PARALLEL}"
+            )
+
+
+def _is_state_file(path: Path) -> bool:
+    is_kept = is_training_state(path.name) or is_zero_shard(path.name)
+    return is_kept and (checkpoint_suffix(path.name) != "" or path.suffix == ".pkl")
+
+
+def _is_open_folder(path: Path) -> bool:
+    is_other = is_training_state(path.name) or path.name == "__MACOSX"
+    is_other |= path.name in ("blobs", "refs") and (path.parent / "snapshots").is_dir()
+    return path.is_dir() and not path.name.startswith(".") and not is_other

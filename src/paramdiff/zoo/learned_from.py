@@ -1,0 +1,115 @@
+"""Which checkpoints trained a generator and which it held out, kept beside what it generates.
+
+Checkpoints are known by the values of the tensors that are generated, whatever file they lie in: a
+copy under another name, or in another format, is the same checkpoint.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from paramdiff.artefacts import read_json, write_json
+from paramdiff.errors import UserError
+from paramdiff.settings import Settings
+from paramdiff.zoo.zoo import HoldOutRule, ZooIndex
+
+LEARNED_FROM_FILE = "learned_from.json"
+
+
+class LearnedFrom(Settings):
+    """What a generator saw."""
+
+    schema_version: Literal[1] = 1
+    tensors: tuple[str, ...] = Field(min_length=1, description="names of what is generated")
+    trained: tuple[str, ...] = Field(description="SHA-256 of these values, one per checkpoint")
+    held_out: tuple[str, ...] = Field(description="likewise, of checkpoints that trained nothing")
+    hold_out: HoldOutRule = Field(description="how these were chosen")
+
+    @classmethod
+    def of(cls, index: ZooIndex) -> "LearnedFrom | None":
+        """What a zoo's index tells; None where it was written before values were hashed."""
+        hashes: dict[bool, list[str]] = {False: [], True: []}
+        for entry in index.checkpoints:
+            if entry.values_sha256 is None:
+                return None
+            hashes[entry.held_out].append(entry.values_sha256)
+        return cls(
+            tensors=tuple(name for name, _, _ in index.layout),
+            trained=tuple(hashes[False]),
+            held_out=tuple(hashes[True]),
+            hold_out=index.hold_out,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write it to a folder."""
+        write_json(folder / LEARNED_FROM_FILE, self.model_dump(mode="json"))
+
+    @classmethod
+    def read(cls, folder: Path) -> "LearnedFrom | None":
+        """What lies in a folder.
+
+        Args:
+            folder: of a parameter space or of generated checkpoints.
+
+        Returns:
+            None where there is no such file.
+
+        Raises:
+            UserError: the file is another.
+        """
+        path = folder / LEARNED_FROM_FILE
+        if not path.is_file():
+            return None
+        try:
+            return cls.model_validate(read_json(path))
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))
+            raise UserError(
+                f"{path}: {where}: expected which checkpoints a generator learned from, found "
+                f"{error.errors()[0]['msg'].lower()}"
+            ) from None
+
+
+def is_held_out_new(index: ZooIndex, known: LearnedFrom | None) -> bool:
+    """Whether hashes prove that nothing that a zoo holds out trained a generator.
+
+    Args:
+        index: of the zoo.
+        known: what the generator saw; None where nothing tells.
+
+    Returns:
+        False where nothing is held out, too, and where other tensors were hashed.
+    """
+    held_out = [entry.values_sha256 for entry in index.checkpoints if entry.held_out]
+    if known is None or not held_out or known.tensors != tuple(name for name, *_ in index.layout):
+        return False
+    return None not in held_out and not set(held_out) & set(known.trained)
+
+
+def learned_from(folders: Sequence[Path]) -> LearnedFrom | None:
+    """What the generators of several folders saw, taken together.
+
+    Args:
+        folders: of generated checkpoints.
+
+    Returns:
+        What trained any of them, and what all held out; None where one of them does not tell, or
+        they generate different tensors.
+
+    Raises:
+        UserError: see ``LearnedFrom.read``.
+    """
+    found = [LearnedFrom.read(folder) for folder in folders]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found) or len({one.tensors for one in known}) != 1:
+        return None
+    first, *others = known
+    trained = dict.fromkeys(digest for one in known for digest in one.trained)
+    held_out = [
+        digest
+        for digest in first.held_out
+        if digest not in trained and all(digest in one.held_out for one in others)
+    ]
+    return first.model_copy(update={"trained": tuple(trained), "held_out": tuple(held_out)})
