@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from paramdiff.checkpoints.kinds import TieFinder, is_binary, is_infinite_mask, why_not
 from paramdiff.checkpoints.sources import Runs
 from paramdiff.checkpoints.stored import StoredCheckpoint, StoredForm
 from paramdiff.errors import UserError
@@ -35,6 +36,8 @@ class SurveyedTensor:
         num_differing: checkpoints that differ from the first.
         broken: names of checkpoints with values that are not finite.
         outlying: names of checkpoints with values far beyond all others.
+        is_mask: whether it holds zeros and ones alone in every checkpoint.
+        why_not: where it differs, why it can be neither generated nor copied; None where it can.
     """
 
     name: str
@@ -45,6 +48,8 @@ class SurveyedTensor:
     num_differing: int = 0
     broken: list[str] = field(default_factory=list)
     outlying: list[str] = field(default_factory=list)
+    is_mask: bool = False
+    why_not: str | None = None
 
     @property
     def differs(self) -> bool:
@@ -70,6 +75,7 @@ class Survey:
         form: how the first is stored.
         duplicates: names of checkpoints with equal tensors, the first of them first.
         samples: sampled values ``[N, S]`` of tensors that differ.
+        ties: further names of tensors that are one in all checkpoints, with their first name.
     """
 
     names: list[str]
@@ -78,6 +84,7 @@ class Survey:
     form: StoredForm
     duplicates: list[tuple[str, ...]]
     samples: Tensor
+    ties: dict[str, str] = field(default_factory=dict)
 
 
 def survey(
@@ -102,9 +109,12 @@ def survey(
     listed = [(number, one) for number, run in enumerate(runs) for one in run]
     first, form = listed[0][1].read(entry)
     tensors = {
-        name: SurveyedTensor(name, tuple(one.shape), one.dtype, _scale(one))
+        name: SurveyedTensor(
+            name, tuple(one.shape), one.dtype, _scale(one), is_mask=is_binary(one)
+        )
         for name, one in first.items()
     }
+    finder = TieFinder(first)
     places = _places(first)
     # one array from the start: small ones between large ones that go would keep their memory
     samples = torch.zeros(len(listed), max((place.stop for place in places.values()), default=0))
@@ -112,6 +122,7 @@ def survey(
     for done, (_, stored) in enumerate(listed):
         found = first if done == 0 else stored.read(entry)[0]
         check_same(first, found, listed[0][1], stored)
+        finder.see(found)
         digest = hashlib.sha256()
         for name, tensor in found.items():
             _compare(tensors[name], first[name], tensor, stored.name)
@@ -120,6 +131,9 @@ def survey(
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
         alike.setdefault(digest.digest(), []).append(stored.name)
         progress(done + 1, len(listed))
+    for name, told in tensors.items():
+        if told.differs:
+            told.why_not = why_not(name, first, first[name], is_mask=told.is_mask)
     columns = [samples[:, place] for name, place in places.items() if tensors[name].differs]
     return Survey(
         names=[stored.name for _, stored in listed],
@@ -128,6 +142,7 @@ def survey(
         form=form,
         duplicates=[tuple(names) for names in alike.values() if len(names) > 1],
         samples=torch.cat(columns, 1) if columns else torch.zeros(len(listed), 0),
+        ties=finder.ties,
     )
 
 
@@ -167,36 +182,42 @@ def check_same(
 
 
 def _compare(told: SurveyedTensor, first: Tensor, other: Tensor, name: str) -> None:
-    if other.is_floating_point():
+    told.is_mask = told.is_mask and is_binary(other)
+    if other.is_floating_point() or other.is_complex():
         finite = torch.isfinite(other)
-        if not finite.all():
+        if not finite.all() and not is_infinite_mask(other):
             told.broken.append(name)
         elif told.scale and float(other.abs().max()) > OUTLYING * told.scale:
             told.outlying.append(name)
     if not torch.equal(first, other):
         told.num_differing += 1
-        change = (other.double() - first.double()).nan_to_num(0.0, 0.0, 0.0)
+        change = (_real(other) - _real(first)).nan_to_num(0.0, 0.0, 0.0)
         told.squared_change += float(change.square().mean())
 
 
 def _scale(tensor: Tensor) -> float:
-    if not tensor.is_floating_point() or not tensor.numel():
+    if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
         return 0.0
-    return float(tensor.double().nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt())
+    return float(_real(tensor).nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt())
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """The values in double precision, complex ones as two real ones."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
 
 
 def _places(first: dict[str, Tensor]) -> dict[str, slice]:
     """Where the samples of each floating-point tensor lie in a row of all."""
     places, start = {}, 0
     for name, tensor in first.items():
-        if tensor.is_floating_point():
-            stop = start + min(SAMPLED_VALUES, tensor.numel())
+        if tensor.is_floating_point() or tensor.is_complex():
+            stop = start + min(SAMPLED_VALUES, _real(tensor).numel())
             places[name] = slice(start, stop)
             start = stop
     return places
 
 
 def _sample(tensor: Tensor) -> Tensor:
-    flat = tensor.reshape(-1)
+    flat = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)
     rows = evenly_spaced(len(flat), SAMPLED_VALUES)
     return flat[rows].float()

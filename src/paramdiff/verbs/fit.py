@@ -13,7 +13,7 @@ from paramdiff.progress import Progress, ignore_progress
 from paramdiff.recipe import Recipe, resolve_recipe
 from paramdiff.recipe.source import parse_overrides
 from paramdiff.verbs.configure import Configuration, configure
-from paramdiff.verbs.inspect import inspect_checkpoints
+from paramdiff.verbs.inspect import in_few_words, inspect_checkpoints
 
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 50
@@ -78,13 +78,17 @@ def plan_fit(
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
-        first, _ = runs[0][0].read(entry)
+        first, form = runs[0][0].read(entry)
         names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
         layout = ParameterLayout.of(first, select(names, patterns))
         chosen, num_parameters = list(layout.names), layout.num_parameters
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
+        if form.left_out:
+            facts["Not repeated"] = in_few_words(form.left_out)
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
+        if inspection.refused is not None and base is None:
+            raise UserError(inspection.refused)
         if not inspection.generated:
             raise UserError("the checkpoints are equal: nothing to learn from")
         chosen, facts, warnings = list(inspection.generated), inspection.facts, inspection.warnings

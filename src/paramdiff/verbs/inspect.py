@@ -6,11 +6,11 @@ from statistics import median
 
 import torch
 
+from paramdiff.checkpoints.kinds import SAVE_AGAIN, is_generated
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
 from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.trajectory import trajectory_of
-from paramdiff.parameters.layout import is_copied_verbatim
 from paramdiff.progress import Progress, ignore_progress
 
 FEW_CHECKPOINTS = 30
@@ -28,16 +28,19 @@ class Inspection:
         warnings: what should be looked at first, one sentence each.
         tensors: all tensors, in their own order.
         generated: names of the tensors that would be generated: those that differ.
+        refused: the first tensor that differs and can be neither generated nor copied, and why;
+            None where there is none.
     """
 
     facts: dict[str, str]
     warnings: tuple[str, ...]
     tensors: tuple[SurveyedTensor, ...]
     generated: tuple[str, ...]
+    refused: str | None = None
 
     @property
     def num_generated(self) -> int:
-        """Parameters that would be generated."""
+        """Parameters that would be generated, tied ones under every name."""
         return sum(_size(one) for one in self.tensors if one.name in self.generated)
 
 
@@ -63,24 +66,44 @@ def inspect_checkpoints(
     found = survey(find_runs(sources), entry=entry, progress=progress)
     tensors = tuple(found.tensors.values())
     differing = [one for one in tensors if one.differs]
-    generated = [one for one in differing if not _is_copied(one)]
+    refused = [one for one in differing if one.why_not is not None]
+    generated = [one for one in differing if one.why_not is None and _is_generated(one)]
+    names = {one.name for one in generated}
+    tied = {name: source for name, source in found.ties.items() if name in names}
     num_values = sum(_size(one) for one in tensors)
+    num_generated = sum(_size(one) for one in generated if one.name not in tied)
     trajectory = trajectory_of(found.samples, seed=0)
+    those = "all that differ" if not refused else f"those of the {len(differing)} that differ"
     facts = {
         "Checkpoints": _checkpoints(found),
         "Stored as": found.form.words,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
         "Order": _order(trajectory),
-        "Would be generated": f"{sum(_size(one) for one in generated):,} parameters in "
-        f"{len(generated)} tensors: all that differ"
+        "Would be generated": f"{num_generated:,} parameters in {len(generated)} tensors: {those}"
         if generated
-        else "nothing: no tensor with more than one value differs",
+        else f"nothing: no tensor {'that can be generated ' if refused else ''}differs",
     }
-    copied = [one.name for one in differing if _is_copied(one)]
+    if tied:
+        facts["Tied"] = "; ".join(
+            f"{name} is {source}" for name, source in list(tied.items())[:MAX_NAMED]
+        )
+    copied = [one.name for one in differing if one.why_not is None and not _is_generated(one)]
     if copied:
-        facts["Would be copied"] = f"{_named(copied)} (counters and single values)"
-    warnings = _warnings(found, tensors, trajectory)
-    return Inspection(facts, warnings, tensors, tuple(one.name for one in generated))
+        facts["Would be copied"] = f"{in_few_words(copied)} (counters, as in {found.names[0]})"
+    if found.form.left_out:
+        facts["Not repeated"] = in_few_words(found.form.left_out)
+    if refused:
+        facts["Cannot be generated"] = in_few_words([one.name for one in refused])
+    return Inspection(
+        facts,
+        _warnings(found, tensors, trajectory),
+        tensors,
+        tuple(one.name for one in generated),
+        f"tensor {refused[0].name!r} differs between the checkpoints and cannot be generated: "
+        f"{refused[0].why_not}, {SAVE_AGAIN}"
+        if refused
+        else None,
+    )
 
 
 def _checkpoints(found: Survey) -> str:
@@ -103,15 +126,17 @@ def _warnings(
 ) -> tuple[str, ...]:
     told = []
     for one in tensors:
+        if one.why_not is not None:
+            told.append(f"{one.name} differs and cannot be generated: {one.why_not}, {SAVE_AGAIN}")
         if one.broken:
-            told.append(f"{one.name} holds NaN or infinite values in {_named(one.broken)}")
+            told.append(f"{one.name} holds NaN or infinite values in {in_few_words(one.broken)}")
         if one.outlying:
             told.append(
-                f"{one.name} holds values in {_named(one.outlying)} that are over a million times "
-                "its usual size"
+                f"{one.name} holds values in {in_few_words(one.outlying)} that are over a million "
+                "times its usual size"
             )
     for names in found.duplicates:
-        told.append(f"{_named(names)} hold equal tensors")
+        told.append(f"{in_few_words(names)} hold equal tensors")
     is_ordered = trajectory is not None and trajectory.is_found
     if not is_ordered and _are_unordered(tensors):
         told.append(
@@ -134,15 +159,16 @@ def _are_unordered(tensors: Sequence[SurveyedTensor]) -> bool:
     return bool(changes) and min(changes) > 0 and median(changes) > UNRELATED_CHANGE
 
 
-def _is_copied(tensor: SurveyedTensor) -> bool:
+def _is_generated(tensor: SurveyedTensor) -> bool:
     shaped = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-    return is_copied_verbatim(tensor.name, shaped)
+    return is_generated(tensor.name, shaped)
 
 
 def _size(tensor: SurveyedTensor) -> int:
-    return torch.Size(tensor.shape).numel()
+    return torch.Size(tensor.shape).numel() * (2 if tensor.dtype.is_complex else 1)
 
 
-def _named(names: Sequence[str]) -> str:
+def in_few_words(names: Sequence[str]) -> str:
+    """A few of many names."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(names[:MAX_NAMED]) + more

@@ -2,10 +2,10 @@
 
 Files are read without executing code (``checkpoints/``), one at a time. All must hold the same
 tensors in the same shapes. What is not selected must be equal in all of them, or come from a base
-checkpoint: a generated network cannot be completed from values that differ.
+checkpoint: a generated network cannot be completed from values that differ. Counters alone may.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from glob import has_magic
 from pathlib import Path
 
@@ -16,7 +16,15 @@ from paramdiff.checkpoints.sources import Runs, find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.checkpoints.survey import check_same
 from paramdiff.errors import UserError
-from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
+from paramdiff.checkpoints.kinds import (
+    SAVE_AGAIN,
+    TieFinder,
+    is_binary,
+    is_counter,
+    is_generated,
+    why_not,
+)
+from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, read_index, write_zoo
 
@@ -32,7 +40,8 @@ def import_checkpoints(
     num_held_out: int = 0,
     spaced: bool = False,
     entry: str | None = None,
-) -> None:
+    compared: Sequence[StoredCheckpoint] | None = None,
+) -> set[str]:
     """Import checkpoints, run by run, in the natural order of their names.
 
     Args:
@@ -44,16 +53,24 @@ def import_checkpoints(
             is held out instead.
         spaced: whether to hold out so many evenly spaced ones, of one run or several.
         entry: the key of the state dict, where a file holds several.
+        compared: other checkpoints, which these are only compared with; None where others are to
+            be generated, which asks for more.
+
+    Returns:
+        Names of the tensors that differ from those that the vectors are completed with, in any of
+        the checkpoints: of counters, and of what a base replaces.
 
     Raises:
         UserError: a file cannot be read, differs in names or shapes, or holds values that are not
-            finite; tensors that are not selected differ and no base is given; or too few
-            checkpoints remain.
+            finite; tensors that are not selected, or that cannot be generated, differ and no base
+            is given; or too few checkpoints remain.
     """
     runs = find_runs(sources)
     listed = [(run, stored) for run, found in enumerate(runs) for stored in found]
     first, form = listed[0][1].read(entry)
-    layout = ParameterLayout.of(first, select(first, patterns))
+    names = select(first, patterns)
+    others = [*(stored for _, stored in listed[1:]), *(compared or ())]
+    layout = ParameterLayout.of(first, names, _ties(first, names, others, entry))
     entries = [
         {"step": number, "run": run, "held_out": False, "source": stored.name}
         for number, (run, stored) in enumerate(listed)
@@ -65,8 +82,20 @@ def import_checkpoints(
     missing = [name for name in layout.names if name not in complete]
     if missing:
         raise UserError(f"{base}: tensor {missing[0]!r}, which is selected, is missing")
-    vectors = _vectors(runs, first, layout, entry, entries, needs_equal_rest=base is None)
+    replaced: set[str] = set()
+    vectors = _vectors(
+        runs,
+        first,
+        complete,
+        layout,
+        replaced,
+        entry,
+        entries,
+        needs_equal_rest=base is None,
+        generates=compared is None,
+    )
     write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out, form)
+    return replaced
 
 
 def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
@@ -104,31 +133,97 @@ def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
 def _vectors(
     runs: Runs,
     first: dict[str, Tensor],
+    complete: Mapping[str, Tensor],
     layout: ParameterLayout,
+    replaced: set[str],
     entry: str | None,
     entries: Sequence[dict],
     *,
     needs_equal_rest: bool,
+    generates: bool,
 ) -> Iterator[Tensor]:
     """The raw vector ``[P]`` of each checkpoint; what is not selected is compared on the way.
 
-    Its hash joins its entry here, while the system still holds what it just read.
+    Its hash joins its entry here, while the system still holds what it just read. Names of what
+    differs from the complete checkpoint join ``replaced``.
     """
     listed = [stored for found in runs for stored in found]
     rest = [
         name
         for name, tensor in first.items()
-        if name not in layout.names and not is_copied_verbatim(name, tensor)
+        if name not in layout.names and not is_counter(name, tensor)
     ]
     differing: set[str] = set()
+    masks = {name for name in layout.names if is_binary(first[name])}
     for number, stored in enumerate(listed):
         found = first if number == 0 else stored.read(entry)[0]
         check_same(first, found, listed[0], stored)
         entries[number]["source_sha256"] = stored.sha256
         yield layout.flatten(found, str(stored.path))
-        differing |= {name for name in rest if not torch.equal(first[name], found[name])}
-    if differing and needs_equal_rest:
-        names = [name for name in rest if name in differing]
+        differing |= {name for name in first if not torch.equal(first[name], found[name])}
+        masks = {name for name in masks if is_binary(found[name])}
+        replaced |= {
+            name
+            for name in found
+            if name not in layout.names
+            and name in complete
+            and not torch.equal(complete[name], found[name])
+        }
+    _refuse_differing(
+        [name for name in first if name in differing],
+        first,
+        rest if needs_equal_rest else [],
+        layout.names if generates else (),
+        masks,
+    )
+
+
+def _ties(
+    first: Mapping[str, Tensor],
+    names: Sequence[str],
+    others: Sequence[StoredCheckpoint],
+    entry: str | None,
+) -> dict[str, str]:
+    """What is one tensor under several names; further checkpoints are read only where needed."""
+    finder = TieFinder({name: first[name] for name in names})
+    for stored in others:
+        if finder.is_settled:
+            break
+        finder.see(stored.read(entry)[0])
+    return finder.ties
+
+
+def _refuse_differing(
+    differing: Sequence[str],
+    first: Mapping[str, Tensor],
+    rest: Sequence[str],
+    generated: Sequence[str],
+    masks: set[str],
+) -> None:
+    """Refuse tensors that differ, and that no generated network can be given.
+
+    Args:
+        differing: names of what differs between the checkpoints.
+        first: the first one's tensors.
+        rest: names of what is to be completed from any of them.
+        generated: names of what is to be generated.
+        masks: names of what holds zeros and ones alone.
+
+    Raises:
+        UserError: there are some.
+    """
+    for name in differing:
+        if name not in generated and (name not in rest or is_generated(name, first[name])):
+            continue
+        why = why_not(name, first, first[name], is_mask=name in masks)
+        if why is not None:
+            ways = SAVE_AGAIN if name in rest else "or leave it out of what is selected"
+            raise UserError(
+                f"tensor {name!r} differs between the checkpoints and cannot be generated: {why}, "
+                f"{ways}"
+            )
+    names = [name for name in differing if name in rest]
+    if names:
         more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
         raise UserError(
             f"{len(names)} tensors that are not selected differ between the checkpoints "

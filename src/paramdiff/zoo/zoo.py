@@ -37,6 +37,9 @@ HoldOutRule = Literal["run", "tail", "spaced", "none"]
 """A separate run, the end of the only one, evenly spaced among the others, or nothing."""
 
 
+StoredType = Literal["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
+
+
 class CheckpointEntry(Settings):
     """Where one checkpoint came from."""
 
@@ -54,9 +57,8 @@ class ZooIndex(Settings):
     """The content of ``index.json``."""
 
     schema_version: Literal[1] = 1
-    layout: list[tuple[str, list[int], Literal["float16", "bfloat16", "float32", "float64"]]] = (
-        Field(min_length=1)
-    )
+    layout: list[tuple[str, list[int], StoredType]] = Field(min_length=1)
+    ties: list[tuple[str, str]] = Field([], description="further names of tensors in the layout")
     hold_out: HoldOutRule
     checkpoints: list[CheckpointEntry]
     form: StoredForm | None = Field(None, description="how imported checkpoints were stored")
@@ -95,7 +97,7 @@ class Zoo:
             UserError: a file is missing, malformed, changed, or does not fit the layout.
         """
         index = read_index(folder)
-        layout = ParameterLayout.from_json(index.layout)
+        layout = ParameterLayout.from_json(index.layout, index.ties)
         groups = []
         for held_out in (False, True):
             entries = [entry for entry in index.checkpoints if entry.held_out == held_out]
@@ -158,7 +160,9 @@ def read_index(folder: Path) -> ZooIndex:
         UserError: the file is missing or malformed.
     """
     try:
-        return ZooIndex.model_validate(read_json(folder / INDEX_FILE))
+        index = ZooIndex.model_validate(read_json(folder / INDEX_FILE))
+        form = None if index.form is None else index.form.in_folder(folder)
+        return index.model_copy(update={"form": form})
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise UserError(f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}") from None
@@ -191,9 +195,15 @@ def write_zoo(
             file = f"checkpoints/{number:04d}.safetensors"
             write_tensors(aside / file, layout.unflatten(vector))
             written.append(CheckpointEntry(file=file, sha256=sha256_of(aside / file), **entry))
-        write_tensors(aside / BASE_FILE, base)
+        write_tensors(aside / BASE_FILE, base, keeps_order=True)
+        if form is not None:
+            form.copy_companions(aside)
         index = ZooIndex(
-            layout=layout.to_json(), hold_out=hold_out, checkpoints=written, form=form
+            layout=layout.to_json(),
+            ties=list(layout.ties),
+            hold_out=hold_out,
+            checkpoints=written,
+            form=form,
         )
         write_json(aside / INDEX_FILE, index.model_dump(mode="json"))
 
