@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from paramdiff.progress import Report
 from paramdiff.report.page import write_report
 from paramdiff.tasks.command_line import open_task
 from paramdiff.tasks.settings import TaskSettings
+from paramdiff.verbs.inspect import in_few_words
 from paramdiff.zoo.importing import import_checkpoints
 from paramdiff.zoo.zoo import INDEX_FILE, Zoo
 
@@ -92,20 +94,22 @@ def evaluate_folders(
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)
+        replaced: set[str] = set()
         if (zoo_folder / INDEX_FILE).is_file():
             _refuse_what_a_zoo_has(patterns, base, num_held_out)
         else:
             zoo_folder = aside / "zoo"
-            import_checkpoints(
+            replaced |= import_checkpoints(
                 [originals],
                 zoo_folder,
                 patterns or ("*",),
                 base=base,
                 num_held_out=num_held_out,
                 entry=entry,
+                compared=found,
             )
         zoo = Zoo.load(zoo_folder)
-        vectors = read_vectors(found, zoo.layout, entry)
+        vectors = read_vectors(found, zoo.layout, entry, rest=zoo.base, counters=replaced)
         built = task_of(zoo.base)
         used = data_on_card(Path(generated))
         told = "not known, no card beside it tells" if used is None else used.in_words
@@ -114,7 +118,9 @@ def evaluate_folders(
                 zoo,
                 vectors,
                 title=f"{Path(generated).name} against {Path(originals).name}",
-                facts=network_facts(built, zoo) | {"Task data in what is judged": told},
+                facts=network_facts(built, zoo)
+                | {"Task data in what is judged": told}
+                | _completed(zoo, replaced, base),
             ),
             untrained=None if isinstance(task, str) else untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
@@ -141,6 +147,21 @@ def evaluate_folders(
             _copy_best(aside / "best", found, arrays["validation/generated"], num_best)
     add_scores(Path(generated), evaluation)
     return evaluation
+
+
+def _completed(zoo: Zoo, replaced: set[str], base: Path | None) -> dict[str, str]:
+    """Tell where networks are scored with other values than their files hold."""
+    # BatchNorm's own counter decides nothing
+    names = [name for name in zoo.base if name in replaced and "num_batches_tracked" not in name]
+    if not names:
+        return {}
+    first = zoo.index.checkpoints[0].source or "the first checkpoint"
+    source = first if base is None else base.name
+    told = f"{in_few_words(names)} of every network: those of {source}"
+    if base is not None:
+        told += ", so that the scores of the originals are not those of their files"
+        warnings.warn(told, stacklevel=2)
+    return {"Completed with": told}
 
 
 def _refuse_what_a_zoo_has(
