@@ -121,7 +121,9 @@ def test_metadata_of_every_shard_are_kept(tmp_path):
     folder.mkdir()
     for number in (1, 2):
         name = f"model-0000{number}-of-00002.safetensors"
-        save_file({f"t{number}": torch.ones(3)}, folder / name, {"format": "pt", "part": str(number)})
+        save_file(
+            {f"t{number}": torch.ones(3)}, folder / name, {"format": "pt", "part": str(number)}
+        )
     places = {f"t{number}": f"model-0000{number}-of-00002.safetensors" for number in (1, 2)}
     index = json.dumps({"weight_map": places})
     (folder / "model.safetensors.index.json").write_text(index)

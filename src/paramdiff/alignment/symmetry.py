@@ -16,8 +16,8 @@ from torch.func import functional_call
 from paramdiff.alignment.reading import Structure, read_structure
 from paramdiff.alignment.units import FIXED
 from paramdiff.alignment.weights import Port
-from paramdiff.errors import UserError, first_line
 from paramdiff.checkpoints.kinds import is_generated
+from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.scoring.cut import private_copy
 

@@ -112,7 +112,7 @@ def _refuse_others(
         elif not torch.equal(tensor, rest[name]):
             raise UserError(
                 f"{where}: tensor {name!r}, which is not compared, differs from the originals', "
-                "so that the file would not be scored as it is: compare it, too (--select), or name "
-                "the checkpoint that all are completed from (--base)"
+                "so that the file would not be scored as it is: compare it, too (--select), or "
+                "name the checkpoint that all are completed from (--base)"
             )
     return counters

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paramdiff.errors import UserError
 from paramdiff.checkpoints.kinds import GENERATED_TYPES, is_generated, is_infinite_mask
+from paramdiff.errors import UserError
 
 _RUNNING_VARIANCE = re.compile(r"(running|moving)_var(iance)?")
 

@@ -6,10 +6,10 @@ are first taken to ``log(v / m + 0.05)``, where ``m`` is 0.95 times the mean ove
 inverse clips at 0.001, so that variances stay positive. A constant tensor is only shifted.
 
 That is the mode ``tensor``. It loses what is small beside its own layer: a variance of a
-thousandth of the layer's mean, or the mean of an input of 0.01 beside one of 10,000. The mode ``centred``
-keeps its scales, so that tensors count as much beside each other, but shifts every coordinate by
-its own mean over the checkpoints and takes every variance relative to the smallest of its own
-channel, of which at most a thousandth of the channel's mean is believed.
+thousandth of the layer's mean, or the mean of an input of 0.01 beside one of 10,000. The mode
+``centred`` keeps its scales, so that tensors count as much beside each other, but shifts every
+coordinate by its own mean over the checkpoints and takes every variance relative to the smallest
+of its own channel (to a thousandth of the channel's mean, where that is larger).
 """
 
 from collections.abc import Sequence

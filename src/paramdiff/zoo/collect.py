@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from paramdiff.checkpoints.kinds import is_generated
 from paramdiff.errors import UserError
 from paramdiff.fanout import FanOut
-from paramdiff.checkpoints.kinds import is_generated
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import Report, ignore_report

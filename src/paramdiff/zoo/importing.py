@@ -12,10 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.sources import Runs, find_runs
-from paramdiff.checkpoints.stored import StoredCheckpoint
-from paramdiff.checkpoints.survey import check_same
-from paramdiff.errors import UserError
 from paramdiff.checkpoints.kinds import (
     SAVE_AGAIN,
     TieFinder,
@@ -24,6 +20,10 @@ from paramdiff.checkpoints.kinds import (
     is_generated,
     why_not,
 )
+from paramdiff.checkpoints.sources import Runs, find_runs
+from paramdiff.checkpoints.stored import StoredCheckpoint
+from paramdiff.checkpoints.survey import check_same
+from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, read_index, write_zoo
