@@ -96,7 +96,8 @@ def companions_of(
     """
     own = set(components)
     texts: dict[str, str] = {}
-    files, left_out = [], []
+    files: list[str] = []
+    left_out: list[str] = []
     for path in _files(folder, written, own, left_out, folder):
         relative = path.relative_to(folder).as_posix()
         if relative == CARD_FILE:

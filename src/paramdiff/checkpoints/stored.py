@@ -352,7 +352,7 @@ def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]
 
 
 def _companions(folder: Path) -> Companions:
-    components = ()
+    components: tuple[Path, ...] = ()
     if (folder / PIPELINE_INDEX).is_file():
         components = tuple(child for child in folder.iterdir() if is_checkpoint(child))
     return companions_of(folder, (*CHECKPOINT_SUFFIXES, INDEX_SUFFIX), components)
