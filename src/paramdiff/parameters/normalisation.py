@@ -28,7 +28,7 @@ _LOG_OFFSET = 0.05
 _SMALLEST_RATIO = 0.001
 _MEAN_FACTOR = 0.95
 _SMALLEST_SHARE = 0.001
-_ROUNDED_AWAY = 0.01
+_ROUNDED_AWAY = 0.3
 """Of an element's changes between checkpoints: what rounding may take of them."""
 _BLOCK_VALUES = 1 << 22
 
