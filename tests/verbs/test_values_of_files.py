@@ -11,6 +11,7 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.files import read_evaluation
 from paramdiff.experiment.run import make_networks
 from paramdiff.progress import ignore_report
+from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.verbs.evaluate import evaluate_folders
 from paramdiff.verbs.fit import plan_fit
 from paramdiff.verbs.inspect import inspect_checkpoints
@@ -76,7 +77,7 @@ def evaluated(originals, generated, out, function="score", **options):
         return evaluate_folders(
             str(originals),
             str(generated),
-            f"{__name__}:{function}",
+            ScoringFunctions(f"{__name__}:{function}"),
             out,
             **{"patterns": (), "num_held_out": 0, "seed": 0, "recalibrate": False} | options,
             device="cpu",
