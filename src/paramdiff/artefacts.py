@@ -22,6 +22,8 @@ PARTIAL = ".partial-"
 CARD_FILE = "README.md"
 """Tells people about the files beside it; shown on a Hub page."""
 METADATA_KEY = "paramdiff"
+ORDER_KEY = "order"
+"""In our metadata: the names of the tensors in their own order, which safetensors sorts."""
 DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTEMPTY)
 """What the system answers where nothing more fits, or where somebody made the folder meanwhile."""
 FOREIGN_MARK = {"format": "pt"}
@@ -134,23 +136,35 @@ def write_torch(path: Path, content: Any) -> None:
 
 
 def write_tensors(
-    path: Path, tensors: Mapping[str, Any], metadata: Any = None, *, is_foreign: bool = False
+    path: Path,
+    tensors: Mapping[str, Any],
+    metadata: Any = None,
+    *,
+    keeps_order: bool = False,
+    header: Mapping[str, str] | None = None,
 ) -> None:
     """Write named tensors as one safetensors file, whole.
 
     Args:
         path: the file.
         tensors: name to tensor; shared and non-contiguous ones are copied.
-        metadata: any JSON value, kept beside the tensors.
-        is_foreign: whether the file is for other libraries, some of which ask for a mark of their
-            own; metadata are left out then.
+        metadata: any JSON value, kept beside the tensors; a mapping or None beside an order.
+        keeps_order: whether the order of the tensors is kept, too.
+        header: further metadata of a file that is for other libraries, some of which ask for a
+            mark of their own. Ours are left out then where there are none.
     """
     from safetensors.torch import save_file
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    kept = dict(header or {})
+    if keeps_order:
+        metadata = {**(metadata or {}), ORDER_KEY: list(plain)}
+    if header is None or metadata is not None:
+        kept[METADATA_KEY] = json.dumps(metadata, sort_keys=True)
     with written_aside(path) as aside:
-        own = {METADATA_KEY: json.dumps(metadata, sort_keys=True)}
-        save_file(plain, aside, FOREIGN_MARK if is_foreign else own)
+        save_file(plain, aside, kept)
+        if len(kept) > 1:
+            _sort_header(aside)
         umask = os.umask(0)
         os.umask(umask)
         aside.chmod(0o666 & ~umask)  # safetensors creates files that only their owner can read
@@ -163,7 +177,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
         path: the file.
 
     Returns:
-        Name to tensor.
+        Name to tensor, in the order in which ``write_tensors`` was given them.
 
     Raises:
         UserError: the file is missing or malformed.
@@ -174,18 +188,52 @@ def read_tensors(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: expected a safetensors file, found none")
     try:
-        return load_file(path)
+        tensors = load_file(path)
+        order = _order(read_header(path))
     except SafetensorError as error:
         told = ascii(str(error))  # may quote what the file holds
         raise UserError(f"{path}: expected a safetensors file, found another: {told}") from None
+    if set(order) != set(tensors) or len(order) != len(tensors):
+        return tensors
+    return {name: tensors[name] for name in order}
+
+
+def _order(header: Mapping[str, str]) -> list[str]:
+    """The names that a header keeps; none where it does not, for anybody may have written it."""
+    try:
+        names = json.loads(header.get(METADATA_KEY, "null"))[ORDER_KEY]
+    except (ValueError, RecursionError, TypeError, LookupError):
+        return []
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if is_list else []
+
+
+def _sort_header(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which writes them in a random order."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        content = json.loads(file.read(size))
+        content["__metadata__"] = dict(sorted(content["__metadata__"].items()))
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= size, "the format writes its header as densely"
+        file.seek(8)
+        file.write(text.ljust(size))
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """A safetensors file's metadata, text to text."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return dict(file.metadata() or {})
 
 
 def read_metadata(path: Path) -> Any:
     """Read the JSON value that ``write_tensors`` kept beside the tensors; None where none is."""
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        return json.loads((file.metadata() or {}).get(METADATA_KEY, "null"))
+    metadata = json.loads(read_header(path).get(METADATA_KEY, "null"))
+    if isinstance(metadata, dict) and ORDER_KEY in metadata:
+        metadata = {key: value for key, value in metadata.items() if key != ORDER_KEY} or None
+    return metadata
 
 
 def sha256_of(path: Path) -> str:

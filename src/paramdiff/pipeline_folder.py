@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from paramdiff.artefacts import CARD_FILE, read_json
 from paramdiff.checkpoints.hub import name_on_hub
+from paramdiff.checkpoints.stored import COMPANIONS_FOLDER, read_form
 from paramdiff.codec.codec import Statistics
 from paramdiff.codec.convolutional import ConvolutionalCodec
 from paramdiff.codec.corrected import CorrectedCodec
@@ -25,8 +26,9 @@ from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
 from paramdiff.settings import Settings
 from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
 
+SPACE = "parameter_space"
 PARTS: dict[str, tuple[type, ...]] = {
-    "parameter_space": (ParameterSpace,),
+    SPACE: (ParameterSpace,),
     "codec": (ConvolutionalCodec, CorrectedCodec, LinearCodec),
     "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
     "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
@@ -110,7 +112,8 @@ def pipeline_files(path: Path) -> list[str]:
     """
     check_pipeline_folder(path)
     places = [path, *(path / part for part in PARTS if (path / part).is_dir())]
-    found = (file for place in places for file in place.iterdir() if file.is_file())
+    found = [file for place in places for file in place.iterdir() if file.is_file()]
+    found += [path / SPACE / COMPANIONS_FOLDER / one for one in _companion_files(path)]
     return sorted(str(file.relative_to(path)) for file in found if file.name[0] != ".")
 
 
@@ -142,11 +145,27 @@ def check_pipeline_folder(path: Path) -> None:
         if not (path / part).is_dir():
             raise UserError(f"{path / part}: expected a folder, found none")
         weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
-        _refuse_foreign(path / part, _ALLOWED_FILES | weights)
+        companions = {COMPANIONS_FOLDER} if part == SPACE and _companion_files(path) else set()
+        _refuse_foreign(path / part, _ALLOWED_FILES | weights | companions)
+    _refuse_foreign_companions(path)
     if not is_prior and not (path / "scheduler" / "scheduler_config.json").is_file():
         raise UserError(
             f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
         )
+
+
+def _companion_files(path: Path) -> tuple[str, ...]:
+    """Relative paths of the files that generated checkpoints repeat, as the form names them."""
+    form = path / SPACE / FORM_FILE
+    return read_form(form).companion_files if form.is_file() else ()
+
+
+def _refuse_foreign_companions(path: Path) -> None:
+    place = path / SPACE / COMPANIONS_FOLDER
+    found = {str(one.relative_to(place)) for one in place.rglob("*") if one.is_file()}
+    foreign = sorted(found - set(_companion_files(path)))
+    if foreign:
+        raise UserError(f"{place}: foreign file {foreign[0]!r}")
 
 
 def _read_index(path: Path) -> dict[str, Any]:

@@ -86,6 +86,12 @@ def test_one_value_that_differs_is_no_copy_and_a_counter_is(tmp_path):
     }
 
 
+def test_a_single_integer_that_says_how_others_are_read_is_no_counter(tmp_path):
+    for step, zero_point in enumerate((3, 4)):
+        torch.save(state(1) | {"fc.zero_point": torch.tensor(zero_point)}, tmp_path / f"{step}.pt")
+    assert kept(tmp_path)[1] == {}
+
+
 def test_a_file_that_changes_is_read_again(tmp_path):
     import os
 

@@ -107,6 +107,37 @@ def test_runs_are_never_mixed(tmp_path):
         assert names(sources) == order
 
 
+def test_lengths_of_training_in_names_of_folders_are_no_steps(tmp_path):
+    for length in (20, 100):
+        for epoch in (2, 10):
+            saved(tmp_path / f"epochs{length}/epoch{epoch}.pt", length + epoch)
+    order = [[f"epochs{length}/epoch{epoch}.pt" for epoch in (2, 10)] for length in (20, 100)]
+    assert names([str(tmp_path)]) == names(shuffled(tmp_path.glob("*/*.pt"))) == order
+
+
+def test_what_folders_of_steps_are_called_otherwise_is_one_run(tmp_path):
+    for step in (5, 20, 100):
+        saved(tmp_path / f"net_step_{step}/weights.pt", step)
+    order = [[f"net_step_{step}/weights.pt" for step in (5, 20, 100)]]
+    assert names([str(tmp_path)]) == names(shuffled(tmp_path.glob("*/*.pt"))) == order
+
+
+def test_a_final_model_that_is_named_joins_the_run_below_it(tmp_path):
+    for step in (20, 100):
+        saved(tmp_path / f"checkpoint-{step}/model.safetensors", step)
+    root = saved(tmp_path / "model.safetensors", 999)
+    (tmp_path / "config.json").write_text("{}")
+    found = find_checkpoints([str(tmp_path)])
+    assert [stored.name for stored in found.listed] == ["checkpoint-20", "checkpoint-100"]
+    assert "the model at the root" in found.passed_over[0]
+    for sources in ([tmp_path, root], [root, tmp_path], [*tmp_path.glob("check*"), root]):
+        found = find_checkpoints(list(map(str, sources)))
+        (run,) = found.runs
+        assert [float(one.read()[0]["a"][0]) for one in run] == [20, 100, 999]
+        assert not found.passed_over
+        assert "nothing tells at which step model.safetensors was saved" in found.notes[-1]
+
+
 def test_versions_of_a_logger_are_runs(tmp_path):
     for version in (0, 1):
         for epoch in (3, 12):

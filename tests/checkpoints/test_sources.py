@@ -105,6 +105,8 @@ def test_the_snapshots_of_a_cache_are_called_by_their_revisions(tmp_path):
     for revision, digit in (("step1000", "3"), ("step200", "4")):
         (root / "refs" / revision).write_text(digit * 40)
         write_tensors(root / "snapshots" / (digit * 40) / "model.safetensors", STATE)
+    (root / "blobs").mkdir()
+    torch.save(STATE, root / "blobs" / ("f" * 64))  # what the snapshots of other files link to
     order = ["step1", "step2", "step200", "step1000", "main"]
     assert names_of(root) == names_of(root / "snapshots") == [order]
     (note,) = find_checkpoints([str(root)]).notes

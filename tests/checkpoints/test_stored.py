@@ -9,8 +9,13 @@ import torch
 from torch import nn
 
 from checkpoints.checkpoint_files import STATE, assert_state, saved
-from paramdiff.artefacts import write_tensors
-from paramdiff.checkpoints.stored import StoredCheckpoint, is_checkpoint, write_checkpoint
+from paramdiff.artefacts import read_metadata, write_tensors
+from paramdiff.checkpoints.stored import (
+    StoredCheckpoint,
+    StoredForm,
+    is_checkpoint,
+    write_checkpoint,
+)
 from paramdiff.errors import UserError
 
 
@@ -85,6 +90,135 @@ def test_several_state_dicts_need_a_name(tmp_path):
     assert_state(read(path, "teacher")[0], STATE)
     with pytest.raises(UserError, match="'student'"):
         read(saved(tmp_path / "b.pt", STATE), "student")
+
+
+# ---- headers and order
+
+
+def test_a_headers_metadata_are_kept(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    own = {"format": "pt", "lora_adapter_metadata": '{"alpha": 16}', "ss_output_name": "ä"}
+    about_values = {"sshs_model_hash": "12", "modelspec.hash_sha256": "0x12"}
+    save_file({"b": torch.ones(3), "a": torch.zeros(2)}, tmp_path / "a.safetensors",
+              own | about_values | {"paramdiff": "null"})  # fmt: skip
+    tensors, form = read(tmp_path / "a.safetensors")
+    write_checkpoint(tmp_path / "b.safetensors", tensors, form, {"seed": 3})
+    write_checkpoint(tmp_path / "c.safetensors", tensors, form, {"seed": 3})
+    with safe_open(tmp_path / "b.safetensors", "pt") as file:
+        assert file.metadata() == own | {"paramdiff": '{"seed": 3}'}
+    assert read_metadata(tmp_path / "b.safetensors") == {"seed": 3}
+    assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "c.safetensors").read_bytes()
+    assert_state(read(tmp_path / "b.safetensors")[0], tensors)
+
+
+def test_metadata_of_every_shard_are_kept(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    folder = tmp_path / "a"
+    folder.mkdir()
+    for number in (1, 2):
+        name = f"model-0000{number}-of-00002.safetensors"
+        save_file(
+            {f"t{number}": torch.ones(3)}, folder / name, {"format": "pt", "part": str(number)}
+        )
+    places = {f"t{number}": f"model-0000{number}-of-00002.safetensors" for number in (1, 2)}
+    index = json.dumps({"weight_map": places})
+    (folder / "model.safetensors.index.json").write_text(index)
+    through(folder, tmp_path / "b")
+    for number in (1, 2):
+        name = tmp_path / "b" / f"model-0000{number}-of-00002.safetensors"
+        with safe_open(name, "pt") as file:
+            assert file.metadata() == {"format": "pt", "part": str(number)}
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt"])
+def test_the_order_of_tensors_is_kept(tmp_path, suffix):
+    state = {name: torch.ones(2) for name in ("z", "a", "m")} | {"b": torch.ones(2).half()}
+    tensors, form = read(saved(tmp_path / f"a{suffix}", state))
+    mixed = dict(sorted(tensors.items()))
+    write_checkpoint(tmp_path / f"b{suffix}", mixed, form)
+    assert list(torch.load(tmp_path / f"b{suffix}")) == list(state)
+
+
+# ---- Lightning
+
+
+def lightning_file(path, version="2.6.6", **more):
+    content = {
+        "epoch": 3,
+        "global_step": 40,
+        "pytorch-lightning_version": version,
+        "state_dict": {"net.weight": torch.ones(12, 4), "net.bias": torch.ones(12)},
+        "loops": {"fit_loop": {"state_dict": {}}},
+        "callbacks": {"ModelCheckpoint": {"dirpath": "/home/somebody"}},
+        "optimizer_states": [{"state": {0: torch.ones(3)}}],
+        "lr_schedulers": [],
+        "hparams_name": "kwargs",
+        "hyper_parameters": {"hidden": 12, "scale": 3.0, "sizes": (1, 2), "by": {1: "a"}},
+    }
+    return saved(path, content | more)
+
+
+def test_what_lightning_asks_for_is_kept_and_nothing_of_training(tmp_path):
+    tensors, form = read(lightning_file(tmp_path / "a.ckpt"))
+    form = StoredForm.model_validate_json(form.model_dump_json())  # as in a pipeline's folder
+    write_checkpoint(tmp_path / "b.ckpt", tensors, form)
+    content = torch.load(tmp_path / "b.ckpt", weights_only=True)
+    original = torch.load(tmp_path / "a.ckpt")
+    assert set(original) - set(content) == {"callbacks", "optimizer_states", "lr_schedulers"}
+    for key in set(content) - {"state_dict"}:
+        assert content[key] == original[key]
+    assert "somebody" not in form.model_dump_json()
+
+
+def test_hyper_parameters_that_are_not_plain_are_named(tmp_path):
+    from pathlib import Path
+
+    given = {"hidden": 12, "where": Path("/home/somebody"), "on": [Path("a"), 1]}
+    _, form = read(lightning_file(tmp_path / "a.ckpt", hyper_parameters=given))
+    assert form.left_out == ("hyper_parameters.where", "hyper_parameters.on")
+    assert form.files[0].wrapping.beside["hyper_parameters"] == {"hidden": 12}
+
+
+def test_other_wrappers_are_as_before(tmp_path):
+    path = saved(
+        tmp_path / "a.pt", {"state_dict": STATE, "epoch": 3, "hyper_parameters": {"a": 1}}
+    )
+    assert read(path)[1].files[0].wrapping.beside == {}
+
+
+@pytest.mark.parametrize("version", [None, "2.6.6", "2.0.0", "1.9.0", "1.6.3", "1.5.10", "0.9.0"])
+def test_lightning_loads_what_is_written(tmp_path, version):
+    lightning = pytest.importorskip("lightning")
+
+    class Lit(lightning.LightningModule):
+        def __init__(self, hidden=8, scale=1.0):
+            super().__init__()
+            self.save_hyperparameters()
+            self.net = nn.Linear(4, hidden)
+
+    given = {"hyper_parameters": {"hidden": 12, "scale": 3.0}, "callbacks": {}}
+    path = lightning_file(tmp_path / "a.ckpt", version or "2.6.6", **given)
+    if version is not None and version < "2":
+        from lightning.pytorch.utilities.migration import migration
+
+        content = torch.load(path)
+        content["loops"] = {"fit_loop": migration._get_fit_loop_initial_state_1_6_0()}
+        if version < "1.6":  # which kept none
+            del content["loops"]
+        torch.save(content, path)
+    if version is None:
+        trainer = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+        trainer.strategy.connect(Lit(hidden=12, scale=3.0))
+        trainer.save_checkpoint(path)
+    tensors, form = read(path)
+    write_checkpoint(tmp_path / "b.ckpt", shifted(tensors), form)
+    loaded = Lit.load_from_checkpoint(tmp_path / "b.ckpt", map_location="cpu")
+    assert dict(loaded.hparams) == {"hidden": 12, "scale": 3.0}
+    assert_state(dict(loaded.state_dict()), shifted(tensors))
 
 
 # ---- the libraries' folders

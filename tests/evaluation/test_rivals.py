@@ -264,11 +264,12 @@ def test_the_verdict_tells_who_had_more_to_go_by(typical):
     """Expected: better than what is free, and worse than an average with as much data."""
     verdict = typical.verdict
     assert verdict.headline == (
-        "Better than every free alternative that is as unlike the originals, using training "
+        "Better than every baseline at matched novelty and at matched diversity, using training "
         "labels; worse than the fine-tuned average with as many."
     )
-    (told,) = (one for one in verdict.sentences if "used no data" in one)
-    assert "the generator labels of 6,400 training examples. Beside what saw as many" in told
+    (told,) = (one for one in verdict.sentences if "the baselines none" in one)
+    assert "The generator used labels of 6,400 training examples, the baselines none" in told
+    assert "Of the data-matched baselines, it is" in told
     for name in RIVALS:
         assert f"{100 * to(typical, name).difference:+.2f} points" in told
 
@@ -278,11 +279,11 @@ def test_a_generator_without_data_has_no_such_rivals():
     assert not {*RIVALS} & set(evaluation.groups)
     assert evaluation.groups["generated"].data == DataUse()
     assert "Fine-tuned for comparison" not in evaluation.facts
-    assert "used no data" not in words(evaluation)
+    assert "the baselines none" not in words(evaluation)
 
 
 def test_without_a_training_split_the_rivals_are_left_out_and_the_data_told():
     evaluation, _ = beside_data("inputs", how=behaviour())
     assert "fine_tuned_average (needs a classification task)" in evaluation.facts["Left out"]
     assert evaluation.verdict.headline.endswith(", using training inputs.")
-    assert "nothing that saw as many could be put beside it" in words(evaluation)
+    assert "nothing that saw as many could be compared with it" in words(evaluation)

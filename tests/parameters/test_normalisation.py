@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from paramdiff.parameters import normalisation
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalisation import fit_normalisation, lost_variances
 
 STATE = {
     "conv.weight": torch.zeros(3, 4),
@@ -18,7 +18,7 @@ STATE = {
 }
 LAYOUT = ParameterLayout.of(STATE, list(STATE))
 LOG = next(slot for slot in LAYOUT.slots if slot.name == "bn.running_var")
-MODES = ["tensor", "coordinate"]
+MODES = ["tensor", "centred", "coordinate"]
 
 
 def zoo(num=6, seed=0):
@@ -36,18 +36,19 @@ def zoo(num=6, seed=0):
 
 def by_hand(vectors, slot, mode):
     """Location, scale and m of one tensor, checkpoint by checkpoint in float64."""
-    rows = [row[slot.start : slot.stop].astype(np.float64) for row in vectors.numpy()]
-    m = 0.0
+    raw = [row[slot.start : slot.stop].astype(np.float64) for row in vectors.numpy()]
+    rows, m, columns, channels = raw, 0.0, np.stack(raw), np.zeros(len(raw[0]))
     if slot is LOG:
         own = [0.95 * row.mean() for row in rows]
         rows = [np.log(row / own_m + 0.05) for row, own_m in zip(rows, own, strict=True)]
         m = np.mean(own)
+        channels = np.maximum(columns.min(0), 0.001 * columns.mean(0))
+        columns = np.log(columns / channels + 0.05)
+    location = np.full(len(rows[0]), np.mean([row.mean() for row in rows]))
+    scale = np.full(len(rows[0]), np.mean([row.std(ddof=1) for row in rows]))
     if mode == "tensor":
-        location = np.mean([row.mean() for row in rows])
-        scale = np.mean([row.std(ddof=1) for row in rows])
-        return np.full(len(rows[0]), location), np.full(len(rows[0]), scale), m
-    columns = np.stack(rows)
-    return columns.mean(0), columns.std(0, ddof=1), m
+        return location, scale, m
+    return columns.mean(0), scale if mode == "centred" else columns.std(0, ddof=1), channels
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -79,7 +80,9 @@ def test_the_map_is_the_papers(mode):
     for slot in LAYOUT.slots:
         location, scale, m = by_hand(vectors, slot, mode)
         values = vectors[:, slot.start : slot.stop].double().numpy()
-        domain = np.log(values / m + 0.05) if slot is LOG else values
+        domain = values
+        if slot is LOG:
+            domain = np.log(values / m + 0.05)
         np.testing.assert_allclose(
             found[:, slot.start : slot.stop], (domain - location) / scale, rtol=1e-4, atol=1e-4
         )
@@ -114,6 +117,81 @@ def test_a_checkpoints_tensor_has_mean_0_and_deviation_1_after_per_tensor_normal
         part = normalised[0, slot.start : slot.stop]
         assert part.mean().abs() < 1e-5
         assert (part.std() - 1).abs() < 1e-5
+
+
+def uneven(num=8, seed=0):
+    """Inputs of 0.01, 10 and 30,000: their variances and means, and one scalar."""
+    generator = torch.Generator().manual_seed(seed)
+    variances = (
+        torch.tensor([1e-4, 1e2, 9e8]) * (0.1 * torch.randn(num, 3, generator=generator)).exp()
+    )
+    means = torch.tensor([0.03, 40.0, 5e4]) * (1 + 0.01 * torch.randn(num, 3, generator=generator))
+    gates = torch.randn(num, 1, generator=generator)
+    return torch.cat([variances, means, gates], 1)
+
+
+UNEVEN = ParameterLayout.of(
+    {"running_var": torch.ones(3), "running_mean": torch.ones(3), "gate": torch.ones(1)},
+    ["running_var", "running_mean", "gate"],
+)
+
+
+@pytest.mark.parametrize("mode", ["centred", "coordinate"])
+def test_small_channels_survive_beside_large_ones(mode):
+    vectors = uneven()
+    normalisation = fit_normalisation(vectors, UNEVEN, mode)
+    found = normalisation.invert(normalisation.apply(vectors))
+    torch.testing.assert_close(found, vectors, rtol=1e-4, atol=0)
+    spread = (found - found.mean(0)).std(0) / (vectors - vectors.mean(0)).std(0)
+    torch.testing.assert_close(spread, torch.ones(7), rtol=1e-2, atol=0)
+
+
+def test_a_variance_that_falls_over_decades_survives():
+    vectors = torch.logspace(0, -3, 8)[:, None] * torch.tensor([1.0, 1e-6])
+    layout = ParameterLayout.of({"running_var": torch.ones(2)}, ["running_var"])
+    normalisation = fit_normalisation(vectors, layout, "centred")
+    torch.testing.assert_close(
+        normalisation.invert(normalisation.apply(vectors)), vectors, rtol=1e-4, atol=0
+    )
+    low = normalisation.invert(torch.full((2,), -1e4))
+    assert (low > 0).all() and (low < vectors.amin(0)).all()
+
+
+def test_the_papers_normalisation_raises_small_variances_and_says_which():
+    vectors = uneven()
+    assert lost_variances(vectors, UNEVEN, "tensor") == ["running_var"]
+    assert lost_variances(vectors, UNEVEN, "centred") == []
+    assert lost_variances(zoo(), LAYOUT, "tensor") == []
+
+
+def test_tensors_count_as_much_in_both_modes():
+    vectors = zoo()
+    per_tensor, centred = (fit_normalisation(vectors, LAYOUT, one) for one in MODES[:2])
+    assert centred.scale.equal(per_tensor.scale)
+    both = [one.apply(vectors) for one in (per_tensor, centred)]
+    plain = slice(0, LOG.start)
+    torch.testing.assert_close(
+        *(one[:, plain] - one[:, plain].mean(0) for one in both), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_a_single_element_is_relative_to_its_size():
+    layout = ParameterLayout.of({"temperature": torch.ones(1)}, ["temperature"])
+    for size in (1e-6, 1.0, 1e6):
+        vectors = size * torch.tensor([[0.9], [1.0], [1.1]])
+        normalisation = fit_normalisation(vectors, layout, "centred")
+        found = normalisation.apply(vectors)
+        torch.testing.assert_close(found[:, 0], torch.tensor([-0.1, 0, 0.1]), rtol=1e-2, atol=1e-5)
+        torch.testing.assert_close(normalisation.invert(found), vectors)
+
+
+def test_an_offset_in_double_precision_keeps_its_changes():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(6, 5, generator=generator, dtype=torch.float64)
+    layout = ParameterLayout.of({"a": torch.ones(5, dtype=torch.float64)}, ["a"])
+    normalisation = fit_normalisation(1e6 + 1e-3 * noise, layout, "centred")
+    found = normalisation.invert(normalisation.apply(1e6 + 1e-3 * noise).float())
+    torch.testing.assert_close((found - 1e6) * 1e3, noise, rtol=1e-4, atol=1e-4)
 
 
 def test_generated_variances_stay_positive():

@@ -50,6 +50,26 @@ def test_the_hold_out_of_a_generator_is_found_again_in_other_files(tmp_path):
     assert found.is_held_out_new and found.notes == ()
 
 
+def test_the_hold_out_is_found_again_where_tensors_are_tied_or_of_another_kind(tmp_path):
+    (tmp_path / "a").mkdir()
+    for number in range(8):
+        torch.manual_seed(number)
+        tied = torch.randn(4, 3)
+        state = {"in": tied, "gate": torch.randn(1), "z": torch.randn(3, dtype=torch.complex64)}
+        torch.save(state | {"out": tied}, tmp_path / "a" / f"step{number}.pt")
+    import_checkpoints(
+        [str(tmp_path / "a")], tmp_path / "zoo", ("*",), num_held_out=2, spaced=True
+    )
+    assert read_index(tmp_path / "zoo").ties == [("out", "in")]
+    known = LearnedFrom.of(read_index(tmp_path / "zoo"))
+    found = import_checkpoints(
+        [str(tmp_path / "a")], tmp_path / "other", ("*",), num_held_out=None, known=known
+    )
+    assert held_out(tmp_path / "other") == held_out(tmp_path / "zoo") == ["step2.pt", "step6.pt"]
+    assert found.is_held_out_new
+    assert is_held_out_new(read_index(tmp_path / "zoo"), known)
+
+
 def test_nothing_is_held_out_where_nothing_is_known(tmp_path):
     folder = checkpoints(tmp_path / "a", ["r0/1.pt", "r0/2.pt", "r1/1.pt", "r1/2.pt"])
     found = import_checkpoints([str(folder)], tmp_path / "zoo", ("*",), num_held_out=None)

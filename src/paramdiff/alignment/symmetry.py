@@ -16,8 +16,9 @@ from torch.func import functional_call
 from paramdiff.alignment.reading import Structure, read_structure
 from paramdiff.alignment.units import FIXED
 from paramdiff.alignment.weights import Port
+from paramdiff.checkpoints.kinds import is_generated
 from paramdiff.errors import UserError, first_line
-from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
+from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.scoring.cut import private_copy
 
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-4}
@@ -160,7 +161,9 @@ def find_symmetries(network: nn.Module, layout: ParameterLayout, example: Tensor
 def refuse_parts(tensors: Mapping[str, Tensor], layout: ParameterLayout) -> None:
     """Raise a ``UserError`` where the layout leaves out some of a network's tensors."""
     for name, tensor in tensors.items():
-        if name not in layout.names and not is_copied_verbatim(name, tensor):
+        if tensor.is_complex():
+            raise UserError(f"alignment: expected real tensors, found {name!r} of {tensor.dtype}")
+        if name not in layout.names and is_generated(name, tensor):
             raise UserError(
                 "alignment: units trade places in all tensors at once, so every tensor must be "
                 f"selected; {name!r} is not"

@@ -1,7 +1,7 @@
 """Checkpoints that hold the same values: ``best.pt`` beside ``epoch=3.pt``, a step in two formats.
 
 What counts are the tensors, not the files: two files of one step differ in what a trainer keeps
-beside the weights. Counters (whole numbers, one value) do not count.
+beside the weights. Counters do not count.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from paramdiff.checkpoints.kinds import is_counter
 from paramdiff.checkpoints.order import named
 from paramdiff.checkpoints.sources import FoundCheckpoints
 from paramdiff.checkpoints.stored import StoredCheckpoint
@@ -189,14 +190,12 @@ def _digests(
         return _remembered[key]
     if tensors is None:
         tensors, _ = stored.read(entry)
-    found = {name: _digest(name, one) for name, one in tensors.items() if not _is_counter(one)}
+    found = {
+        name: _digest(name, one) for name, one in tensors.items() if not is_counter(name, one)
+    }
     if sum(map(len, _remembered.values())) + len(found) <= MAX_REMEMBERED:
         _remembered[key] = found
     return found
-
-
-def _is_counter(tensor: Tensor) -> bool:
-    return tensor.numel() == 1 and not (tensor.is_floating_point() or tensor.is_complex())
 
 
 def _digest(name: str, tensor: Tensor) -> bytes:

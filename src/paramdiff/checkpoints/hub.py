@@ -4,6 +4,7 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from paramdiff.checkpoints.companions import BINARY_FILES
 from paramdiff.checkpoints.library_folders import WEIGHT_FILES
 from paramdiff.errors import UserError, in_one_line
 
@@ -11,7 +12,7 @@ HUB = "hf://"
 """What stands before a name that is surely on the Hub."""
 
 _WEIGHTS = (*WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
-_WANTED = ("*.json", "*.txt", "*.model", *_WEIGHTS, *(f"*/{name}" for name in _WEIGHTS))
+_WANTED = ("*.json", "*.txt", *BINARY_FILES, *_WEIGHTS, *(f"*/{name}" for name in _WEIGHTS))
 """A library's weights at the root, or those of a pipeline's components."""
 
 

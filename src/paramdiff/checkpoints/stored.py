@@ -14,7 +14,9 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from paramdiff.artefacts import (
-    CARD_FILE,
+    FOREIGN_MARK,
+    METADATA_KEY,
+    read_header,
     read_json,
     sha256_of,
     write_tensors,
@@ -22,10 +24,12 @@ from paramdiff.artefacts import (
     write_torch,
     written_aside,
 )
+from paramdiff.checkpoints.companions import Companions, companions_of, copy_files
 from paramdiff.checkpoints.files import read_file
 from paramdiff.checkpoints.library_folders import (
     CHECKPOINT_SUFFIXES,
     INDEX_SUFFIX,
+    PIPELINE_INDEX,
     checkpoint_suffix,
     is_library_folder,
     is_loose_shard,
@@ -37,7 +41,10 @@ from paramdiff.checkpoints.wrapping import Wrapping
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
-MAX_COMPANION_BYTES = 16 << 20
+COMPANIONS_FOLDER = "companions"
+"""Beside a form's JSON: the files of a checkpoint's folder that do not lie in it."""
+OF_THESE_VALUES = ("hash", "sha256")
+"""In keys of a header that would say of generated values what holds of the original's."""
 
 
 class StoredFile(Settings):
@@ -48,6 +55,7 @@ class StoredFile(Settings):
     wrapping: Wrapping = Wrapping()
     names: tuple[str, ...] = Field(description="of its tensors, as they are called in a zoo")
     scope: str = Field("", description="what stands before a name for this file's component")
+    metadata: dict[str, str] = Field({}, description="of a safetensors file's header")
 
 
 class StoredForm(Settings):
@@ -57,6 +65,15 @@ class StoredForm(Settings):
     is_folder: bool = Field(description="whether the checkpoint is a folder")
     companions: dict[str, str] = Field(
         {}, description="a folder's other text files (configuration, vocabulary), by relative path"
+    )
+    companion_files: tuple[str, ...] = Field(
+        (), description="relative paths of its large and binary ones, which lie beside the form"
+    )
+    companions_in: Path | None = Field(
+        None, exclude=True, description="the folder in which these lie now"
+    )
+    left_out: tuple[str, ...] = Field(
+        (), exclude=True, description="what else was found, and is not repeated"
     )
 
     @property
@@ -79,6 +96,20 @@ class StoredForm(Settings):
             told += f", names after {first.wrapping.prefix!r}"
         return told
 
+    def in_folder(self, folder: Path) -> "StoredForm":
+        """The form, its files in the folder of its JSON; a ``UserError`` where one is missing."""
+        place = folder / COMPANIONS_FOLDER
+        for relative in self.companion_files:
+            if not (place / relative).is_file():
+                raise UserError(f"{place / relative}: expected a file, found none")
+        return self.model_copy(update={"companions_in": place})
+
+    def copy_companions(self, folder: Path) -> None:
+        """Copy the files that do not lie in the form's JSON beside it."""
+        if self.companion_files:
+            assert self.companions_in is not None
+            copy_files(self.companions_in, folder / COMPANIONS_FOLDER, self.companion_files)
+
 
 def read_form(path: Path) -> StoredForm:
     """Read a form.
@@ -97,11 +128,12 @@ def read_form(path: Path) -> StoredForm:
     except ValidationError as error:
         told = error.errors()[0]["msg"].lower()
         raise UserError(f"{path}: expected how a checkpoint is stored, found {told}") from None
-    for relative in (*(file.file for file in form.files), *form.companions):
+    named = (*(file.file for file in form.files), *form.companions, *form.companion_files)
+    for relative in named:
         parts = PurePosixPath(relative).parts
         if not parts or PurePosixPath(relative).is_absolute() or ".." in parts or "\\" in relative:
             raise UserError(f"{path}: expected files inside the checkpoint, found {relative!a}")
-    return form
+    return form.in_folder(path.parent)
 
 
 @dataclass(frozen=True)
@@ -139,8 +171,9 @@ class StoredCheckpoint:
                 kind=_kind(self.path),
                 wrapping=wrapping,
                 names=tuple(found),
+                metadata=_metadata(self.path),
             )
-            return found, StoredForm(files=(stored,), is_folder=False)
+            return found, StoredForm(files=(stored,), is_folder=False, left_out=wrapping.left_out)
         tensors: dict[str, Tensor] = {}
         files = []
         for relative, scope, names in weight_files(self.path):
@@ -163,10 +196,18 @@ class StoredCheckpoint:
                     wrapping=wrapping,
                     names=tuple(scoped),
                     scope=scope,
+                    metadata=_metadata(self.path / relative),
                 )
             )
-        companions = _companions(self.path)
-        return tensors, StoredForm(files=tuple(files), is_folder=True, companions=companions)
+        beside = _companions(self.path)
+        return tensors, StoredForm(
+            files=tuple(files),
+            is_folder=True,
+            companions=beside.texts,
+            companion_files=beside.files,
+            companions_in=self.path,
+            left_out=beside.left_out,
+        )
 
     @property
     def sha256(self) -> str:
@@ -205,7 +246,8 @@ def write_checkpoint(
         tensors: name to tensor. Those that the form's files do not name are an error; those that
             the form names and that are missing leave their file, where it has no other, away.
         form: of another checkpoint of the same network.
-        metadata: any JSON value, for a checkpoint that is one safetensors file.
+        metadata: any JSON value, for a checkpoint that is one safetensors file; it joins those of
+            the form.
 
     Raises:
         UserError: a tensor has no place in the form.
@@ -215,12 +257,16 @@ def write_checkpoint(
     if strange:
         raise UserError(f"{path}: tensor {strange[0]!a} has no place in the checkpoint's form")
     if not form.is_folder:
-        _write_file(path, form.files[0], tensors, metadata)
+        own = {name: tensors[name] for name in form.files[0].names if name in tensors}
+        _write_file(path, form.files[0], own, metadata)
         return
     with written_aside(path) as aside:
         aside.mkdir()
         for relative, text in form.companions.items():
             write_text(aside / relative, text)
+        if form.companion_files:
+            assert form.companions_in is not None
+            copy_files(form.companions_in, aside, form.companion_files)
         for file in form.files:
             own = {name: tensors[name] for name in file.names if name in tensors}
             if own:
@@ -239,7 +285,7 @@ def _write_file(
     plain = {name.removeprefix(file.scope): tensor for name, tensor in tensors.items()}
     content = file.wrapping.around(plain)
     if file.kind == "safetensors":
-        write_tensors(path, content, metadata, is_foreign=metadata is None)
+        write_tensors(path, content, metadata, header=FOREIGN_MARK | file.metadata)
         return
     write_torch(path, content)
 
@@ -264,20 +310,19 @@ def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]
         write_text(target, json.dumps(index, indent=2) + "\n")
 
 
-def _companions(folder: Path) -> dict[str, str]:
-    """Text files beside the weights, without indices, which are written anew, and the card."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if parts == (CARD_FILE,):
-            continue
-        is_weights = path.name.endswith((*CHECKPOINT_SUFFIXES, INDEX_SUFFIX))
-        if is_weights or any(part.startswith(".") for part in parts) or not path.is_file():
-            continue
-        if path.stat().st_size > MAX_COMPANION_BYTES:
-            continue
-        try:
-            found["/".join(parts)] = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            continue
-    return found
+def _companions(folder: Path) -> Companions:
+    components: tuple[Path, ...] = ()
+    if (folder / PIPELINE_INDEX).is_file():
+        components = tuple(child for child in folder.iterdir() if is_checkpoint(child))
+    return companions_of(folder, (*CHECKPOINT_SUFFIXES, INDEX_SUFFIX), components)
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """A safetensors header's own, without what is ours or is about the values."""
+    if _kind(path) != "safetensors":
+        return {}
+    return {
+        key: value
+        for key, value in read_header(path).items()
+        if key != METADATA_KEY and not key.endswith(OF_THESE_VALUES)
+    }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.checkpoints.copies import Copy, CopyFinder
+from paramdiff.checkpoints.kinds import TieFinder, is_binary, is_infinite_mask, why_not
 from paramdiff.checkpoints.sources import FoundCheckpoints, Runs
 from paramdiff.checkpoints.stored import StoredCheckpoint, StoredForm
 from paramdiff.errors import UserError
@@ -38,6 +39,8 @@ class SurveyedTensor:
         num_differing: checkpoints that differ from the first.
         broken: names of checkpoints with values that are not finite.
         outlying: names of checkpoints with values far beyond all others.
+        is_mask: whether it holds zeros and ones alone in every checkpoint.
+        why_not: where it differs, why it can be neither generated nor copied; None where it can.
     """
 
     name: str
@@ -48,6 +51,8 @@ class SurveyedTensor:
     num_differing: int = 0
     broken: list[str] = field(default_factory=list)
     outlying: list[str] = field(default_factory=list)
+    is_mask: bool = False
+    why_not: str | None = None
 
     @property
     def differs(self) -> bool:
@@ -75,6 +80,7 @@ class Survey:
         copies: what was left out, because another checkpoint holds its values.
         samples: sampled values ``[N, S]`` of tensors that differ.
         places: where each of these tensors lies in a row.
+        ties: further names of tensors that are one in all checkpoints, with their first name.
     """
 
     found: FoundCheckpoints
@@ -85,6 +91,7 @@ class Survey:
     copies: tuple[Copy, ...]
     samples: Tensor
     places: dict[str, slice]
+    ties: dict[str, str] = field(default_factory=dict)
 
 
 def survey(
@@ -113,9 +120,12 @@ def survey(
     base = listed[finder.order[0]]
     first, form = base.read(entry)
     tensors = {
-        name: SurveyedTensor(name, tuple(one.shape), one.dtype, _scale(one))
+        name: SurveyedTensor(
+            name, tuple(one.shape), one.dtype, _scale(one), is_mask=is_binary(one)
+        )
         for name, one in first.items()
     }
+    ties = TieFinder(first)
     places = _places(first)
     # one array from the start: small ones between large ones that go would keep their memory
     samples = torch.zeros(len(listed), max((place.stop for place in places.values()), default=0))
@@ -124,11 +134,15 @@ def survey(
         read = first if done == 0 else stored.read(entry)[0]
         check_same(first, read, base, stored)
         if not finder.is_copy(row, read):
+            ties.see(read)
             for name, tensor in read.items():
                 _compare(tensors[name], first[name], tensor, stored.name)
                 if name in places:
                     samples[row, places[name]] = _sample(tensor, places[name])
         progress(done + 1, len(listed))
+    for name, told in tensors.items():
+        if told.differs:
+            told.why_not = why_not(name, first, first[name], is_mask=told.is_mask)
     kept = finder.without()
     differing = {name: place for name, place in places.items() if tensors[name].differs}
     columns = [samples[finder.kept, place] for place in differing.values()]
@@ -141,6 +155,7 @@ def survey(
         copies=finder.copies,
         samples=torch.cat(columns, 1) if columns else torch.zeros(len(kept.listed), 0),
         places=_closed_up(differing),
+        ties=ties.ties,
     )
 
 
@@ -181,29 +196,39 @@ def check_same(
 
 
 def _compare(told: SurveyedTensor, first: Tensor, other: Tensor, name: str) -> None:
-    if other.is_floating_point():
+    told.is_mask = told.is_mask and is_binary(other)
+    if other.is_floating_point() or other.is_complex():
         finite = torch.isfinite(other)
-        if not finite.all():
+        if not finite.all() and not is_infinite_mask(other):
             told.broken.append(name)
         elif told.scale and float(other.abs().max()) > OUTLYING * told.scale:
             told.outlying.append(name)
     if not torch.equal(first, other):
         told.num_differing += 1
-        change = (other.double() - first.double()).nan_to_num(0.0, 0.0, 0.0)
+        change = (_real(other) - _real(first)).nan_to_num(0.0, 0.0, 0.0)
         told.squared_change += float(change.square().mean())
 
 
 def _scale(tensor: Tensor) -> float:
-    if not tensor.is_floating_point() or not tensor.numel():
+    if not (tensor.is_floating_point() or tensor.is_complex()) or not tensor.numel():
         return 0.0
-    return float(tensor.double().nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt())
+    return float(_real(tensor).nan_to_num(0.0, 0.0, 0.0).square().mean().sqrt())
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """The values in double precision, complex ones as two real ones."""
+    return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
 
 
 def _places(first: dict[str, Tensor]) -> dict[str, slice]:
     """Where the samples of each floating-point tensor lie in a row of all."""
-    floating = {name: one for name, one in first.items() if one.is_floating_point()}
-    most = max(SAMPLED_VALUES, FEWEST_SAMPLES // max(1, len(floating)))
-    return _closed_up({name: slice(0, min(most, one.numel())) for name, one in floating.items()})
+    sizes = {
+        name: _real(one).numel()
+        for name, one in first.items()
+        if one.is_floating_point() or one.is_complex()
+    }
+    most = max(SAMPLED_VALUES, FEWEST_SAMPLES // max(1, len(sizes)))
+    return _closed_up({name: slice(0, min(most, size)) for name, size in sizes.items()})
 
 
 def _closed_up(places: dict[str, slice]) -> dict[str, slice]:
@@ -215,5 +240,5 @@ def _closed_up(places: dict[str, slice]) -> dict[str, slice]:
 
 
 def _sample(tensor: Tensor, place: slice) -> Tensor:
-    flat = tensor.reshape(-1)
+    flat = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)
     return flat[evenly_spaced(len(flat), place.stop - place.start)].float()

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.checkpoints.inert import Placeholder
+from paramdiff.checkpoints.plain import from_json, to_json
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
@@ -26,6 +27,23 @@ WRAPPERS = (
 PREFIXES = ("module.", "_orig_mod.")
 """What DataParallel and torch.compile put before every name."""
 
+LIGHTNING_VERSION = "pytorch-lightning_version"
+LIGHTNING_COUNTS = ("epoch", "global_step")
+LIGHTNING_KEYS = (
+    LIGHTNING_VERSION,
+    *LIGHTNING_COUNTS,
+    "loops",
+    "hparams",
+    "hparams_name",
+    "hparams_type",
+    "hyper_parameters",
+    "module_arguments",
+    "datamodule_hparams_name",
+    "datamodule_hparams_type",
+    "datamodule_hyper_parameters",
+)
+"""What Lightning, or an older one, asks of a file beside the state dict; no state of training."""
+
 MAX_DEPTH = 4
 MAX_NAMED = 4
 
@@ -35,13 +53,19 @@ class Wrapping(Settings):
 
     keys: tuple[str, ...] = Field((), description="of the mappings around the state dict")
     prefix: str = Field("", description="that every name had")
+    beside: dict[str, Any] = Field(
+        {}, description="plain values around the state dict that its library asks for, as JSON"
+    )
+    left_out: tuple[str, ...] = Field(
+        (), exclude=True, description="names of such values that are not plain"
+    )
 
     def around(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
         """A state dict as its file had it."""
         content: dict[str, Any] = {f"{self.prefix}{name}": one for name, one in tensors.items()}
         for key in reversed(self.keys):
             content = {key: content}
-        return content
+        return {key: from_json(value) for key, value in self.beside.items()} | content
 
 
 def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrapping]:
@@ -59,6 +83,7 @@ def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrap
         UserError: there is none, or several and no entry chooses one.
     """
     keys: list[str] = []
+    beside, left_out = _of_lightning(content)
     wanted = entry
     for _ in range(MAX_DEPTH):
         if not isinstance(content, dict):
@@ -71,7 +96,10 @@ def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrap
                 raise UserError(f"expected a state dict under {entry!a}, found none")
             if not found:
                 _refuse_without_tensors(content)
-                return content, Wrapping(keys=tuple(keys))
+                around = Wrapping(keys=tuple(keys))
+                if keys:
+                    around = around.model_copy(update={"beside": beside, "left_out": left_out})
+                return content, around
         if len(found) > 1:
             options = " or ".join(f"--entry {'.'.join([*keys, key])}" for key in found[:MAX_NAMED])
             raise UserError(
@@ -142,6 +170,23 @@ def _kind_of(content: Any) -> str:
     if isinstance(content, Placeholder):
         return "a value that is no tensor"
     return type(content).__name__
+
+
+def _of_lightning(content: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What Lightning asks for beside a state dict, as JSON, and what of it is not plain."""
+    beside: dict[str, Any] = {}
+    left_out: list[str] = []
+    if not isinstance(content, dict) or "state_dict" not in content:
+        return {}, ()
+    if LIGHTNING_VERSION not in content and any(key not in content for key in LIGHTNING_COUNTS):
+        return {}, ()
+    for key in LIGHTNING_KEYS:
+        if key in content:
+            value, missing = to_json(content[key], key)
+            left_out += missing
+            if key not in missing:
+                beside[key] = value
+    return beside, tuple(left_out)
 
 
 def without_prefix(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:

@@ -29,7 +29,7 @@ from paramdiff.evaluation.spread import total_variance
 from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.mapped import release, row_blocks
-from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
+from paramdiff.parameters.normalisation import Normalisation, fit_for_comparison
 from paramdiff.progress import Progress, Report
 from paramdiff.subsampling import evenly_spaced
 
@@ -101,7 +101,7 @@ def examine(
             wrong form.
     """
     seed = settings.seed
-    normalisation = fit_normalisation(subject.originals, subject.layout, "tensor")
+    normalisation = fit_for_comparison(subject.originals, subject.layout)
     given = given_groups(subject, normalisation)
     original = next(given)
     trajectory = trajectory_of(original.vectors, seed, subject.runs)

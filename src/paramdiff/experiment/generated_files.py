@@ -1,6 +1,6 @@
 """Generated networks on disk: one checkpoint each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from paramdiff.artefacts import CARD_FILE, write_tensors, write_text, written_aside
 from paramdiff.cards.generated_card import generated_card
 from paramdiff.cards.provenance import Provenance
+from paramdiff.checkpoints.kinds import is_counter
 from paramdiff.checkpoints.stored import StoredCheckpoint, write_checkpoint
 from paramdiff.errors import UserError
 from paramdiff.generated import GeneratedParameters
@@ -32,17 +33,20 @@ def write_generated(folder: Path, generated: GeneratedParameters, provenance: Pr
     origin = {"pipeline_sha256": provenance.pipeline_sha256}
     if provenance.base is not None:
         origin["base_sha256"] = provenance.base[1]
+    names = set(generated.names)
     with written_aside(folder) as aside:
         aside.mkdir()
         for number, (seed, state_dict) in enumerate(zip(generated.seeds, generated, strict=True)):
             metadata = {"seed": seed, **origin}
             tensors = (
-                {name: state_dict[name] for name in generated.names}
+                {name: one for name, one in state_dict.items() if name in names}
                 if provenance.selected_only
                 else state_dict
             )
             if form is None:
-                write_tensors(aside / f"{number:04d}.safetensors", tensors, metadata)
+                write_tensors(
+                    aside / f"{number:04d}.safetensors", tensors, metadata, keeps_order=True
+                )
             else:
                 write_checkpoint(aside / f"{number:04d}{form.suffix}", tensors, form, metadata)
         if provenance.learned_from is not None:
@@ -51,40 +55,90 @@ def write_generated(folder: Path, generated: GeneratedParameters, provenance: Pr
 
 
 def read_vectors(
-    checkpoints: Sequence[StoredCheckpoint], layout: ParameterLayout, entry: str | None = None
+    checkpoints: Sequence[StoredCheckpoint],
+    layout: ParameterLayout,
+    entry: str | None = None,
+    *,
+    rest: Mapping[str, Tensor] | None = None,
+    counters: set[str] | None = None,
 ) -> Tensor:
     """The raw vectors ``[M, P]`` of checkpoints.
 
     Args:
-        checkpoints: complete or partial ones; tensors outside the layout are ignored.
+        checkpoints: complete or partial ones.
         layout: where each tensor lies in a vector.
         entry: the key of the state dict, where a file holds several.
+        rest: a complete state dict that the vectors will be laid into. What a checkpoint holds
+            must then be what is laid there; without it, tensors outside the layout are ignored.
+        counters: joined by the names of counters that are not what is laid there.
 
     Returns:
         One row per checkpoint.
 
     Raises:
-        UserError: a file cannot be read or does not fit the layout.
+        UserError: a file cannot be read, does not fit the layout, or is another network than its
+            vector laid into the rest.
     """
-    return torch.stack([_vector(one, layout, entry) for one in checkpoints])
+    rows = []
+    for stored in checkpoints:
+        tensors, _ = stored.read(entry)
+        _refuse_other_shapes(tensors, layout, stored.path)
+        if rest is not None:
+            found = _refuse_others(tensors, layout, rest, str(stored.path))
+            if counters is not None:
+                counters |= found
+        rows.append(layout.flatten(tensors, str(stored.path)))
+    return torch.stack(rows)
 
 
-def _vector(checkpoint: StoredCheckpoint, layout: ParameterLayout, entry: str | None) -> Tensor:
-    tensors, _ = checkpoint.read(entry)
+def _refuse_other_shapes(
+    tensors: Mapping[str, Tensor], layout: ParameterLayout, path: Path
+) -> None:
+    """Refuse a checkpoint that lacks what it is compared by."""
     for slot in layout.slots:
         found = tensors.get(slot.name)
         if found is None or tuple(found.shape) != slot.shape:
             odd = "is missing" if found is None else f"has shape {list(found.shape)}"
             wanted = "" if found is None else f", expected {list(slot.shape)}"
             raise UserError(
-                f"{checkpoint.path}: tensor {slot.name!r} {odd}{wanted}; it holds "
-                f"{_some(tensors)}, and expected are {_some(layout.names)}: are these of one "
-                "network?"
+                f"{path}: tensor {slot.name!r} {odd}{wanted}; it holds {_some(tensors)}, and "
+                f"expected are {_some(layout.names)}: are these of one network?"
             )
-    return layout.flatten(tensors, str(checkpoint.path))
 
 
 def _some(names: Iterable[str]) -> str:
     listed = list(names)
     shown = ", ".join(listed[:MOST_NAMED]) or "nothing"
     return shown if len(listed) <= MOST_NAMED else f"{shown} and {len(listed) - MOST_NAMED} more"
+
+
+def _refuse_others(
+    tensors: Mapping[str, Tensor], layout: ParameterLayout, rest: Mapping[str, Tensor], where: str
+) -> set[str]:
+    """Refuse a checkpoint that its vector and the rest do not give back, but for counters.
+
+    Returns:
+        Names of counters that differ.
+    """
+    counters = set()
+    types = {slot.name: slot.dtype for slot in layout.slots}
+    types |= {name: types[source] for name, source in layout.ties}
+    for name, tensor in tensors.items():
+        if name not in rest:
+            raise UserError(f"{where}: tensor {name!r} is none of the originals'")
+        if name in types:
+            same = tensor.to(types[name]).to(tensor.dtype) == tensor
+            if not (same | ~torch.isfinite(tensor)).all():  # which is told with the shape
+                raise UserError(
+                    f"{where}: tensor {name!r} holds {tensor.dtype}, whose values do not fit the "
+                    f"originals' {types[name]}: save both in one type"
+                )
+        elif not torch.equal(tensor, rest[name]) and is_counter(name, tensor):
+            counters.add(name)
+        elif not torch.equal(tensor, rest[name]):
+            raise UserError(
+                f"{where}: tensor {name!r}, which is not compared, differs from the originals', "
+                "so that the file would not be scored as it is: compare it, too (--select), or "
+                "name the checkpoint that all are completed from (--base)"
+            )
+    return counters

@@ -11,7 +11,7 @@ from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.behaviour import Behaviour
 from paramdiff.evaluation.further_schema import Obtained, ObtainedLevel
 from paramdiff.evaluation.spread import dispersion
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalisation import fit_for_comparison
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.zoo.zoo import Zoo
 
@@ -42,7 +42,7 @@ def requested_and_obtained(
         Condition to what was obtained. A value for which some network computes NaN or infinite
         values is left out.
     """
-    normalisation = fit_normalisation(zoo.originals, zoo.layout)
+    normalisation = fit_for_comparison(zoo.originals, zoo.layout)
     originals = normalisation.apply(zoo.originals)
     seeds = range(first_seed, first_seed + NUM_NETWORKS)
 

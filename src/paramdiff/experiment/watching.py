@@ -135,8 +135,8 @@ def _spread(
     scheduler = build_scheduler(schedule, solver)
     num_steps = few_steps(solver, schedule.num_timesteps, recipe.generation.num_steps)
     per_tensor = space
-    if recipe.parameters.normalisation != "tensor":
-        per_tensor = ParameterSpace.fit(zoo.originals, zoo.layout, {})
+    if recipe.parameters.normalisation == "coordinate":
+        per_tensor = ParameterSpace.fit(zoo.originals, zoo.layout, {}, "centred")
         vectors = per_tensor.normalise(zoo.originals)
     reference = total_variance(vectors)
 

@@ -4,6 +4,12 @@ The paper's code subtracts and divides two scalars per tensor, each averaged ove
 the mean over elements and the unbiased standard deviation over elements. ``running_var`` tensors
 are first taken to ``log(v / m + 0.05)``, where ``m`` is 0.95 times the mean over elements. The
 inverse clips at 0.001, so that variances stay positive. A constant tensor is only shifted.
+
+That is the mode ``tensor``. It loses what is small beside its own layer: a variance of a
+thousandth of the layer's mean, or the mean of an input of 0.01 beside one of 10,000. The mode
+``centred`` keeps its scales, so that tensors count as much beside each other, but shifts every
+coordinate by its own mean over the checkpoints and takes every variance relative to the smallest
+of its own channel (to a thousandth of the channel's mean, where that is larger).
 """
 
 from collections.abc import Sequence
@@ -16,11 +22,14 @@ from torch import Tensor
 from paramdiff.mapped import release
 from paramdiff.parameters.layout import ParameterLayout, Slot
 
-NormalisationMode = Literal["tensor", "coordinate"]
+NormalisationMode = Literal["tensor", "centred", "coordinate"]
 
 _LOG_OFFSET = 0.05
 _SMALLEST_RATIO = 0.001
 _MEAN_FACTOR = 0.95
+_SMALLEST_SHARE = 0.001
+_ROUNDED_AWAY = 0.3
+"""Of an element's changes between checkpoints: what rounding may take of them."""
 _BLOCK_VALUES = 1 << 22
 
 
@@ -69,36 +78,122 @@ def fit_normalisation(
         vectors: raw parameter vectors ``[N, P]``, possibly memory-mapped.
         layout: where each tensor lies.
         mode: ``tensor`` for one location and scale per tensor (as the authors'
-            ``dataset/__init__.py``), ``coordinate`` for one per element.
+            ``dataset/__init__.py``), ``centred`` for one scale per tensor about each element's own
+            mean, ``coordinate`` for one location and scale per element.
+
+    Returns:
+        The normalisation, in the layout's type.
+    """
+    parts = [_fit_slot(vectors[:, slot.start : slot.stop], slot, mode) for slot in layout.slots]
+    columns = (torch.cat(column).to(layout.dtype) for column in zip(*parts, strict=True))
+    return Normalisation(*columns)
+
+
+def fit_for_comparison(vectors: Tensor, layout: ParameterLayout) -> Normalisation:
+    """Fit the mode ``tensor``, and ``centred`` where that one would lose what checkpoints hold.
+
+    Groups of networks are made and compared in this space: it is the paper's wherever that one
+    gives networks back as they are.
+
+    Args:
+        vectors: raw parameter vectors ``[N, P]``, possibly memory-mapped.
+        layout: where each tensor lies.
 
     Returns:
         The normalisation.
     """
-    parts = [_fit_slot(vectors[:, slot.start : slot.stop], slot, mode) for slot in layout.slots]
-    location, scale, reference = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Normalisation(location, scale, reference)
+    parts = []
+    for slot in layout.slots:
+        values = vectors[:, slot.start : slot.stop]
+        parts.append(_fit_slot(values, slot, "centred" if _is_lossy(values, slot) else "tensor"))
+    columns = (torch.cat(column).to(layout.dtype) for column in zip(*parts, strict=True))
+    return Normalisation(*columns)
+
+
+def _is_lossy(values: Tensor, slot: Slot) -> bool:
+    """Whether small values are lost beside the layer's others: cut off, or rounded away."""
+    if slot.is_running_variance:
+        return _loses_variances(values)
+    if values.shape[1] > _BLOCK_VALUES:
+        return False
+    none = torch.zeros(1, 1, dtype=torch.float64)
+    means, changes = _moments_by(1, values, none)
+    rounding = torch.finfo(torch.float32).eps * (means - means.mean()).abs()
+    return bool(((changes > 0) & (rounding > _ROUNDED_AWAY * changes)).any())
+
+
+def _loses_variances(values: Tensor) -> bool:
+    block = values.double()
+    return bool(((block > 0) & (block < _SMALLEST_RATIO * _MEAN_FACTOR * block.mean())).any())
+
+
+def lost_variances(vectors: Tensor, layout: ParameterLayout, mode: NormalisationMode) -> list[str]:
+    """Name the tensors in which a normalisation raises variances of the checkpoints themselves.
+
+    Args:
+        vectors: raw parameter vectors ``[N, P]``.
+        layout: where each tensor lies.
+        mode: of the normalisation; only ``tensor`` does so.
+
+    Returns:
+        Their names.
+    """
+    lost = []
+    for slot in layout.slots if mode == "tensor" else ():
+        if slot.is_running_variance and _loses_variances(vectors[:, slot.start : slot.stop]):
+            lost.append(slot.name)
+    return lost
 
 
 def _fit_slot(values: Tensor, slot: Slot, mode: NormalisationMode) -> Sequence[Tensor]:
-    """Location, scale and reference, each ``[size]``, of one tensor's values ``[N, size]``."""
+    """Location, scale and reference in float64, each ``[size]``, of one tensor ``[N, size]``."""
     num, size = values.shape
-    references = torch.zeros(num, 1, dtype=torch.float64)
-    if slot.is_running_variance and (values > 0).any():
-        smallest = torch.finfo(torch.float32).tiny  # a checkpoint whose variances are all 0
-        references = (_MEAN_FACTOR * values.double().mean(1, keepdim=True)).clamp(min=smallest)
+    is_log = slot.is_running_variance and bool((values > 0).any())
+    per_checkpoint = _layer_references(values) if is_log else values.new_zeros(num, 1).double()
+    own = _channel_references(values) if is_log else values.new_zeros(1, size).double()
+    if mode == "coordinate":
+        location, scale = _moments_by(1, values, own)
+        return location, _positive(scale, location), own[0].expand(size)
+    means, stds = (one.mean().expand(size) for one in _moments_by(0, values, per_checkpoint))
+    scale, references = _positive(stds, means), per_checkpoint.mean().expand(size)
+    if mode == "tensor" and size > 1:
+        return means, scale, references
+    location, changes = _moments_by(1, values, own)
+    if not is_log and not stds.any() and changes.any():
+        # no spread over elements (the authors' code has no such tensors): relative to the size
+        scale = _positive(values.double().square().mean().sqrt().expand(size), means.new_zeros(1))
+    return (means, scale, references) if mode == "tensor" else (location, scale, own[0])
+
+
+def _layer_references(values: Tensor) -> Tensor:
+    """The authors' ``m`` of each checkpoint ``[N, 1]``."""
+    smallest = torch.finfo(torch.float32).tiny  # a checkpoint whose variances are all 0
+    return (_MEAN_FACTOR * values.double().mean(1, keepdim=True)).clamp(min=smallest)
+
+
+def _channel_references(values: Tensor) -> Tensor:
+    """The smallest variance of each channel ``[1, size]``, or a thousandth of its mean."""
+    block = values.double()
+    share = _SMALLEST_SHARE * block.mean(0, keepdim=True)
+    lowest = block.amin(0, keepdim=True).maximum(share)
+    return lowest.clamp(min=torch.finfo(torch.float32).tiny)  # a channel that never varies
+
+
+def _moments_by(along: int, values: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each checkpoint (``along`` 0) or of each element (1)."""
     # blocks hold whole checkpoints where moments are over elements, else whole coordinates
-    along, over = (0, 1) if mode == "tensor" else (1, 0)
-    length = max(1, _BLOCK_VALUES // values.shape[over])
+    length = max(1, _BLOCK_VALUES // values.shape[1 - along])
     blocks = zip(
         values.split(length, along), references.expand_as(values).split(length, along), strict=True
     )
-    means, stds = zip(*(_moments(*block, over) for block in blocks), strict=True)
-    location, scale = torch.cat(means), torch.cat(stds)
-    if mode == "tensor":
-        location, scale = (one.mean().expand(size) for one in (location, scale))
+    means, stds = zip(*(_moments(*block, 1 - along) for block in blocks), strict=True)
+    return torch.cat(means), torch.cat(stds)
+
+
+def _positive(scale: Tensor, location: Tensor) -> Tensor:
+    """Scales, and 1 where a tensor is constant."""
     constant = scale <= 1e-12 * (1 + location.abs())
-    scale = torch.where(constant, torch.ones_like(scale), scale)
-    return location.float(), scale.float(), references.mean().expand(size).float()
+    return torch.where(constant, torch.ones_like(scale), scale)
 
 
 def _moments(values: Tensor, references: Tensor, over: int) -> tuple[Tensor, Tensor]:

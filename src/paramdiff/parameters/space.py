@@ -6,7 +6,9 @@ which travels with the space.
 """
 
 import difflib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from paramdiff.parameters.normalisation import (
     Normalisation,
     NormalisationMode,
     fit_normalisation,
+    lost_variances,
 )
 from paramdiff.settings import Settings
 
@@ -40,7 +43,9 @@ class ParameterSettings(Settings):
         min_length=1, description="globs of tensor names, or regular expressions after 're:'"
     )
     normalisation: NormalisationMode = Field(
-        "tensor", description="one location and scale per tensor (the paper) or per coordinate"
+        "tensor",
+        description="one location and scale per tensor (the paper), one scale per tensor about "
+        "each coordinate's own mean (centred), or both per coordinate",
     )
     align: bool = Field(
         False,
@@ -57,16 +62,17 @@ class ParameterSpace(Component):
 
     Args:
         slots: ``[name, shape, dtype]`` of every tensor in the vector, in order.
+        ties: ``[name, source]`` of further names of these tensors.
     """
 
     @register_to_config
-    def __init__(self, slots: Sequence[Sequence]) -> None:
+    def __init__(self, slots: Sequence[Sequence], ties: Sequence[Sequence[str]] = ()) -> None:
         super().__init__()
-        self.layout = ParameterLayout.from_json(slots)
-        size = self.layout.num_parameters
-        self.register_buffer("location", torch.zeros(size))
-        self.register_buffer("scale", torch.ones(size))
-        self.register_buffer("reference", torch.zeros(size))
+        self.layout = ParameterLayout.from_json(slots, ties)
+        size, dtype = self.layout.num_parameters, self.layout.dtype
+        self.register_buffer("location", torch.zeros(size, dtype=dtype))
+        self.register_buffer("scale", torch.ones(size, dtype=dtype))
+        self.register_buffer("reference", torch.zeros(size, dtype=dtype))
         self.base: dict[str, Tensor] = {}
         self.form: StoredForm | None = None
 
@@ -91,7 +97,14 @@ class ParameterSpace(Component):
         Returns:
             The space.
         """
-        space = cls(slots=layout.to_json())
+        lost = lost_variances(vectors, layout, mode)
+        if lost:
+            warnings.warn(
+                f"{', '.join(lost)}: variances below a thousandth of their layer's mean are "
+                f"raised to it, because parameters.normalisation is {mode}; 'centred' keeps them",
+                stacklevel=2,
+            )
+        space = cls(slots=layout.to_json(), ties=[list(tie) for tie in layout.ties])
         fitted = fit_normalisation(vectors, layout, mode)
         space.location.copy_(fitted.location)
         space.scale.copy_(fitted.scale)
@@ -122,7 +135,8 @@ class ParameterSpace(Component):
 
     def denormalise(self, normalised: Tensor) -> Tensor:
         """Normalised vectors ``[..., padded_length]`` to raw vectors ``[..., P]``."""
-        return self.normalisation.invert(normalised[..., : self.num_parameters])
+        values = normalised[..., : self.num_parameters].to(self.location.device)
+        return self.normalisation.invert(values)
 
     def flatten(self, state_dict: Mapping[str, Tensor]) -> Tensor:
         """The raw vector ``[P]`` of a state dict."""
@@ -135,12 +149,16 @@ class ParameterSpace(Component):
             vector: ``[P]``.
 
         Returns:
-            A state dict that ``load_state_dict(strict=True)`` accepts; tensors outside the layout
-            are copies of the base checkpoint's.
+            A state dict that ``load_state_dict(strict=True)`` accepts, in the base checkpoint's
+            order; tensors outside the layout are copies of its own. Tied tensors are one object.
         """
-        generated = self.layout.unflatten(vector.cpu())
+        copies: dict[int, Tensor] = {}  # what is tied is copied once
+        generated = {
+            name: copies.setdefault(id(tensor), tensor.clone())
+            for name, tensor in self.layout.unflatten(vector.cpu()).items()
+        }
         return {
-            name: generated.get(name, tensor).to(tensor.dtype, copy=True)
+            name: generated[name] if name in generated else tensor.clone()
             for name, tensor in self.base.items()
         }
 
@@ -166,19 +184,26 @@ class ParameterSpace(Component):
                     f"{where}: expected the tensor {slot.name!r}, which is generated, found none; "
                     f"the nearest is {near[0]!r}"
                 )
-            if tuple(tensor.shape) != slot.shape or not tensor.is_floating_point():
+            is_fitting = (
+                tensor.is_complex() if slot.dtype.is_complex else tensor.is_floating_point()
+            )
+            if tuple(tensor.shape) != slot.shape or not is_fitting:
+                expected = "complex" if slot.dtype.is_complex else "floating-point"
                 raise UserError(
-                    f"{where}: tensor {slot.name!r}: expected floating-point values of shape "
+                    f"{where}: tensor {slot.name!r}: expected {expected} values of shape "
                     f"{list(slot.shape)}, found {tensor.dtype} of shape {list(tensor.shape)}"
                 )
+        slots = (replace(slot, dtype=base[slot.name].dtype) for slot in self.layout.slots)
+        self.layout = ParameterLayout(tuple(slots), self.layout.ties)
         self.base, self.form = dict(base), form
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Save the space, its base checkpoint and how checkpoints are stored."""
         super().save_pretrained(save_directory, **kwargs)
-        write_tensors(Path(save_directory) / BASE_FILE, self.base)
+        write_tensors(Path(save_directory) / BASE_FILE, self.base, keeps_order=True)
         if self.form is not None:
             write_json(Path(save_directory) / FORM_FILE, self.form.model_dump(mode="json"))
+            self.form.copy_companions(Path(save_directory))
 
     @classmethod
     def from_pretrained(cls, folder: Any, **kwargs: Any) -> Any:
@@ -208,7 +233,9 @@ class ParameterSpace(Component):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ParameterSpace":
         """Move between devices, but never to a lower precision: the constants must stay exact."""
         for name, buffer in self.named_buffers():
-            setattr(self, name, on_device_only(buffer, fn(buffer)))
+            moved = fn(buffer.float())  # no device lacks that; some lack 64 bits
+            if moved.device.type != "mps" or buffer.dtype != torch.float64:
+                setattr(self, name, on_device_only(buffer, moved))
         return self
 
 

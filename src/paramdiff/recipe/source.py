@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # Python 3.11
 
 SHIPPED = files("paramdiff") / "recipes"
-PRESET_VALUES = ("codec", "diffusion", "generation.solver", "generation.num_steps")
+PRESET_VALUES = (
+    "parameters.normalisation",
+    "codec",
+    "diffusion",
+    "generation.solver",
+    "generation.num_steps",
+)
 """What a preset decides; a recipe's own values of these lie over the preset that it names."""
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from paramdiff.artefacts import write_json, written_aside
 from paramdiff.cards.reading import data_on_card
+from paramdiff.checkpoints.order import named
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.engine import resolve_device
@@ -112,6 +114,7 @@ def evaluate_folders(
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
         zoo_folder = Path(originals)
+        replaced: set[str] = set()
         if (zoo_folder / INDEX_FILE).is_file():
             _refuse_what_a_zoo_has(patterns, base, num_held_out)
             is_new = is_held_out_new(read_index(zoo_folder), known)
@@ -126,11 +129,13 @@ def evaluate_folders(
                 num_held_out=num_held_out,
                 entry=entry,
                 known=known,
+                compared=found,
             )
             is_new = imported.is_held_out_new
+            replaced |= imported.replaced
             notes += [f"Originals: {note}." for note in imported.notes]
         zoo = Zoo.load(zoo_folder)
-        vectors = read_vectors(found, zoo.layout, entry)
+        vectors = read_vectors(found, zoo.layout, entry, rest=zoo.base, counters=replaced)
         built = task_of(zoo.base)
         used = data_on_card(Path(generated))
         told = "not known, no card beside it tells" if used is None else used.in_words
@@ -144,7 +149,8 @@ def evaluate_folders(
                     "Task data in what is judged": told,
                     "What the generator learned from": _told_of(known, is_new, zoo),
                 }
-                | passed_over,
+                | passed_over
+                | _completed(zoo, replaced, base),
             ),
             untrained=untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
@@ -192,6 +198,21 @@ def _told_of(known: LearnedFrom | None, is_new: bool, zoo: Zoo) -> str:
         return told
     proof = "none of those held out here trained it" if is_new else "not compared with those here"
     return f"{told}; {proof}"
+
+
+def _completed(zoo: Zoo, replaced: set[str], base: Path | None) -> dict[str, str]:
+    """Tell where networks are scored with other values than their files hold."""
+    # BatchNorm's own counter decides nothing
+    names = [name for name in zoo.base if name in replaced and "num_batches_tracked" not in name]
+    if not names:
+        return {}
+    first = zoo.index.checkpoints[0].source or "the first checkpoint"
+    source = first if base is None else base.name
+    told = f"{named(names)} of every network: those of {source}"
+    if base is not None:
+        told += ", so that the scores of the originals are not those of their files"
+        warnings.warn(told, stacklevel=2)
+    return {"Completed with": told}
 
 
 def _refuse_what_a_zoo_has(

@@ -6,7 +6,9 @@ from glob import escape
 from pathlib import Path
 
 from paramdiff.checkpoints.copies import without_copies
+from paramdiff.checkpoints.order import named
 from paramdiff.checkpoints.sources import FoundCheckpoints, Runs, find_checkpoints, find_runs
+from paramdiff.checkpoints.stored import StoredForm
 from paramdiff.engine import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.experiment.run_folder import RunFolder
@@ -72,10 +74,11 @@ def refuse_early(
 
 def _selected(
     runs: Runs, patterns: Sequence[str], with_buffers: bool, entry: str | None
-) -> ParameterLayout:
-    first, _ = runs[0][0].read(entry)
+) -> tuple[ParameterLayout, StoredForm]:
+    """What patterns select, and how the first checkpoint is stored."""
+    first, form = runs[0][0].read(entry)
     names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
-    return ParameterLayout.of(first, select(names, patterns))
+    return ParameterLayout.of(first, select(names, patterns)), form
 
 
 def plan_fit(
@@ -119,7 +122,7 @@ def plan_fit(
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
-        layout = _selected(found.runs, patterns, with_buffers, entry)
+        layout, form = _selected(found.runs, patterns, with_buffers, entry)
         chosen, num_parameters = list(layout.names), layout.num_parameters
         found, _ = without_copies(found, entry, layout.names, progress)
         num_checkpoints, warnings = len(found.listed), found.notes
@@ -127,8 +130,12 @@ def plan_fit(
         facts["Checkpoints"] = f"{num_checkpoints}{runs}"
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
         facts |= found.facts
+        if form.left_out:
+            facts["Not repeated"] = named(form.left_out)
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
+        if inspection.refused is not None and base is None:
+            raise UserError(inspection.refused)
         if not inspection.generated:
             raise UserError(_nothing_to_learn(found))
         chosen, facts = list(inspection.generated), inspection.facts

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.order import named
+from paramdiff.checkpoints.kinds import SAVE_AGAIN, is_generated
+from paramdiff.checkpoints.order import MAX_NAMED, named
 from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
 from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.trajectory import related_groups, trajectory_of
-from paramdiff.parameters.layout import is_copied_verbatim
 from paramdiff.progress import Progress, ignore_progress
 
 FEW_CHECKPOINTS = 30
@@ -26,6 +26,8 @@ class Inspection:
         warnings: what should be looked at first, one sentence each.
         tensors: all tensors, in their own order.
         generated: names of the tensors that would be generated: those that differ.
+        refused: the first tensor that differs and can be neither generated nor copied, and why;
+            None where there is none.
         notes: which checkpoints were left out or stand in another order, one sentence each.
         num_checkpoints: copies aside.
     """
@@ -34,12 +36,13 @@ class Inspection:
     warnings: tuple[str, ...]
     tensors: tuple[SurveyedTensor, ...]
     generated: tuple[str, ...]
+    refused: str | None = None
     notes: tuple[str, ...] = ()
     num_checkpoints: int = 0
 
     @property
     def num_generated(self) -> int:
-        """Parameters that would be generated."""
+        """Parameters that would be generated, tied ones under every name."""
         return sum(_size(one) for one in self.tensors if one.name in self.generated)
 
 
@@ -66,29 +69,45 @@ def inspect_checkpoints(
     found = survey(given.runs, entry=entry, notes=given.notes, progress=progress)
     tensors = tuple(found.tensors.values())
     differing = [one for one in tensors if one.differs]
-    generated = [one for one in differing if not _is_copied(one)]
+    refused = [one for one in differing if one.why_not is not None]
+    generated = [one for one in differing if one.why_not is None and _is_generated(one)]
+    names = {one.name for one in generated}
+    tied = {name: source for name, source in found.ties.items() if name in names}
     num_values = sum(_size(one) for one in tensors)
     samples = _normalised(found)
     trajectory = trajectory_of(samples, seed=0, runs=torch.tensor(found.runs))
+    num_generated = sum(_size(one) for one in generated if one.name not in tied)
+    those = "all that differ" if not refused else f"those of the {len(differing)} that differ"
     facts = {
         "Checkpoints": _checkpoints(found),
         **given.facts,
         "Stored as": found.form.words,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
         "Order": _order(trajectory, found),
-        "Would be generated": f"{sum(_size(one) for one in generated):,} parameters in "
-        f"{len(generated)} tensors: all that differ"
+        "Would be generated": f"{num_generated:,} parameters in {len(generated)} tensors: {those}"
         if generated
-        else _nothing(len(found.names)),
+        else _nothing(len(found.names), bool(refused)),
     }
-    copied = [one.name for one in differing if _is_copied(one)]
+    if tied:
+        facts["Tied"] = "; ".join(
+            f"{name} is {source}" for name, source in list(tied.items())[:MAX_NAMED]
+        )
+    copied = [one.name for one in differing if one.why_not is None and not _is_generated(one)]
     if copied:
-        facts["Would be copied"] = f"{named(copied)} (counters and single values)"
+        facts["Would be copied"] = f"{named(copied)} (counters, as in {found.names[0]})"
+    if found.form.left_out:
+        facts["Not repeated"] = named(found.form.left_out)
+    if refused:
+        facts["Cannot be generated"] = named([one.name for one in refused])
     return Inspection(
         facts,
         _warnings(found, tensors, samples),
         tensors,
         tuple(one.name for one in generated),
+        f"tensor {refused[0].name!r} differs between the checkpoints and cannot be generated: "
+        f"{refused[0].why_not}, {SAVE_AGAIN}"
+        if refused
+        else None,
         found.found.notes,
         len(found.names),
     )
@@ -111,10 +130,10 @@ def _checkpoints(found: Survey) -> str:
     return f"{len(found.names)}{runs}, from {found.names[0]} to {found.names[-1]}"
 
 
-def _nothing(num_checkpoints: int) -> str:
+def _nothing(num_checkpoints: int, has_refused: bool) -> str:
     if num_checkpoints == 1:
         return "nothing: it takes several checkpoints"
-    return "nothing: no tensor with more than one value differs"
+    return f"nothing: no tensor {'that can be generated ' if has_refused else ''}differs"
 
 
 def _order(trajectory: Trajectory | None, found: Survey) -> str:
@@ -147,6 +166,8 @@ def _warnings(
 ) -> tuple[str, ...]:
     told = []
     for one in tensors:
+        if one.why_not is not None:
+            told.append(f"{one.name} differs and cannot be generated: {one.why_not}, {SAVE_AGAIN}")
         if one.broken:
             told.append(f"{one.name} holds NaN or infinite values in {named(one.broken)}")
         if one.outlying:
@@ -183,10 +204,10 @@ def _are_unordered(found: Survey, tensors: Sequence[SurveyedTensor], samples: Te
     return bool(torch.isfinite(columns).all()) and bool(related_groups(columns).max() > 0)
 
 
-def _is_copied(tensor: SurveyedTensor) -> bool:
+def _is_generated(tensor: SurveyedTensor) -> bool:
     shaped = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-    return is_copied_verbatim(tensor.name, shaped)
+    return is_generated(tensor.name, shaped)
 
 
 def _size(tensor: SurveyedTensor) -> int:
-    return torch.Size(tensor.shape).numel()
+    return torch.Size(tensor.shape).numel() * (2 if tensor.dtype.is_complex else 1)

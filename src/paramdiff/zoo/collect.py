@@ -18,9 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from paramdiff.checkpoints.kinds import is_generated
 from paramdiff.errors import UserError
 from paramdiff.fanout import FanOut
-from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
+from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import Report, ignore_report
 from paramdiff.tasks.task import AnyTask, seeded_network
@@ -159,9 +160,8 @@ def check_selection(
             "parameters.select: no trainable parameter is selected; fine-tuning would move nothing"
         )
     for name, tensor in network.state_dict().items() if settings.independent_runs else ():
-        if tensor.is_floating_point() and name not in layout.names:
-            why = "has one element" if is_copied_verbatim(name, tensor) else "is not selected"
+        if is_generated(name, tensor) and name not in layout.names:
             raise UserError(
                 "collection.independent_runs: runs from other initial weights share nothing, so "
-                f"every tensor must be generated; {name!r} {why}"
+                f"every tensor must be generated; {name!r} is not selected"
             )

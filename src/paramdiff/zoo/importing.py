@@ -2,10 +2,10 @@
 
 Files are read without executing code (``checkpoints/``), one at a time. All must hold the same
 tensors in the same shapes. What is not selected must be equal in all of them, or come from a base
-checkpoint: a generated network cannot be completed from values that differ.
+checkpoint: a generated network cannot be completed from values that differ. Counters alone may.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
@@ -15,12 +15,20 @@ import torch
 from torch import Tensor
 
 from paramdiff.checkpoints.copies import values_sha256_of, without_copies
+from paramdiff.checkpoints.kinds import (
+    SAVE_AGAIN,
+    TieFinder,
+    is_binary,
+    is_counter,
+    is_generated,
+    why_not,
+)
 from paramdiff.checkpoints.order import named
 from paramdiff.checkpoints.sources import Runs, find_checkpoints, find_runs
 from paramdiff.checkpoints.stored import StoredCheckpoint
 from paramdiff.checkpoints.survey import check_same
 from paramdiff.errors import UserError
-from paramdiff.parameters.layout import ParameterLayout, is_copied_verbatim
+from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.zoo.learned_from import LearnedFrom
 from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, LeftOut, read_index, write_zoo
@@ -38,10 +46,13 @@ class Imported:
     Attributes:
         notes: what was left out, put into order, or is not known; one sentence each.
         is_held_out_new: whether hashes prove that nothing held out trained the generator.
+        replaced: names of the tensors that differ from those that the vectors are completed with,
+            in any of the checkpoints: of counters, and of what a base replaces.
     """
 
     notes: tuple[str, ...]
     is_held_out_new: bool
+    replaced: frozenset[str] = frozenset()
 
 
 def import_checkpoints(
@@ -54,6 +65,7 @@ def import_checkpoints(
     spaced: bool = False,
     entry: str | None = None,
     known: LearnedFrom | None = None,
+    compared: Sequence[StoredCheckpoint] | None = None,
 ) -> Imported:
     """Import checkpoints, run by run, each in training order and once.
 
@@ -67,22 +79,26 @@ def import_checkpoints(
         spaced: whether to hold out so many evenly spaced ones instead.
         entry: the key of the state dict, where a file holds several.
         known: what a generator saw of them.
+        compared: other checkpoints, which these are only compared with; None where others are to
+            be generated, which asks for more.
 
     Returns:
         What must be said of it.
 
     Raises:
         UserError: a file cannot be read, differs in names or shapes, or holds values that are not
-            finite; tensors that are not selected differ and no base is given; too few checkpoints
-            remain; or one that is to be held out trained the generator.
+            finite; tensors that are not selected, or that cannot be generated, differ and no base
+            is given; too few checkpoints remain; or one that is to be held out trained the
+            generator.
     """
     found = find_checkpoints(sources)
-    first, form = found.listed[0].read(entry)
-    layout = ParameterLayout.of(first, select(first, patterns))
-    found, copies = without_copies(found, entry, layout.names)
+    first, _ = found.listed[0].read(entry)
+    found, copies = without_copies(found, entry, select(first, patterns))
     runs, notes = found.runs, list(found.notes)
     first, form = found.listed[0].read(entry)
-    layout = ParameterLayout.of(first, select(first, patterns))
+    names = select(first, patterns)
+    others = [*found.listed[1:], *(compared or ())]
+    layout = ParameterLayout.of(first, names, _ties(first, names, others, entry))
     entries = _entries(runs)
     seen = None if known is None else _seen(found.listed, known, entry)
     if known is not None and seen is None:
@@ -104,10 +120,22 @@ def import_checkpoints(
     missing = [name for name in layout.names if name not in complete]
     if missing:
         raise UserError(f"{base}: tensor {missing[0]!r}, which is selected, is missing")
-    vectors = _vectors(runs, first, layout, entry, entries, needs_equal_rest=base is None)
+    replaced: set[str] = set()
+    vectors = _vectors(
+        runs,
+        first,
+        complete,
+        layout,
+        replaced,
+        entry,
+        entries,
+        needs_equal_rest=base is None,
+        generates=compared is None,
+    )
     left_out = [LeftOut(source=copy.name, copy_of=copy.of) for copy in copies]
     write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out, form, left_out)
-    return Imported(tuple(notes), is_held_out_new=seen is not None and hold_out != "none")
+    is_new = seen is not None and hold_out != "none"
+    return Imported(tuple(notes), is_new, frozenset(replaced))
 
 
 def _entries(runs: Runs) -> list[dict]:
@@ -162,31 +190,97 @@ def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
 def _vectors(
     runs: Runs,
     first: dict[str, Tensor],
+    complete: Mapping[str, Tensor],
     layout: ParameterLayout,
+    replaced: set[str],
     entry: str | None,
     entries: Sequence[dict],
     *,
     needs_equal_rest: bool,
+    generates: bool,
 ) -> Iterator[Tensor]:
     """The raw vector ``[P]`` of each checkpoint; what is not selected is compared on the way.
 
-    Its hash joins its entry here, while the system still holds what it just read.
+    Its hash joins its entry here, while the system still holds what it just read. Names of what
+    differs from the complete checkpoint join ``replaced``.
     """
     listed = [stored for found in runs for stored in found]
     rest = [
         name
         for name, tensor in first.items()
-        if name not in layout.names and not is_copied_verbatim(name, tensor)
+        if name not in layout.names and not is_counter(name, tensor)
     ]
     differing: set[str] = set()
+    masks = {name for name in layout.names if is_binary(first[name])}
     for number, stored in enumerate(listed):
         found = first if number == 0 else stored.read(entry)[0]
         check_same(first, found, listed[0], stored)
         entries[number]["source_sha256"] = stored.sha256
         yield layout.flatten(found, str(stored.path))
-        differing |= {name for name in rest if not torch.equal(first[name], found[name])}
-    if differing and needs_equal_rest:
-        names = [name for name in rest if name in differing]
+        differing |= {name for name in first if not torch.equal(first[name], found[name])}
+        masks = {name for name in masks if is_binary(found[name])}
+        replaced |= {
+            name
+            for name in found
+            if name not in layout.names
+            and name in complete
+            and not torch.equal(complete[name], found[name])
+        }
+    _refuse_differing(
+        [name for name in first if name in differing],
+        first,
+        rest if needs_equal_rest else [],
+        layout.names if generates else (),
+        masks,
+    )
+
+
+def _ties(
+    first: Mapping[str, Tensor],
+    names: Sequence[str],
+    others: Sequence[StoredCheckpoint],
+    entry: str | None,
+) -> dict[str, str]:
+    """What is one tensor under several names; further checkpoints are read only where needed."""
+    finder = TieFinder({name: first[name] for name in names})
+    for stored in others:
+        if finder.is_settled:
+            break
+        finder.see(stored.read(entry)[0])
+    return finder.ties
+
+
+def _refuse_differing(
+    differing: Sequence[str],
+    first: Mapping[str, Tensor],
+    rest: Sequence[str],
+    generated: Sequence[str],
+    masks: set[str],
+) -> None:
+    """Refuse tensors that differ, and that no generated network can be given.
+
+    Args:
+        differing: names of what differs between the checkpoints.
+        first: the first one's tensors.
+        rest: names of what is to be completed from any of them.
+        generated: names of what is to be generated.
+        masks: names of what holds zeros and ones alone.
+
+    Raises:
+        UserError: there are some.
+    """
+    for name in differing:
+        if name not in generated and (name not in rest or is_generated(name, first[name])):
+            continue
+        why = why_not(name, first, first[name], is_mask=name in masks)
+        if why is not None:
+            ways = SAVE_AGAIN if name in rest else "or leave it out of what is selected"
+            raise UserError(
+                f"tensor {name!r} differs between the checkpoints and cannot be generated: {why}, "
+                f"{ways}"
+            )
+    names = [name for name in differing if name in rest]
+    if names:
         more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
         raise UserError(
             f"{len(names)} tensors that are not selected differ between the checkpoints "

@@ -92,5 +92,5 @@ def pretrain(
         after_step=keep_best,
         recorded=best,
     )
-    write_tensors(finished, best["state"])
+    write_tensors(finished, best["state"], keeps_order=True)
     return best["state"]

@@ -39,6 +39,9 @@ HoldOutRule = Literal["run", "tail", "spaced", "none"]
 """Whole runs, the end of one whose others are learned from, evenly spaced ones, or nothing."""
 
 
+StoredType = Literal["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
+
+
 class CheckpointEntry(Settings):
     """Where one checkpoint came from."""
 
@@ -66,9 +69,8 @@ class ZooIndex(Settings):
     """The content of ``index.json``."""
 
     schema_version: Literal[1] = 1
-    layout: list[tuple[str, list[int], Literal["float16", "bfloat16", "float32", "float64"]]] = (
-        Field(min_length=1)
-    )
+    layout: list[tuple[str, list[int], StoredType]] = Field(min_length=1)
+    ties: list[tuple[str, str]] = Field([], description="further names of tensors in the layout")
     hold_out: HoldOutRule
     checkpoints: list[CheckpointEntry]
     form: StoredForm | None = Field(None, description="how imported checkpoints were stored")
@@ -109,7 +111,7 @@ class Zoo:
         """
         folder = Path(folder)
         index = read_index(folder)
-        layout = ParameterLayout.from_json(index.layout)
+        layout = ParameterLayout.from_json(index.layout, index.ties)
         groups = []
         for held_out in (False, True):
             entries = [entry for entry in index.checkpoints if entry.held_out == held_out]
@@ -181,7 +183,9 @@ def read_index(folder: Path) -> ZooIndex:
         UserError: the file is missing or malformed.
     """
     try:
-        return ZooIndex.model_validate(read_json(folder / INDEX_FILE))
+        index = ZooIndex.model_validate(read_json(folder / INDEX_FILE))
+        form = None if index.form is None else index.form.in_folder(folder)
+        return index.model_copy(update={"form": form})
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise UserError(f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}") from None
@@ -216,11 +220,15 @@ def write_zoo(
             file = f"checkpoints/{number:04d}.safetensors"
             tensors = layout.unflatten(vector)
             write_tensors(aside / file, tensors)
-            known = {"values_sha256": values_sha256(tensors)} | entry
+            own = {slot.name: tensors[slot.name] for slot in layout.slots}
+            known = {"values_sha256": values_sha256(own)} | entry
             written.append(CheckpointEntry(file=file, sha256=sha256_of(aside / file), **known))
-        write_tensors(aside / BASE_FILE, base)
+        write_tensors(aside / BASE_FILE, base, keeps_order=True)
+        if form is not None:
+            form.copy_companions(aside)
         index = ZooIndex(
             layout=layout.to_json(),
+            ties=list(layout.ties),
             hold_out=hold_out,
             checkpoints=written,
             form=form,

@@ -19,7 +19,9 @@ def noise(level: float) -> Baseline:
         for slot in material.layout.slots:
             part = vectors[:, slot.start : slot.stop]
             draw = torch.randn(part.shape, generator=generator)
-            part += level * part.std(1, keepdim=True) * draw
+            # one element has no spread; it is normalised by its size
+            spread = part.std(1, keepdim=True) if part.shape[1] > 1 else 1.0
+            part += level * spread * draw
         return Construction(vectors, source)
 
     return Baseline(f"noise@{level}", build, finishes=True)

@@ -1,0 +1,176 @@
+"""Which tensors are generated, which are copied, and which are neither.
+
+Floating-point and complex tensors of any size are generated: gates, biases of a single output and
+logit scales are parameters. Counters are copied from a stated checkpoint. Everything else must be
+equal in all checkpoints, because no value between two of them means anything: codes of quantised
+weights, masks, indices. So must what other tensors decide: vectors of a spectral norm, ranges of
+an observer. The authors' code also copies tensors with one element; a selection that leaves them
+out does the same.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor
+
+GENERATED_TYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        torch.float16,
+        torch.bfloat16,
+        torch.float32,
+        torch.float64,
+        torch.complex64,
+        torch.complex128,
+    )
+}
+"""By name. A complex number is generated as two real ones."""
+
+_COUNTER = "num_batches_tracked"
+_COUNTING_TYPES = (torch.int16, torch.int32, torch.int64)
+_NO_COUNTER = re.compile("zero_?point|init|bits|mask|flag|enabled|scale|shift|seed|index")
+"""In names of single integers that say how others are read; copied, they would not fit these."""
+_SPECTRAL = re.compile(r"(?P<path>(?:.*\.)?parametrizations\.[^.]+)\.\d+\._[uv]|(?P<stem>.*)_[uv]")
+_RANGE = re.compile(r"(?:.*\.)?(?:min|max)_vals?")
+
+SAVE_AGAIN = "or name a checkpoint that all networks take them from (--base FILE)"
+
+
+def is_generated(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor can be part of the parameter vector."""
+    is_known = tensor.dtype in GENERATED_TYPES.values()
+    return is_known and _COUNTER not in name and tensor.numel() > 0
+
+
+def is_counter(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor counts something, so that any checkpoint's value will do."""
+    if _COUNTER in name or not tensor.numel():
+        return True
+    is_single = tensor.dtype in _COUNTING_TYPES and tensor.numel() == 1
+    return is_single and not _NO_COUNTER.search(name.rpartition(".")[2])
+
+
+def is_infinite_mask(tensor: Tensor) -> bool:
+    """Whether a tensor holds nothing but zeros and infinities, as masks of attention do."""
+    if tensor.is_meta or not tensor.is_floating_point() or not tensor.isinf().any():
+        return False
+    return bool((tensor.isinf() | (tensor == 0)).all())
+
+
+def is_binary(tensor: Tensor) -> bool:
+    """Whether a floating-point tensor holds zeros and ones alone."""
+    return tensor.is_floating_point() and bool(((tensor == 0) | (tensor == 1)).all())
+
+
+def why_not(name: str, names: Collection[str], tensor: Tensor, *, is_mask: bool) -> str | None:
+    """Say why a tensor that differs between checkpoints can be neither generated nor copied.
+
+    Args:
+        name: of the tensor.
+        names: of all tensors.
+        tensor: one checkpoint's.
+        is_mask: whether it holds zeros and ones alone in every checkpoint.
+
+    Returns:
+        The reason and what to do, as the rest of a sentence; None where it can.
+    """
+    if is_counter(name, tensor):
+        return None
+    if not is_generated(name, tensor):
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if tensor.is_complex():
+            return f"it holds {kind}: save it as complex64"
+        if tensor.dtype == torch.bool:
+            return f"it is a mask ({kind}), of which nothing lies between: fix it in training"
+        return (
+            f"it holds codes or indices ({kind}), between which nothing lies: save the weights "
+            "dequantised, in floating point"
+        )
+    if is_mask:
+        return (
+            "it is a mask of zeros and ones, of which nothing lies between: make pruning "
+            "permanent (torch.nn.utils.prune.remove) and save again"
+        )
+    if _is_spectral_vector(name, names):
+        return (
+            "it follows from the weight whose spectral norm it estimates: take that off "
+            "(torch.nn.utils.parametrize.remove_parametrizations, or remove_spectral_norm) and "
+            "save again"
+        )
+    if _RANGE.fullmatch(name):
+        return (
+            "it is the range that an observer of quantisation measured: save the network without "
+            "its observers"
+        )
+    return None
+
+
+def _is_spectral_vector(name: str, names: Collection[str]) -> bool:
+    found = _SPECTRAL.fullmatch(name)
+    if found is None:
+        return False
+    weight = f"{found['path']}.original" if found["stem"] is None else f"{found['stem']}_orig"
+    return weight in names
+
+
+class TieFinder:
+    """Finds tensors that are one under several names: equal in all checkpoints, and not constant.
+
+    Args:
+        first: tensors of the first checkpoint.
+    """
+
+    def __init__(self, first: Mapping[str, Tensor]) -> None:
+        alike: dict[tuple, list[str]] = defaultdict(list)
+        for name, tensor in first.items():
+            if is_generated(name, tensor):
+                alike[tensor.dtype, tuple(tensor.shape), _ends(tensor)].append(name)
+        self._first = first
+        self._sets = [part for names in alike.values() for part in _equal(names, first)]
+        self._moved: set[str] = set()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no further checkpoint can change what is found."""
+        return not self._sets
+
+    def see(self, tensors: Mapping[str, Tensor]) -> None:
+        """Look at another checkpoint; names that it lacks are no longer tied."""
+        self._sets = [
+            part
+            for names in self._sets
+            for part in _equal([name for name in names if name in tensors], tensors)
+        ]
+        for source, *_ in self._sets:
+            if not torch.equal(self._first[source], tensors[source]):
+                self._moved.add(source)
+
+    @property
+    def ties(self) -> dict[str, str]:
+        """Name to the first name of the same tensor, for every further name."""
+        return {
+            name: source
+            for source, *others in self._sets
+            if source in self._moved
+            for name in others
+        }
+
+
+def _ends(tensor: Tensor) -> tuple:
+    """A cheap fingerprint."""
+    flat = tensor.reshape(-1)
+    return flat[0].item(), flat[-1].item(), flat[len(flat) // 2].item()
+
+
+def _equal(names: list[str], tensors: Mapping[str, Tensor]) -> list[list[str]]:
+    """Sets of two names and more, in order, whose tensors are equal."""
+    sets: list[list[str]] = []
+    for name in names:
+        same = next((one for one in sets if torch.equal(tensors[one[0]], tensors[name])), None)
+        if same is None:
+            sets.append([name])
+        else:
+            same.append(name)
+    return [one for one in sets if len(one) > 1]
