@@ -47,7 +47,8 @@ def tests(setting: Setting) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-c", str(ini), "--rootdir", str(root)]
     command += ["-p", "no:cacheprovider", "-k", setting.device.type, "tests/test_devices.py"]
     xml = setting.results.with_suffix(".xml")
-    done = subprocess.run([*command, "--junit-xml", str(xml)], cwd=root)
+    command += ["--junit-xml", str(xml)]
+    done = subprocess.run(command, cwd=root, timeout=max(1.0, setting.seconds_left))
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest ended with code {done.returncode}")
     counts = _counts(xml.read_text(encoding="utf-8"))
@@ -109,6 +110,7 @@ def sampling(setting: Setting) -> None:
 
     for preset in ("paper", "default"):
         for solver in ("ddpm", "dpm"):
+            setting.demand_time()
             with full_float32():
                 found = {
                     device: work(device, preset)
@@ -125,11 +127,13 @@ def sampling(setting: Setting) -> None:
                 )
             )
     theirs = None
+    setting.demand_time()
     if setting.reference is not None:
         recipe, clock = setting.size.settings("paper", "float32"), setting.clock(setting.device)
         their_work = TheirWork(vectors, recipe, clock, setting.reference)
         theirs = _seconds_of_200(their_work)
     for preset in ("paper", "default"):
+        setting.demand_time()
         numbers = [_seconds_of_200(work(device, preset)) for device in setting.devices]
         what = f"{NUM_NETWORKS} networks, {preset} preset, extrapolated from a short chain"
         setting.note(_time_row(what, "s", numbers, theirs if preset == "paper" else None))
@@ -164,6 +168,7 @@ def scoring(setting: Setting) -> None:
     setting.note(Row("labels", "share that differs", None, None, None, share, LABEL_TOLERANCE))
     fast, plain = [], []
     for device in setting.devices:
+        setting.demand_time()
         now, own = setting.clock(device).now, sets if device.type != "cpu" else some
         start = now()
         scorers[device].predict(own)
@@ -242,8 +247,7 @@ def _time_updates(setting: Setting, train: Callable[[Work, int], list[float]]) -
         for device in devices:
             clock, is_quick = setting.clock(device), device.type != "cpu" or setting.is_tiny
             count = NUM_TIMED[setting.is_tiny] if is_quick else 2
-            if setting.seconds_left < 0:
-                raise TimeoutError("no time is left to measure in")
+            setting.demand_time()
             numbers.append(1e3 * median(train(OurWork(vectors, recipe, clock, space), count)))
             if device == setting.device and setting.reference is not None:
                 work = TheirWork(vectors, recipe, clock, setting.reference)

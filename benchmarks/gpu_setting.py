@@ -81,6 +81,11 @@ class Setting:
         """Until the part should be done."""
         return self.end - time.monotonic()
 
+    def demand_time(self) -> None:
+        """Raise a ``TimeoutError`` where the part should be done, before it measures more."""
+        if self.seconds_left < 0:
+            raise TimeoutError("its time is over")
+
     @property
     def size(self) -> Size:
         """Of the zoo that codec, denoiser and sampling work on."""

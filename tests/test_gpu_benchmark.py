@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from benchmarks import gpu
+from benchmarks import gpu, gpu_parts
 from benchmarks.gpu_setting import Row, Setting
 
 PART = """
@@ -101,6 +101,15 @@ def test_a_wrong_command_is_refused_in_a_line(tmp_path, capsys):
     assert gpu.main(["--device", "cpu", "--reference", str(tmp_path)]) == 2
     device, reference = capsys.readouterr().err.splitlines()
     assert "abacus" in device and "model/pdiff.py" in reference
+
+
+def test_a_part_measures_nothing_more_when_its_time_is_over(tmp_path):
+    late = ["--results", str(tmp_path / "rows"), "--tiny", "--seconds", "-1"]
+    for name in ("sampling", "denoiser", "codec"):
+        with pytest.raises(TimeoutError, match="its time is over"):
+            gpu_parts.main([name, *late])
+    told = [json.loads(line)["what"] for line in (tmp_path / "rows").read_text().splitlines()]
+    assert told == ["losses of the first 3 updates, float32"] * 2
 
 
 @pytest.mark.slow
