@@ -37,7 +37,7 @@ def join(device: torch.device) -> PartialState:
 def _leave_other_device(device: torch.device) -> None:
     """Forget the device that this program computed on before, where it is alone.
 
-    accelerate keeps the first for good: on a second it would raise, or leave networks on the first.
+    accelerate keeps the first: on a second it would raise, or leave networks on the first.
     """
     if PartialState._shared_state:
         before = PartialState()
