@@ -215,6 +215,9 @@ def layout_of(
         network: the architecture; its tensors may change their layout.
         example: a few inputs ``[B, ...]``.
         has_gradients: whether any are taken, which not every version of torch can everywhere.
+
+    Returns:
+        The layout to compute in.
     """
     if example.dim() != 4:
         return torch.contiguous_format
