@@ -72,8 +72,8 @@ class Clock:
 
     def now(self) -> float:
         """Seconds since some moment, once all that was started is done."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        if self.device.type != "cpu":
+            getattr(torch, self.device.type).synchronize()
         is_alone = self.device.type == "cpu" and self.num_threads == 1
         return time.process_time() if is_alone else time.perf_counter()
 

@@ -4,11 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from paramdiff import engine
 from paramdiff.engine import Optimisation, learning_rate, resolve_device, seeded_generator, train
 from paramdiff.errors import UserError
+from paramdiff.processes import join
 from paramdiff.progress import ignore_progress
 
 CPU = torch.device("cpu")
@@ -206,6 +209,25 @@ def test_auto_takes_the_first_device_there_is(monkeypatch):
     assert resolve_device("auto") == resolve_device("mps") == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == torch.device("cuda")
+
+
+def test_one_program_trains_on_one_device_after_another():
+    """accelerate remembers the first: here it is told that this was another than the CPU."""
+    settings = Optimisation(num_steps=3, lr=0.1)
+    _, expected = run(settings)
+    for state in (PartialState(), AcceleratorState()):
+        state.device = torch.device("meta")
+    _, found = run(settings)
+    assert found.losses == expected.losses
+    assert PartialState().device == AcceleratorState().device == CPU
+
+
+def test_what_follows_the_cpu_is_not_kept_there():
+    try:
+        assert join(CPU)._cpu
+        assert not join(torch.device("cuda"))._cpu
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def test_absent_and_unknown_devices_are_refused(monkeypatch):

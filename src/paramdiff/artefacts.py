@@ -68,7 +68,8 @@ def written_aside(path: Path) -> Iterator[Path]:
 def _disk_failure(error: BaseException | None) -> str | None:
     """What the disk said, where it is the reason; libraries hide it in errors of their own."""
     while error is not None:
-        told = re.search(r"\(os error (\d+)\)", str(error))  # safetensors is written in Rust
+        # safetensors is written in Rust, and words its errors in either way by its version
+        told = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))
         number = error.errno if isinstance(error, OSError) else told and int(told[1])
         if number in DISK_FAILURES:
             return os.strerror(number)

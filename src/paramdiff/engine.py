@@ -156,7 +156,7 @@ def train(
         UserError: the loss became NaN or infinite.
     """
     num_updates = settings.num_steps + settings.extra_updates
-    is_keeper = not is_shared or join(device).is_main_process
+    is_keeper = join(device).is_main_process or not is_shared
     accelerator = Accelerator(cpu=device.type == "cpu")
     parameters = [p for p in module.parameters() if p.requires_grad]
     loss_of = accelerator.prepare_model(_Loss(module, batch_loss), evaluation_mode=not is_shared)

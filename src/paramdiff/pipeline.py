@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Optional
 
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
@@ -81,8 +81,9 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         self,
         parameter_space: ParameterSpace,
         codec: Codec,
-        denoiser: Component | None,
-        scheduler: SchedulerMixin | None,
+        # diffusers before 0.37 reads no annotation with a bar, and then loads nothing
+        denoiser: Optional[Component],  # noqa: UP045
+        scheduler: Optional[SchedulerMixin],  # noqa: UP045
         statistics: str = "running",
         standardise: bool = True,
         num_steps: int = 1000,

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import torch
 from accelerate import PartialState
+from accelerate.state import AcceleratorState
 from torch.distributed import PrefixStore, Store, TCPStore, is_initialized
 
 from paramdiff.errors import UserError
@@ -28,8 +29,20 @@ def join(device: torch.device) -> PartialState:
     Returns:
         Which process this is, of how many, and how they wait for each other.
     """
+    _leave_other_device(device)
     where = {} if is_initialized() else _meeting_place()
     return PartialState(cpu=device.type == "cpu", timeout=PATIENCE, **where)
+
+
+def _leave_other_device(device: torch.device) -> None:
+    """Forget the device that this program computed on before, where it is alone.
+
+    accelerate keeps the first: on a second it would raise, or leave networks on the first.
+    """
+    if PartialState._shared_state:
+        before = PartialState()
+        if before.num_processes == 1 and before.device.type != device.type:
+            AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def _meeting_place() -> dict[str, Store | int]:

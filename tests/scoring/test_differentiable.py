@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
@@ -13,6 +14,21 @@ from paramdiff.scoring.differentiable import DifferentiableNetwork
 
 from .test_score import BranchOnValue, mlp, small_cnn
 
+
+class GroupNormed(nn.Module):
+    """Group normalisation of values that have no gradient, as a function or as a layer."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(1, 6, 3), norm, nn.Linear(6, 5)
+        self.scale = nn.Parameter(torch.rand(6) + 0.5)
+
+    def forward(self, x):
+        x = self.conv(x)
+        x = self.norm(x) if self.norm else F.group_norm(x, 3, self.scale)
+        return self.head(F.relu(x).mean((2, 3)))
+
+
 ROWS, TRUTH = torch.tensor([3, 0, 7, 3]), torch.tensor([0, 1, 2, 0])
 CASES = {
     "last block": (ResNet20(num_classes=5), ["layer3.2.bn2.weight", "layer3.2.bn2.running_mean"]),
@@ -20,6 +36,8 @@ CASES = {
     "everything": (small_cnn(), None),
     "untraceable": (BranchOnValue(), ["head.weight"]),
     "chain": (mlp(), ["3.weight"]),
+    "group normalisation": (GroupNormed(nn.GroupNorm(2, 6)), ["norm.weight", "norm.bias"]),
+    "its function": (GroupNormed(None), ["scale"]),
 }
 
 

@@ -46,6 +46,7 @@ def values(tensors):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning:transformers")  # between the two libraries
+@pytest.mark.filterwarnings("ignore:Could not find a config file")  # some versions of peft look
 def test_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

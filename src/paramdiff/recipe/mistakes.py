@@ -94,7 +94,8 @@ def _kinds_of(kind: type[Settings]) -> tuple:
 
 
 def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
+    arguments = get_args(annotation)  # Python 3.10 takes tuple[str, ...] for a class, too
+    if not arguments and isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
-    for argument in get_args(annotation):
+    for argument in arguments:
         yield from _settings_in(argument)

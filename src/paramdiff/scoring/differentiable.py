@@ -47,7 +47,7 @@ class DifferentiableNetwork:
         self._inputs, self._device = inputs, torch.device(device)
         whole = loaded(network, base).to(device).requires_grad_(False)
         _open_statistics(whole, set(names))
-        self._layout = layout_of(whole, inputs[:NUM_CHECKED].to(device))
+        self._layout = layout_of(whole, inputs[:NUM_CHECKED].to(device), has_gradients=True)
         whole = whole.to(memory_format=self._layout)
         example = self._placed(inputs[:NUM_CHECKED])
         check_output(whole, example)

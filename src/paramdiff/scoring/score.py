@@ -11,10 +11,13 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.torch_version import TorchVersion
 from torch.utils import _pytree as pytree
 
 from paramdiff.errors import NotFiniteError, UserError, in_one_line
@@ -24,6 +27,8 @@ from paramdiff.scoring.stack import evaluator_of
 
 ParameterSet = Mapping[str, Tensor]
 NUM_CHECKED = 4  # examples that check the cut and measure the values at it
+_GROUP_NORM_CRASHES = TorchVersion(torch.__version__) < "2.14"
+"""On a CPU its gradient ends the process: channels last, and an input that needs no gradient."""
 
 
 class Scorer:
@@ -199,21 +204,47 @@ def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:
 
 
 @torch.inference_mode()
-def layout_of(network: nn.Module, example: Tensor) -> torch.memory_format:
+def layout_of(
+    network: nn.Module, example: Tensor, *, has_gradients: bool = False
+) -> torch.memory_format:
     """Channels last for images: up to twice as fast, and equal to rounding.
 
     Not every network can: ``x.view(len(x), -1)`` wants contiguous feature maps.
+
+    Args:
+        network: the architecture; its tensors may change their layout.
+        example: a few inputs ``[B, ...]``.
+        has_gradients: whether any are taken, which not every version of torch can everywhere.
+
+    Returns:
+        The layout to compute in.
     """
     if example.dim() != 4:
         return torch.contiguous_format
+    is_watched = has_gradients and _GROUP_NORM_CRASHES and example.device.type == "cpu"
+    called = _CalledNames()
     try:
-        with torch.random.fork_rng(devices=()):
+        with torch.random.fork_rng(devices=()), called if is_watched else nullcontext():
             network.to(memory_format=torch.channels_last)(
                 example.to(memory_format=torch.channels_last)
             )
     except RuntimeError:
         return torch.contiguous_format
-    return torch.channels_last
+    return torch.contiguous_format if "group_norm" in called.names else torch.channels_last
+
+
+class _CalledNames(TorchFunctionMode):
+    """Names of the functions of torch that are called meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None
+    ) -> Any:
+        self.names.add(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {}))
 
 
 @torch.inference_mode()

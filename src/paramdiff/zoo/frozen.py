@@ -60,7 +60,7 @@ class FrozenLayers:
         example = data.plain_inputs[:NUM_CHECKED].to(self._device)
         with torch.autocast(self._device.type, enabled=False):
             whole = copy.deepcopy(network).eval()
-            self._layout = layout_of(whole, example)
+            self._layout = layout_of(whole, example, has_gradients=True)
             whole = whole.to(memory_format=self._layout)
             self.cut = cut(whole, names, self._placed(example))
         self.reason = self.cut.reason or self._reason(example, num_steps, memory_budget)
