@@ -242,7 +242,7 @@ def broken_payloads():
         values[5] = value
         for suffix in (".pt", ".safetensors"):
             yield f"payload-{name}{suffix}", {"a": values}, told
-    yield "payload-duplicate.pt", {"a": usual}, "hold equal tensors"
+    yield "payload-duplicate.pt", {"a": usual}, "tensors equal another's"
     yield "payload-one-bit.pt", {"a": usual + torch.eye(64)[9] * 1e-7}, None
 
 

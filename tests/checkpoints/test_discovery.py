@@ -121,7 +121,7 @@ def test_a_second_network_of_accelerate_is_told(tmp_path):
     assert runs == [["checkpoint_1", "checkpoint_2"]]
     assert "model_1.safetensors in 2 folders (weights of a further network" in told
     runs, _ = found_in(f"{tmp_path}/*/model_1.safetensors")
-    assert runs == [["model_1.safetensors"] * 2]
+    assert runs == [[f"checkpoint_{step}/model_1.safetensors" for step in (1, 2)]]
 
 
 # ---- a final model at the root
@@ -180,7 +180,23 @@ def test_a_file_beside_folders_of_runs(tmp_path, names):
     assert all(name in told for name in names) and "beside folders of checkpoints" in told
     shutil.move(tmp_path / "seed0", tmp_path / "logs/version_0/checkpoints")
     shutil.rmtree(tmp_path / "seed1")
-    assert found_in(tmp_path)[0] == [[f"logs/version_0/checkpoints/{n}.pt" for n in (1, 2)]]
+    (run,) = find_checkpoints([str(tmp_path)]).runs
+    place = tmp_path / "logs/version_0/checkpoints"
+    assert [stored.path for stored in run] == [place / "1.pt", place / "2.pt"]
+
+
+def test_runs_at_different_depths(tmp_path):
+    for name in ("a/1.pt", "a/2.pt", "b/x/1.pt", "c/x/y/1.pt", "c/x/y/2.pt"):
+        put(tmp_path / name)
+    runs, told = found_in(tmp_path)
+    assert runs == [["a/1.pt", "a/2.pt"], ["b/x/1.pt"], ["c/x/y/1.pt", "c/x/y/2.pt"]] and not told
+
+
+def test_what_lies_deeper_beside_checkpoints_is_told(tmp_path):
+    for name in ("1.pt", "2.pt", "old/x/1.pt", "logs/x/notes.txt"):
+        put(tmp_path / name)
+    runs, told = found_in(tmp_path)
+    assert runs == [["1.pt", "2.pt"]] and told.startswith("old (sub-folders with checkpoints")
 
 
 def test_a_run_beside_folders_of_others(tmp_path):
@@ -249,9 +265,9 @@ def test_folders_one_or_more_levels_too_high(tmp_path):
         for epoch in (1, 2):
             place = f"lightning_logs/version_{version}/checkpoints/epoch={epoch}.ckpt"
             put(tmp_path / place)
-    for folder, prefix in ((tmp_path, "lightning_logs/"), (tmp_path / "lightning_logs", "")):
+    for folder in (tmp_path, tmp_path / "lightning_logs"):
         assert found_in(folder)[0] == [
-            [f"{prefix}version_{version}/checkpoints/epoch={epoch}.ckpt" for epoch in (1, 2)]
+            [f"version_{version}/checkpoints/epoch={epoch}.ckpt" for epoch in (1, 2)]
             for version in (0, 1)
         ]
 

@@ -77,7 +77,10 @@ def test_the_generators_own_hold_out_is_used(fitted, call, tmp_path):
     assert any("in unrelated orders" in one for one in found["verdict"]["warnings"])
     assert "run1/best.pt (as run1/epoch=11.pt)" in " ".join(told.split())
     zoo, _, _ = judged(call, fitted, tmp_path / "z", originals=fitted / "out/zoo")
-    assert zoo["groups"]["held_out"] == found["groups"]["held_out"]
+    groups = [one["groups"]["held_out"] for one in (zoo, found)]
+    tensors = [group.pop("dispersion_per_tensor") for group in groups]
+    assert groups[0] == groups[1] and tensors[0]["a"] == tensors[1]["a"]
+    assert tensors[1].keys() - tensors[0].keys() == {"b"}  # equal in all: not in the zoo
     assert zoo["is_held_out_new"]
 
 

@@ -11,7 +11,8 @@ from paramdiff.verbs.generate import generate
 
 def generated(tiny_run, out, **options):
     generate(str(tiny_run / "pipeline"), out, num=2, device="cpu", **options)
-    return sorted(path for path in out.iterdir() if path.name != "README.md")
+    beside = ("README.md", "learned_from.json")
+    return sorted(path for path in out.iterdir() if path.name not in beside)
 
 
 @pytest.fixture

@@ -102,8 +102,9 @@ def test_what_libraries_stored_is_told(tmp_path, shards):
 def test_what_lies_beside_checkpoints_is_told(tmp_path):
     folder = tmp_path / "out"
     for step in (1, 2, 3):
-        trajectory(folder / f"checkpoint-{step}", num=1)
-        (folder / f"checkpoint-{step}/step0.pt").rename(folder / f"checkpoint-{step}/model.pt")
+        file = folder / f"checkpoint-{step}" / "model.pt"
+        file.parent.mkdir(parents=True)
+        torch.save({"a": torch.full((3,), float(step))}, file)
         torch.save({"last_epoch": step}, folder / f"checkpoint-{step}/scheduler.pt")
     found = inspect_checkpoints([str(folder)])
     assert found.facts["Checkpoints"] == "3, from checkpoint-1/model.pt to checkpoint-3/model.pt"

@@ -142,9 +142,10 @@ class CopyFinder:
         lost = [copy.name for copy in self.copies]
         notes = [one for one in self._found.notes if not any(name in one for name in lost)]
         told = named([f"{copy.name} (as {copy.of})" for copy in self.copies])
-        many = "a checkpoint whose tensors equal another's is left out"
+        tensors = "tensors" if self._names is None else "selected tensors"
+        many = f"a checkpoint whose {tensors} equal another's is left out"
         if len(lost) > 1:
-            many = f"{len(lost)} checkpoints whose tensors equal another's are left out"
+            many = f"{len(lost)} checkpoints whose {tensors} equal another's are left out"
         kept = [run for run in runs if run]
         return replace(self._found, runs=kept, notes=(*notes, f"{many}: {told}"))
 

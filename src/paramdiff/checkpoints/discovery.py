@@ -28,6 +28,7 @@ MAX_DEPTH = 4
 
 MAX_NAMED = 4
 TRAINING_STATE = "training state"
+FURTHER = "sub-folders with checkpoints of their own: name them to read them"
 _STEP = re.compile(
     r"(?:.*[^a-z])?(?:checkpoint|ckpt|chkpt|global_?step|step|epoch|iter|iteration|it|ep|"
     r"update)s?[-_=. ]*\d+"
@@ -71,15 +72,9 @@ def discover(folder: Path) -> Discovery:
         UserError: there is no checkpoint, it lies in shards that must be put together first, or
             every step has several networks.
     """
-    best = Discovery()
-    for depth in range(1, MAX_DEPTH + 1):
-        found = _search(folder, depth)
-        if not best.runs or (found.runs != best.runs and _is_lone(best)):
-            best = found
-        if best.runs and not _is_lone(best):
-            break
-    if best.runs:
-        return best
+    found = _nearest(folder, MAX_DEPTH)
+    if found.runs:
+        return found if is_checkpoint(folder) else _with_deeper(folder, found)
     told = explain_folder(folder)
     suffixes = ", ".join(CHECKPOINT_SUFFIXES)
     raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found {told or 'none'}")
@@ -117,6 +112,39 @@ def _listed(folder: Path, paths: Sequence[Path], why: str) -> str:
 
 def _relative(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix() if path != folder else folder.name or str(folder)
+
+
+def _nearest(folder: Path, depth: int) -> Discovery:
+    """What lies on the first level that holds more than one file, or copies."""
+    best = Discovery()
+    for level in range(1, depth + 1):
+        found = _search(folder, level)
+        if not best.runs or (found.runs != best.runs and _is_lone(best)):
+            best = found
+        if best.runs and not _is_lone(best):
+            break
+    return best
+
+
+def _with_deeper(folder: Path, found: Discovery) -> Discovery:
+    """The same with sub-folders whose checkpoints lie deeper: further runs, or passed over."""
+    known = [*(path for run in found.runs for path in run), *(one for one, _ in found.passed_over)]
+    seen = {folder / path.relative_to(folder).parts[0] for path in known if path != folder}
+    unseen = [one for one in sorted(folder.iterdir()) if _is_open_folder(one) and one not in seen]
+    deeper = {child: _nearest(child, MAX_DEPTH - 1) for child in unseen}
+    deeper = {child: below for child, below in deeper.items() if below.runs}
+    if any(
+        path.parent == folder or is_step_folder(path.relative_to(folder).parts[0])
+        for run in found.runs
+        for path in run
+    ):
+        beside = [(child, FURTHER) for child in deeper]
+        return Discovery(found.runs, [*found.passed_over, *beside])
+    runs, passed_over = list(found.runs), list(found.passed_over)
+    for below in deeper.values():
+        runs += below.runs
+        passed_over += below.passed_over
+    return Discovery(runs, passed_over)
 
 
 def _is_lone(found: Discovery) -> bool:
@@ -277,16 +305,15 @@ def _chosen(
     passed_over: list[tuple[Path, str]],
 ) -> Discovery:
     """The files of a folder, the run of its sub-folders, or the runs in them; one of the three."""
-    further = "sub-folders with checkpoints of their own: name them to read them"
     if files and not (_are_few(files) and (run or rest)):
-        beside = [(path, further) for path in (*run, *rest)]
+        beside = [(path, FURTHER) for path in (*run, *rest)]
         return Discovery([files], [*passed_over, *beside])
     passed_over = [
         *passed_over,
         *((path, "beside folders of checkpoints: name it to read it") for path in files),
     ]
     if run and not (len(run) == 1 and rest):
-        return Discovery([run], [*passed_over, *((path, further) for path in rest)])
+        return Discovery([run], [*passed_over, *((path, FURTHER) for path in rest)])
     passed_over += [(path, "beside folders of checkpoints: name it to read it") for path in run]
     for found in rest.values():
         passed_over += found.passed_over

@@ -67,7 +67,7 @@ INERT_NAMES = frozenset(
 
 def inert_types() -> AbstractContextManager:
     """While it lasts, torch's safe loader reads the names of the list as placeholders."""
-    others = {"collections.defaultdict": plain_mapping, _ENCODE: EncodedBytes}
+    others: dict[str, Callable] = {"collections.defaultdict": plain_mapping, _ENCODE: EncodedBytes}
     stands_for: list[Callable | tuple[Callable, str]] = [
         (others.get(name, Placeholder), name) for name in sorted(INERT_NAMES)
     ]

@@ -136,7 +136,7 @@ def variant_index(file: str) -> str:
 
 def _variant(folder: Path) -> Shards:
     names = sorted(entry.name for entry in folder.iterdir())
-    found = {}
+    found: dict[str, str] = {}
     for name in names:
         match = _VARIANT.fullmatch(name) or _VARIANT_INDEX.fullmatch(name)
         if match:

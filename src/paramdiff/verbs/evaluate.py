@@ -245,5 +245,6 @@ def _copy_best(
         scores[place.as_posix()] = float(validation[row])
     write_json(folder / "validation.json", scores)
     known = learned_from(sorted({path.parent for path in paths}))
-    for place in {(folder / name).parent for name in scores} if known is not None else ():
-        known.write(place)
+    if known is not None:
+        for place in {(folder / name).parent for name in scores}:
+            known.write(place)

@@ -124,7 +124,8 @@ def plan_fit(
     if patterns:
         layout, form = _selected(found.runs, patterns, with_buffers, entry)
         chosen, num_parameters = list(layout.names), layout.num_parameters
-        found, _ = without_copies(found, entry, layout.names, progress)
+        compared = None if base is None else layout.names  # the rest is the base's
+        found, _ = without_copies(found, entry, compared, progress)
         num_checkpoints, warnings = len(found.listed), found.notes
         runs = f" in {len(found.runs)} runs" if len(found.runs) > 1 else ""
         facts["Checkpoints"] = f"{num_checkpoints}{runs}"

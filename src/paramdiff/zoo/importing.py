@@ -93,7 +93,8 @@ def import_checkpoints(
     """
     found = find_checkpoints(sources)
     first, _ = found.listed[0].read(entry)
-    found, copies = without_copies(found, entry, select(first, patterns))
+    counting = None if base is None else select(first, patterns)  # the rest is the base's
+    found, copies = without_copies(found, entry, counting)
     runs, notes = found.runs, list(found.notes)
     first, form = found.listed[0].read(entry)
     names = select(first, patterns)
