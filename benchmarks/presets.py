@@ -17,7 +17,6 @@ from rich.console import Console
 from rich.table import Table
 
 from paramdiff.cli.console import progress_bars
-from paramdiff.evaluation.frontier import TOLERANCE, YARDSTICKS
 from paramdiff.evaluation.schema import Comparison, Evaluation
 from paramdiff.experiment.run import run
 from paramdiff.recipe import load_recipe
@@ -33,8 +32,6 @@ POOLED = [
     "generation.num_samples=80",
     "evaluation.num_trajectories=0",
 ]
-SAME_DISPERSION = 0.05
-"""Two groups spread equally where their dispersions differ by at most this."""
 
 
 def main() -> None:
@@ -88,21 +85,9 @@ def _of_seed(out: Path, seed: int) -> dict[str, Evaluation]:
 
 
 def _decisive(evaluation: Evaluation) -> Comparison | None:
-    """The comparison to the best free alternative of equal dispersion that is as new."""
-    groups = evaluation.groups
-    generated = groups["generated"]
-    assert generated.dispersion and generated.max_similarity
-    highest = generated.max_similarity.mean + TOLERANCE
-    candidates = [
-        comparison
-        for comparison in evaluation.comparisons
-        if comparison.reference not in (*YARDSTICKS, "original")
-        and comparison.reference_dispersion is not None
-        and abs(comparison.reference_dispersion - generated.dispersion) <= SAME_DISPERSION
-        and (similarity := groups[comparison.reference].max_similarity) is not None
-        and similarity.mean <= highest
-    ]
-    return min(candidates, key=lambda comparison: comparison.difference, default=None)
+    """The comparison to the strongest baseline at matched dispersion."""
+    reference = evaluation.frontier["dispersion"].reference
+    return None if reference is None else _versus(evaluation, reference)
 
 
 def _versus(evaluation: Evaluation, reference: str) -> Comparison:

@@ -1,6 +1,6 @@
 """How often the verdict errs where nothing is to be found.
 
-    python -m benchmarks.nulls --seeds 200 --choices 4000 --out FILE
+    python -m benchmarks.planted_baselines --seeds 200 --choices 4000 --out FILE
 
 *Planted baselines*: networks of a method that needs no generator (checkpoints with added noise of
 0.1, MultiSWAG at scale 1.3; strengths between the fixed ones) are evaluated as "generated", on two
