@@ -193,8 +193,10 @@ def test_runs_at_different_depths(tmp_path):
 
 
 def test_what_lies_deeper_beside_checkpoints_is_told(tmp_path):
-    for name in ("1.pt", "2.pt", "old/x/1.pt", "logs/x/notes.txt"):
+    for name in ("1.pt", "2.pt", "old/x/1.pt"):
         put(tmp_path / name)
+    (tmp_path / "logs/x").mkdir(parents=True)
+    (tmp_path / "logs/x/notes.txt").write_text("nothing")
     runs, told = found_in(tmp_path)
     assert runs == [["1.pt", "2.pt"]] and told.startswith("old (sub-folders with checkpoints")
 
