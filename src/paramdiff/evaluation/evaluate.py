@@ -182,6 +182,9 @@ def _groups(examined: Examined, independent_hold_out: bool) -> dict[str, Group]:
     groups["generated"] = groups["generated"].model_copy(
         update={"seeds": of_seeds, "validation": examined.standing}
     )
+    for name in groups:
+        if name.endswith("+bn"):
+            groups[name] = groups[name].model_copy(update={"finish": "batchnorm"})
     for name, one in examined.matched.items():
         groups[name] = groups[name].model_copy(
             update={

@@ -19,6 +19,7 @@ from paramdiff.evaluation.groups import (
     left_out,
     planned,
 )
+from paramdiff.evaluation.groups import reestimated as reestimated_group
 from paramdiff.evaluation.intervals import Bootstrap
 from paramdiff.evaluation.matching import Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
@@ -203,6 +204,9 @@ class _Contest:
             return found
         material = replace(self.material, validate=partial(self._scores, reestimated))
         count = min(count, self._settings.num_reestimated)
+        for name in ("original", "generated"):  # what the last step alone is worth
+            make = partial(reestimated_group, self._groups.kept[name], count)
+            self._groups.try_to_add(f"{name}+bn", make)
         pilots = Pilots(
             material,
             self._validation_of(reestimated),
@@ -338,7 +342,7 @@ class _Asked:
     def answers(self, group: Candidates) -> Answers:
         """Ask a group's networks, after the last step of their method; messages name the group."""
         behaviour = self._behaviour
-        if group.matched is not None and group.matched.finish == "batchnorm":
+        if group.finish == "batchnorm":
             assert behaviour.reestimated is not None
             behaviour = behaviour.reestimated
         try:

@@ -100,7 +100,10 @@ AXES: dict[AxisName, Axis] = {
 SIMILARITIES: tuple[AxisName, ...] = ("max_similarity", "pairwise_similarity")
 """The axes that decide wherever something is right or wrong."""
 
-NOT_BASELINES = ("generated", "reconstructed", "held_out", "random", "permuted", "rearranged")
+NOT_BASELINES = (
+    *("generated", "generated+bn", "reconstructed", "held_out"),
+    *("random", "permuted", "rearranged"),
+)
 """Evaluated, made with a trained codec, held out, or a control."""
 
 
@@ -134,7 +137,8 @@ def frontier(
         name: group
         for name, group in groups.items()
         # an original is its own nearest original: it is not novel at all
-        if is_baseline(name, group) and not (name == "original" and axis.noun == "novelty")
+        if is_baseline(name, group)
+        and not (name in ("original", "original+bn") and axis.noun == "novelty")
     }
     places = {name: axis.of_group(group) for name, group in baselines.items()}
     placed = [

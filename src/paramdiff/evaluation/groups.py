@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from paramdiff.evaluation.matching import Matched, Pilots
 from paramdiff.evaluation.subject import Subject
 from paramdiff.mapped import by_rows
 from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.subsampling import evenly_spaced
 
 REESTIMATED = DataUse("inputs", "training")
 """What re-estimating BatchNorm statistics looks at."""
@@ -31,7 +33,7 @@ class Candidates:
         source: ``[M]`` index of the original that each was made from, where there is one.
         seeds: ``[M]`` generator seeds, where there are several.
         data: what the construction looked at beside the parameters.
-        matched: the baseline that it is, where it is one.
+        finish: the last step that its networks take before they are scored.
         facts: what was chosen while it was made, label to value.
     """
 
@@ -41,7 +43,7 @@ class Candidates:
     source: Tensor | None = None
     seeds: Tensor | None = None
     data: DataUse = NO_DATA
-    matched: Matched | None = None
+    finish: Literal["batchnorm"] | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -113,8 +115,30 @@ def constructed(matched: Matched, material: Material, num: int, seed: int) -> Ca
         made.vectors,
         made.source,
         data=REESTIMATED if matched.finish and baseline.data == NO_DATA else baseline.data,
-        matched=matched,
+        finish=matched.finish,
         facts=made.facts,
+    )
+
+
+def reestimated(group: Candidates, num: int) -> Candidates:
+    """Take evenly spaced networks of a group, to be scored with re-estimated BatchNorm statistics.
+
+    Args:
+        group: the originals or the generated networks.
+        num: how many, at most.
+
+    Returns:
+        The group, whose name ends in ``+bn``.
+    """
+    rows = evenly_spaced(len(group.raw), num)
+    return Candidates(
+        f"{group.name}+bn",
+        group.raw[rows],
+        group.vectors[rows],
+        None if group.source is None else group.source[rows],
+        None if group.seeds is None else group.seeds[rows],
+        REESTIMATED if group.data == NO_DATA else group.data,
+        finish="batchnorm",
     )
 
 

@@ -93,6 +93,7 @@ class _Judge:
         sentences += [self._of_axis(name) for name in self._axes]
         sentences += self._with_data()
         sentences.append(f"The generated networks are {self._clause(self._to['original'])}.")
+        sentences += self._last_step()
         average = self._to.get("average@all+bn") or self._to.get("average@all")
         if average is not None:
             sentences.append(
@@ -153,6 +154,17 @@ class _Judge:
         if generated.dispersion is not None and generated.dispersion < LOWEST_DISPERSION:
             headline += f", with {generated.dispersion:.2f} of the originals' dispersion"
         return f"{headline}{self._told_data()}."
+
+    def _last_step(self) -> list[str]:
+        """Tell what re-estimated BatchNorm statistics alone are worth."""
+        names = ("generated+bn", "original+bn")
+        if not all(name in self._groups for name in names):
+            return []
+        own, original = (self._score.text(self._groups[name].accuracy.mean) for name in names)
+        return [
+            f"With BatchNorm statistics re-estimated, as those of baselines are, the generated "
+            f"networks reach {own} and the originals {original}."
+        ]
 
     def _told_data(self) -> str:
         """End the headline where the baselines had less to go by."""

@@ -58,7 +58,10 @@ FAMILIES = {
 """In reading order: what is examined, then what comes for free, what was trained on data, and what
 has learned nothing, or is a copy in disguise."""
 
-SUBJECTS = ("original", "held_out", "generated", "reconstructed")
+SUBJECTS = (
+    *("original", "original+bn", "held_out", "generated", "generated+bn"),
+    "reconstructed",
+)
 ANCHORS = ("random", "permuted", "rearranged")
 
 

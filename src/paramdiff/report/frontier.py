@@ -115,7 +115,7 @@ def _spots(evaluation: Evaluation, axis: Axis) -> dict[str, Spot]:
         group = evaluation.groups[name]
         similarity = axis.of_group(group)
         if similarity is not None:
-            found[name] = Spot(name, similarity, group.accuracy.mean)
+            found[name] = Spot(name, similarity, group.accuracy.mean, bool(group.matched_to))
     return found
 
 

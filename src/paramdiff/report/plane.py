@@ -33,11 +33,12 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Spot:
-    """A group's mean similarity and mean score."""
+    """A group's mean similarity and mean score, and whether its strength was found by matching."""
 
     name: str
     similarity: float
     accuracy: float
+    is_matched: bool = False
 
     @property
     def family(self) -> str:
@@ -52,7 +53,7 @@ class Plane:
     Args:
         spots: the groups in drawing order, ``generated`` among them.
         steps: similarity and score of the frontier's points, the least similar first.
-        reference: the best free alternative that is as dissimilar as the generated networks.
+        reference: the baseline that decides.
         axis: what the horizontal axis shows.
         lowest: scores below are left out of the view.
         height: from scores to heights in the figure.
@@ -144,7 +145,7 @@ class Plane:
         axes.fill_between(x, y, bottom, color=FREE, linewidth=0, zorder=0.4)
         axes.plot(x, y, color=STEP, linewidth=1.1, zorder=1.2)
         axes.annotate(
-            "reached for free",
+            "needs no generator",
             (1, 0),
             (-6, 6),
             xycoords="axes fraction",
@@ -212,21 +213,22 @@ class Plane:
                 rank = GENERATED_RANK if is_generated else PROMINENT_RANK
                 labels.append(Label(label_of(spot.name), point, rank, True, style))
                 if is_generated and self.reference is None:
-                    text = "no free alternative is this dissimilar"
+                    text = "no baseline is this dissimilar"
                     style = style | {"fontsize": 8.5, "fontweight": "normal"}
                     labels.append(Label(text, point, REFERENCE_RANK, True, style))
             elif spot.name == self.reference:
                 labels.append(Label(label_of(spot.name), point, REFERENCE_RANK, True, style))
             elif index == len(family) - 1 or not strength_of(spot.name):
                 labels.append(Label(label_of(spot.name), point, NAME_RANK, False, style))
-            else:  # left out where there is no room, as names are: the legend has them
+            elif not spot.is_matched:
+                # left out where there is no room, as names are: the legend has them
                 style["fontsize"] = 7.5
                 labels.append(Label(strength_of(spot.name), point, STRENGTH_RANK, False, style))
         return labels
 
 
 def _join(axes: Axes, family: Sequence[Spot], height: Height) -> list[tuple[float, float]]:
-    """Join the strengths of a free alternative, and return points along the line as obstacles."""
+    """Join the strengths of a baseline, and return points along the line as obstacles."""
     points = [(spot.similarity, float(height(spot.accuracy))) for spot in family]
     if len(points) < 2:
         return points
