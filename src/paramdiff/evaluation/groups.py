@@ -84,7 +84,6 @@ def planned(material: Material, pilots: Pilots) -> list[Matched]:
     fixed = [one for one in CONSTRUCTIONS if one.missing(material) is None]
     if material.symmetries is not None:
         fixed.append(rearranged())
-    fixed += [family.at(strength) for family in families for strength in family.fixed]
     if pilots.finish:
         families = [one for one in families if one.at(one.smallest).finishes]
         fixed = [one for one in fixed if one.finishes]

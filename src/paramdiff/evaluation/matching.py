@@ -25,11 +25,11 @@ from paramdiff.evaluation.schema import Standing
 from paramdiff.evaluation.similarity import maximum_similarity, pairwise_similarity
 from paramdiff.evaluation.spread import relative_spread
 
-NUM_STRENGTHS = 7
+NUM_STRENGTHS = 5
 """Strengths of a family that are looked at first, geometrically spaced over its range."""
 NUM_PILOTS = 60
 """Networks of each; families that can still decide are matched with as many as were generated."""
-NUM_STEPS = 6
+NUM_STEPS = 4
 """Refinements of a strength, at most."""
 NUM_FINALISTS = 3
 """Families that are matched with full counts, by their validation score where they are matched."""
@@ -135,7 +135,7 @@ class Pilots:
             return None
 
     def fixed(self, baselines: Sequence[Baseline]) -> Iterator[Matched]:
-        """Measure baselines without a strength or at a fixed one, if they can decide."""
+        """Measure baselines without a strength, if they can decide."""
         count = min(self.num_networks, self.num_pilots)
         for baseline in baselines:
             decides = baseline.finishes and baseline.data == NO_DATA
@@ -149,7 +149,7 @@ class Pilots:
             families: those that can be made.
 
         Returns:
-            Of every family the members that are matched, on any axis.
+            Of every family the members at its fixed strengths, and those that are matched.
         """
         searches = [_Search(family, self) for family in families]
         found = [one for search in self._refined(searches) for one in search.found()]
@@ -174,8 +174,7 @@ class _Search:
         self._count = min(pilots.num_networks, pilots.num_pilots)
         self._standings: dict[tuple[float, int], Standing | None] = {}
         spaced = np.geomspace(family.smallest, family.largest, NUM_STRENGTHS).tolist()
-        within = [s for s in family.fixed if family.smallest <= s <= family.largest]
-        for strength in sorted({*spaced, *within}):
+        for strength in sorted({*spaced, *family.fixed}):
             self._look(strength, self._count)
         self._best = {axis.name: self._match(axis, self._count) for axis in AXES.values()}
 
@@ -197,15 +196,16 @@ class _Search:
         self._best[axis.name] = self._match(axis, count) or best
 
     def found(self) -> list[Matched]:
-        """Return the members that are matched on any axis, each with its axes."""
-        axes: dict[tuple[float, int], list[AxisName]] = {}
+        """Return the members at fixed strengths, and those that are matched, with their axes."""
+        axes: dict[tuple[float, int], list[AxisName]] = {
+            (strength, self._count): [] for strength in self._family.fixed
+        }
         for name, best in self._best.items():
             if best is not None:
                 axes.setdefault(best, []).append(name)
         members: dict[str, Matched] = {}
         for (strength, count), names in sorted(axes.items()):
             baseline, standing = self._family.at(strength), self._standings[strength, count]
-            assert standing is not None
             before = members[baseline.name].axes if baseline.name in members else ()
             members[baseline.name] = Matched(baseline, standing, (*before, *names))
         return list(members.values())
