@@ -47,8 +47,9 @@ def test_the_first_checkpoints_of_a_shared_zoo(tiny_run, tiny, tmp_path):
         tmp_path / "run/pipeline/parameter_space/diffusion_pytorch_model.safetensors"
     )
     files = [tiny_run / f"zoo/checkpoints/{number:04d}.safetensors" for number in range(5)]
-    means = torch.stack([read_tensors(file)["norm2.weight"].mean() for file in files])
-    torch.testing.assert_close(space["location"][0].float(), means.mean(), atol=1e-6, rtol=1e-5)
+    mean = torch.stack([read_tensors(file)["norm2.weight"] for file in files]).mean(0)
+    location = space["location"][: len(mean)].float()  # the default preset's: of each element
+    torch.testing.assert_close(location, mean, atol=1e-6, rtol=1e-5)
 
 
 def test_accuracies_lie_beside_the_index(tiny_run):
@@ -103,7 +104,7 @@ def test_a_folder_of_checkpoints_is_a_zoo(tiny_run, tiny, tmp_path):
     assert (old == new).float().mean() > 0.998
 
 
-def test_sub_folders_are_runs_and_the_last_one_is_held_out(tiny_run, tiny, tmp_path):
+def test_sub_folders_are_runs_and_one_is_held_out_where_asked(tiny_run, tiny, tmp_path):
     for number, path in enumerate(sorted((tiny_run / "generated").glob("*.safetensors"))):
         (tmp_path / "checkpoints" / f"run{number // 2}").mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "checkpoints" / f"run{number // 2}")
@@ -112,6 +113,10 @@ def test_sub_folders_are_runs_and_the_last_one_is_held_out(tiny_run, tiny, tmp_p
         "collection.kind=folder",
         f"collection.checkpoints={tmp_path / 'checkpoints'}",
     ]
-    evaluation = run(load_recipe("quickstart", overrides), tmp_path / "run", device="cpu")
+    recipe = load_recipe("quickstart", [*overrides, "collection.num_held_out=2"])
+    evaluation = run(recipe, tmp_path / "run", device="cpu")
     assert evaluation.groups["original"].n == 4 and evaluation.groups["held_out"].n == 2
     assert (evaluation.hold_out, evaluation.single_trajectory) == ("run", False)
+    evaluation = run(load_recipe("quickstart", overrides), tmp_path / "unasked", device="cpu")
+    assert evaluation.groups["original"].n == 6 and "held_out" not in evaluation.groups
+    assert evaluation.hold_out == "none"
