@@ -16,6 +16,8 @@ from paramdiff.evaluation.data_use import NO_DATA, DataUse
 from paramdiff.experiment.run import make_networks
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import load_recipe
+from paramdiff.report.families import label_of
+from paramdiff.report.score_table import ALWAYS
 from paramdiff.verbs.generate import generate
 
 
@@ -40,9 +42,16 @@ def test_the_scores_are_the_evaluations(tiny_run, evaluation, folder):
     for warning in evaluation["verdict"]["warnings"]:
         assert f"Warning: {warning}" in found.text
     rows = [line for line in found.text.splitlines() if " to " in line and line.startswith("| ")]
-    means = {f"{100 * group['accuracy']['mean']:.2f}" for group in evaluation["groups"].values()}
-    told = {row.split("|")[3].split(" ± ")[0].strip() for row in rows if " ± " in row}
-    assert told == means
+    deciding = {one["reference"] for one in evaluation["frontier"].values()}
+    assert deciding and deciding <= evaluation["groups"].keys()
+    means = {
+        label_of(name): f"{100 * group['accuracy']['mean']:.2f}"
+        for name, group in evaluation["groups"].items()
+        if name in deciding or name in ALWAYS
+    }
+    cells = [[cell.strip() for cell in row.split("|")] for row in rows if " ± " in row]
+    assert {row[1]: row[3].split(" ± ")[0] for row in cells} == means
+    assert len(cells) == len(means)
 
 
 def test_a_pipelines_card_names_what_it_learned_from(tiny_run):

@@ -13,6 +13,7 @@ import typer
 from paramdiff.artefacts import read_json, read_metadata, read_tensors, write_text
 from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
+from paramdiff.report.score_table import ALWAYS
 
 from .help import HELP_FILE, rendered, verbs
 
@@ -166,8 +167,11 @@ def test_run_and_from_print_the_table_and_the_reports_path(call, tiny, tiny_run,
     assert (status, stderr) == (0, "")
     evaluation = read_json(out / "evaluation.json")
     assert evaluation["groups"]["generated"]["n"] == 5
-    for name in evaluation["groups"]:
-        assert name in stdout
+    rows = [line.strip("│┃ ").split() for line in stdout.splitlines() if line.startswith("│")]
+    deciding = {one["reference"] for one in evaluation["frontier"].values()}
+    assert deciding and deciding <= evaluation["groups"].keys()
+    shown = [name for name in evaluation["groups"] if name in deciding or name in ALWAYS]
+    assert sorted(row[0] for row in rows) == sorted(shown)
     assert evaluation["verdict"]["headline"].split(".")[0] in " ".join(stdout.split())
     assert stdout.rstrip().endswith(f"Report: {out / 'report.html'}")
     assert (out / "report.html").is_file()

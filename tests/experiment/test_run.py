@@ -42,9 +42,12 @@ def test_every_artefact_is_there_and_nothing_else(tiny_run):
     zoo = {"zoo/index.json", "zoo/base.safetensors", "zoo/accuracies.json"}
     zoo |= {f"zoo/checkpoints/{number:04d}.safetensors" for number in range(16)}
     generated = {f"generated/{number:04d}.safetensors" for number in range(6)}
+    learned_from = {
+        f"{one}/learned_from.json" for one in ("generated", "pipeline/parameter_space")
+    }
     single = {"recipe.yaml", "evaluation.json", "arrays.safetensors", "report.html", "log.jsonl"}
     cards = {"pipeline/README.md", "generated/README.md"}
-    assert set(found) == pipeline | zoo | generated | cards | single
+    assert set(found) == pipeline | zoo | generated | learned_from | cards | single
     assert not list(tiny_run.rglob(".partial*"))
     assert sorted(p.name for p in tiny_run.parent.iterdir() if p.name.startswith(".")) == []
 
@@ -60,7 +63,7 @@ def test_evaluation_validates_and_has_no_nan(request, which):
     folder = request.getfixturevalue(which)
     content = read_json(folder / "evaluation.json")
     evaluation = Evaluation.model_validate(content)
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert GROUPS <= set(content["groups"])
     assert all(math.isfinite(number) for number in numbers_in(content))
     assert "NaN" not in (folder / "evaluation.json").read_text()
