@@ -21,7 +21,7 @@ from paramdiff.evaluation.groups import (
 )
 from paramdiff.evaluation.groups import reestimated as reestimated_group
 from paramdiff.evaluation.intervals import Bootstrap
-from paramdiff.evaluation.matching import Matched, Pilots, Validation
+from paramdiff.evaluation.matching import NUM_PILOTS, Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
 from paramdiff.evaluation.rivals import RIVALS, Rivalry
 from paramdiff.evaluation.schema import Standing, Trajectory
@@ -38,8 +38,12 @@ KEPT = MEMBERS
 """Groups whose vectors are used after scoring."""
 RECALIBRATED = ("average@16", "gaussian@1.0")
 """Those that are used besides where networks get new BatchNorm statistics."""
-NETWORKS_ASKED = 200
-"""For each generated network, about: scored baselines, and pilots of strengths on the way."""
+NETWORKS_SCORED = 45
+"""For each generated network, about: baselines on validation and test data."""
+STRENGTHS_PILOTED = 110
+"""With a few networks each, on validation data alone, about: the search for matched strengths."""
+STRENGTHS_REFINED = 25
+"""With as many networks as were generated, about, where those are more than a few."""
 NUM_REESTIMATED_PILOTS = 16
 """Networks of each strength that is looked at with re-estimated statistics, which cost a pass over
 training inputs each."""
@@ -122,7 +126,9 @@ def examine(
         _Asked(
             behaviour,
             partial(report, "evaluating"),
-            3 * len(original.raw) + NETWORKS_ASKED * len(subject.generated),
+            3 * len(original.raw)
+            + NETWORKS_SCORED * len(subject.generated)
+            + expected_pilots(len(subject.generated)),
         ),
         (*KEPT, *RECALIBRATED) if settings.recalibrate_batchnorm else KEPT,
         STARTED if settings.starting_points else (),
@@ -151,6 +157,12 @@ def examine(
         matched,
         contest.standing,
     )
+
+
+def expected_pilots(num_generated: int) -> int:
+    """Estimate how many networks the search for matched strengths looks at."""
+    pilots = STRENGTHS_PILOTED * min(num_generated, NUM_PILOTS)
+    return pilots + (STRENGTHS_REFINED * num_generated if num_generated > NUM_PILOTS else 0)
 
 
 class _Contest:

@@ -14,14 +14,23 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from paramdiff.engine import Optimisation
-from paramdiff.evaluation.examine import NETWORKS_ASKED, NUM_STARTED, STARTED
+from paramdiff.evaluation.examine import (
+    NETWORKS_SCORED,
+    NUM_REESTIMATED_PILOTS,
+    NUM_STARTED,
+    STARTED,
+    STRENGTHS_PILOTED,
+    expected_pilots,
+)
 from paramdiff.evaluation.fine_tuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.evaluation.rivals import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
 from paramdiff.evaluation.starting_points import UPDATES
+from paramdiff.experiment.behaviour import NUM_RECALIBRATION_INPUTS
 from paramdiff.experiment.parts import Parts
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.training_data import data_budget
 from paramdiff.scoring.cut import cut
+from paramdiff.scoring.recalibrate import statistics_of
 from paramdiff.tasks.description import TaskDescription
 from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.settings import CollectionSettings
@@ -52,9 +61,11 @@ def estimate_cost(recipe: Recipe, description: TaskDescription, parts: Parts) ->
     suffix = _operations(halves.suffix, *halves.prefix(example))
     stages = _collection(recipe.collection, description, whole, prefix, suffix)
     stages |= _generator(recipe, parts, suffix)
-    examples = description.num_validation + description.num_test
-    scored = examples * (prefix + _num_scored(recipe) * suffix)
-    stages["evaluation"] = scored + suffix * _passes_of_comparisons(recipe)
+    shared = prefix * (description.num_validation + description.num_test)
+    passes = _passes_of_scores(recipe, description) + _passes_of_comparisons(recipe)
+    stages["evaluation"] = shared + suffix * passes
+    if set(statistics_of(parts.network)) & set(parts.layout.names):
+        stages["evaluation"] += _reestimation(recipe, description, whole, suffix)
     return stages
 
 
@@ -101,12 +112,31 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     return {stage: len(recipe.seeds) * operations for stage, operations in stages.items()}
 
 
-def _num_scored(recipe: Recipe) -> int:
-    """How many parameter sets the evaluation scores, about."""
+def _passes_of_scores(recipe: Recipe, description: TaskDescription) -> int:
+    """Forward passes of single examples that scoring and the search for strengths cost, about."""
     assert isinstance(recipe.collection, CollectionSettings)
     originals, held_out = recipe.collection.num_checkpoints, recipe.collection.num_held_out
-    generated = len(recipe.seeds) * recipe.generation.num_samples
-    return 2 * originals + held_out + NETWORKS_ASKED // 3 * generated
+    generated = _num_generated(recipe)
+    scored = 2 * originals + held_out + NETWORKS_SCORED * generated
+    passes = scored * (description.num_validation + description.num_test)
+    return passes + expected_pilots(generated) * description.num_validation
+
+
+def _reestimation(
+    recipe: Recipe, description: TaskDescription, whole: float, suffix: float
+) -> float:
+    """Operations of the baselines whose BatchNorm statistics are estimated anew, about."""
+    count = min(_num_generated(recipe), recipe.evaluation.num_reestimated)
+    scored = NETWORKS_SCORED * count
+    pilots = STRENGTHS_PILOTED * min(count, NUM_REESTIMATED_PILOTS)
+    inputs = min(description.num_train, NUM_RECALIBRATION_INPUTS)
+    passes = scored * (description.num_validation + description.num_test)
+    passes += pilots * description.num_validation
+    return (scored + pilots) * inputs * whole + passes * suffix
+
+
+def _num_generated(recipe: Recipe) -> int:
+    return len(recipe.seeds) * recipe.generation.num_samples
 
 
 def _passes_of_comparisons(recipe: Recipe) -> float:
