@@ -111,13 +111,16 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 
 def wrong_signature(where: str, name: str, function: Callable[..., Any], wanted: str) -> UserError:
-    """The error for a function that takes something else.
+    """Make the error for a function that takes something else.
 
     Args:
         where: the field or option that names it.
         name: of the function.
         function: itself.
         wanted: the signatures that will do.
+
+    Returns:
+        The error, to be raised.
     """
     short = name.rpartition(":")[2]
     try:

@@ -81,11 +81,14 @@ def discover(folder: Path) -> Discovery:
 
 
 def passed_over_in_words(folder: Path, passed_over: Iterable[tuple[Path, str]]) -> list[str]:
-    """What was passed over, one text for each reason.
+    """Name what was passed over.
 
     Args:
         folder: was searched.
         passed_over: what was found in it.
+
+    Returns:
+        One text for each reason.
     """
     reasons: dict[str, list[Path]] = {}
     for path, why in passed_over:
@@ -248,11 +251,7 @@ def _files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
 def _folders(
     folder: Path, below: dict[Path, Discovery], passed_over: list[tuple[Path, str]]
 ) -> tuple[list[Path], set[Path]]:
-    """Sub-folders that are a run together: each a checkpoint, or one step with one inside.
-
-    Returns:
-        The checkpoints, and the sub-folders that are dealt with.
-    """
+    """Find the sub-folders that are a run together, and all sub-folders that are dealt with."""
     own = {child for child, found in below.items() if found.is_only(child)}
     averages = {child for child in own if _AVERAGE.fullmatch(child.name.lower())}
     if averages and averages != own:

@@ -25,11 +25,13 @@ _ZERO_SHARD = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_\d+_.*states?")
 
 
 def is_training_state(name: str) -> bool:
-    """Whether a file or folder keeps what training needs to go on, going by its name.
+    """Tell by its name that a file or folder keeps what training needs to go on.
 
     Args:
-        name: of the file, with its suffix. One that speaks of weights, too
-            (``model_and_optimizer.pt``), counts as weights.
+        name: of the file, with its suffix.
+
+    Returns:
+        False for one that speaks of weights, too (``model_and_optimizer.pt``).
     """
     lower = name.lower()
     stems = {lower.rpartition(".")[0] or lower, re.split(r"\.(?=[a-z])", lower)[0]}

@@ -115,11 +115,7 @@ def _some(names: Iterable[str]) -> str:
 def _refuse_others(
     tensors: Mapping[str, Tensor], layout: ParameterLayout, rest: Mapping[str, Tensor], where: str
 ) -> set[str]:
-    """Refuse a checkpoint that its vector and the rest do not give back, but for counters.
-
-    Returns:
-        Names of counters that differ.
-    """
+    """Refuse a checkpoint that its vector and the rest do not give back; name other counters."""
     counters = set()
     types = {slot.name: slot.dtype for slot in layout.slots}
     types |= {name: types[source] for name, source in layout.ties}
