@@ -187,11 +187,7 @@ def _groups(examined: Examined, independent_hold_out: bool) -> dict[str, Group]:
             groups[name] = groups[name].model_copy(update={"finish": "batchnorm"})
     for name, one in examined.matched.items():
         groups[name] = groups[name].model_copy(
-            update={
-                "matched_to": one.axes,
-                "finish": one.finish,
-                "validation": one.validation,
-            }
+            update={"matched_to": one.axes, "validation": one.validation}
         )
     return groups
 

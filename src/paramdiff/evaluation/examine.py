@@ -187,7 +187,6 @@ class _Contest:
         self._groups, self._settings, self._behaviour = groups, settings, behaviour
         self._normalisation = normalisation
         originals = groups.kept["original"].vectors
-        self._variance = total_variance(originals)
         self._generated = groups.kept["generated"].vectors
         untrained = subject.untrained
         self.material = Material(
@@ -203,7 +202,12 @@ class _Contest:
             runs=subject.runs,
             validate=partial(self._scores, behaviour),
         )
-        self._validation = self._validation_of(behaviour)
+        self._validation = Validation(
+            validated=partial(groups.asked.validated, behaviour),
+            originals_wrong=behaviour.validated(groups.kept["original"].raw).wrong,
+            variance=total_variance(originals),
+            to_raw=normalisation.invert,
+        )
         self.standing = self._validation.standing(self._generated)
 
     def add_baselines(self) -> dict[str, Matched]:
@@ -221,7 +225,10 @@ class _Contest:
             self._groups.try_to_add(f"{name}+bn", make)
         pilots = Pilots(
             material,
-            self._validation_of(reestimated),
+            # the originals are what they are, whatever last step a baseline takes
+            replace(
+                self._validation, validated=partial(self._groups.asked.validated, reestimated)
+            ),
             self.standing,
             count,
             self._settings.seed,
@@ -238,17 +245,6 @@ class _Contest:
             make = partial(constructed, one, material, count, self._settings.seed)
             self._groups.try_to_add(one.name, make)
         return {one.name: one for one in members if one.name in self._groups.scored}
-
-    def _validation_of(self, behaviour: Behaviour) -> Validation:
-        """How validation data measure networks that take a behaviour's last step."""
-        original = self._groups.kept["original"]
-        return Validation(
-            validated=partial(self._groups.asked.validated, behaviour),
-            # the originals are what they are, whatever last step a baseline takes
-            originals_wrong=self._behaviour.validated(original.raw).wrong,
-            variance=self._variance,
-            to_raw=self._normalisation.invert,
-        )
 
     def _scores(self, behaviour: Behaviour, vectors: Tensor) -> Tensor:
         """Validation scores ``[M]`` of normalised vectors ``[M, P]``."""
