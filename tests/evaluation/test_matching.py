@@ -1,6 +1,7 @@
 """Strengths at which baselines are matched to the generated networks, on validation data."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from paramdiff.evaluation.baselines.construction import Baseline, Construction, 
 from paramdiff.evaluation.behaviour import Validated
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.matching import Pilots, Validation
+from paramdiff.evaluation.schema import Standing
 from paramdiff.evaluation.spread import total_variance
 from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
 
@@ -69,6 +71,35 @@ def test_a_planted_strength_is_found_between_the_fixed_ones(name, strength):
     # dispersion is not blurred by the few validation examples
     found_strength = float(found[DISPERSION].name.partition("@")[2])
     assert found_strength == pytest.approx(strength, rel=0.15)
+
+
+def standing(n, novelty, diversity):
+    return Standing(
+        n=n,
+        score=novelty,
+        max_similarity=novelty,
+        pairwise_similarity=diversity,
+        dispersion=None,
+    )
+
+
+class Known(Pilots):
+    """Pilots whose standing is a function of the strength; records what was looked at."""
+
+    looked: ClassVar[set[tuple[float, int]]] = set()
+
+    def of(self, baseline, stream, count):
+        strength = float(baseline.name.partition("@")[2])
+        self.looked.add((strength, count))
+        return standing(count, 1 - strength, 1 - strength)
+
+
+def test_every_axis_is_matched_between_neighbours_of_full_count():
+    """A strength that another axis has looked at is not its own neighbour."""
+    member = staircase(lambda s: s, lambda s: s)
+    known = Known(None, None, standing(200, 0.9, 0.898), 200, seed=0)
+    known.matched([member])
+    assert max(strength for strength, count in known.looked if count == 200) > 0.1
 
 
 def staircase(score, similarity, name="steps"):

@@ -189,7 +189,7 @@ class _Search:
         best = self._best[axis.name]
         if best is None:
             return
-        around = sorted(s for s, _ in self._standings)
+        around = sorted({strength for strength, _ in self._standings})
         place = around.index(best[0])
         for strength in around[max(0, place - 1) : place + 2]:
             self._look(strength, count)
