@@ -19,14 +19,14 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.zoos import collected
-from paramdiff.alignment.symmetry import find_symmetries
-from paramdiff.alignment.zoo import align
 from paramdiff.cli.console import progress_bars
 from paramdiff.evaluation.similarity import pairwise_similarity
-from paramdiff.experiment.behaviour import build_behaviour
-from paramdiff.recipe.recipe import load_recipe
-from paramdiff.tasks.catalogue import build_task
-from paramdiff.tasks.task import Split, Task
+from paramdiff.permutation.align import align
+from paramdiff.permutation.symmetry import find_symmetries
+from paramdiff.recipe.schema import load_recipe
+from paramdiff.runs.predictors import build_behaviour
+from paramdiff.tasks.base import Split, Task
+from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.zoo import Zoo
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST, NUM_DRAWN = 10_000, 1_000, 2_000, 10

@@ -28,17 +28,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.engine import seeded_generator
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.random import seeded_generator
 from paramdiff.scoring.inputs import batches
-from paramdiff.scoring.score import Scorer
-from paramdiff.tasks.task import Split, Task
-from paramdiff.zoo.classification import ShuffledBatches
-from paramdiff.zoo.fine_tuning import fine_tune
+from paramdiff.scoring.predict import Scorer
+from paramdiff.tasks.base import Split, Task
+from paramdiff.zoo.finetune import fine_tune
+from paramdiff.zoo.objective import ShuffledBatches
 from paramdiff.zoo.plan import Run
-from paramdiff.zoo.pretraining import pretrain
-from paramdiff.zoo.settings import FineTuningSettings, PretrainingSettings
+from paramdiff.zoo.pretrain import pretrain
+from paramdiff.zoo.zoo_settings import FineTuningSettings, PretrainingSettings
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)

@@ -19,18 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.sides import INPUT_NOISE, LATENT_NOISE, Reference, TheirCodec, TheirDenoiser
-from paramdiff.codec.catalogue import train_codec
-from paramdiff.codec.codec import Codec
-from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.in_batches import encode_all
+from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.base import Codec, encode_all
+from paramdiff.codecs.registry import train_codec
 from paramdiff.component import Component
 from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
-from paramdiff.engine import Optimisation
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.training_loop import Optimisation
 
 NUM_CHECKPOINTS = 300
 SHORT_CHAIN = 4

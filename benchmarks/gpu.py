@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="sizes that only show that it runs")
     options = parser.parse_args(arguments)
     _find_own_code()
-    from paramdiff.engine import resolve_device
+    from paramdiff.device import resolve_device
     from paramdiff.errors import UserError
 
     try:

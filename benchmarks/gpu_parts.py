@@ -28,9 +28,9 @@ from benchmarks.gpu_setting import (
 from benchmarks.reference import NUM_NETWORKS, PRECISIONS, generation_seconds
 from benchmarks.scoring import CASES, plain_labels
 from benchmarks.sides import Reference
-from paramdiff.codec.catalogue import train_codec
+from paramdiff.codecs.registry import train_codec
 from paramdiff.diffusion.training import train_denoiser
-from paramdiff.scoring.score import Scorer
+from paramdiff.scoring.predict import Scorer
 
 NUM_UPDATES = {False: 10, True: 3}
 """Whose losses are compared; by whether sizes are tiny."""

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from paramdiff.artefacts import read_tensors
-from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.recipe import Recipe, load_recipe
-from paramdiff.scoring.score import Scorer
-from paramdiff.tasks.catalogue import build_task
-from paramdiff.tasks.task import Task
+from paramdiff.runs.folder import RunFolder
+from paramdiff.scoring.predict import Scorer
+from paramdiff.storage import read_tensors
+from paramdiff.tasks.base import Task
+from paramdiff.tasks.registry import build_task
 
 RECIPE = "main/cifar100_resnet18"
 NUM_CLASSES = 10

@@ -25,13 +25,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.sides import Reference, TheirCodec
-from paramdiff.codec.catalogue import train_codec
-from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.in_batches import decode_all, encode_all
+from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.base import decode_all, encode_all
+from paramdiff.codecs.registry import train_codec
+from paramdiff.device import resolve_device
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
-from paramdiff.engine import resolve_device
-from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.runs.peak_memory import peak_memory
 
 # length, latent, and what the paper measured on one GPU: autoencoder and diffusion, MB
 ROWS = [

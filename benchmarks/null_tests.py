@@ -18,9 +18,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.behaviour import Answers
-from paramdiff.evaluation.intervals import Bootstrap
+from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
+from paramdiff.evaluation.predictor import Answers
 from paramdiff.parameters.layout import ParameterLayout
 
 SIZE, CHECKPOINTS = 200, 30

@@ -21,17 +21,17 @@ from torch import Tensor
 from benchmarks.zoos import collected
 from paramdiff.cli.console import progress_bars
 from paramdiff.evaluation.evaluate import evaluate
-from paramdiff.evaluation.files import write_evaluation
+from paramdiff.evaluation.evaluation_file import write_evaluation
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.outcome import Outcome, outcome
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.subject import Subject
-from paramdiff.experiment.behaviour import build_behaviour, untrained_vectors
-from paramdiff.experiment.network_facts import network_facts
-from paramdiff.recipe.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.page import write_report
-from paramdiff.tasks.catalogue import build_task
-from paramdiff.tasks.task import Task
+from paramdiff.runs.network_facts import network_facts
+from paramdiff.runs.predictors import build_behaviour, untrained_vectors
+from paramdiff.tasks.base import Task
+from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.zoo import Zoo
 
 NUM_GENERATED = 200

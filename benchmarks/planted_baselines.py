@@ -25,20 +25,20 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.engine import seeded_generator
-from paramdiff.evaluation.baselines.catalogue import FAMILIES
-from paramdiff.evaluation.baselines.construction import Material
-from paramdiff.evaluation.behaviour import Behaviour, classification
+from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
 from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.frontier import AXES, SIMILARITIES, frontier
-from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
+from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.outcome import outcome
+from paramdiff.evaluation.predictor import Behaviour, classification
 from paramdiff.evaluation.schema import Accuracy, Comparison, Evaluation, Group, Standing
-from paramdiff.evaluation.score import Score
-from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.subject import Subject
+from paramdiff.evaluation.score_info import Score
+from paramdiff.methods.method import Material
+from paramdiff.methods.registry import FAMILIES
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.random import seeded_generator
 
 NUM_TRAIN, NUM_VALIDATION = 500, 400
 NUM_GENERATED = 60

@@ -18,8 +18,8 @@ from rich.table import Table
 
 from paramdiff.cli.console import progress_bars
 from paramdiff.evaluation.schema import Comparison, Evaluation
-from paramdiff.experiment.run import run
 from paramdiff.recipe import load_recipe
+from paramdiff.runs.run import run
 
 PAPER_SEEDS = [
     "seeds=[100, 101, 102]",

@@ -20,15 +20,15 @@ from torch import Tensor
 from benchmarks.contest import Clock, OurWork, TheirWork
 from benchmarks.sides import Reference
 from benchmarks.zoos import collected
-from paramdiff.engine import Optimisation
-from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.predictor import Behaviour
 from paramdiff.evaluation.similarity import maximum_similarity
-from paramdiff.evaluation.spread import dispersion
-from paramdiff.experiment.behaviour import build_behaviour
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
-from paramdiff.tasks.catalogue import build_task
+from paramdiff.runs.predictors import build_behaviour
+from paramdiff.tasks.registry import build_task
+from paramdiff.training_loop import Optimisation
 from paramdiff.zoo.zoo import Zoo
 
 PAPER = ("preset=paper", "codec.latent_dim=32")

@@ -17,16 +17,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from paramdiff.codec.linear import fit_linear_codec
-from paramdiff.experiment.behaviour import build_behaviour
-from paramdiff.experiment.context import Context
-from paramdiff.experiment.run_folder import RunFolder
-from paramdiff.experiment.stages import make_zoo
-from paramdiff.mapped import column_moments
+from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import load_recipe
-from paramdiff.tasks.catalogue import build_task
-from paramdiff.tasks.task import AnyTask
+from paramdiff.runs.context import Context
+from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.stages import make_zoo
+from paramdiff.tasks.base import AnyTask
+from paramdiff.tasks.registry import build_task
 from paramdiff.verbs.reconstruction import (
     LEAST_EXPLAINED,
     answers_apart,

@@ -41,10 +41,11 @@ from benchmarks.contest import (
 )
 from benchmarks.quality import compare_quality, recipes
 from benchmarks.sides import Reference
-from paramdiff.engine import Optimisation, resolve_device
+from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.experiment.peak_memory import peak_memory
 from paramdiff.recipe import Recipe
+from paramdiff.runs.peak_memory import peak_memory
+from paramdiff.training_loop import Optimisation
 
 SIZES = {
     512: Size(512, 128, "main/cifar100_resnet18"),

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from paramdiff.networks.digits_cnn import DigitsNetwork
 from paramdiff.networks.resnet20 import ResNet20
-from paramdiff.scoring.score import Scorer
+from paramdiff.networks.small import DigitsNetwork
+from paramdiff.scoring.predict import Scorer
 
 NUM_SETS = 1400  # what the cost of building the scorer is spread over
 BATCH_SIZES = (100, 250, 500, 1000)

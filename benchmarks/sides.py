@@ -16,10 +16,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from paramdiff.codec.codec import Statistics
-from paramdiff.codec.convolutional import CHANNELS, ConvolutionalCodec, reconstruction_loss
-from paramdiff.diffusion.convolutional import CHANNELS as DENOISER_CHANNELS
-from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
+from paramdiff.codecs.autoencoder import CHANNELS, ConvolutionalCodec, reconstruction_loss
+from paramdiff.codecs.base import Statistics
+from paramdiff.diffusion.denoisers.conv1d import CHANNELS as DENOISER_CHANNELS
+from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
 from paramdiff.diffusion.sampling import initial_noise, sample_latents
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.diffusion.training import denoising_loss

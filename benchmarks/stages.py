@@ -19,17 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paramdiff.codec.catalogue import train_codec
-from paramdiff.codec.codec import Codec
-from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.in_batches import decode_all
-from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.base import Codec, decode_all
+from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.codecs.registry import train_codec
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
-from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.measure import Space
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.random import seeded_generator
 from paramdiff.recipe import Recipe, load_recipe
 
 CPU = torch.device("cpu")

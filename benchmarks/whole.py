@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.resident import measured
-from paramdiff.artefacts import read_json, read_tensors, write_tensors, written_aside
-from paramdiff.engine import seeded_generator
 from paramdiff.evaluation.similarity import maximum_similarity
-from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.random import seeded_generator
+from paramdiff.runs.folder import RunFolder
+from paramdiff.storage import read_json, read_tensors, write_tensors, written_aside
 
 NUM_GENERATED = NUM_COMPARED = 10
 BATCH_SIZE, LR, KEEPING_LR, MOMENTUM = 64, 0.05, 0.01, 0.9

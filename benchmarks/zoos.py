@@ -6,10 +6,10 @@ import torch
 
 from paramdiff.cli.console import progress_bars
 from paramdiff.recipe import Recipe
-from paramdiff.tasks.task import AnyTask
+from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.collect import collect
-from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import Zoo
+from paramdiff.zoo.zoo_settings import CollectionSettings
 
 
 def collected(

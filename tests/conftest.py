@@ -99,7 +99,7 @@ def two_workers():
     """A local Ray cluster of two workers."""
     import ray
 
-    from paramdiff.fanout import FanOut
+    from paramdiff.parallel import FanOut
 
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
     ray.init(

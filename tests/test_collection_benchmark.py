@@ -8,7 +8,7 @@ import pytest
 import torch
 from benchmarks.collection import flipped_and_cropped, main, read_task
 
-from paramdiff.engine import seeded_generator
+from paramdiff.random import seeded_generator
 
 
 @pytest.fixture

@@ -7,25 +7,25 @@ import torch
 from torch import nn
 
 from paramdiff import load_recipe, run
-from paramdiff.artefacts import read_tensors
-from paramdiff.codec.codec import Codec
-from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.linear import fit_linear_codec
-from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
-from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.base import Codec
+from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
-from paramdiff.engine import Optimisation, train
-from paramdiff.experiment.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.scoring.differentiable import DifferentiableNetwork
-from paramdiff.scoring.score import Scorer
-from paramdiff.tasks.catalogue import build_task
-from paramdiff.tasks.task import Split, Task
-from paramdiff.zoo.fine_tuning import fine_tune
+from paramdiff.scoring.predict import Scorer
+from paramdiff.storage import read_tensors
+from paramdiff.tasks.base import Split, Task
+from paramdiff.tasks.registry import build_task
+from paramdiff.training_loop import Optimisation, train
+from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.plan import Run
-from paramdiff.zoo.settings import FineTuningSettings
+from paramdiff.zoo.zoo_settings import FineTuningSettings
 
 CPU = torch.device("cpu")
 THERE = {
@@ -93,7 +93,7 @@ def test_training_ends_in_the_cpus_weights_and_there(device):
 
 @pytest.mark.parametrize("is_moved", [False, True], ids=["there", "on the CPU"])
 def test_a_training_that_was_stopped_goes_on(device, is_moved, tmp_path, monkeypatch):
-    monkeypatch.setattr("paramdiff.engine.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("paramdiff.training_loop.SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(Stopped):
         trained(device, tmp_path / "state.pt", stop_at=7)
     _, losses = trained(CPU if is_moved else device, tmp_path / "state.pt")

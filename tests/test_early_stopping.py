@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from paramdiff import engine
+from paramdiff import training_loop as engine
 from paramdiff.early_stopping import EarlyStopping, Look, Watcher, best_look
-from paramdiff.engine import Optimisation, train
 from paramdiff.errors import UserError
 from paramdiff.progress import ignore_progress
+from paramdiff.training_loop import Optimisation, train
 
 
 class Stopped(Exception):

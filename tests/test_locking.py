@@ -14,7 +14,7 @@ from paramdiff.locking import sole_maker, sole_writer
 HOLDER = """
 import os, signal, sys
 from pathlib import Path
-from paramdiff.artefacts import written_aside
+from paramdiff.storage import written_aside
 from paramdiff.locking import sole_maker
 with sole_maker(Path(sys.argv[1])), written_aside(Path(sys.argv[1])) as aside:
     aside.mkdir()

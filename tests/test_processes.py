@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from experiment.test_resume import assert_same_result
-from paramdiff.artefacts import read_json, sha256_of
-from together import STOP_AT, all_trainings, denoiser
+from paramdiff.storage import read_json, sha256_of
+from tests.runs.test_resume import assert_same_result
+from tests.together import STOP_AT, all_trainings, denoiser
 
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+    "PYTHONPATH": os.pathsep.join(
+        [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    ),
 }
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 
@@ -32,7 +34,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def seen(folder, tmp_path_factory):
     """What each training gave in one process, and in either of two."""
-    done = program(sys.executable, "-m", "together", str(folder))
+    done = program(sys.executable, "-m", "tests.together", str(folder))
     assert done.returncode == 0, done.stderr
     one = all_trainings(tmp_path_factory.mktemp("one"))
     return one, read_json(folder / "0.json"), read_json(folder / "1.json")

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.streaming import VARYING, main, write_checkpoints
 
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.survey import survey
+from paramdiff.checkpoints.summary import survey
 
 
 def test_its_checkpoints_differ_where_they_should(tmp_path):

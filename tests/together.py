@@ -15,15 +15,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from paramdiff import engine
-from paramdiff.codec.catalogue import train_codec
-from paramdiff.codec.convolutional_training import ConvolutionalCodecSettings
+from paramdiff import training_loop as engine
+from paramdiff.codecs.autoencoder import ConvolutionalCodecSettings
+from paramdiff.codecs.registry import train_codec
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
 from paramdiff.early_stopping import EarlyStopping, Watcher
-from paramdiff.engine import Optimisation, train
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share, refuse_several
 from paramdiff.progress import ignore_progress
+from paramdiff.training_loop import Optimisation, train
 
 CPU = torch.device("cpu")
 BATCH = 12

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from diffusers import ConfigMixin, ModelMixin
 
-from paramdiff.artefacts import read_json
 from paramdiff.errors import UserError, first_line
+from paramdiff.storage import read_json
 
 
 class Component(ModelMixin, ConfigMixin):

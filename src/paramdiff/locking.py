@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from paramdiff.artefacts import PARTIAL
 from paramdiff.errors import UserError
+from paramdiff.storage import PARTIAL
 
 
 @contextmanager

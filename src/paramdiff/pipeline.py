@@ -17,10 +17,9 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from pydantic import Field
 from torch import Tensor
 
-from paramdiff.codec.codec import Codec
-from paramdiff.codec.in_batches import decode_all, decoding_batch
+from paramdiff.codecs.base import Codec, decode_all, decoding_batch
 from paramdiff.component import Component
-from paramdiff.diffusion.conditions import UNCONDITIONAL, Conditions, Value
+from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions, Value
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
     Trajectory,
@@ -29,14 +28,14 @@ from paramdiff.diffusion.sampling import (
     sample_latents,
 )
 from paramdiff.diffusion.schedule import SolverName
-from paramdiff.engine import seeded_generator
+from paramdiff.energies import Guide
 from paramdiff.errors import UserError, first_line
-from paramdiff.generated import GeneratedParameters, decoded_when_asked
-from paramdiff.guides import Guide
 from paramdiff.parameters.space import ParameterSpace
-from paramdiff.pipeline_folder import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
+from paramdiff.pipeline_io import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
 from paramdiff.progress import Progress, ignore_progress
+from paramdiff.random import seeded_generator
 from paramdiff.settings import Seed, Settings
+from paramdiff.state_dicts import GeneratedParameters, decoded_when_asked
 
 
 class GenerationSettings(Settings):

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 import torch
 
-from paramdiff.checkpoints.files import (
+from paramdiff.checkpoints.read import (
     MAX_MESSAGE,
     read_file,
 )

@@ -16,7 +16,7 @@ import zipfile
 
 import torch
 
-from checkpoints.checkpoint_files import STATE, Call, valid_bytes
+from tests.checkpoints.checkpoint_files import STATE, Call, valid_bytes
 
 KINDS = {"safetensors": ".safetensors", "zip": ".pt", "legacy": ".bin"}
 

@@ -6,12 +6,12 @@ import sys
 import pytest
 import torch
 
-from checkpoints import corpus
-from paramdiff.artefacts import write_tensors
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.survey import survey
+from paramdiff.checkpoints.summary import survey
 from paramdiff.errors import UserError
+from paramdiff.storage import write_tensors
 from paramdiff.verbs.inspect import inspect_checkpoints
+from tests.checkpoints import corpus
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_bombs_do_not_fill_the_memory(structural):
     code = (
         "import resource, sys, warnings\n"
         "warnings.simplefilter('ignore')\n"
-        "import torch; from paramdiff.checkpoints.files import read_file\n"
+        "import torch; from paramdiff.checkpoints.read import read_file\n"
         "from paramdiff.errors import UserError\n"
         "from pathlib import Path\n"
         "size = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"

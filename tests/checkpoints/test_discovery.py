@@ -5,11 +5,11 @@ import shutil
 import pytest
 import torch
 
-from checkpoints.checkpoint_files import STATE
-from paramdiff.artefacts import write_tensors
 from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.errors import UserError
+from paramdiff.storage import write_tensors
+from tests.checkpoints.checkpoint_files import STATE
 
 ADAM = {"state": {0: {"exp_avg": torch.ones(2)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
 TRAINER = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt", "training_args.bin")
@@ -358,7 +358,7 @@ def test_variants_of_weights(tmp_path):
 def test_a_pipeline_of_variants_loads_after_the_round_trip(tmp_path, shard):
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
-    from paramdiff.checkpoints.stored import write_checkpoint
+    from paramdiff.checkpoints.formats import write_checkpoint
 
     unet = UNet2DModel(
         sample_size=8,

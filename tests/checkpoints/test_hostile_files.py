@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from checkpoints.checkpoint_files import (
+from paramdiff.errors import UserError
+from tests.checkpoints.checkpoint_files import (
     STATE,
     Call,
     Command,
@@ -25,7 +26,6 @@ from checkpoints.checkpoint_files import (
     saved,
     valid_bytes,
 )
-from paramdiff.errors import UserError
 
 # ---- code
 

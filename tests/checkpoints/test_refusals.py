@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from checkpoints.checkpoint_files import STATE, Command, assert_state, read_checkpoint, saved
-from paramdiff.artefacts import write_tensors
 from paramdiff.errors import UserError
+from paramdiff.storage import write_tensors
+from tests.checkpoints.checkpoint_files import STATE, Command, assert_state, read_checkpoint, saved
 
 
 def refusal(path, entry=None):

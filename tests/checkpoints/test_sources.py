@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from checkpoints.checkpoint_files import STATE
-from paramdiff.artefacts import write_tensors
 from paramdiff.checkpoints.sources import find_checkpoints, find_runs
 from paramdiff.errors import UserError
+from paramdiff.storage import write_tensors
+from tests.checkpoints.checkpoint_files import STATE
 
 
 def filled(folder, *names):

@@ -10,10 +10,10 @@ import pytest
 import torch
 import typer
 
-from paramdiff.artefacts import read_json, read_metadata, read_tensors, write_text
-from paramdiff.networks.digits_cnn import DigitsNetwork
+from paramdiff.networks.small import DigitsNetwork
 from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
-from paramdiff.report.score_table import ALWAYS
+from paramdiff.report.tables import ALWAYS
+from paramdiff.storage import read_json, read_metadata, read_tensors, write_text
 
 from .help import HELP_FILE, rendered, verbs
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from paramdiff.artefacts import read_json, read_tensors
+from paramdiff.storage import read_json, read_tensors
 
 
 def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
-from paramdiff.artefacts import read_json
 from paramdiff.cli import main
+from paramdiff.storage import read_json
 
 QUICK = (
     *("--set", "diffusion.training.num_steps=20", "--set", "diffusion.denoiser.width=8"),

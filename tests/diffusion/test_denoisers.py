@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from paramdiff.diffusion.conditions import Conditions
-from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
-from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.diffusion.conditioning import Conditions
+from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 
 COUNTS = {  # of the authors' ``model/denoiser.py``: latent_dim to the denoiser's parameters
     128: 2_462_977,

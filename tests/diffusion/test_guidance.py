@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from paramdiff.diffusion.conditions import Conditions
+from paramdiff.diffusion.conditioning import Conditions
+from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.guidance import Guidance
-from paramdiff.diffusion.mlp import MLPDenoiser
 from paramdiff.errors import UserError
 
 from . import test_sampling

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
-from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.sampling import initial_noise, record_trajectory, sample_latents
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from paramdiff import engine
+from paramdiff import training_loop as engine
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.diffusion.training import (
     DiffusionSettings,

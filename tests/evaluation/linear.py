@@ -10,12 +10,12 @@ from functools import cache
 import torch
 from torch.nn import functional as F
 
-from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated, classification
 from paramdiff.evaluation.evaluate import evaluate
-from paramdiff.evaluation.fine_tuning import TrainingExamples
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.finetuning import TrainingExamples
+from paramdiff.evaluation.inputs import LatentSpace, Subject
+from paramdiff.evaluation.predictor import Answers, Behaviour, Validated, classification
 from paramdiff.evaluation.schema import OutOfDistribution
-from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.subject import LatentSpace, Subject
 from paramdiff.parameters.layout import ParameterLayout
 
 NUM_CLASSES, NUM_FEATURES = 3, 4

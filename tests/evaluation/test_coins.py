@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated
 from paramdiff.evaluation.evaluate import evaluate
-from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.subject import Subject
-from paramdiff.experiment.behaviour import build_behaviour
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.predictor import Answers, Behaviour, Validated
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.report import drawing, ensembles, frontier
+from paramdiff.report import style as drawing
+from paramdiff.report.figures import ensemble_plot as ensembles
+from paramdiff.report.figures import frontier_plot as frontier
 from paramdiff.report.page import render
+from paramdiff.runs.predictors import build_behaviour
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.calibration import (
     best_temperature,
     brier_score,
@@ -20,7 +21,6 @@ from paramdiff.evaluation.ensembles import (
     form_ensembles,
     score_ensembles,
 )
-from paramdiff.evaluation.intervals import Bootstrap
 
 NUM_TEST, NUM_FOREIGN, NUM_CLASSES = 60, 25, 3
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from paramdiff.artefacts import read_tensors
-from paramdiff.evaluation.baselines.catalogue import BASELINES
 from paramdiff.evaluation.evaluate import evaluate
-from paramdiff.evaluation.files import write_evaluation
+from paramdiff.evaluation.evaluation_file import write_evaluation
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.inputs import LatentSpace
 from paramdiff.evaluation.schema import ARRAYS, ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.subject import LatentSpace
+from paramdiff.methods.registry import BASELINES
+from paramdiff.storage import read_tensors
 
 from .linear import (
     NUM_TEST,

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 
-from paramdiff.artefacts import read_tensors
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.files import write_evaluation
+from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
+from paramdiff.storage import read_tensors
 
 from .linear import (
     LAYOUT,

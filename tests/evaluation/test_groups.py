@@ -2,13 +2,13 @@
 
 import torch
 
-from paramdiff.evaluation.baselines.catalogue import BASELINES
-from paramdiff.evaluation.data_use import NO_DATA, DataBudget, DataUse
 from paramdiff.evaluation.groups import constructed, given_groups, left_out
-from paramdiff.evaluation.matching import Matched
+from paramdiff.evaluation.matched_strengths import Matched
+from paramdiff.methods.data_use import NO_DATA, DataBudget, DataUse
+from paramdiff.methods.registry import BASELINES
 from paramdiff.parameters.normalisation import fit_normalisation
+from tests.methods.material import material, raw_originals
 
-from .baselines.material import material, raw_originals
 from .linear import LAYOUT, good, perfect_codec, subject
 
 

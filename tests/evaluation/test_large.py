@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from paramdiff import mapped
+from paramdiff import memmap as mapped
 
 from .linear import evaluated, good, perfect_codec
 
@@ -16,10 +16,10 @@ import re, sys, threading, torch
 from contextlib import contextmanager
 from pathlib import Path
 from paramdiff import mapped
-from paramdiff.evaluation.behaviour import classification
+from paramdiff.evaluation.predictor import classification
 from paramdiff.evaluation.evaluate import evaluate
-from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.subject import LatentSpace, Subject
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.inputs import LatentSpace, Subject
 from paramdiff.parameters import normalisation
 from paramdiff.parameters.layout import ParameterLayout
 

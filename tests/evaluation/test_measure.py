@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramdiff.evaluation.behaviour import Answers
-from paramdiff.evaluation.intervals import Bootstrap
+from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
+from paramdiff.evaluation.predictor import Answers
 from paramdiff.parameters.layout import ParameterLayout
 
 NUM_TEST, NUM_VALIDATION = 8, 4

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
+from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
 from paramdiff.evaluation.outcome import needed, outcome
 from paramdiff.evaluation.schema import Comparison
-from paramdiff.evaluation.score import Score
+from paramdiff.evaluation.score_info import Score
 
 ACCURACY = Score(equivalence_margin=0.005)
 

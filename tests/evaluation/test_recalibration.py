@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from paramdiff.evaluation.evaluate import evaluate
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.recalibration import NUM_RECALIBRATED
-from paramdiff.evaluation.settings import EvaluationSettings
 
 from .linear import NUM_VALIDATION, behaviour, data, good, labels, subject
 

@@ -8,7 +8,7 @@ import torch
 
 from paramdiff.evaluation.frontier import SIMILARITIES, is_baseline
 from paramdiff.evaluation.outcome import outcome
-from paramdiff.evaluation.score import plain
+from paramdiff.evaluation.score_info import plain
 from paramdiff.evaluation.verdict import judge
 
 from .linear import SIZE, evaluated, good, shifted, to, warnings, without_errors, words

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.parts import KINDS, build
+from tests.pipeline.parts import KINDS, build
 
 
 @pytest.fixture(scope="module", params=KINDS, ids="-".join)

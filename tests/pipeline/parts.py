@@ -3,11 +3,11 @@
 import torch
 from torch import nn
 
-from paramdiff.codec.convolutional import ConvolutionalCodec
-from paramdiff.codec.linear import fit_linear_codec
-from paramdiff.diffusion.conditions import UNCONDITIONAL
-from paramdiff.diffusion.convolutional import ConvolutionalDenoiser
-from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.diffusion.conditioning import UNCONDITIONAL
+from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select

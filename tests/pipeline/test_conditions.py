@@ -5,11 +5,11 @@ import warnings
 import pytest
 import torch
 
-from paramdiff.artefacts import read_json, write_json
-from paramdiff.diffusion.conditions import Conditions
+from paramdiff.diffusion.conditioning import Conditions
 from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from pipeline.parts import KINDS, build
+from paramdiff.storage import read_json, write_json
+from tests.pipeline.parts import KINDS, build
 
 CONDITIONS = Conditions.fit({"accuracy": [0.71, 0.74, 0.76], "run": ["a", "b", "a"]})
 ASKED = {"accuracy": 0.75, "run": "b"}

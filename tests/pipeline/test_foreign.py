@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from paramdiff.artefacts import read_json, read_tensors, write_json, write_tensors
 from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from pipeline.parts import WEIGHTS
+from paramdiff.storage import read_json, read_tensors, write_json, write_tensors
+from tests.pipeline.parts import WEIGHTS
 
 
 def refused(folder, *named):

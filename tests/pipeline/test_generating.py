@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from paramdiff import generated
-from paramdiff.codec import in_batches
+from paramdiff import state_dicts as generated
+from paramdiff.codecs import base as in_batches
 from paramdiff.errors import UserError
-from pipeline.parts import KINDS, STEPS, build, small_network
+from tests.pipeline.parts import KINDS, STEPS, build, small_network
 
 
 def test_networks_are_complete(pipeline):

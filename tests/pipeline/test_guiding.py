@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from paramdiff.energies import larger_distance
 from paramdiff.errors import UserError
-from paramdiff.guides import larger_distance
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from pipeline.parts import KINDS, build
+from tests.pipeline.parts import KINDS, build
 
 
 def score(vectors):

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from paramdiff.artefacts import read_json, write_json
 from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from pipeline.parts import BATCH, build
+from paramdiff.storage import read_json, write_json
+from tests.pipeline.parts import BATCH, build
 
 
 @pytest.fixture

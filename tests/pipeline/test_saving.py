@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-from paramdiff.artefacts import read_json, read_tensors, write_json
 from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from pipeline.parts import KINDS, build
+from paramdiff.storage import read_json, read_tensors, write_json
+from tests.pipeline.parts import KINDS, build
 
 
 def test_a_saved_pipeline_names_its_classes_and_holds_no_pickle(pipeline, tmp_path):
@@ -73,7 +73,7 @@ SAMPLE = """
 import sys, torch
 torch.set_num_threads(1)
 from paramdiff import ParameterDiffusionPipeline
-from paramdiff.artefacts import write_tensors
+from paramdiff.storage import write_tensors
 from pathlib import Path
 for folder in map(Path, sys.argv[1:]):
     generated = ParameterDiffusionPipeline.from_pretrained(folder)(seeds=range(6))

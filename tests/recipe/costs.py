@@ -6,11 +6,11 @@ repository's root writes the table again.
 
 import json
 
-from paramdiff.experiment.cost import PFLOP, estimate_cost
-from paramdiff.experiment.parts import build_parts
 from paramdiff.recipe import load_recipe, shipped_recipes
 from paramdiff.recipe.listing import COSTS
-from paramdiff.tasks.catalogue import describe_task
+from paramdiff.runs.cost import PFLOP, estimate_cost
+from paramdiff.runs.meta_models import build_parts
+from paramdiff.tasks.registry import describe_task
 
 
 def computed(name: str) -> list[float | None]:

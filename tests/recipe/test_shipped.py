@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from paramdiff.experiment.parts import build_parts, num_values
 from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
 from paramdiff.recipe.listing import COSTS, list_recipes
-from paramdiff.tasks.catalogue import describe_task
+from paramdiff.runs.meta_models import build_parts, num_values
+from paramdiff.tasks.registry import describe_task
 
 from .costs import computed
 

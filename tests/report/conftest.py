@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from paramdiff.artefacts import write_json, write_tensors
 from paramdiff.evaluation.frontier import AXES, NOT_BASELINES
 from paramdiff.evaluation.frontier import frontier as frontier_of
 from paramdiff.evaluation.schema import Group
-from paramdiff.report import drawing, ensembles, frontier
+from paramdiff.report import style as drawing
+from paramdiff.report.figures import ensemble_plot as ensembles
+from paramdiff.report.figures import frontier_plot as frontier
 from paramdiff.report.page import write_report
+from paramdiff.storage import write_json, write_tensors
 
 SCRIPT = "<script>alert(1)</script>"
 NUM_TEST = 1000

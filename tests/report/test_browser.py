@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from paramdiff.artefacts import write_json, write_text
 from paramdiff.recipe import load_recipe
-from paramdiff.recipe.recipe import to_yaml
-from paramdiff.sweep.sweep import redraw_sweep
+from paramdiff.recipe.schema import to_yaml
+from paramdiff.runs.sweep import redraw_sweep
+from paramdiff.storage import write_json, write_text
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")

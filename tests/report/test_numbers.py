@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.ensembles import together
+from paramdiff.report.figures.ensemble_plot import together
 from paramdiff.report.page import render
 
 NOT_TOLD = {

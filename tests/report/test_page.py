@@ -11,9 +11,9 @@ import torch
 
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.figures import FIGURES
+from paramdiff.report.figures.registry import FIGURES
 from paramdiff.report.page import render, write_report
-from paramdiff.report.words import typeset
+from paramdiff.report.text import typeset
 
 Run = Callable[[dict[str, Any], dict[str, torch.Tensor]], Path]
 

@@ -12,7 +12,7 @@ from paramdiff.errors import UserError
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 
-from .test_score import BranchOnValue, mlp, small_cnn
+from .test_predict import BranchOnValue, mlp, small_cnn
 
 
 class GroupNormed(nn.Module):

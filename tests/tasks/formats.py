@@ -127,7 +127,7 @@ def write_flowers102(root, monkeypatch):
     from scipy.io import savemat
     from torchvision.datasets import Flowers102
 
-    from paramdiff.tasks import public_sets
+    from paramdiff.tasks import public as public_sets
 
     folder = root / "flowers-102"
     for number in range(1, 307):

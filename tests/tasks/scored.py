@@ -5,7 +5,7 @@ from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.nn import functional as F
 
-from paramdiff.tasks.task import ScoredTask, Scores, Task
+from paramdiff.tasks.base import ScoredTask, Scores, Task
 
 SIZES = {"train": 242, "validation": 50, "test": 150}
 TOLERATED = 0.8

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.catalogue import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
 
 from .formats import labels, pixels
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from paramdiff.networks.catalogue import NETWORKS, NetworkSettings, build_network
-from paramdiff.tasks.catalogue import TASKS
-from paramdiff.tasks.public_sets import FACTS
+from paramdiff.networks.registry import NETWORKS, NetworkSettings, build_network
+from paramdiff.tasks.public import FACTS
+from paramdiff.tasks.registry import TASKS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
 

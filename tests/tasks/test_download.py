@@ -9,7 +9,7 @@ import pytest
 
 from paramdiff.errors import UserError
 from paramdiff.tasks import download
-from paramdiff.tasks.catalogue import TaskSettings, build_task
+from paramdiff.tasks.registry import TaskSettings, build_task
 
 from .formats import WRITERS, md5_of, packed, write_image
 
@@ -194,7 +194,7 @@ def test_files_that_are_there_already_stay(tmp_path, monkeypatch):
 
 
 def download_sums():
-    from paramdiff.tasks import public_sets
+    from paramdiff.tasks import public as public_sets
 
     return public_sets.FLOWERS_MD5
 

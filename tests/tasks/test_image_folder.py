@@ -7,7 +7,7 @@ import torch
 
 from paramdiff.errors import UserError
 from paramdiff.tasks import image_folder
-from paramdiff.tasks.catalogue import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
 
 from .formats import write_image_folder
 

@@ -6,13 +6,13 @@ import sys
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.catalogue import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
 
 
 def test_nothing_loads_them_before_they_are_needed():
     code = (
         "import sys\n"
-        "from paramdiff.tasks.catalogue import TaskSettings, build_task, describe_task\n"
+        "from paramdiff.tasks.registry import TaskSettings, build_task, describe_task\n"
         "build_task(TaskSettings(name='digits')).build_network()\n"
         "describe_task(TaskSettings(name='cifar10')).build_network()\n"
         "print({'torchvision', 'timm'} & set(sys.modules))"

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.command_line import asked_task, open_task
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
+from paramdiff.verbs.task_options import asked_task, open_task
 
 STATE = {"w": torch.tensor([0.5, -1.0, 2.0])}
 

@@ -6,10 +6,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.catalogue import TASKS, TaskSettings, build_task, describe_task
+from paramdiff.tasks.base import Split, Task, seeded_network, untrained_network
 from paramdiff.tasks.digits import digits
-from paramdiff.tasks.own import OwnTask
-from paramdiff.tasks.task import Split, Task, seeded_network, untrained_network
+from paramdiff.tasks.registry import TASKS, TaskSettings, build_task, describe_task
+from paramdiff.tasks.user_task import OwnTask
 
 SPLITS = ["train", "validation", "test"]
 
@@ -170,7 +170,7 @@ def module(tmp_path, monkeypatch):
     """A module of the user's, on the path."""
     (tmp_path / "users_tasks.py").write_text(
         "import torch\n"
-        "from paramdiff.tasks.task import Split, Task\n"
+        "from paramdiff.tasks.base import Split, Task\n"
         "def tiny(seed):\n"
         "    one = Split(torch.full((2, 3), float(seed)), torch.tensor([0, 1]))\n"
         "    return Task('tiny', one, one, one, lambda: torch.nn.Linear(3, 2))\n"

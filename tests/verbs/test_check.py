@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.digits_cnn import DigitsNetwork
+from paramdiff.networks.small import DigitsNetwork
 from paramdiff.recipe import load_recipe
-from paramdiff.tasks.catalogue import describe_task
+from paramdiff.tasks.registry import describe_task
 from paramdiff.verbs.check import check_recipe
 
 

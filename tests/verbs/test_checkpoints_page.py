@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from paramdiff.artefacts import read_json
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.cli import main
+from paramdiff.storage import read_json
 
 PAGE = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 QUICK = (

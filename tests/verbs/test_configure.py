@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paramdiff import load_recipe
-from paramdiff.experiment.run_folder import RunFolder
+from paramdiff.runs.folder import RunFolder
 from paramdiff.verbs import configure
 from paramdiff.verbs.configure import (
     FEWEST_UPDATES,

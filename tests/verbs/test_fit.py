@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff import mapped
-from paramdiff.artefacts import sha256_of
-from paramdiff.cards.provenance import Provenance, generation_settings
-from paramdiff.codec import in_batches
+from paramdiff import memmap as mapped
+from paramdiff.codecs import base as in_batches
 from paramdiff.errors import UserError
-from paramdiff.evaluation.files import read_evaluation
-from paramdiff.experiment.generated_files import write_generated
-from paramdiff.experiment.run import make_networks
-from paramdiff.experiment.run_cards import add_scores
+from paramdiff.evaluation.evaluation_file import read_evaluation
+from paramdiff.model_cards.provenance import Provenance, generation_settings
 from paramdiff.parameters import normalisation
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.runs.generated_folder import write_generated
+from paramdiff.runs.run import make_networks
+from paramdiff.runs.run_cards import add_scores
+from paramdiff.storage import sha256_of
 from paramdiff.verbs.fit import plan_fit
 
 QUICK = (

@@ -4,8 +4,8 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from paramdiff.artefacts import read_metadata, read_tensors, sha256_of, write_tensors
 from paramdiff.errors import UserError
+from paramdiff.storage import read_metadata, read_tensors, sha256_of, write_tensors
 from paramdiff.verbs.generate import generate
 
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from paramdiff.artefacts import read_tensors
 from paramdiff.errors import UserError
-from paramdiff.evaluation.data_use import NO_DATA, DataUse
-from paramdiff.networks.digits_cnn import DigitsNetwork
+from paramdiff.methods.data_use import NO_DATA, DataUse
+from paramdiff.networks.small import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.storage import read_tensors
 from paramdiff.tasks.digits import digits
 from paramdiff.verbs.generate import generate
 from paramdiff.verbs.guiding import build_guide, data_with_guide

@@ -144,7 +144,7 @@ LAYOUTS = ["run{run}/epoch{step}.pt", "seed{run}_epoch{step}.pt", "run{run}-step
 @pytest.mark.parametrize("layout", [*LAYOUTS, "{run}/checkpoint-{step}/model.safetensors"])
 @pytest.mark.parametrize("is_related", [False, True])
 def test_several_runs_are_called_several_runs(tmp_path, layout, is_related):
-    from paramdiff.artefacts import write_tensors
+    from paramdiff.storage import write_tensors
 
     for run in range(4):
         start = start_of(0 if is_related else run)

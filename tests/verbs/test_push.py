@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from paramdiff.artefacts import sha256_of
 from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.pipeline_folder import locate_pipeline
+from paramdiff.pipeline_io import locate_pipeline
+from paramdiff.storage import sha256_of
 from paramdiff.verbs.push import push
 
 from .local_hub import local_hub

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from experiment.inspecting import times_of
-from paramdiff.codec.linear import fit_linear_codec
+from paramdiff.codecs.pca import fit_linear_codec
 from paramdiff.errors import UserError
-from paramdiff.experiment.run import make_networks
+from paramdiff.runs.run import make_networks
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.verbs.reconstruction import ReconstructionCheck, explained_variance
+from tests.runs.inspecting import times_of
 
 from .test_fit import planned
 

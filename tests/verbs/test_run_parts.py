@@ -4,11 +4,11 @@ import shutil
 
 import pytest
 
-from paramdiff.artefacts import sha256_of
 from paramdiff.checkpoints.hub import name_on_hub, names_revisions
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.errors import UserError
-from paramdiff.pipeline_folder import locate_pipeline
+from paramdiff.pipeline_io import locate_pipeline
+from paramdiff.storage import sha256_of
 from paramdiff.verbs.generate import generate
 from paramdiff.verbs.run_parts import generated_in, originals_in, refuse_unevaluated
 
@@ -58,7 +58,7 @@ def test_the_parts_are_told(tiny_run):
 def test_what_looks_like_a_path_is_not_looked_for_on_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.snapshot_download", None)  # would fail otherwise
-    monkeypatch.setattr("paramdiff.pipeline_folder.snapshot_download", None)
+    monkeypatch.setattr("paramdiff.pipeline_io.snapshot_download", None)
     (tmp_path / "runs").mkdir()
     for name in ("runs/nope", "./runs/nope", str(tmp_path / "nope"), "nope", "../nope", "a/b/c"):
         with pytest.raises(UserError, match="expected a pipeline's folder or a run's, found none"):

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff.artefacts import read_json
 from paramdiff.errors import UserError
-from paramdiff.evaluation.files import read_evaluation
-from paramdiff.experiment.run import make_networks
+from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.progress import ignore_report
+from paramdiff.runs.run import make_networks
+from paramdiff.storage import read_json
 from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.verbs.evaluate import evaluate_folders
 from paramdiff.verbs.fit import plan_fit
 from paramdiff.verbs.inspect import inspect_checkpoints
-from paramdiff.zoo.importing import import_checkpoints
+from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.zoo import Zoo
 
 QUICK = (

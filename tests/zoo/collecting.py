@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from paramdiff.progress import ignore_report
-from paramdiff.tasks.task import Split, Task
+from paramdiff.tasks.base import Split, Task
 from paramdiff.zoo.collect import collect
-from paramdiff.zoo.settings import CollectionSettings
 from paramdiff.zoo.zoo import Zoo
+from paramdiff.zoo.zoo_settings import CollectionSettings
 
 CPU = torch.device("cpu")
 STEPS_PER_PASS = 4  # 50 examples, 16 per update

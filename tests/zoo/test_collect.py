@@ -7,11 +7,11 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from paramdiff import engine
-from paramdiff.artefacts import read_tensors
+from paramdiff import training_loop as engine
 from paramdiff.errors import UserError
-from paramdiff.tasks.task import seeded_network
-from paramdiff.zoo.classification import evaluate_accuracy
+from paramdiff.storage import read_tensors
+from paramdiff.tasks.base import seeded_network
+from paramdiff.zoo.objective import evaluate_accuracy
 from paramdiff.zoo.zoo import Zoo
 
 from .collecting import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paramdiff import engine
+from paramdiff import training_loop as engine
 
 from .collecting import Killed, bytes_of, collected, dies_at, made_task
 
@@ -70,11 +70,11 @@ KILLED = """
 import os, signal, sys
 import torch
 from pathlib import Path
-from paramdiff import engine
-from zoo.test_killed import collect_case
+from paramdiff import training_loop
+from tests.zoo.test_killed import collect_case
 
 torch.set_num_threads(1)
-engine.SECONDS_BETWEEN_SAVES = -1.0
+training_loop.SECONDS_BETWEEN_SAVES = -1.0
 folder, case, work, number = sys.argv[1:]
 calls = []
 
@@ -92,7 +92,7 @@ collect_case(Path(folder), case, report)
 def test_a_real_kill(tmp_path, case):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     collect_case(whole, case)
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     for work, number in KILL_AT[:2]:
         process = subprocess.run(
             [sys.executable, "-c", KILLED, str(killed), case, work, str(number)],

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from paramdiff.artefacts import write_json
 from paramdiff.errors import UserError
-from paramdiff.zoo.importing import import_checkpoints
+from paramdiff.storage import write_json
+from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import (
     LEARNED_FROM_FILE,
     LearnedFrom,

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramdiff import engine
-from paramdiff.artefacts import read_json
+from paramdiff import training_loop as engine
 from paramdiff.errors import UserError
-from paramdiff.tasks.task import Scores
-from paramdiff.zoo.accuracies import ACCURACIES_FILE, write_accuracies
-from tasks.scored import r_squared, wrapped
+from paramdiff.storage import read_json
+from paramdiff.tasks.base import Scores
+from paramdiff.zoo.metadata import ACCURACIES_FILE, write_accuracies
+from tests.tasks.scored import r_squared, wrapped
 
 from .collecting import CPU, Killed, bytes_of, collected, dies_at, made_task
 

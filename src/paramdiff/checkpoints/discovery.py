@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paramdiff.checkpoints.foreign_formats import MODEL_PARALLEL, explain_folder, is_distributed
+from paramdiff.checkpoints.formats import is_checkpoint
 from paramdiff.checkpoints.library_folders import (
     CHECKPOINT_SUFFIXES,
     checkpoint_suffix,
@@ -18,8 +20,6 @@ from paramdiff.checkpoints.library_folders import (
     unread_weights,
     weight_files,
 )
-from paramdiff.checkpoints.other_formats import MODEL_PARALLEL, explain_folder, is_distributed
-from paramdiff.checkpoints.stored import is_checkpoint
 from paramdiff.checkpoints.training_state import is_training_state, is_zero_shard
 from paramdiff.errors import UserError
 

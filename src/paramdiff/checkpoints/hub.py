@@ -4,7 +4,7 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from paramdiff.checkpoints.companions import BINARY_FILES
+from paramdiff.checkpoints.extra_files import BINARY_FILES
 from paramdiff.checkpoints.library_folders import WEIGHT_FILES
 from paramdiff.errors import UserError, in_one_line
 

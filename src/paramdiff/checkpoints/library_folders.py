@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from paramdiff.artefacts import read_json
 from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.errors import UserError
+from paramdiff.storage import read_json
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 """Read whatever the letters' case, and with ``.tar`` behind them (``model_best.pth.tar``)."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from paramdiff.checkpoints.stored import StoredCheckpoint
+from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.checkpoints.training_step import (
     NamedNumbers,
     Scale,

@@ -19,11 +19,11 @@ from paramdiff.checkpoints.discovery import (
     is_step_folder,
     passed_over_in_words,
 )
+from paramdiff.checkpoints.foreign_formats import explain_file
+from paramdiff.checkpoints.formats import StoredCheckpoint, is_checkpoint
 from paramdiff.checkpoints.hub import cached_revisions, download_revisions, names_revisions
 from paramdiff.checkpoints.library_folders import CHECKPOINT_SUFFIXES, WEIGHT_FILES
 from paramdiff.checkpoints.order import Item, in_runs, named, natural_order
-from paramdiff.checkpoints.other_formats import explain_file
-from paramdiff.checkpoints.stored import StoredCheckpoint, is_checkpoint
 from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.checkpoints.training_step import named_numbers
 from paramdiff.errors import UserError

@@ -15,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from paramdiff.artefacts import read_json
-from paramdiff.checkpoints.files import read_content
 from paramdiff.checkpoints.library_folders import CHECKPOINT_SUFFIXES, checkpoint_suffix
+from paramdiff.checkpoints.read import read_content
+from paramdiff.storage import read_json
 
 Scale = Literal["epoch", "step"]
 

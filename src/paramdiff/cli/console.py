@@ -15,10 +15,10 @@ from paramdiff.progress import Report
 
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
-    from paramdiff.evaluation.score import Score
+    from paramdiff.evaluation.score_info import Score
+    from paramdiff.paper.exhibit import Exhibit
     from paramdiff.recipe.listing import Listed
-    from paramdiff.report.exhibits.exhibit import Exhibit
-    from paramdiff.report.sweep import Sweep
+    from paramdiff.report.sweep_page import Sweep
     from paramdiff.verbs.inspect import Inspection
 
 GROUPS = {
@@ -57,7 +57,7 @@ def progress_bars() -> Iterator[Report]:
 
 def show_evaluation(evaluation: "Evaluation") -> None:
     """Print the table of groups, the verdict and the warnings."""
-    from paramdiff.report.score_table import score_headings, score_rows
+    from paramdiff.report.tables import score_headings, score_rows
 
     table = Table(title=escape(evaluation.title), title_justify="left")
     table.add_column("group", no_wrap=True)

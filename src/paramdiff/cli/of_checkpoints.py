@@ -90,11 +90,11 @@ def fit(
     is good enough; else their parameters do.
     """
     loading()
-    from paramdiff.experiment.run import make_networks
-    from paramdiff.tasks.command_line import asked_task, open_task
+    from paramdiff.runs.run import make_networks
     from paramdiff.verbs.fit import plan_fit, refuse_early
     from paramdiff.verbs.originals import checkpoints_in_words
     from paramdiff.verbs.reconstruction import ReconstructionCheck
+    from paramdiff.verbs.task_options import asked_task, open_task
 
     refuse_early(checkpoints, out, select or [], with_buffers=buffers, entry=entry, device=device)
     asked = None
@@ -287,11 +287,11 @@ def evaluate(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     loading()
-    from paramdiff.engine import resolve_device
-    from paramdiff.fanout import connected
-    from paramdiff.tasks.command_line import asked_task
+    from paramdiff.device import resolve_device
+    from paramdiff.parallel import connected
     from paramdiff.verbs.evaluate import evaluate_folders
     from paramdiff.verbs.run_parts import generated_in, originals_in
+    from paramdiff.verbs.task_options import asked_task
 
     asked = asked_task(
         score,

@@ -72,11 +72,11 @@ def sweep(
     loading()
     from contextlib import contextmanager
 
-    from paramdiff.engine import resolve_device
-    from paramdiff.fanout import connected
-    from paramdiff.report.sweep import SWEEP_PAGE
-    from paramdiff.sweep.entries import asked_for, plan_sweep
-    from paramdiff.sweep.sweep import run_sweep
+    from paramdiff.device import resolve_device
+    from paramdiff.parallel import connected
+    from paramdiff.report.sweep_page import SWEEP_PAGE
+    from paramdiff.runs.sweep import run_sweep
+    from paramdiff.runs.sweep_entries import asked_for, plan_sweep
 
     entries = plan_sweep(recipes, overrides or [], vary, base)
 
@@ -104,7 +104,7 @@ def sweep(
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Resolve and validate a recipe; print it with its sizes and its cost; run nothing."""
     from paramdiff.recipe import load_recipe, to_yaml
-    from paramdiff.tasks.catalogue import describe_task
+    from paramdiff.tasks.registry import describe_task
     from paramdiff.verbs.check import check_recipe
 
     resolved = load_recipe(recipe, overrides or [])
@@ -122,11 +122,11 @@ def report(
 ) -> None:
     """Draw a run's report, or a sweep's comparison, again from its numbers."""
     from paramdiff.report.page import write_report
-    from paramdiff.report.sweep import SWEEP_FILE
+    from paramdiff.report.sweep_page import SWEEP_FILE
     from paramdiff.verbs.run_parts import refuse_unevaluated
 
     if (run / SWEEP_FILE).is_file():
-        from paramdiff.sweep.sweep import redraw_sweep
+        from paramdiff.runs.sweep import redraw_sweep
 
         say(f"Comparison: {redraw_sweep(run)}")
         return
@@ -136,7 +136,7 @@ def report(
 
 def recipes() -> None:
     """List the shipped recipes, and the paper's tables and figures that `sweep` makes of them."""
-    from paramdiff.recipe.exhibits import load_exhibits
+    from paramdiff.paper.exhibit import load_exhibits
     from paramdiff.recipe.listing import list_recipes
 
     show_recipes(list_recipes())
@@ -152,10 +152,10 @@ def _run(
     ray: str | None = None,
 ) -> None:
     loading()
-    from paramdiff.engine import resolve_device
-    from paramdiff.experiment.run import run as run_recipe
-    from paramdiff.fanout import connected
+    from paramdiff.device import resolve_device
+    from paramdiff.parallel import connected
     from paramdiff.recipe import load_recipe
+    from paramdiff.runs.run import run as run_recipe
 
     recipe = load_recipe(name, overrides or [])
     with connected(ray, resolve_device(device)) as fan_out, progress_bars() as stages:

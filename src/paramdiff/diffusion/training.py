@@ -11,15 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paramdiff.component import Component
-from paramdiff.diffusion.conditions import UNCONDITIONAL, Conditions
-from paramdiff.diffusion.convolutional import CHANNELS, KERNEL_SIZE, ConvolutionalDenoiser
-from paramdiff.diffusion.mlp import MLPDenoiser
+from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
+from paramdiff.diffusion.denoisers.conv1d import CHANNELS, KERNEL_SIZE, ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.early_stopping import EarlyStopping, Watcher
-from paramdiff.engine import Optimisation, TrainingResult, seeded_generator, train
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
+from paramdiff.random import seeded_generator
 from paramdiff.settings import Settings
+from paramdiff.training_loop import Optimisation, TrainingResult, train
 
 NUM_HELD_OUT_EXAMPLES = 512
 """Pairs of noise and timestep, at least, over which the held-out loss is averaged."""

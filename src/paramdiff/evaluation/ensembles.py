@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
 from paramdiff.evaluation.calibration import (
     best_temperature,
     brier_score,
@@ -23,8 +24,7 @@ from paramdiff.evaluation.calibration import (
     reliability,
     tempered,
 )
-from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
-from paramdiff.evaluation.rivals import ORIGINALS
+from paramdiff.evaluation.data_matched import ORIGINALS
 from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore
 
 SIZES = (1, 2, 5, 10, 30)

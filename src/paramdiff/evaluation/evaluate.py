@@ -7,10 +7,7 @@ validation split selects, the test split is scored once.
 import torch
 from torch import Tensor
 
-from paramdiff.engine import seeded_generator
-from paramdiff.evaluation.aligned import are_unordered
-from paramdiff.evaluation.behaviour import Behaviour
-from paramdiff.evaluation.cautions import Errors, cautions
+from paramdiff.evaluation.aligned_distance import are_unordered
 from paramdiff.evaluation.ensembles import (
     MEMBERS,
     Ensembles,
@@ -20,19 +17,22 @@ from paramdiff.evaluation.ensembles import (
     form_ensembles,
     score_ensembles,
 )
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.examine import Examined, examine
+from paramdiff.evaluation.finetuning_curves import starting_points
 from paramdiff.evaluation.frontier import AXES, frontier
+from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
+from paramdiff.evaluation.predictor import Behaviour
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
-from paramdiff.evaluation.score import Score
-from paramdiff.evaluation.settings import EvaluationSettings
+from paramdiff.evaluation.score_info import Score
 from paramdiff.evaluation.similarity import similarity_matrix
-from paramdiff.evaluation.starting_points import starting_points
-from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.verdict import judge
+from paramdiff.evaluation.warnings import Errors, cautions
 from paramdiff.progress import Report, ignore_report
+from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
 
 HEAT_MAP_ROWS = 100

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.aligned import MEASURED, AlignedSpace
-from paramdiff.evaluation.baselines.construction import Material
-from paramdiff.evaluation.behaviour import Answers, Behaviour, Validated
+from paramdiff.evaluation.aligned_distance import MEASURED, AlignedSpace
+from paramdiff.evaluation.bootstrap import Bootstrap
+from paramdiff.evaluation.data_matched import RIVALS, Rivalry
+from paramdiff.evaluation.diversity import total_variance
 from paramdiff.evaluation.ensembles import MEMBERS
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.groups import (
     Candidates,
     constructed,
@@ -20,16 +22,14 @@ from paramdiff.evaluation.groups import (
     planned,
 )
 from paramdiff.evaluation.groups import reestimated as reestimated_group
-from paramdiff.evaluation.intervals import Bootstrap
-from paramdiff.evaluation.matching import NUM_PILOTS, Matched, Pilots, Validation
+from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
-from paramdiff.evaluation.rivals import RIVALS, Rivalry
+from paramdiff.evaluation.predictor import Answers, Behaviour, Validated
 from paramdiff.evaluation.schema import Standing, Trajectory
-from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.spread import total_variance
-from paramdiff.evaluation.subject import Subject
 from paramdiff.evaluation.trajectory import trajectory_of
-from paramdiff.mapped import release, row_blocks
+from paramdiff.memmap import release, row_blocks
+from paramdiff.methods.method import Material
 from paramdiff.parameters.normalisation import Normalisation, fit_for_comparison
 from paramdiff.progress import Progress, Report
 from paramdiff.subsampling import evenly_spaced

@@ -7,15 +7,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from paramdiff.engine import seeded_generator
-from paramdiff.evaluation.baselines.anchors import rearranged
-from paramdiff.evaluation.baselines.catalogue import CONSTRUCTIONS, FAMILIES
-from paramdiff.evaluation.baselines.construction import Material
-from paramdiff.evaluation.data_use import NO_DATA, DataUse, data_used
-from paramdiff.evaluation.matching import Matched, Pilots
-from paramdiff.evaluation.subject import Subject
-from paramdiff.mapped import by_rows
+from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.matched_strengths import Matched, Pilots
+from paramdiff.memmap import by_rows
+from paramdiff.methods.controls import rearranged
+from paramdiff.methods.data_use import NO_DATA, DataUse, data_used
+from paramdiff.methods.method import Material
+from paramdiff.methods.registry import CONSTRUCTIONS, FAMILIES
 from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
 
 REESTIMATED = DataUse("inputs", "training")

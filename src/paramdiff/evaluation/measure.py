@@ -6,8 +6,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.behaviour import Answers
-from paramdiff.evaluation.copying import (
+from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
+from paramdiff.evaluation.diversity import (
+    dispersion,
+    dispersion_in_components,
+    dispersion_per_tensor,
+    effective_rank_ratio,
+    principal_components,
+)
+from paramdiff.evaluation.memorization import (
     FEWEST_COMPARED,
     NUM_COMPARED,
     one_of_each,
@@ -16,10 +23,9 @@ from paramdiff.evaluation.copying import (
     z_u,
     z_u_in_parameters,
 )
-from paramdiff.evaluation.data_use import NO_DATA, DataUse
-from paramdiff.evaluation.distance import Nearness, nearness
-from paramdiff.evaluation.intervals import Bootstrap, percentile_interval
+from paramdiff.evaluation.nearest_neighbors import Nearness, nearness
 from paramdiff.evaluation.outcome import needed
+from paramdiff.evaluation.predictor import Answers
 from paramdiff.evaluation.schema import (
     Accuracy,
     Aligned,
@@ -37,13 +43,7 @@ from paramdiff.evaluation.similarity import (
     pairwise_similarity,
     similarity_matrix,
 )
-from paramdiff.evaluation.spread import (
-    dispersion,
-    dispersion_in_components,
-    dispersion_per_tensor,
-    effective_rank_ratio,
-    principal_components,
-)
+from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.subsampling import evenly_spaced
 

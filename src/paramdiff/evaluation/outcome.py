@@ -10,7 +10,7 @@ import math
 from typing import Literal
 
 from paramdiff.evaluation.schema import Comparison, Needed, Pair
-from paramdiff.evaluation.score import Score
+from paramdiff.evaluation.score_info import Score
 
 Outcome = Literal["better", "worse", "equivalent", "undecided"]
 ACCURACY_MARGIN = 0.005

@@ -1,8 +1,8 @@
 """What new BatchNorm statistics change: generated weights meet those of another network."""
 
-from paramdiff.evaluation.behaviour import Behaviour
+from paramdiff.evaluation.bootstrap import percentile_interval
 from paramdiff.evaluation.examine import Examined
-from paramdiff.evaluation.intervals import percentile_interval
+from paramdiff.evaluation.predictor import Behaviour
 from paramdiff.evaluation.schema import Recalibration
 from paramdiff.subsampling import evenly_spaced
 

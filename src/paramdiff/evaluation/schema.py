@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from paramdiff.evaluation.data_use import DataUse
 from paramdiff.evaluation.further_schema import Obtained, StartingPoints
-from paramdiff.evaluation.score import Score
+from paramdiff.evaluation.score_info import Score
+from paramdiff.methods.data_use import DataUse
 from paramdiff.settings import Settings
 
 SIGNIFICANT = 0.01

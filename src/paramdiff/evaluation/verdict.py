@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paramdiff.evaluation.copying import FEWEST_COMPARED
+from paramdiff.evaluation.data_matched import RIVALS
+from paramdiff.evaluation.diversity import LOWEST_DISPERSION
 from paramdiff.evaluation.frontier import AXES, AxisName, deciding_axes
+from paramdiff.evaluation.memorization import FEWEST_COMPARED
 from paramdiff.evaluation.outcome import RELATIONS, Outcome, outcome
 from paramdiff.evaluation.phrases import in_words, kind_in_words
-from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
-from paramdiff.evaluation.score import Score, plain
-from paramdiff.evaluation.spread import LOWEST_DISPERSION
+from paramdiff.evaluation.score_info import Score, plain
 
 FEWEST_ERRORS = 50
 COPIERS = 0.5

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.kinds import GENERATED_TYPES, is_generated, is_infinite_mask
+from paramdiff.checkpoints.tensor_kinds import GENERATED_TYPES, is_generated, is_infinite_mask
 from paramdiff.errors import UserError
 
 _RUNNING_VARIANCE = re.compile(r"(running|moving)_var(iance)?")

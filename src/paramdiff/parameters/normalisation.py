@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from paramdiff.mapped import release
+from paramdiff.memmap import release
 from paramdiff.parameters.layout import ParameterLayout, Slot
 
 NormalisationMode = Literal["tensor", "centred", "coordinate"]

@@ -18,8 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from paramdiff.artefacts import read_tensors, write_json, write_tensors
-from paramdiff.checkpoints.stored import StoredForm, read_form
+from paramdiff.checkpoints.formats import StoredForm, read_form
 from paramdiff.component import Component, on_device_only
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
@@ -30,6 +29,7 @@ from paramdiff.parameters.normalisation import (
     lost_variances,
 )
 from paramdiff.settings import Settings
+from paramdiff.storage import read_tensors, write_json, write_tensors
 
 BASE_FILE = "base.safetensors"
 FORM_FILE = "form.json"

@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from paramdiff.recipe.factors import first_difference
-    from paramdiff.recipe.recipe import (
+    from paramdiff.recipe.differences import first_difference
+    from paramdiff.recipe.loading import SHIPPED, shipped_recipes
+    from paramdiff.recipe.schema import (
         FolderSettings,
         Recipe,
         load_factors,
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
         resolve_recipe,
         to_yaml,
     )
-    from paramdiff.recipe.source import SHIPPED, shipped_recipes
 
 __all__ = [
     "SHIPPED",
@@ -31,10 +31,14 @@ __all__ = [
     "to_yaml",
 ]
 
-_ELSEWHERE = {"first_difference": "factors", "SHIPPED": "source", "shipped_recipes": "source"}
+_ELSEWHERE = {
+    "first_difference": "differences",
+    "SHIPPED": "loading",
+    "shipped_recipes": "loading",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'paramdiff.recipe' has no attribute {name!r}")
-    return getattr(import_module(f"paramdiff.recipe.{_ELSEWHERE.get(name, 'recipe')}"), name)
+    return getattr(import_module(f"paramdiff.recipe.{_ELSEWHERE.get(name, 'schema')}"), name)

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from paramdiff.recipe.source import SHIPPED, read, shipped_recipes
+from paramdiff.recipe.loading import SHIPPED, read, shipped_recipes
 
 COSTS = SHIPPED / "costs.json"
 

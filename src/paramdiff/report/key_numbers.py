@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from paramdiff.evaluation.rivals import RIVALS
+from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report import words
+from paramdiff.report import text as words
 from paramdiff.report.families import label_of
-from paramdiff.report.shown_score import ShownScore
+from paramdiff.report.text import ShownScore
 
 
 @dataclass(frozen=True)

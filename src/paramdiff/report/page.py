@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from paramdiff.artefacts import StrPath, read_tensors, write_text
-from paramdiff.evaluation.files import read_evaluation
+from paramdiff.evaluation.data_matched import RIVALS
+from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.evaluation.frontier import AXES
-from paramdiff.evaluation.rivals import RIVALS
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.report import words
-from paramdiff.report.ensembles import measured_scores, together
+from paramdiff.report import text as words
 from paramdiff.report.families import (
     ANCHORS,
     SUBJECTS,
@@ -28,12 +26,14 @@ from paramdiff.report.families import (
     label_of,
     plain_family,
 )
-from paramdiff.report.figures import draw_figures
-from paramdiff.report.intervals import differences, marks
+from paramdiff.report.figures.diversity_plot import spread_by_component, spread_by_tensor
+from paramdiff.report.figures.ensemble_plot import measured_scores, together
+from paramdiff.report.figures.registry import draw_figures
 from paramdiff.report.key_numbers import key_numbers
-from paramdiff.report.markers import outline
-from paramdiff.report.shown_score import ShownScore
-from paramdiff.report.spread import spread_by_component, spread_by_tensor
+from paramdiff.report.style import outline
+from paramdiff.report.tables import differences, marks
+from paramdiff.report.text import ShownScore
+from paramdiff.storage import StrPath, read_tensors, write_text
 
 REPORT_FILE = "report.html"
 TEMPLATE = "page.html.jinja"

@@ -13,9 +13,9 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paramdiff.errors import UserError
-from paramdiff.scoring.cut import cut, is_one_per_example, used_by
 from paramdiff.scoring.inputs import Inputs, batches
-from paramdiff.scoring.score import NUM_CHECKED, check_output, layout_of, loaded, num_bytes
+from paramdiff.scoring.predict import NUM_CHECKED, check_output, layout_of, loaded, num_bytes
+from paramdiff.scoring.split import cut, is_one_per_example, used_by
 
 PREFIX_BATCH = 500
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.catalogue import NetworkSettings
+from paramdiff.networks.registry import NetworkSettings
 from paramdiff.tasks.image_task import ImageSet, ImageSplits, ImageTask
 from paramdiff.tasks.images import LabelledImages, Pixels
-from paramdiff.tasks.settings import TaskSettings
-from paramdiff.tasks.vectors import Table, VectorTask
+from paramdiff.tasks.tables import Table, VectorTask
+from paramdiff.tasks.task_settings import TaskSettings
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 CHANNELS = (1, 3)

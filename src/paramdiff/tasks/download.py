@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paramdiff.artefacts import PARTIAL, remove
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.networks.libraries import library
+from paramdiff.storage import PARTIAL, remove
 from paramdiff.tasks.image_task import ImageSplits
 
 CACHE = Path.home() / ".cache" / "paramdiff" / "data"

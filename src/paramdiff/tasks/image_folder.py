@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from paramdiff.errors import UserError, in_one_line
-from paramdiff.networks.catalogue import NetworkSettings
 from paramdiff.networks.libraries import image_statistics, library
+from paramdiff.networks.registry import NetworkSettings
 from paramdiff.tasks.image_task import ImageSet, ImageSplits, ImageTask
 from paramdiff.tasks.images import LabelledImages
-from paramdiff.tasks.settings import TaskSettings
+from paramdiff.tasks.task_settings import TaskSettings
 
 PUBLISHED = NetworkSettings(name="resnet18", pretrained=True)
 NUM_IMAGENET_CLASSES = 1000

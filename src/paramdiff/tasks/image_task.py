@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
-from paramdiff.networks.catalogue import NetworkSettings
-from paramdiff.tasks.description import TaskDescription, network_builders
+from paramdiff.networks.registry import NetworkSettings
+from paramdiff.tasks.base import Split, Task, TaskDescription, network_builders
 from paramdiff.tasks.images import LabelledImages
-from paramdiff.tasks.preparation import Preparation, PreparedImages
-from paramdiff.tasks.settings import TaskSettings
 from paramdiff.tasks.splits import carve, split_sizes
-from paramdiff.tasks.task import Split, Task
+from paramdiff.tasks.task_settings import TaskSettings
+from paramdiff.tasks.transforms import Preparation, PreparedImages
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.task import ScoredTask, Scores
+from paramdiff.tasks.base import ScoredTask, Scores
 from paramdiff.user_code import (
     accepts,
     call,

@@ -1,9 +1,9 @@
 """What a recipe would make: sizes, parameter counts and cost, without running anything."""
 
-from paramdiff.experiment.cost import PFLOP, estimate_cost
-from paramdiff.experiment.parts import Parts, build_parts, num_values
 from paramdiff.recipe import Recipe
-from paramdiff.tasks.description import TaskDescription
+from paramdiff.runs.cost import PFLOP, estimate_cost
+from paramdiff.runs.meta_models import Parts, build_parts, num_values
+from paramdiff.tasks.base import TaskDescription
 
 
 def check_recipe(recipe: Recipe, description: TaskDescription | None) -> dict[str, str]:

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 
+from paramdiff.device import resolve_device
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
-from paramdiff.engine import resolve_device, seeded_generator
-from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.processes import refuse_several
-from paramdiff.recipe.source import read_preset
+from paramdiff.random import seeded_generator
+from paramdiff.recipe.loading import read_preset
+from paramdiff.runs.folder import RunFolder
 
 COUNTED = ("diffusion.training.num_steps", "diffusion.early_stopping.every")
 """What a time budget decides."""

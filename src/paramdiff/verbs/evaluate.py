@@ -10,37 +10,37 @@ from pathlib import Path
 
 from torch import Tensor
 
-from paramdiff.artefacts import write_json, written_aside
-from paramdiff.cards.reading import data_on_card
+from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.checkpoints.order import named
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
-from paramdiff.checkpoints.stored import StoredCheckpoint
-from paramdiff.engine import resolve_device
+from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.data_use import budget_of
 from paramdiff.evaluation.evaluate import evaluate
-from paramdiff.evaluation.files import write_evaluation
+from paramdiff.evaluation.evaluation_file import write_evaluation
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.schema import Cost, Evaluation
-from paramdiff.evaluation.settings import EvaluationSettings
-from paramdiff.evaluation.subject import Subject
-from paramdiff.experiment.aligning import known_symmetries
-from paramdiff.experiment.behaviour import build_behaviour, untrained_vectors
-from paramdiff.experiment.distributed import distributed
-from paramdiff.experiment.generated_files import read_vectors
-from paramdiff.experiment.network_facts import network_facts
-from paramdiff.experiment.peak_memory import peak_memory
-from paramdiff.experiment.run_cards import add_scores
-from paramdiff.fanout import FanOut
 from paramdiff.locking import refuse_existing, sole_maker
+from paramdiff.methods.data_use import budget_of
+from paramdiff.model_cards.card import data_on_card
+from paramdiff.parallel import FanOut
 from paramdiff.parameters.selection import select
 from paramdiff.processes import refuse_several
 from paramdiff.progress import Report, ignore_line
 from paramdiff.report.page import write_report
-from paramdiff.tasks.command_line import open_task
+from paramdiff.runs.aligned import known_symmetries
+from paramdiff.runs.generated_folder import read_vectors
+from paramdiff.runs.network_facts import network_facts
+from paramdiff.runs.parallel_predictors import distributed
+from paramdiff.runs.peak_memory import peak_memory
+from paramdiff.runs.predictors import build_behaviour, untrained_vectors
+from paramdiff.runs.run_cards import add_scores
+from paramdiff.storage import write_json, written_aside
 from paramdiff.tasks.scoring_function import ScoringFunctions
-from paramdiff.tasks.settings import TaskSettings
+from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.verbs.originals import originals_in_words
-from paramdiff.zoo.importing import import_checkpoints
+from paramdiff.verbs.task_options import open_task
+from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import (
     LearnedFrom,
     is_held_out_new,

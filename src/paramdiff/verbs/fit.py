@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from paramdiff.checkpoints.copies import without_copies
+from paramdiff.checkpoints.duplicates import without_copies
+from paramdiff.checkpoints.formats import StoredForm
 from paramdiff.checkpoints.order import named
 from paramdiff.checkpoints.sources import FoundCheckpoints, Runs, find_checkpoints, find_runs
-from paramdiff.checkpoints.stored import StoredForm
-from paramdiff.engine import resolve_device
+from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.experiment.run_folder import RunFolder
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.recipe import Recipe, resolve_recipe
-from paramdiff.recipe.source import parse_overrides
+from paramdiff.recipe.loading import parse_overrides
+from paramdiff.runs.folder import RunFolder
 from paramdiff.verbs.configure import Configuration, configure
 from paramdiff.verbs.inspect import inspect_checkpoints
 

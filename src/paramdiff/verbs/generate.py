@@ -6,18 +6,18 @@ from pathlib import Path
 
 from diffusers.utils import logging
 
-from paramdiff.artefacts import StrPath, sha256_of
-from paramdiff.cards.provenance import Provenance, generation_settings
-from paramdiff.cards.reading import checkpoints_on_card, data_on_card
-from paramdiff.checkpoints.stored import StoredCheckpoint
-from paramdiff.diffusion.conditions import Value
-from paramdiff.engine import resolve_device
-from paramdiff.experiment.generated_files import write_generated
+from paramdiff.checkpoints.formats import StoredCheckpoint
+from paramdiff.device import resolve_device
+from paramdiff.diffusion.conditioning import Value
 from paramdiff.locking import sole_maker
+from paramdiff.model_cards.card import checkpoints_on_card, data_on_card
+from paramdiff.model_cards.provenance import Provenance, generation_settings
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.pipeline_folder import locate_pipeline
+from paramdiff.pipeline_io import locate_pipeline
 from paramdiff.processes import refuse_several
 from paramdiff.progress import Report, ignore_report
+from paramdiff.runs.generated_folder import write_generated
+from paramdiff.storage import StrPath, sha256_of
 from paramdiff.verbs.guiding import build_guide, data_with_guide, guide_in_words
 from paramdiff.zoo.learned_from import LearnedFrom
 

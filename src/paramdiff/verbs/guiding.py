@@ -3,17 +3,17 @@
 import torch
 from torch import Tensor
 
-from paramdiff.cards.writing import inline_code
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.engine import seeded_generator
+from paramdiff.energies import Guide, larger_distance, lower_loss
 from paramdiff.errors import UserError
-from paramdiff.evaluation.data_use import DataUse
-from paramdiff.experiment.generated_files import read_vectors
-from paramdiff.guides import Guide, larger_distance, lower_loss
+from paramdiff.methods.data_use import DataUse
+from paramdiff.model_cards.card import inline_code
 from paramdiff.parameters.space import ParameterSpace
+from paramdiff.random import seeded_generator
 from paramdiff.recipe import load_recipe
-from paramdiff.tasks.catalogue import build_task
-from paramdiff.tasks.task import Task
+from paramdiff.runs.generated_folder import read_vectors
+from paramdiff.tasks.base import Task
+from paramdiff.tasks.registry import build_task
 from paramdiff.user_code import accepts, call, import_function, wrong_signature
 
 NUM_EXAMPLES = 256

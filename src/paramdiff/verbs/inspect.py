@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.kinds import SAVE_AGAIN, is_generated
 from paramdiff.checkpoints.order import MAX_NAMED, named
 from paramdiff.checkpoints.sources import find_checkpoints
-from paramdiff.checkpoints.survey import Survey, SurveyedTensor, survey
+from paramdiff.checkpoints.summary import Survey, SurveyedTensor, survey
+from paramdiff.checkpoints.tensor_kinds import SAVE_AGAIN, is_generated
 from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.trajectory import related_groups, trajectory_of
 from paramdiff.progress import Progress, ignore_progress

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from torch import Tensor
 
+from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.stored import StoredCheckpoint
-from paramdiff.engine import resolve_device
+from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.behaviour import Behaviour
-from paramdiff.evaluation.score import Score
-from paramdiff.experiment.behaviour import build_behaviour
-from paramdiff.experiment.generated_files import read_vectors
+from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.evaluation.score_info import Score
 from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.runs.generated_folder import read_vectors
+from paramdiff.runs.predictors import build_behaviour
 from paramdiff.subsampling import evenly_spaced
-from paramdiff.tasks.task import AnyTask, Task
+from paramdiff.tasks.base import AnyTask, Task
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 MOST_SCORED = 5

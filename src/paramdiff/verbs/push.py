@@ -6,11 +6,11 @@ from pathlib import Path
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from paramdiff.artefacts import CARD_FILE, written_aside
 from paramdiff.checkpoints.hub import HUB, is_repository_name
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.locking import sole_maker
-from paramdiff.pipeline_folder import INDEX_FILE, PARTS, pipeline_files
+from paramdiff.pipeline_io import INDEX_FILE, PARTS, pipeline_files
+from paramdiff.storage import CARD_FILE, written_aside
 
 
 def push(source: Path, target: str, *, is_public: bool = False) -> str:

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paramdiff.codec.codec import Codec, Statistics
-from paramdiff.codec.in_batches import decode_all, encode_all
-from paramdiff.engine import resolve_device
+from paramdiff.codecs.base import Codec, Statistics, decode_all, encode_all
+from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.behaviour import Behaviour
-from paramdiff.experiment.behaviour import build_behaviour
-from paramdiff.mapped import column_moments
+from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import Recipe
+from paramdiff.runs.predictors import build_behaviour
 from paramdiff.subsampling import evenly_spaced
-from paramdiff.tasks.task import AnyTask
+from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
 LEAST_EXPLAINED = 0.3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import EVALUATION_FILE
-from paramdiff.experiment.run_folder import RunFolder
+from paramdiff.runs.folder import RunFolder
 from paramdiff.zoo.zoo import INDEX_FILE
 
 

@@ -18,18 +18,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from paramdiff.checkpoints.kinds import is_generated
+from paramdiff.checkpoints.tensor_kinds import is_generated
 from paramdiff.errors import UserError
-from paramdiff.fanout import FanOut
+from paramdiff.parallel import FanOut
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import Report, ignore_report
-from paramdiff.tasks.task import AnyTask, seeded_network
-from paramdiff.zoo.fine_tuning import fine_tune
+from paramdiff.tasks.base import AnyTask, seeded_network
+from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.plan import Run, plan_of, run_seed
-from paramdiff.zoo.pretraining import pretrain
-from paramdiff.zoo.settings import CollectionSettings
+from paramdiff.zoo.pretrain import pretrain
 from paramdiff.zoo.zoo import write_zoo
+from paramdiff.zoo.zoo_settings import CollectionSettings
 
 
 def collect(

@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from paramdiff.artefacts import read_json, write_json
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
+from paramdiff.storage import read_json, write_json
 from paramdiff.zoo.zoo import HoldOutRule, ZooIndex
 
 LEARNED_FROM_FILE = "learned_from.json"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 
-from paramdiff.engine import seeded_generator
 from paramdiff.errors import UserError
-from paramdiff.zoo.settings import CollectionSettings
+from paramdiff.random import seeded_generator
 from paramdiff.zoo.zoo import HoldOutRule
+from paramdiff.zoo.zoo_settings import CollectionSettings
 
 
 @dataclass(frozen=True)

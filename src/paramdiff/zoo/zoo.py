@@ -16,7 +16,13 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from paramdiff.artefacts import (
+from paramdiff.checkpoints.duplicates import values_sha256
+from paramdiff.checkpoints.formats import StoredForm
+from paramdiff.errors import UserError
+from paramdiff.memmap import empty_array, release
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.settings import Settings
+from paramdiff.storage import (
     StrPath,
     read_json,
     read_tensors,
@@ -25,12 +31,6 @@ from paramdiff.artefacts import (
     write_tensors,
     written_aside,
 )
-from paramdiff.checkpoints.copies import values_sha256
-from paramdiff.checkpoints.stored import StoredForm
-from paramdiff.errors import UserError
-from paramdiff.mapped import empty_array, release
-from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.settings import Settings
 
 INDEX_FILE = "index.json"
 BASE_FILE = "base.safetensors"

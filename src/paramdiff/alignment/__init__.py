@@ -1,1 +1,0 @@
-"""Networks from independent runs in common coordinates: which units can trade places, and how."""

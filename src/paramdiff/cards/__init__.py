@@ -1,1 +1,0 @@
-"""Cards: what a saved pipeline or a folder of generated networks is, in words beside it."""

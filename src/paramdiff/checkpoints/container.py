@@ -1,0 +1,206 @@
+"""What lies around a state dict in its file, taken off when reading and put back when writing."""
+
+from typing import Any
+
+from pydantic import Field
+from torch import Tensor
+
+from paramdiff.checkpoints.safe_unpickle import Placeholder, from_json, to_json
+from paramdiff.errors import UserError
+from paramdiff.settings import Settings
+
+WRAPPERS = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+    "net",
+    "network",
+    "ema",
+    "ema_state_dict",
+    "model_ema",
+    "state_dict_ema",
+)
+"""Keys under which trainers keep a state dict (Lightning: ``state_dict``)."""
+
+PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before every name."""
+
+LIGHTNING_VERSION = "pytorch-lightning_version"
+LIGHTNING_COUNTS = ("epoch", "global_step")
+LIGHTNING_KEYS = (
+    LIGHTNING_VERSION,
+    *LIGHTNING_COUNTS,
+    "loops",
+    "hparams",
+    "hparams_name",
+    "hparams_type",
+    "hyper_parameters",
+    "module_arguments",
+    "datamodule_hparams_name",
+    "datamodule_hparams_type",
+    "datamodule_hyper_parameters",
+)
+"""What Lightning, or an older one, asks of a file beside the state dict; no state of training."""
+
+MAX_DEPTH = 4
+MAX_NAMED = 4
+
+
+class Wrapping(Settings):
+    """What lay around the tensors of a file."""
+
+    keys: tuple[str, ...] = Field((), description="of the mappings around the state dict")
+    prefix: str = Field("", description="that every name had")
+    beside: dict[str, Any] = Field(
+        {}, description="plain values around the state dict that its library asks for, as JSON"
+    )
+    left_out: tuple[str, ...] = Field(
+        (), exclude=True, description="names of such values that are not plain"
+    )
+
+    def around(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
+        """A state dict as its file had it."""
+        content: dict[str, Any] = {f"{self.prefix}{name}": one for name, one in tensors.items()}
+        for key in reversed(self.keys):
+            content = {key: content}
+        return {key: from_json(value) for key, value in self.beside.items()} | content
+
+
+def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrapping]:
+    """Find the state dict in what a file holds.
+
+    Args:
+        content: of the file.
+        entry: the key of the state dict, where there are several; ``generator.ema`` is the key
+            ``ema`` under the key ``generator``.
+
+    Returns:
+        The state dict, values unchecked and names whole, and the keys around it.
+
+    Raises:
+        UserError: there is none, or several and no entry chooses one.
+    """
+    keys: list[str] = []
+    beside, left_out = _of_lightning(content)
+    wanted = entry
+    for _ in range(MAX_DEPTH):
+        if not isinstance(content, dict):
+            raise UserError(f"expected a state dict, found {_kind_of(content)}")
+        # by subscript: an attribute that the file set may stand in place of a method
+        found, rest = _wanted(content, wanted)
+        if not found:
+            found = _state_dicts(content)
+            if not found and wanted is not None:
+                raise UserError(f"expected a state dict under {entry!a}, found none")
+            if not found:
+                _refuse_without_tensors(content)
+                around = Wrapping(keys=tuple(keys))
+                if keys:
+                    around = around.model_copy(update={"beside": beside, "left_out": left_out})
+                return content, around
+        if len(found) > 1:
+            options = " or ".join(f"--entry {'.'.join([*keys, key])}" for key in found[:MAX_NAMED])
+            raise UserError(
+                f"expected one state dict, found several: {', '.join(found)}; choose one with "
+                f"{options}"
+            )
+        wanted = rest
+        keys.append(found[0])
+        content = content[found[0]]
+    raise UserError(f"expected a state dict, found dicts nested {MAX_DEPTH} deep or deeper")
+
+
+def _wanted(content: dict[Any, Any], wanted: str | None) -> tuple[list[str], str | None]:
+    """The key that an entry (``generator.ema``) asks for here, and what is left of it."""
+    if wanted is None:
+        return [], None
+    if wanted in content and isinstance(content[wanted], dict):
+        return [wanted], None
+    head, _, rest = wanted.partition(".")
+    if rest and head in content and isinstance(content[head], dict):
+        return [head], rest
+    return [], wanted
+
+
+def _state_dicts(content: dict[Any, Any]) -> list[str]:
+    """Keys of state dicts in a mapping: the usual ones, else all where no tensor lies beside."""
+    usual = [key for key in WRAPPERS if key in content and isinstance(content[key], dict)]
+    filled = [key for key in usual if len(content[key])]
+    if usual:
+        return filled or usual
+    if "param_groups" in content or any(isinstance(content[key], Tensor) for key in content):
+        return []
+    seen: dict[int, bool] = {}
+    keys = [key for key in content if type(key) is str and key.isprintable()]
+    return [key for key in keys if _holds_weights(content[key], MAX_DEPTH, seen)]
+
+
+def _holds_weights(value: Any, depth: int, seen: dict[int, bool]) -> bool:
+    """Whether a mapping holds floating-point tensors, and is no optimizer's; each is seen once."""
+    if not isinstance(value, dict) or depth == 0 or "param_groups" in value:
+        return False
+    if id(value) not in seen:
+        seen[id(value)] = False  # a mapping may hold itself
+        seen[id(value)] = any(
+            Tensor.is_floating_point(value[key])
+            if isinstance(value[key], Tensor)
+            else _holds_weights(value[key], depth - 1, seen)
+            for key in value
+        )
+    return seen[id(value)]
+
+
+def _refuse_without_tensors(content: dict[Any, Any]) -> None:
+    if "param_groups" in content:
+        raise UserError(
+            "expected weights, found an optimizer's state (state, param_groups); name the file "
+            "with the weights"
+        )
+    is_text = all(type(key) is str and key.isprintable() for key in content)
+    kinds = {type(content[key]) for key in content}
+    if content and is_text and not any(issubclass(kind, (Tensor, Placeholder)) for kind in kinds):
+        raise UserError(
+            f"expected tensors by name, found none under {', '.join(list(content)[:MAX_NAMED])}"
+        )
+
+
+def _kind_of(content: Any) -> str:
+    if isinstance(content, Placeholder):
+        return "a value that is no tensor"
+    return type(content).__name__
+
+
+def _of_lightning(content: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What Lightning asks for beside a state dict, as JSON, and what of it is not plain."""
+    beside: dict[str, Any] = {}
+    left_out: list[str] = []
+    if not isinstance(content, dict) or "state_dict" not in content:
+        return {}, ()
+    if LIGHTNING_VERSION not in content and any(key not in content for key in LIGHTNING_COUNTS):
+        return {}, ()
+    for key in LIGHTNING_KEYS:
+        if key in content:
+            value, missing = to_json(content[key], key)
+            left_out += missing
+            if key not in missing:
+                beside[key] = value
+    return beside, tuple(left_out)
+
+
+def without_prefix(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Take off the prefixes that all names have.
+
+    Args:
+        tensors: name to tensor.
+
+    Returns:
+        The tensors under their own names, and what was taken off.
+    """
+    taken = ""
+    while True:
+        shared = [p for p in PREFIXES if all(name.startswith(p) for name in tensors)]
+        if not shared:
+            return tensors, taken
+        tensors = {name.removeprefix(shared[0]): tensor for name, tensor in tensors.items()}
+        taken += shared[0]

@@ -1,0 +1,253 @@
+"""One checkpoint file from a stranger, read without ever executing code.
+
+Only the tensors of a state dict come in; what a file can hide behind a pickle, a zip header or a
+stride is checked before memory is spent on it, and everything refused is told as one line. Legacy
+(non-zip) files carry no checksum, so a flipped bit in one is not seen.
+"""
+
+import io
+import pickle
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paramdiff.checkpoints.container import WRAPPERS, Wrapping, unwrap, without_prefix
+from paramdiff.checkpoints.foreign_formats import (
+    LEGACY_MAGIC,
+    ZERO_SHARDS,
+    ZIP_MAGIC,
+    explain_file,
+)
+from paramdiff.checkpoints.safe_unpickle import (
+    EncodedBytes,
+    Placeholder,
+    inert_types,
+    without_encoding,
+)
+from paramdiff.checkpoints.training_state import is_training_state
+from paramdiff.errors import UserError
+from paramdiff.storage import parse_json, read_tensors
+
+INFLATING = b"\nbytearray\n"  # allowed by torch: bytes make gigabytes
+MAX_HEADER_BYTES = 8 << 20
+MAX_SHARING = 64
+MAX_MESSAGE = 300
+CODE = frozenset({"os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "pickle", "runpy"})
+"""Modules that no checkpoint needs."""
+
+CALLS = frozenset(f"builtins.{name}" for name in ("eval", "exec", "compile", "open", "__import__"))
+
+
+def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], Wrapping]:
+    """Read one state dict without executing code.
+
+    A state dict that lies in a wrapper (``{"state_dict": ..., "epoch": 3}``) is taken out of it,
+    and the prefixes of DataParallel and torch.compile go where all names have them.
+
+    Args:
+        path: a safetensors file, by its suffix, or else whatever ``torch.save`` writes.
+        entry: the wrapper's key, where a file holds several state dicts.
+
+    Returns:
+        Name to dense, contiguous tensor on the CPU, none of which shares memory with another; and
+        what lay around them.
+
+    Raises:
+        UserError: the file is missing, damaged, needs code to load, or holds anything else.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: expected a checkpoint file, found none")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what the file holds; told by the checks below
+            other = explain_file(path)
+            if other is not None:
+                raise UserError(f"expected a checkpoint file, found {other}")
+            is_safetensors = path.suffix.lower() == ".safetensors"
+            read = _read_safetensors if is_safetensors else _read_torch
+            content, wrapping = unwrap(read(path), entry)
+            tensors, prefix = without_prefix(_dense_tensors(content, path.stat().st_size))
+            return tensors, wrapping.model_copy(update={"prefix": prefix})
+    except Exception as error:  # a malformed file makes the readers raise almost anything
+        told = _told(error, path).removeprefix(f"{path}: ")[:MAX_MESSAGE]
+        printable = "".join(c if c.isprintable() else "?" for c in told)
+        raise UserError(f"{path}: {printable}") from None
+
+
+def read_content(path: Path) -> Any:
+    """All that a file of ``torch.save`` holds, without executing code; values are unchecked.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What was saved, with placeholders for what is neither a tensor nor plain.
+    """
+    return _read_torch(path)
+
+
+def _told(error: Exception, path: Path) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and asked:
+        return _told_of_pickle(asked[1], path)
+    kind = type(error).__name__
+    return f"expected a whole checkpoint file, found a damaged one or another format ({kind})"
+
+
+def _told_of_pickle(asked: str, path: Path) -> str:
+    """A pickle needs a class: say how whoever trusts the file saves its tensors alone."""
+    found = f"expected tensors by name alone, found a pickle that asks for {asked}"
+    if is_training_state(path.name):
+        return f"{found}; by its name, trainers keep it beside weights: name their file instead"
+    if asked.startswith("torch.distributed."):
+        return (
+            f"{found}: one process's shards; gather the weights when saving: "
+            "get_model_state_dict(network, options=StateDictOptions(full_state_dict=True))"
+        )
+    if asked.split(".")[0] in CODE or asked in CALLS:
+        return f"{found}, which runs code: do not load it"
+    content = path.read_bytes()  # a zip's entries are stored as they are: checked before
+    is_legacy = not content.startswith(ZIP_MAGIC)
+    wrappers = [
+        one for one in WRAPPERS if one != "module" or not is_legacy
+    ]  # its word for classes
+    key = next((one for one in wrappers if _as_text(one) in content), "")
+    is_network = not key or (b"torch.nn.modules" in content and not key.endswith("state_dict"))
+    return (
+        f"{found}; if you trust the file, save its state dict anew: s = torch.load(FILE, "
+        f"weights_only=False){f'[{key!r}]' if key else ''}; "
+        f"torch.save(s{'.state_dict()' if is_network else ''}, NEW)"
+    )
+
+
+def _as_text(key: str) -> bytes:
+    """A text as a pickle of ``torch.save`` holds it."""
+    return b"X" + len(key).to_bytes(4, "little") + key.encode()
+
+
+def _read_safetensors(path: Path) -> Any:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > MAX_HEADER_BYTES:
+            raise UserError(f"expected a header of {MAX_HEADER_BYTES} bytes or less, found {size}")
+        header = file.read(size)
+    tensors = read_tensors(path)
+    try:
+        parse_json(header)
+    except ValueError as error:  # the reader takes the last of two, another may take the first
+        raise UserError(f"expected a header that says each name once ({error})") from None
+    return tensors
+
+
+def _read_torch(path: Path) -> Any:
+    content = path.read_bytes()
+    if content.startswith(ZIP_MAGIC):  # as torch decides it
+        content = _repacked(content)
+    elif content.startswith(b"\x80") and not content.startswith(LEGACY_MAGIC):
+        raise UserError(
+            "expected a file of torch.save, found a pickle of another program; if you trust it, "
+            "save its tensors: torch.save({k: torch.as_tensor(v) for k, v in STATE.items()}, NEW)"
+        )
+    else:
+        content = without_encoding(content)
+    if INFLATING in content:
+        raise UserError("expected tensors by name, found a pickle that asks for bytearray")
+    with inert_types():
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def _repacked(content: bytes) -> bytes:
+    # torch checks no CRC, inflates before it looks at sizes, and may take another central
+    # directory of a forged file than zipfile does: it is given only what was checked here.
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(packed, "w") as target:
+        entries = source.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise UserError("expected a zip of stored entries, found compressed ones")
+        if sum(entry.file_size for entry in entries) > len(content):
+            raise UserError("expected zip entries no larger than the file, found larger ones")
+        _refuse_names([entry.filename for entry in entries])
+        # torch.serialization.set_crc32_options(False): none were computed, so none can be wrong
+        has_checksums = any(entry.CRC for entry in entries)
+        for entry in entries:
+            if not has_checksums:
+                entry.CRC = None  # type: ignore[assignment]  # zipfile's word for "not checked"
+            data = source.read(entry)  # checks the CRC
+            if entry.filename.endswith(".pkl"):
+                data = without_encoding(data)
+            target.writestr(zipfile.ZipInfo(entry.filename), data)
+    return packed.getvalue()
+
+
+def _refuse_names(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise UserError("expected zip entries of different names, found a name twice")
+    for name in names:
+        if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+            raise UserError(f"expected zip entries inside the archive, found {name!a}")
+
+
+def _dense_tensors(content: dict[Any, Any], file_size: int) -> dict[str, Tensor]:
+    if not content:
+        raise UserError("expected a state dict, found an empty one")
+    tensors: dict[str, Tensor] = {}
+    num_bytes = 0
+    for name in content:
+        if type(name) is not str:
+            raise UserError(f"expected names as keys, found a key of type {type(name).__name__}")
+        if not name.isprintable():
+            raise UserError(f"expected printable names, found {name!a}")
+        tensors[name] = _dense_tensor(name, content[name], file_size)
+        num_bytes += tensors[name].nbytes
+        if num_bytes > MAX_SHARING * file_size:
+            raise UserError(f"expected about {file_size} bytes, as the file, found {num_bytes}")
+    _refuse_gathered_elsewhere(tensors)
+    return tensors
+
+
+def _kind_of(value: Any) -> str:
+    """What stands where a tensor should, and what to do about it."""
+    if isinstance(value, Placeholder) and not isinstance(value, EncodedBytes):
+        return (
+            "a NumPy array or another value that is no tensor; save tensors: "
+            "torch.save({k: torch.as_tensor(v) for k, v in STATE.items()}, NEW)"
+        )
+    kind = "bytes" if isinstance(value, EncodedBytes) else type(value).__name__
+    return (
+        f"{kind}; save the tensors alone, {{k: v for k, v in STATE.items() if "
+        "torch.is_tensor(v)}, and load what is generated with strict=False"
+    )
+
+
+def _refuse_gathered_elsewhere(tensors: dict[str, Tensor]) -> None:
+    """Refuse what ZeRO-3 leaves in a state dict that was not gathered: tensors of size 0."""
+    for name, tensor in tensors.items():
+        is_placeholder = name.endswith("weight") and tensor.shape == (0,)
+        if is_placeholder or not any(one.numel() for one in tensors.values()):
+            raise UserError(f"expected values under {name!a}, found size 0, as in {ZERO_SHARDS}")
+
+
+def _dense_tensor(name: str, value: Any, file_size: int) -> Tensor:
+    if type(value) not in (Tensor, torch.nn.Parameter):
+        raise UserError(f"expected a tensor under {name!a}, found {_kind_of(value)}")
+    tensor = Tensor.detach(value)  # unbound, for a file may set attributes, methods among them
+    strided = tensor.layout == torch.strided and not tensor.is_nested
+    if not strided or tensor.is_quantized or tensor.device.type != "cpu":
+        found = f"{tensor.layout}, {tensor.dtype}, device {tensor.device}"
+        raise UserError(f"expected a dense tensor under {name!a}, found {found}")
+    if tensor.is_floating_point() and tensor.dtype.itemsize == 1:
+        raise UserError(
+            f"expected numbers of 16 bits or more under {name!a}, found {tensor.dtype}"
+        )
+    stored = min(tensor.untyped_storage().nbytes(), file_size)
+    if tensor.nbytes > stored:
+        found = f"{tensor.nbytes} bytes that share {stored}"
+        raise UserError(f"expected memory of its own under {name!a}, found {found}")
+    return tensor.clone(memory_format=torch.contiguous_format)

@@ -1,0 +1,1 @@
+"""Codecs: parameter vectors to latents and back."""

@@ -1,0 +1,278 @@
+"""The paper's 1-D convolutional autoencoder, layer by layer (the authors' ``model/pdiff.py``).
+
+Encoder: five stride-2 convolutions (kernel 7, BatchNorm, LeakyReLU), flattened, then two linear
+layers. Decoder: a linear layer, five stride-2 transposed convolutions (BatchNorm, ELU) and one
+convolution to a single channel. The authors never leave training mode, so that their decoder
+normalises a single sample with its own statistics; here that is the argument ``statistics``, and
+``sample`` is the same for a whole batch (instance normalisation; equal up to rounding).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from paramdiff.codecs.base import Codec, Statistics
+from paramdiff.errors import UserError
+from paramdiff.processes import own_share
+from paramdiff.progress import Progress, ignore_progress
+from paramdiff.settings import Settings
+from paramdiff.training_loop import Optimisation, TrainingResult, train
+
+CHANNELS = (64, 128, 256, 256, 32)
+KERNEL_SIZE = 7
+
+
+class SwitchedBatchNorm(nn.BatchNorm1d):
+    """BatchNorm whose statistics are chosen by the call rather than by the module's mode."""
+
+    def forward(self, x: Tensor, statistics: Statistics = "running") -> Tensor:
+        """Normalise ``[B, C, L]``; running averages move only in training mode with ``batch``."""
+        if statistics == "sample":
+            return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
+        if statistics == "running":
+            mean, variance = self.running_mean, self.running_var
+            return F.batch_norm(x, mean, variance, self.weight, self.bias, False, 0.0, self.eps)
+        if self.training:
+            return super().forward(x)
+        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
+
+
+class Block(nn.Module):
+    """A convolution, its normalisation and its activation."""
+
+    def __init__(self, convolution: nn.Module, channels: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.norm = SwitchedBatchNorm(channels)
+        self.activation = activation
+
+    def forward(self, x: Tensor, statistics: Statistics) -> Tensor:
+        """``[B, C, L]`` to ``[B, channels, L / 2]`` or ``[B, channels, 2 L]``."""
+        return self.activation(self.norm(self.convolution(x), statistics))
+
+
+class ConvolutionalCodec(Codec):
+    """The paper's autoencoder.
+
+    Args:
+        length: the padded vector's length, a multiple of ``2 ** len(channels)``.
+        latent_dim: the latent's size, at most ``length``.
+        channels: the encoder's channels; the decoder mirrors them.
+        kernel_size: of every convolution; odd.
+
+    Raises:
+        UserError: the latent is larger than the vector, or the length cannot be halved so often.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        length: int,
+        latent_dim: int,
+        channels: Sequence[int] = CHANNELS,
+        kernel_size: int = KERNEL_SIZE,
+    ) -> None:
+        super().__init__()
+        if latent_dim > length:
+            raise UserError(
+                f"codec.latent_dim: expected at most {length}, the padded vector's length, "
+                f"found {latent_dim}"
+            )
+        if length % 2 ** len(channels):
+            raise UserError(
+                f"codec.channels: {len(channels)} halvings need a vector length divisible by "
+                f"{2 ** len(channels)}, found {length}"
+            )
+        self.length, self.latent_dim = length, latent_dim
+        widths = [1, *channels]
+        self.bottom = (channels[-1], length // 2 ** len(channels))
+        pad = kernel_size // 2
+
+        def down(c_in: int, c_out: int) -> Block:
+            convolution = nn.Conv1d(c_in, c_out, kernel_size, 2, pad)
+            return Block(convolution, c_out, nn.LeakyReLU())
+
+        def up(c_in: int, c_out: int) -> Block:
+            convolution = nn.ConvTranspose1d(c_in, c_out, kernel_size, 2, pad, output_padding=1)
+            return Block(convolution, c_out, nn.ELU())
+
+        self.encoder = nn.ModuleList(map(down, widths[:-1], widths[1:]))
+        flat = channels[-1] * self.bottom[1]
+        self.to_latent = nn.Linear(flat, latent_dim)
+        self.fc_mu = nn.Linear(latent_dim, latent_dim)
+        self.fc_var = nn.Linear(latent_dim, latent_dim)
+        self.from_latent = nn.Linear(latent_dim, flat)
+        upward = [*reversed(channels), channels[0]]
+        self.decoder = nn.ModuleList(map(up, upward[:-1], upward[1:]))
+        self.to_vector = nn.Conv1d(channels[0], 1, kernel_size, 1, pad)
+        self._register_latent_moments(latent_dim)
+        self.register_buffer("residual_std", None)
+
+    def encode_distribution(
+        self, vectors: Tensor, statistics: Statistics = "running"
+    ) -> tuple[Tensor, Tensor]:
+        """The latent's mean and log-variance.
+
+        Args:
+            vectors: normalised vectors ``[B, length]``.
+            statistics: see ``Statistics``.
+
+        Returns:
+            Two tensors ``[B, latent_dim]``.
+        """
+        x = vectors[:, None, :]
+        for block in self.encoder:
+            x = block(x, statistics)
+        hidden = self.to_latent(x.flatten(1))
+        return self.fc_mu(hidden), self.fc_var(hidden)
+
+    def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
+        """Normalised vectors ``[B, length]`` to latents ``[B, latent_dim]``, the mean's head."""
+        return self.encode_distribution(vectors, statistics)[0]
+
+    def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
+        """Latents ``[B, latent_dim]`` to normalised vectors ``[B, length]``."""
+        x = self.from_latent(latents).unflatten(1, self.bottom)
+        for block in self.decoder:
+            x = block(x, statistics)
+        return self.to_vector(x)[:, 0, :]
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL of ``N(mean, exp(log_variance))`` to ``N(0, I)``, summed over dimensions; batch mean."""
+    return (-0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1)).mean()
+
+
+def reconstruction_loss(
+    codec: ConvolutionalCodec,
+    vectors: Tensor,
+    input_noise: Tensor,
+    latent_noise: Tensor,
+    *,
+    target: str,
+    kl_weight: float,
+) -> Tensor:
+    """The autoencoder's loss under batch statistics (paper equation 5; ``model/pdiff.py``).
+
+    Args:
+        codec: the autoencoder; its running averages move where it is in training mode.
+        vectors: clean normalised vectors ``[B, length]``.
+        input_noise: added to the input, ``[B, length]``, already scaled.
+        latent_noise: added to the latent, ``[B, latent_dim]``; with ``kl_weight`` it is a standard
+            normal draw that the predicted standard deviation scales (a real VAE).
+        target: ``clean`` (the paper's text) or ``noisy`` (the authors' code).
+        kl_weight: weight of the summed KL against the mean squared error; 0 for p-diff.
+
+    Returns:
+        A scalar.
+    """
+    noisy = vectors + input_noise
+    mean, log_variance = codec.encode_distribution(noisy, "batch")
+    if kl_weight:
+        latent_noise = latent_noise * torch.exp(0.5 * log_variance)
+    reconstruction = codec.decode(mean + latent_noise, "batch")
+    loss = F.mse_loss(reconstruction, noisy if target == "noisy" else vectors)
+    return loss + kl_weight * kl_divergence(mean, log_variance) if kl_weight else loss
+
+
+class ConvolutionalCodecSettings(Settings):
+    """The paper's autoencoder and its training."""
+
+    kind: Literal["convolutional"]
+    latent_dim: int = Field(gt=0, description="size of the latent")
+    channels: tuple[int, ...] = Field(CHANNELS, description="encoder channels, mirrored to decode")
+    kernel_size: int = Field(KERNEL_SIZE, gt=0, description="of every convolution; odd")
+    target: Literal["clean", "noisy"] = Field(
+        description="reconstruct the clean vector (paper) or the noised input (authors' code)"
+    )
+    input_noise: float = Field(
+        ge=0, description="standard deviation added to the vector (sigma_v)"
+    )
+    latent_noise: float = Field(
+        ge=0, description="standard deviation added to the latent (sigma_z)"
+    )
+    kl_weight: float = Field(
+        0.0, ge=0, description="weight of the KL term; above 0 a real VAE with learned variance"
+    )
+    statistics: Statistics = Field(
+        description="normalisation statistics when decoding: each sample's own (in effect the "
+        "authors') or running averages"
+    )
+    training: Optimisation = Field(description="how the autoencoder is trained")
+
+    @property
+    def is_whitened(self) -> bool:
+        """A variational autoencoder is trained to have latents that follow N(0, I)."""
+        return self.kl_weight > 0
+
+
+def train_convolutional_codec(
+    vectors: Tensor,
+    settings: ConvolutionalCodecSettings,
+    *,
+    seed: int,
+    device: torch.device,
+    state_file: Path | None = None,
+    progress: Progress = ignore_progress,
+) -> tuple[ConvolutionalCodec, TrainingResult]:
+    """Train the autoencoder.
+
+    Args:
+        vectors: normalised vectors ``[N, length]``, possibly memory-mapped.
+        settings: the autoencoder and its training.
+        seed: of the initial weights, the batches and the noise.
+        device: where to train.
+        state_file: see ``engine.train``.
+        progress: see ``engine.train``.
+
+    Returns:
+        The codec in evaluation mode on the CPU, and its losses.
+
+    Raises:
+        UserError: the latent is larger than the vector, or the processes cannot share a batch.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ConvolutionalCodec(
+            length=vectors.shape[1],
+            latent_dim=settings.latent_dim,
+            channels=settings.channels,
+            kernel_size=settings.kernel_size,
+        )
+    network.fc_var.requires_grad_(settings.kl_weight > 0)  # nothing else reads what it gives
+    size = settings.training.batch_size
+    share = own_share(size, device, "codec.training.batch_size")
+
+    def batch_loss(module: Any, step: int, generator: torch.Generator) -> Tensor:
+        batch = vectors[torch.randint(len(vectors), (size,), generator=generator)]
+        input_noise = torch.randn(batch.shape, generator=generator) * settings.input_noise
+        latent_noise = torch.randn(size, settings.latent_dim, generator=generator)
+        if not settings.kl_weight:
+            latent_noise = latent_noise * settings.latent_noise
+        return reconstruction_loss(
+            module,
+            batch[share].to(device),
+            input_noise[share].to(device),
+            latent_noise[share].to(device),
+            target=settings.target,
+            kl_weight=settings.kl_weight,
+        )
+
+    network.train()
+    result = train(
+        network,
+        batch_loss,
+        settings.training,
+        seed=seed,
+        device=device,
+        is_shared=True,
+        state_file=state_file,
+        progress=progress,
+    )
+    return network, result

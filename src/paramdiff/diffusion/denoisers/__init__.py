@@ -1,0 +1,1 @@
+"""Denoisers: networks that predict the noise in a latent."""

@@ -1,1 +1,0 @@
-"""What a user gets for free: constructions from the originals to new parameter vectors."""

@@ -1,0 +1,226 @@
+"""What as much training data gives without a generator, where the generator learned from data.
+
+Free alternatives use the originals alone, so a generator that looks at training data has more to
+go by. Beside it stand networks that were trained on as many examples: the average of the
+originals, several times in other orders of the examples, as the luck of one order can be worth
+more than what is compared; and some originals for a share each. Both are trained by the loss that
+the budget allows: of labels or, without them, of what the originals answer. Each average, and the
+originals together, have seen exactly as many examples as the generator; choosing a learning rate
+costs more, which is not counted against them.
+
+The learning rate is that of the highest validation score, mean over a few of the networks, since
+scores are what is compared; of equal ones that of the lowest loss. The range of rates is widened
+until the best is no longer at its edge.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from paramdiff.errors import NotFiniteError
+from paramdiff.evaluation.finetuning import (
+    BATCH_SIZE,
+    FURTHER_RATES,
+    LEARNING_RATES,
+    Loss,
+    TrainingExamples,
+    drawn_batches,
+    fine_tuned,
+)
+from paramdiff.evaluation.groups import Candidates
+from paramdiff.methods.data_use import DataBudget
+from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.progress import Report
+from paramdiff.random import seeded_generator
+from paramdiff.subsampling import evenly_spaced
+
+AVERAGE, ORIGINALS = "fine_tuned_average", "fine_tuned_originals"
+RIVALS = (AVERAGE, ORIGINALS)
+"""The groups that saw as much training data as the generator."""
+NUM_ORIGINALS = 10
+"""Originals that are trained, as long as there are as many generated networks."""
+NUM_ORDERS = 5
+"""Trainings of the average, each with an order of the examples of its own."""
+NUM_CHOOSING = 3
+"""Networks of a group that choose the learning rate together."""
+
+
+@dataclass
+class _Tried:
+    """A learning rate and what it gave.
+
+    Attributes:
+        rate: in normalised parameters.
+        networks: of those that choose, raw.
+        quality: mean validation score and minus the mean loss; None where training diverged.
+    """
+
+    rate: float
+    networks: list[Tensor] = field(default_factory=list)
+    quality: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """Makes the rivals of a generator that learned from training data.
+
+    Attributes:
+        originals: raw, ``[N, P]``.
+        normalisation: of the space in which they are trained.
+        examples: what they are trained on.
+        budget: what the generator used.
+        seed: of the order of the examples.
+        report: hears of every update.
+        rates: the learning rate of each group that was made.
+        tried: all rates that each of them chose from.
+    """
+
+    originals: Tensor
+    normalisation: Normalisation
+    examples: TrainingExamples
+    budget: DataBudget
+    seed: int
+    report: Report
+    rates: dict[str, float] = field(default_factory=dict)
+    tried: dict[str, list[float]] = field(default_factory=dict)
+
+    def make(self, name: str, num_generated: int) -> Candidates:
+        """Make one of ``RIVALS``.
+
+        Args:
+            name: which.
+            num_generated: how many networks it stands beside.
+
+        Returns:
+            The group.
+
+        Raises:
+            NotFiniteError: its training diverged at every learning rate.
+        """
+        seen = self.budget.images_seen
+        if name == AVERAGE:
+            source = None
+            mean = self.normalisation.apply(self.originals.float()).mean(0, keepdim=True)
+            starts = self.normalisation.invert(mean).expand(NUM_ORDERS, -1)
+            shares = [seen] * NUM_ORDERS
+        else:
+            num = min(NUM_ORIGINALS, num_generated, len(self.originals), seen)
+            source = evenly_spaced(len(self.originals), num)
+            starts = self.originals[source]
+            shares = [seen // num + (number < seen % num) for number in range(num)]
+        raw = self._trained(name, starts, shares)
+        vectors = self.normalisation.apply(raw)
+        return Candidates(name, raw, vectors, source, data=self.budget.use)
+
+    def facts(self) -> dict[str, str]:
+        """How the rivals were trained, for the report; nothing where none was."""
+        if not self.rates:
+            return {}
+        chosen = "; ".join(
+            f"{rate} for {name} (of {', '.join(map(str, self.tried[name]))}"
+            f"{', at the edge of what is tried' if self._is_at_edge(name) else ''})"
+            for name, rate in self.rates.items()
+        )
+        return {
+            "Fine-tuned for comparison": f"Adam in batches of {BATCH_SIZE}, learning rate decayed "
+            f"by a cosine; {NUM_ORDERS} trainings of the average, each with an order of examples "
+            "of its own. The learning rate (normalised parameters) of the highest validation "
+            f"score, mean of {NUM_CHOOSING} networks, then of the lowest loss: {chosen}"
+        }
+
+    def _is_at_edge(self, name: str) -> bool:
+        return self.rates[name] in (min(self.tried[name]), max(self.tried[name]))
+
+    def _trained(self, name: str, starts: Tensor, shares: list[int]) -> Tensor:
+        """The trained networks ``[M, P]``; the first few choose the learning rate for all."""
+        work = _Work(self, name, starts, shares)
+        choosing = range(len(starts))[:NUM_CHOOSING]
+        tried: list[_Tried] = []
+        for rate in self._widening(tried):
+            tried.append(self._try(work, rate, choosing))
+        rates = sorted(one.rate for one in tried)
+        best_first = sorted(
+            (one for one in tried if one.quality is not None),
+            key=lambda one: one.quality or (),
+            reverse=True,
+        )
+        for one in best_first:
+            try:
+                rest = [
+                    work.train(number, one.rate) for number in range(len(starts))[len(choosing) :]
+                ]
+            except NotFiniteError:  # for the others it is too high: the next best
+                continue
+            self.rates[name], self.tried[name] = one.rate, rates
+            return torch.stack([*one.networks, *rest])
+        raise NotFiniteError(f"{name}: training diverged at every learning rate")
+
+    def _widening(self, tried: list[_Tried]) -> Iterator[float]:
+        """Learning rates to try next, given what came of those so far."""
+        yield from LEARNING_RATES
+        lower, higher = (list(rates) for rates in (FURTHER_RATES[0][::-1], FURTHER_RATES[1]))
+        while True:
+            found = [one for one in tried if one.quality is not None]
+            rates = [one.rate for one in tried]
+            best = max(found, key=lambda one: one.quality or ()).rate if found else min(rates)
+            if best == min(rates) and lower:
+                yield lower.pop(0)
+            elif best == max(rates) and higher:
+                yield higher.pop(0)
+            else:
+                return
+
+    def _try(self, work: "_Work", rate: float, choosing: range) -> _Tried:
+        try:
+            networks = [work.train(number, rate) for number in choosing]
+            raw = torch.stack(networks)
+            score = float(self.examples.validation_score(raw).double().mean())
+            loss = float(self.examples.validation_loss(raw).double().mean())
+        except NotFiniteError:
+            return _Tried(rate)
+        return _Tried(rate, networks, (score, -loss) if loss == loss else None)
+
+    def loss(self, name: str, number: int) -> Loss:
+        """What the network of a number minimises."""
+        if self.budget.uses == "labels":
+            return self.examples.label_loss
+        generator = seeded_generator(self.seed, name, number, "teachers")
+        return self.examples.answer_loss(self.originals, generator)
+
+
+class _Work:
+    """Trains the networks of one group and tells the progress.
+
+    Args:
+        rivalry: what they are trained on.
+        name: of the group.
+        starts: raw, ``[M, P]``.
+        shares: how many examples each of them sees.
+    """
+
+    def __init__(self, rivalry: Rivalry, name: str, starts: Tensor, shares: list[int]) -> None:
+        self._rivalry, self._name, self._starts = rivalry, name, starts
+        self._batches = [
+            drawn_batches(
+                len(rivalry.examples.labels),
+                share,
+                seeded_generator(rivalry.seed, name, number),
+            )
+            for number, share in enumerate(shares)
+        ]
+        sizes = list(map(len, self._batches))
+        self._done = 0
+        self._total = sum(sizes) + (len(LEARNING_RATES) - 1) * sum(sizes[:NUM_CHOOSING])
+
+    def train(self, number: int, rate: float) -> Tensor:
+        """The raw vector ``[P]`` of one network, trained."""
+        rivalry, batches = self._rivalry, self._batches[number]
+        start, loss = self._starts[number], rivalry.loss(self._name, number)
+        for vector in fine_tuned(start, batches, loss, rivalry.normalisation, rate, decays=True):
+            self._done += 1
+            self._total = max(self._total, self._done)
+            rivalry.report(f"training {self._name}", self._done, self._total)
+            last = vector
+        return last

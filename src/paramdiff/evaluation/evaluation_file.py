@@ -1,0 +1,46 @@
+"""An evaluation as files: ``evaluation.json`` and the arrays of its figures."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+from torch import Tensor
+
+from paramdiff.errors import UserError
+from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
+from paramdiff.storage import read_json, write_json, write_tensors
+
+EARLIER_SCHEMAS = (1,)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, arrays: dict[str, Tensor]) -> None:
+    """Write the arrays, then the numbers: whole when ``evaluation.json`` exists."""
+    write_tensors(folder / ARRAYS_FILE, arrays)
+    write_json(folder / EVALUATION_FILE, evaluation.model_dump(mode="json", by_alias=True))
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """Read and check an ``evaluation.json``.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        UserError: the file is missing, is not JSON, was written by an earlier version, or a field
+            of it is not as it should be.
+    """
+    content = read_json(path)
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found in EARLIER_SCHEMAS:
+        raise UserError(
+            f"{path}: schema {found}, which an earlier version wrote and this one cannot read; "
+            "remove the file and evaluate again"
+        )
+    try:
+        return Evaluation.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise UserError(f"{path}: {where}: {first['msg']}") from None

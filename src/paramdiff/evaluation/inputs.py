@@ -1,0 +1,110 @@
+"""What is evaluated: originals, generated networks, and where they come from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from paramdiff.memmap import row_blocks
+from paramdiff.methods.data_use import DataBudget
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.permutation.symmetry import Symmetries
+from paramdiff.zoo.zoo import HoldOutRule, Zoo
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """A codec's maps between raw vectors ``[M, P]`` and latents ``[M, L]``."""
+
+    encode: Callable[[Tensor], Tensor]
+    decode: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated; all vectors raw.
+
+    Attributes:
+        layout: where each tensor lies in a vector.
+        originals: ``[N, P]``, in the order in which they were saved.
+        held_out: ``[H, P]``; ``H`` may be 0.
+        generated: ``[M, P]``.
+        hold_out: how the held-out checkpoints were chosen.
+        runs: ``[N]`` number of the training run that each original comes from, as far as is known.
+        title: what was run.
+        facts: what was run, label to value.
+        held_out_runs: ``[H]``, the same of each held-out checkpoint; None where it is not known,
+            and they count as one run.
+        generator_seeds: ``[M]`` the generator seed of each generated network, where several.
+        latents: the run's codec, where there is one.
+        untrained: a seed to the vector ``[P]`` of an untrained network, where it is at hand.
+        symmetries: what can trade places in the network, where all of it is generated and known.
+        is_aligned: whether units of independent runs were brought into one order.
+        data_budget: the training data that each generator learned from beside the originals; None
+            where it used none.
+        has_all_matrices: whether every matrix of the network is among the parameters.
+        is_held_out_new: whether it is known that no held-out checkpoint trained the generator.
+        scratch: an existing folder for arrays that are larger than memory; without one they are
+            held there all the same.
+    """
+
+    layout: ParameterLayout
+    originals: Tensor
+    held_out: Tensor
+    generated: Tensor
+    hold_out: HoldOutRule
+    runs: Tensor
+    title: str
+    facts: dict[str, str]
+    held_out_runs: Tensor | None = None
+    generator_seeds: Tensor | None = None
+    latents: LatentSpace | None = None
+    untrained: Callable[[int], Tensor] | None = None
+    symmetries: Symmetries | None = None
+    is_aligned: bool = False
+    data_budget: DataBudget | None = None
+    has_all_matrices: bool = False
+    is_held_out_new: bool = False
+    scratch: Path | None = None
+
+    @property
+    def num_runs(self) -> int:
+        """How many training runs the originals come from, as far as is known."""
+        return len(self.runs.unique())
+
+    @cached_property
+    def original_latents(self) -> Tensor:
+        """The originals' latents ``[N, L]``, encoded once; asked for where there is a codec."""
+        assert self.latents is not None
+        return torch.cat([self.latents.encode(rows) for rows in row_blocks(self.originals)])
+
+    @classmethod
+    def of(
+        cls,
+        zoo: Zoo,
+        generated: Tensor,
+        *,
+        title: str,
+        facts: dict[str, str],
+    ) -> "Subject":
+        """A zoo and what was made from it; what else is known is added by ``replace``."""
+        return cls(
+            layout=zoo.layout,
+            originals=zoo.originals,
+            held_out=zoo.held_out,
+            generated=generated,
+            hold_out=zoo.index.hold_out,
+            runs=zoo.runs,
+            held_out_runs=zoo.held_out_runs,
+            has_all_matrices=_has_all_matrices(zoo),
+            title=title,
+            facts=facts,
+        )
+
+
+def _has_all_matrices(zoo: Zoo) -> bool:
+    matrices = [name for name, one in zoo.base.items() if one.ndim > 1 and one.is_floating_point()]
+    return bool(matrices) and set(matrices) <= set(zoo.layout.names)

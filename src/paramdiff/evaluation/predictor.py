@@ -1,0 +1,163 @@
+"""What parameter vectors do on a task's examples: how the evaluation asks, whatever answers.
+
+``experiment/behaviour.py`` answers by fast scoring, or one network at a time where a task brings
+its own score. The evaluation sees scores, and what is wrong where anything is.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from paramdiff.errors import UserError
+from paramdiff.evaluation.finetuning import TrainingExamples
+from paramdiff.evaluation.schema import OutOfDistribution
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What ``M`` networks do.
+
+    Attributes:
+        validation: scores ``[M, V]`` of validation examples, bool or float, higher is better;
+            ``[M, 1]`` where only the whole split has a score.
+        test: the same of test examples, ``[M, E]`` or ``[M, 1]``.
+        wrong: ``[M, W]`` bool, what each gets wrong of the test split; None where nothing is
+            right or wrong.
+        labels: predicted test labels ``[M, E]``; None where the task is no classification.
+    """
+
+    validation: Tensor
+    test: Tensor
+    wrong: Tensor | None
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What ``M`` networks do on the validation split alone.
+
+    Attributes:
+        values: scores ``[M, V]``, as ``Answers.validation``.
+        wrong: ``[M, W]`` bool, what each gets wrong of the validation split; None where nothing is
+            right or wrong.
+    """
+
+    values: Tensor
+    wrong: Tensor | None
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Raw vectors ``[M, P]`` to scores.
+
+    Attributes:
+        num_validation: validation examples.
+        num_test: test examples.
+        answers: what the networks do. A ``NotFiniteError`` says that one of them computes NaN.
+        validated: what they do on the validation split alone; no test example is looked at.
+        score_name: for people.
+        is_fraction: whether scores lie between 0 and 1 and read best as percentages.
+        test_truth: true labels ``[E]``; None where the task is no classification.
+        probabilities: class probabilities ``[E + O, K]`` of each network in turn: test examples
+            first, then out-of-distribution inputs; None where there are none.
+        out_of_distribution: what the ``O`` inputs are; None where there are none.
+        reestimated: the behaviour of the same networks after their BatchNorm statistics were
+            estimated anew on training inputs; None where that changes nothing.
+        is_deterministic: whether the same network answers alike twice.
+        training: the training split; None where the task is no classification.
+        selects_on_test: whether selection and report share data.
+        validation_truth: true labels ``[V]``; None where the task is no classification.
+        validation_probabilities: class probabilities ``[V, K]`` of each network in turn; None
+            where there are none.
+    """
+
+    num_validation: int
+    num_test: int
+    answers: Callable[[Tensor], Answers]
+    validated: Callable[[Tensor], Validated]
+    score_name: str = "accuracy"
+    is_fraction: bool = True
+    test_truth: Tensor | None = None
+    probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None
+    out_of_distribution: OutOfDistribution | None = None
+    reestimated: "Behaviour | None" = None
+    is_deterministic: bool = True
+    training: TrainingExamples | None = None
+    selects_on_test: bool = False
+    validation_truth: Tensor | None = None
+    validation_probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None
+
+
+def classification(
+    labels: Callable[[Tensor], Tensor],
+    validation_truth: Tensor,
+    test_truth: Tensor,
+    *,
+    validation_labels: Callable[[Tensor], Tensor] | None = None,
+    probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None,
+    out_of_distribution: OutOfDistribution | None = None,
+    reestimated: Behaviour | None = None,
+    is_deterministic: bool = True,
+    training: TrainingExamples | None = None,
+    selects_on_test: bool = False,
+    validation_probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None,
+) -> Behaviour:
+    """The behaviour of classifiers: an example's score is whether its label is right.
+
+    Args:
+        labels: vectors ``[M, P]`` to labels ``[M, V + E]``: validation first, then test.
+        validation_truth: true labels ``[V]``.
+        test_truth: true labels ``[E]``.
+        validation_labels: vectors ``[M, P]`` to validation labels ``[M, V]``; by default those
+            that ``labels`` gives.
+        probabilities: as the attribute.
+        out_of_distribution: as the attribute.
+        reestimated: as the attribute.
+        is_deterministic: as the attribute.
+        training: as the attribute.
+        selects_on_test: as the attribute.
+        validation_probabilities: as the attribute.
+
+    Returns:
+        The behaviour. What it answers raises a ``UserError`` where labels have the wrong length.
+    """
+    num_validation, num_test = len(validation_truth), len(test_truth)
+
+    def all_labels(vectors: Tensor) -> Tensor:
+        return _of_length(labels(vectors), num_validation + num_test)
+
+    def answers(vectors: Tensor) -> Answers:
+        own, test = all_labels(vectors).split([num_validation, num_test], dim=1)
+        is_right = test == test_truth
+        return Answers(own == validation_truth, is_right, ~is_right, test)
+
+    def validated(vectors: Tensor) -> Validated:
+        if validation_labels is None:
+            own = all_labels(vectors)[:, :num_validation]
+        else:
+            own = _of_length(validation_labels(vectors), num_validation)
+        is_right = own == validation_truth
+        return Validated(is_right, ~is_right)
+
+    return Behaviour(
+        num_validation=num_validation,
+        num_test=num_test,
+        answers=answers,
+        validated=validated,
+        test_truth=test_truth,
+        probabilities=probabilities,
+        out_of_distribution=out_of_distribution,
+        reestimated=reestimated,
+        is_deterministic=is_deterministic,
+        training=training,
+        selects_on_test=selects_on_test,
+        validation_truth=validation_truth,
+        validation_probabilities=validation_probabilities,
+    )
+
+
+def _of_length(labels: Tensor, expected: int) -> Tensor:
+    if labels.shape[1] != expected:
+        raise UserError(f"expected {expected} predictions per network, found {labels.shape[1]}")
+    return labels

@@ -1,5 +1,0 @@
-"""The stages in order: each reads one artefact and writes one; what is whole is not made again."""
-
-from paramdiff.experiment.run import run
-
-__all__ = ["run"]

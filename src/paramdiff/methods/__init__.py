@@ -1,0 +1,1 @@
+"""Methods: ways from a zoo to new parameter vectors."""

@@ -1,0 +1,1 @@
+"""The reproduction of the paper: its tasks, tables, figures and published numbers."""

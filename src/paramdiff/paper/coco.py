@@ -1,0 +1,201 @@
+"""Images with objects, in COCO's own layout.
+
+``annotations/instances_train2017.json`` says what is on the images of ``train2017/``. ``val2017``
+is the test split, as in published results (the annotations of COCO's own test images are not
+public), and what selects is set aside of ``train2017``. Nothing is downloaded: it is 19 GB.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
+from torch import Tensor
+
+from paramdiff.errors import UserError
+from paramdiff.tasks.images import decode
+from paramdiff.tasks.splits import carve, split_sizes
+from paramdiff.tasks.task_settings import TaskSettings
+
+TRAIN, TEST = "train2017", "val2017"
+NUM_TRAIN, NUM_TEST = 118_287, 5_000
+
+
+class _Read(BaseModel):
+    """Part of an annotation file; keys that nothing here needs are left out."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Image(_Read):
+    id: int
+    file_name: str
+    height: PositiveInt
+    width: PositiveInt
+
+
+class _Category(_Read):
+    id: int
+    name: str
+
+
+class CocoObject(_Read):
+    """An object: its category's number, and its box as left, top, width and height in pixels."""
+
+    image_id: int
+    category_id: int
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+    iscrowd: bool = False
+
+
+Polygon = Annotated[list[FiniteFloat], Field(min_length=6)]
+
+
+class RunLengths(_Read):
+    """A mask as lengths of runs, down the columns; ``size`` is height and width."""
+
+    counts: list[int] | str
+    size: tuple[int, int]
+
+
+class OutlinedObject(CocoObject):
+    """An object and its outline."""
+
+    segmentation: Annotated[list[Polygon], Field(min_length=1)] | RunLengths
+
+
+class _File(_Read):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[CocoObject]
+
+
+class _OutlinedFile(_Read):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[OutlinedObject]
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One image and what is on it.
+
+    Attributes:
+        path: its file.
+        height: in pixels.
+        width: in pixels.
+        objects: in the order of the annotation file.
+    """
+
+    path: Path
+    height: int
+    width: int
+    objects: tuple[Any, ...]
+
+    def read(self) -> Tensor:
+        """The image, uint8 ``[3, H, W]``; a ``UserError`` where it is damaged or another."""
+        found = decode(self.path)
+        if found.shape[1:] != (self.height, self.width):
+            raise UserError(
+                f"{self.path}: expected {self.width}x{self.height} pixels, as its annotations "
+                f"say, found {found.shape[2]}x{found.shape[1]}"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class CocoSplits:
+    """What was read.
+
+    Attributes:
+        train: what is trained on.
+        validation: what selects; the same object as ``test`` under the paper's protocol.
+        test: what is scored once.
+        categories: number to name, of both annotation files.
+    """
+
+    train: tuple[CocoImage, ...]
+    validation: tuple[CocoImage, ...]
+    test: tuple[CocoImage, ...]
+    categories: dict[int, str]
+
+
+def coco_sizes(settings: TaskSettings) -> tuple[int, int, int]:
+    """Training, validation and test images of COCO itself."""
+    return split_sizes(NUM_TRAIN, NUM_TEST, 1, settings.protocol)
+
+
+def read_coco(settings: TaskSettings, *, outlines: bool) -> CocoSplits:
+    """Read the annotations of both splits; images are decoded when they are needed.
+
+    Args:
+        settings: whose ``root`` is the folder.
+        outlines: whether objects have their outlines.
+
+    Returns:
+        The three splits.
+
+    Raises:
+        UserError: a file is missing, or no annotation file, or speaks of what is not there.
+    """
+    root = settings.root
+    if root is None or not root.is_dir():
+        raise UserError(
+            f"task.root: COCO is not downloaded; expected a folder with {TRAIN}/, {TEST}/ and "
+            f"annotations/instances_{TRAIN}.json and instances_{TEST}.json, found none at {root}"
+        )
+    images, categories = _read_split(root, TRAIN, outlines)
+    test, others = _read_split(root, TEST, outlines)
+    if settings.protocol == "paper":
+        return CocoSplits(images, test, test, categories | others)
+    train, aside = (
+        tuple(images[row] for row in rows.tolist())
+        for rows in carve(torch.zeros(len(images)), 1, settings.seed)
+    )
+    return CocoSplits(train, aside, test, categories | others)
+
+
+def _read_split(
+    root: Path, name: str, outlines: bool
+) -> tuple[tuple[CocoImage, ...], dict[int, str]]:
+    path = root / "annotations" / f"instances_{name}.json"
+    if not path.is_file():
+        raise UserError(f"{path}: expected the annotations of COCO's {name}, found no file")
+    try:
+        content = (_OutlinedFile if outlines else _File).model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from None
+    categories = {category.id: category.name for category in content.categories}
+    objects: dict[int, list[Any]] = {image.id: [] for image in content.images}
+    for number, found in enumerate(content.annotations):
+        if found.image_id not in objects:
+            raise UserError(
+                f"{path}: annotations.{number}.image_id: no image has the id {found.image_id}"
+            )
+        if found.category_id not in categories:
+            raise UserError(
+                f"{path}: annotations.{number}.category_id: no category has the id "
+                f"{found.category_id}"
+            )
+        objects[found.image_id].append(found)
+    images = tuple(
+        CocoImage(root / name / i.file_name, i.height, i.width, tuple(objects[i.id]))
+        for i in content.images
+    )
+    if not images:
+        raise UserError(f"{path}: images: expected at least one, found none")
+    for image in images:
+        if not image.path.is_file():
+            raise UserError(f"{image.path}: expected an image of {path.name}, found no file")
+    return images, categories
+
+
+def _explain(error: ValidationError) -> str:
+    """The first mistake in one line: where, what was expected, what was found."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = f"{where}: {first['msg']}" if where else first["msg"]
+    if first["type"] in ("missing", "json_invalid"):
+        return message
+    return f"{message}, found {str(first['input'])[:60]}"

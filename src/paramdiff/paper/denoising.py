@@ -1,0 +1,159 @@
+"""A diffusion network for CIFAR-10's images: DDPM's loss, and minus the same error as the score.
+
+The paper's score, FID, compares thousands of sampled images by a network whose weights must be
+fetched. This one needs neither: the error of the predicted noise, for each image at one noise
+level and one draw of noise, which are the same for every network.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from paramdiff.networks.registry import NetworkSettings
+from paramdiff.paper.networks import build_noise_predictor
+from paramdiff.scoring.inputs import Inputs, batches
+from paramdiff.tasks.arrays import image_splits, read_arrays
+from paramdiff.tasks.base import ScoredTask, Scores, Task, TaskDescription
+from paramdiff.tasks.download import read_public
+from paramdiff.tasks.image_task import ImageSplits, ImageTask
+from paramdiff.tasks.public import FACTS, HALF, PUBLIC
+from paramdiff.tasks.task_settings import TaskSettings
+
+NETWORK = NetworkSettings(name="unet128", pretrained=True)
+NUM_TIMESTEPS = 1000
+BATCH = 250  # images that are scored at a time
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """The task as a recipe wants it."""
+
+    settings: TaskSettings
+
+    @property
+    def network(self) -> NetworkSettings:
+        """The recipe's, or the paper's."""
+        return self.settings.network or NETWORK
+
+    @cached_property
+    def images(self) -> ImageTask:
+        """The images in [-1, 1]; an ``.npz`` file has the first 10,000 and 2,000 of CIFAR-10."""
+        root = self.settings.root
+        is_npz = root is not None and root.suffix == ".npz"
+        facts = replace(FACTS["cifar10_10k" if is_npz else "cifar10"], mean=HALF, std=HALF)
+
+        def read() -> ImageSplits:
+            if is_npz and root is not None:
+                return image_splits(read_arrays(root))
+            return read_public(PUBLIC["cifar10"], root)
+
+        return ImageTask(facts, self.settings, read)
+
+    def describe(self) -> TaskDescription:
+        """See ``TaskSource``."""
+        sizes = self.images.describe()
+        return TaskDescription(
+            f"denoising of {sizes.title}",
+            None,
+            None,
+            sizes.num_train,
+            sizes.num_validation,
+            sizes.num_test,
+            self._builder(),
+        )
+
+    def build(self) -> ScoredTask:
+        """See ``TaskSource``."""
+        found, build = self.images.build(), self._builder()
+        return ScoredTask(
+            name=f"denoising of {found.name}",
+            score_name="minus the error of the predicted noise",
+            is_fraction=False,
+            num_train=len(found.train),
+            num_validation=len(found.validation),
+            num_test=len(found.test),
+            build_network=build,
+            loss=partial(denoising_loss, found.train.inputs, self.settings.augment),
+            score=partial(denoising_scores, found),
+            build_pretrained=partial(build, pretrained=True) if self.network.pretrained else None,
+            network_name=self.network.name,
+            selects_on_test=found.selects_on_test,
+        )
+
+    def _builder(self) -> "partial[nn.Module]":
+        channels, size, _ = self.images.input_shape
+        return partial(build_noise_predictor, self.network, channels, size)
+
+
+def schedule() -> Any:
+    """DDPM's: 1,000 steps of noise, growing linearly from 0.0001 to 0.02."""
+    from diffusers import DDPMScheduler  # loads torchvision where it is installed
+
+    return DDPMScheduler(num_train_timesteps=NUM_TIMESTEPS, beta_start=1e-4, beta_end=0.02)
+
+
+def denoising_loss(
+    inputs: Inputs, mirror: bool, network: nn.Module, rows: Tensor, generator: torch.Generator
+) -> Tensor:
+    """The mean squared error of the predicted noise, at random noise levels.
+
+    Args:
+        inputs: of the training split, in [-1, 1].
+        mirror: whether half of the images are mirrored.
+        network: predicts noise, in its own mode.
+        rows: of the training split, ``[B]``.
+        generator: of mirroring, noise levels and noise.
+
+    Returns:
+        A scalar.
+    """
+    device = next(network.parameters()).device
+    images = inputs[rows]
+    is_mirrored = (torch.rand(len(rows), generator=generator) < 0.5) & mirror
+    images = images.flip(-1).where(is_mirrored.view(-1, 1, 1, 1), images)
+    timesteps = torch.randint(NUM_TIMESTEPS, (len(rows),), generator=generator)
+    noise = torch.randn(images.shape, generator=generator)
+    return squared_errors(network, images, timesteps, noise, device).mean()
+
+
+@torch.no_grad()
+def denoising_scores(
+    found: Task, network: nn.Module, split: Literal["validation", "test"]
+) -> Scores:
+    """Minus the mean squared error of the predicted noise, for each image.
+
+    Noise levels are spread evenly over all 1,000; their order and the noise depend on nothing but
+    the number of images.
+
+    Args:
+        found: the images.
+        network: is put into evaluation mode.
+        split: which images.
+
+    Returns:
+        One value per image; nothing is right or wrong.
+    """
+    inputs: Inputs = getattr(found, split).inputs
+    device = next(network.parameters()).device
+    network.eval()
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(inputs), generator=generator)
+    timesteps = order * NUM_TIMESTEPS // len(inputs)
+    errors = []
+    for images, times in zip(batches(inputs, BATCH), timesteps.split(BATCH), strict=True):
+        noise = torch.randn(images.shape, generator=generator)
+        errors.append(squared_errors(network, images, times, noise, device).mean((1, 2, 3)).cpu())
+    return Scores(-torch.cat(errors))
+
+
+def squared_errors(
+    network: nn.Module, images: Tensor, timesteps: Tensor, noise: Tensor, device: torch.device
+) -> Tensor:
+    """Of the noise ``[B, C, H, W]`` that a network sees in images with noise of some levels."""
+    noisy = schedule().add_noise(images, noise, timesteps)
+    predicted = network(noisy.to(device), timesteps.to(device)).sample
+    return F.mse_loss(predicted, noise.to(device), reduction="none")

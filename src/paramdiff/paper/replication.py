@@ -1,0 +1,132 @@
+"""Do differences here have the sign and the size of the authors'? One line per setting.
+
+Levels do not compare, because checkpoints are others; differences within a run do: generated minus
+original mean accuracy, how much more alike the generated networks are than the originals, how
+widely their accuracies spread, how similar they are to the nearest original, and what noise costs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from paramdiff.evaluation.schema import Evaluation, Group, Pair
+from paramdiff.paper.evidence import Evidence, Run
+from paramdiff.paper.reported import Published
+
+NOISE = "0.05"
+"""The one strength of noise that nearly all of the authors' logs share with every run here."""
+
+Sign = Literal["agrees", "differs", "not resolved"]
+
+
+@dataclass(frozen=True)
+class Both:
+    """A number here and the published one."""
+
+    ours: float | None
+    theirs: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One setting.
+
+    Attributes:
+        key: of the setting.
+        run: name of the run here.
+        minus_original: generated minus original mean accuracy.
+        ci95: the interval of ours.
+        sign: of the difference; not resolved where the interval holds 0.
+        more_alike: similarity within the generated networks minus that within the originals.
+        spread: standard deviation of accuracy, generated over originals.
+        max_similarity: to the nearest original, mean.
+        noise: what noise of 0.05 adds to the originals' mean accuracy.
+    """
+
+    key: str
+    run: str
+    minus_original: Both
+    ci95: Pair | None
+    sign: Sign | None
+    more_alike: Both
+    spread: Both
+    max_similarity: Both
+    noise: Both
+
+
+def agreements(evidence: Evidence) -> list[Agreement]:
+    """Compare every setting that has a run and published differences.
+
+    Args:
+        evidence: runs and published numbers.
+
+    Returns:
+        One comparison per setting, in the order of the exhibits.
+    """
+    found: dict[str, Agreement] = {}
+    for exhibit in evidence.exhibits:
+        for setting in exhibit.settings:
+            run, published = evidence.run_of(exhibit, setting), evidence.published.get(setting.key)
+            if run is None or published is None or published.minus_original is None:
+                continue
+            found.setdefault(setting.key, _agreement(setting.key, run, published))
+    return list(found.values())
+
+
+def tally(lines: Sequence[Agreement]) -> Mapping[Sign, int]:
+    """How many signs agree, differ and are not resolved."""
+    signs: tuple[Sign, ...] = ("agrees", "differs", "not resolved")
+    return {sign: sum(line.sign == sign for line in lines) for sign in signs}
+
+
+def _agreement(key: str, run: Run, published: Published) -> Agreement:
+    groups = run.evaluation.groups
+    original, generated = groups["original"], groups["generated"]
+    difference, interval = _minus_original(run.evaluation)
+    theirs = published.minus_original
+    sign: Sign | None = None
+    if interval is not None and difference is not None and theirs is not None:
+        is_resolved = interval[0] > 0 or interval[1] < 0
+        is_same = (difference > 0) == (theirs > 0)
+        sign = ("agrees" if is_same else "differs") if is_resolved else "not resolved"
+    noise = groups.get(f"noise@{NOISE}")
+    their_noise = published.log_noise.get(NOISE)
+    return Agreement(
+        key=key,
+        run=run.name,
+        minus_original=Both(difference, theirs),
+        ci95=interval,
+        sign=sign,
+        more_alike=Both(
+            _minus(generated.pairwise_similarity, original.pairwise_similarity),
+            _minus(published.log_generated_similarity, published.log_original_similarity),
+        ),
+        spread=Both(
+            _over(generated.accuracy.std, original.accuracy.std),
+            _over(published.log_generated_std, published.log_original_std),
+        ),
+        max_similarity=Both(_mean_similarity(generated), published.log_max_similarity),
+        noise=Both(
+            None if noise is None else noise.accuracy.mean - original.accuracy.mean,
+            None
+            if their_noise is None
+            else _minus(their_noise.accuracy, published.log_original_mean),
+        ),
+    )
+
+
+def _minus_original(evaluation: Evaluation) -> tuple[float | None, Pair | None]:
+    found = evaluation.minus_original
+    return (None, None) if found is None else (found.difference, found.ci95)
+
+
+def _mean_similarity(group: Group) -> float | None:
+    return None if group.max_similarity is None else group.max_similarity.mean
+
+
+def _minus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one - other
+
+
+def _over(one: float | None, other: float | None) -> float | None:
+    return None if one is None or not other else one / other

@@ -1,0 +1,195 @@
+"""A saved pipeline's folder: where it is, what may lie in it, and what travels with it.
+
+Everything is checked before anything of it is loaded.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+from pydantic import ConfigDict, Field, ValidationError
+
+from paramdiff.checkpoints.formats import COMPANIONS_FOLDER, read_form
+from paramdiff.checkpoints.hub import name_on_hub
+from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.base import Statistics
+from paramdiff.codecs.behavioral import CorrectedCodec
+from paramdiff.codecs.pca import LinearCodec
+from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
+from paramdiff.errors import UserError, first_line
+from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
+from paramdiff.settings import Settings
+from paramdiff.storage import CARD_FILE, read_json
+from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
+
+SPACE = "parameter_space"
+PARTS: dict[str, tuple[type, ...]] = {
+    SPACE: (ParameterSpace,),
+    "codec": (ConvolutionalCodec, CorrectedCodec, LinearCodec),
+    "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
+    "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
+}
+OPTIONAL_PARTS = ("denoiser", "scheduler")
+"""Absent together where the codec is a VAE whose prior is sampled directly."""
+
+
+class StoredSettings(Settings):
+    """What the pipeline itself keeps in its index."""
+
+    model_config = ConfigDict(strict=True)
+
+    statistics: Statistics
+    standardise: bool
+    num_steps: int = Field(gt=0)
+    spread: float = Field(ge=0)
+    guidance_scale: float
+    batch_size: int = Field(gt=0)
+
+
+INDEX_FILE = "model_index.json"
+_PIPELINE = "ParameterDiffusionPipeline"
+_ALLOWED_FILES = {
+    "config.json",
+    BASE_FILE,
+    FORM_FILE,
+    LEARNED_FROM_FILE,
+    "scheduler_config.json",
+}
+
+
+def locate_pipeline(folder: str | os.PathLike[str], **wanted: Any) -> Path:
+    """The local folder of a pipeline, downloaded where it is a Hub repository.
+
+    Args:
+        folder: a pipeline's folder or a run's, or ``owner/name`` or ``hf://owner/name`` on the
+            Hugging Face Hub, where no folder is called ``owner``.
+        **wanted: ``revision`` and ``token`` for the Hub.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    path, name = Path(folder), name_on_hub(os.fspath(folder))
+    if name is not None:
+        # diffusers' own selection leaves the base checkpoint out
+        travelling = [INDEX_FILE, CARD_FILE, *(f"{part}/*" for part in PARTS)]
+        try:
+            index = Path(snapshot_download(name, allow_patterns=INDEX_FILE, **wanted))
+            _read_index(index)  # before some other repository's gigabytes
+            return Path(snapshot_download(name, allow_patterns=travelling, **wanted))
+        except (ValueError, OSError, HfHubHTTPError) as error:
+            raise UserError(
+                f"{folder}: no folder of this name, and the Hub gave none: {first_line(error)}"
+            ) from None
+    if not path.is_dir():
+        raise UserError(f"{path}: expected a pipeline's folder or a run's, found none")
+    if not (path / INDEX_FILE).is_file() and (path / "recipe.yaml").is_file():
+        if not (path / "pipeline" / INDEX_FILE).is_file():
+            raise UserError(
+                f"{path}: this run has no pipeline yet: the command that began it completes it"
+            )
+        return path / "pipeline"
+    return path
+
+
+def pipeline_files(path: Path) -> list[str]:
+    """The files of a pipeline's folder that travel with it, the card among them.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        Relative paths, sorted; nothing hidden, and nothing that ``check_pipeline_folder`` refuses.
+
+    Raises:
+        UserError: see ``check_pipeline_folder``.
+    """
+    check_pipeline_folder(path)
+    places = [path, *(path / part for part in PARTS if (path / part).is_dir())]
+    found = [file for place in places for file in place.iterdir() if file.is_file()]
+    found += [path / SPACE / COMPANIONS_FOLDER / one for one in _companion_files(path)]
+    return sorted(str(file.relative_to(path)) for file in found if file.name[0] != ".")
+
+
+def check_pipeline_folder(path: Path) -> None:
+    """Refuse missing and foreign files and classes before anything is loaded.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        UserError: it is incomplete or holds something foreign.
+    """
+    index = _read_index(path)
+    known = (*PARTS, *StoredSettings.model_fields)
+    foreign = [key for key in index if key not in known and not key.startswith("_")]
+    if foreign:
+        raise UserError(f"{path / INDEX_FILE}: foreign key {foreign[0]!r}")
+    _refuse_misfits(path / INDEX_FILE, index)
+    _refuse_foreign(path, {*PARTS, INDEX_FILE, CARD_FILE})
+    is_prior = all(index.get(part) == [None, None] for part in OPTIONAL_PARTS)
+    for part, classes in PARTS.items():
+        if is_prior and part in OPTIONAL_PARTS:
+            continue
+        stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes]
+        if index.get(part) not in stored:
+            raise UserError(
+                f"{path / INDEX_FILE}: {part}: expected one of {stored}, found {index.get(part)}"
+            )
+        if not (path / part).is_dir():
+            raise UserError(f"{path / part}: expected a folder, found none")
+        weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
+        companions = {COMPANIONS_FOLDER} if part == SPACE and _companion_files(path) else set()
+        _refuse_foreign(path / part, _ALLOWED_FILES | weights | companions)
+    _refuse_foreign_companions(path)
+    if not is_prior and not (path / "scheduler" / "scheduler_config.json").is_file():
+        raise UserError(
+            f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
+        )
+
+
+def _companion_files(path: Path) -> tuple[str, ...]:
+    """Relative paths of the files that generated checkpoints repeat, as the form names them."""
+    form = path / SPACE / FORM_FILE
+    return read_form(form).companion_files if form.is_file() else ()
+
+
+def _refuse_foreign_companions(path: Path) -> None:
+    place = path / SPACE / COMPANIONS_FOLDER
+    found = {str(one.relative_to(place)) for one in place.rglob("*") if one.is_file()}
+    foreign = sorted(found - set(_companion_files(path)))
+    if foreign:
+        raise UserError(f"{place}: foreign file {foreign[0]!r}")
+
+
+def _read_index(path: Path) -> dict[str, Any]:
+    index = read_json(path / INDEX_FILE)
+    if not isinstance(index, dict) or index.get("_class_name") != _PIPELINE:
+        raise UserError(f"{path / INDEX_FILE}: expected the index of a {_PIPELINE}")
+    return index
+
+
+def _refuse_misfits(file: Path, index: dict[str, Any]) -> None:
+    try:
+        kept = StoredSettings.model_fields.keys() & index
+        StoredSettings.model_validate({key: index[key] for key in kept})
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        raise UserError(
+            f"{file}: {first['loc'][0]}: {first['msg'].lower()}, found {first['input']!a}"
+        ) from None
+
+
+def _refuse_foreign(path: Path, expected: set[str]) -> None:
+    found = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
+    if found - expected:
+        raise UserError(
+            f"{path}: foreign file {sorted(found - expected)[0]!r}; "
+            f"expected only {sorted(expected)}"
+        )

@@ -1,0 +1,69 @@
+"""The task data that a recipe's generators learn from, beside checkpoints."""
+
+from paramdiff.diffusion.training import DiffusionSettings
+from paramdiff.methods.data_use import DataBudget
+from paramdiff.recipe.schema import Recipe
+
+
+def data_budget(recipe: Recipe) -> DataBudget | None:
+    """The training examples that each generator of a recipe sees; None where it sees none."""
+    if recipe.codec.kind != "corrected":
+        return None
+    behaviour = recipe.codec.behaviour
+    updates = behaviour.training.num_steps + behaviour.training.extra_updates
+    seen = updates * behaviour.training.batch_size * behaviour.num_networks
+    return DataBudget(seen, "labels" if behaviour.target == "labels" else "inputs")
+
+
+def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
+    """How networks are made.
+
+    Args:
+        recipe: a resolved one.
+        latent_dim: of the trained codec, which the zoo may have decided.
+
+    Returns:
+        Label to value.
+    """
+    generation = recipe.generation
+    steps = f"{generation.num_steps} steps of {generation.solver}, " if recipe.diffusion else ""
+    return {
+        "Preset": recipe.preset,
+        "Codec": f"{recipe.codec.kind}, latent of {latent_dim}",
+        **_training_data(recipe),
+        "Denoiser": _denoiser(recipe.diffusion),
+        **_conditions(recipe),
+        "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
+        f"seeds from {generation.seed}",
+        "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
+    }
+
+
+def _training_data(recipe: Recipe) -> dict[str, str]:
+    """What the generator saw beside checkpoints; nothing where it saw nothing."""
+    budget = data_budget(recipe)
+    return {} if budget is None else {"The codec learned from": budget.use.in_words}
+
+
+def _conditions(recipe: Recipe) -> dict[str, str]:
+    """What the denoiser can be asked for, and what is asked; nothing where it can be nothing."""
+    if recipe.diffusion is None or not recipe.diffusion.conditions:
+        return {}
+    told = (
+        f"{', '.join(recipe.diffusion.conditions)}; left out with probability "
+        f"{recipe.diffusion.condition_dropout:g}"
+    )
+    asked = ", ".join(f"{name}={value}" for name, value in recipe.generation.condition.items())
+    scale = f"guidance scale {recipe.generation.guidance_scale:g}"
+    return {"Conditions": told, "Asked for": f"{asked}, {scale}" if asked else "nothing"}
+
+
+def _denoiser(settings: DiffusionSettings | None) -> str:
+    if settings is None:
+        return "none: latents are drawn from N(0, I)"
+    training = settings.training
+    most = "at most " if settings.early_stopping else ""
+    return (
+        f"{settings.denoiser.kind}, {most}{training.num_steps + training.extra_updates} updates, "
+        f"T = {settings.schedule.num_timesteps}"
+    )

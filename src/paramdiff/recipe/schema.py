@@ -1,0 +1,279 @@
+"""The resolved recipe, and how a file becomes one.
+
+Values come from layers, each over the one before: the preset that the recipe names, the recipe
+that it ``extends`` (one level), its own keys, and ``--set path=value``. An ablation's factors can
+be laid over another base. What is written beside a result has every value and extends nothing.
+Codec, diffusion and solver values are written over the preset that the file names; ``--set
+preset=`` another leaves them behind.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from paramdiff.codecs.registry import CodecSettings
+from paramdiff.diffusion.schedule import check_num_steps
+from paramdiff.diffusion.training import DiffusionSettings
+from paramdiff.errors import UserError
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.parameters.space import ParameterSettings
+from paramdiff.pipeline import GenerationSettings
+from paramdiff.recipe.differences import OWN, check_factors
+from paramdiff.recipe.error_messages import explain
+from paramdiff.recipe.loading import (
+    is_preset_value,
+    merge,
+    nested,
+    parse_overrides,
+    read,
+    read_preset,
+    without_preset_values,
+)
+from paramdiff.settings import Seed, Settings
+from paramdiff.storage import StrPath
+from paramdiff.tasks.registry import TaskSettings
+from paramdiff.zoo.zoo_settings import CollectionSettings
+
+
+def _as_tuple(value: Any) -> Any:
+    return (str(value),) if isinstance(value, str | Path) else value
+
+
+class FolderSettings(Settings):
+    """A zoo of existing checkpoints."""
+
+    kind: Literal["folder"]
+    checkpoints: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = Field(
+        min_length=1,
+        description="files, folders (one sub-folder per run), globs, or owner/name@revision",
+    )
+    base: Path | None = Field(None, description="complete checkpoint for what is not selected")
+    entry: str | None = Field(None, description="key of the state dict, where files hold several")
+    num_held_out: int = Field(0, ge=0, description="checkpoints that train nothing")
+    hold_out: Literal["end", "spaced"] = Field(
+        "end",
+        description="which: the last ones, of one run or several, or evenly spaced ones",
+    )
+
+
+ZooSettings = Annotated[CollectionSettings | FolderSettings, Field(discriminator="kind")]
+
+
+class Recipe(Settings):
+    """Everything that determines a run."""
+
+    name: str = Field(description="what the run is called")
+    description: str = Field("", description="one line for people")
+    preset: Literal["default", "paper"] = Field(
+        "default", description="where codec, diffusion and generation values come from"
+    )
+    seed: Seed = Field(0, description="of the zoo, and of what has no seed of its own")
+    seeds: tuple[Seed, ...] = Field(
+        (),
+        description="of the generator: a codec and a denoiser are trained for each, and what they "
+        "generate is pooled; by default the recipe's seed alone",
+    )
+    task: TaskSettings | None = Field(
+        description="data and network; none where existing checkpoints are not evaluated"
+    )
+    collection: ZooSettings = Field(description="where the checkpoints come from")
+    parameters: ParameterSettings = Field(description="what is generated")
+    codec: CodecSettings = Field(description="vector to latent and back")
+    diffusion: DiffusionSettings | None = Field(
+        description="denoiser and forward process; none decodes latents drawn from N(0, I), as "
+        "from a VAE, given the originals' mean and spread where the codec does not whiten them, "
+        "and takes no solver steps"
+    )
+    generation: GenerationSettings = Field(description="how networks are generated")
+    evaluation: EvaluationSettings = Field(
+        EvaluationSettings(), description="how they are compared"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_generator_by_default(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("seeds") in (None, [], ()):
+            return content | {"seeds": [content.get("seed", 0)]}
+        return content
+
+    @model_validator(mode="after")
+    def _training_needs_a_task(self) -> "Recipe":
+        if self.task is None and self.collection.kind == "train":
+            raise ValueError("task: expected data and a network to train checkpoints on")
+        return self
+
+    @model_validator(mode="after")
+    def _generators_differ(self) -> "Recipe":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds: expected different seeds, found {list(self.seeds)}")
+        return self
+
+    @model_validator(mode="after")
+    def _solver_can_take_the_steps(self) -> "Recipe":
+        if self.diffusion is not None:
+            solver, num_steps = self.generation.solver, self.generation.num_steps
+            check_num_steps(solver, self.diffusion.schedule.num_timesteps, num_steps)
+        return self
+
+    @model_validator(mode="after")
+    def _conditions_can_be_known(self) -> "Recipe":
+        names = () if self.diffusion is None else self.diffusion.conditions
+        if "accuracy" in names and self.task is None:
+            raise ValueError("diffusion.conditions: accuracy: expected a task, found none")
+        source = self.collection
+        if "run" in names and source.kind == "train" and source.num_runs < 3:
+            raise ValueError(
+                "diffusion.conditions: run: expected collection.num_runs of at least 3, two to "
+                f"tell apart and one held out, found {source.num_runs}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _asks_for_what_is_conditional(self) -> "Recipe":
+        names = () if self.diffusion is None else self.diffusion.conditions
+        for name in self.generation.condition:
+            if name not in names:
+                known = ", ".join(names) or "none"
+                raise ValueError(
+                    f"generation.condition: expected one of diffusion.conditions ({known}), "
+                    f"found {name!r}"
+                )
+        if self.generation.guidance_scale != 1 and not names:
+            raise ValueError(
+                "generation.guidance_scale: expected diffusion.conditions beside it, found none"
+            )
+        return self
+
+    def of_generator(self, number: int) -> "Recipe":
+        """The recipe of one of the generators: its own seed, and sample seeds of its own."""
+        generation = self.generation
+        first = generation.seed + number * generation.num_samples
+        return self.model_copy(
+            update={
+                "seeds": (self.seeds[number],),
+                "generation": generation.model_copy(update={"seed": first}),
+            }
+        )
+
+
+def load_recipe(
+    source: StrPath, overrides: Sequence[str] = (), base: StrPath | None = None
+) -> Recipe:
+    """Read and resolve a recipe.
+
+    Args:
+        source: a YAML file, or the name of a shipped recipe.
+        overrides: ``path=value``, the value in YAML.
+        base: what an ablation changes, instead of the recipe that it extends; it lays its factors'
+            values, and nothing else, over this one. Other recipes are not touched by it.
+
+    Returns:
+        The recipe with every value filled.
+
+    Raises:
+        UserError: the file is missing or malformed, a key is unknown (with the nearest valid one),
+            a value has the wrong type or is out of bounds, or an ablation's ``factors`` are not
+            what it changes.
+    """
+    content, factors = _read(source)
+    if isinstance(overrides, str):
+        raise UserError(f"overrides: expected a list of path=value, found {overrides!r}")
+    changes = parse_overrides(overrides)
+    rebased = base if factors else None
+    if rebased is not None:
+        content = _read(rebased)[0] | {key: content[key] for key in OWN if key in content}
+    named = content.get("preset", "default")
+    if changes.get("preset", named) != named:
+        if rebased is None:
+            _refuse_lost_factors(factors, named, source)
+        content = without_preset_values(content)
+    where = source
+    if rebased is not None:
+        content = merge(content, nested(factors))
+        where = f"{source} on {rebased}"
+    return _resolve(merge(content, changes), where)
+
+
+def resolve_recipe(content: dict, overrides: Sequence[str], where: str) -> Recipe:
+    """A recipe that a program wrote, over the default preset.
+
+    Args:
+        content: its keys and values.
+        overrides: ``path=value``, the value in YAML.
+        where: what to call it in an error.
+
+    Returns:
+        The recipe with every value filled.
+
+    Raises:
+        UserError: see ``load_recipe``.
+    """
+    return _resolve(merge(content, parse_overrides(overrides)), where)
+
+
+def load_factors(source: StrPath) -> dict[str, Any]:
+    """What an ablation changes.
+
+    Args:
+        source: a YAML file, or the name of a shipped recipe.
+
+    Returns:
+        Dotted path to value; nothing for a recipe that extends none.
+
+    Raises:
+        UserError: see ``load_recipe``.
+    """
+    return _read(source)[1]
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML, in the order of its fields."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read(source: StrPath) -> tuple[dict, dict[str, Any]]:
+    """A recipe file over the one that it extends, and its factors with their values."""
+    content = read(source)
+    if "extends" not in content:
+        if "factors" in content:
+            raise UserError(f"{source}: factors: expected beside extends only")
+        return content, {}
+    extends, listed = content.pop("extends"), content.pop("factors", None)
+    if not isinstance(extends, str):
+        raise UserError(f"{source}: extends: expected the name of a recipe, found {extends!r}")
+    base = read(extends, beside=source)
+    if "extends" in base:
+        raise UserError(
+            f"{source}: extends: {extends} extends {base['extends']} itself; one level is allowed"
+        )
+    content = merge(base, content)
+    dumped, ablated = (
+        _resolve(layer, where).model_dump(mode="json")
+        for layer, where in ((base, extends), (content, source))
+    )
+    try:
+        return content, check_factors(listed, dumped, ablated, extends)
+    except UserError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def _refuse_lost_factors(factors: dict[str, Any], preset: str, source: StrPath) -> None:
+    """An ablation that would silently become its base is refused."""
+    for path in factors:
+        if is_preset_value(path):
+            raise UserError(
+                f"{source}: preset: this ablation varies {path}, a value over the preset "
+                f"{preset!r}; with another preset nothing of it would be left"
+            )
+
+
+def _resolve(content: dict, where: StrPath) -> Recipe:
+    """A recipe from its own keys and the preset that they name."""
+    content = merge(read_preset(content.get("preset", "default")), content)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(f"{where}: {explain(error.errors()[0], Recipe)}") from None

@@ -1,0 +1,141 @@
+"""The table of groups as text: what the command line prints and a card shows."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from paramdiff.evaluation.data_matched import RIVALS
+from paramdiff.evaluation.schema import Evaluation, Group
+from paramdiff.report.families import ANCHORS, SUBJECTS, in_reading_order
+
+ALWAYS = (*SUBJECTS, *RIVALS, *ANCHORS, "average@all", "average@all+bn", "greedy_soup")
+"""Groups that a short table shows, beside the baselines that decide."""
+
+
+def score_headings(evaluation: Evaluation) -> list[str]:
+    """The headings after the group's name: count, score, interval, similarity, spread."""
+    score = evaluation.score
+    return [
+        "n",
+        f"{score.name} %" if score.is_fraction else score.name,
+        "95% interval",
+        "similarity",
+        "spread",
+    ]
+
+
+def score_rows(evaluation: Evaluation) -> dict[str, list[str]]:
+    """Return the cells under ``score_headings`` of the groups that matter most.
+
+    Args:
+        evaluation: the numbers of every group.
+
+    Returns:
+        Group to its cells, in reading order: what is evaluated, the baselines that decide or need
+        no choice, data-matched baselines and controls. The report shows every group.
+    """
+    score = evaluation.score
+    deciding = {found.reference for found in evaluation.frontier.values()}
+    rows = {}
+    for name in in_reading_order(evaluation.groups):
+        if name not in ALWAYS and name not in deciding:
+            continue
+        group = evaluation.groups[name]
+        accuracy, similarity, spread = group.accuracy, group.max_similarity, group.dispersion
+        rows[name] = [
+            str(group.n),
+            f"{score.number(accuracy.mean)} ± {score.deviation(accuracy.std)}",
+            f"{score.number(accuracy.ci95[0])} to {score.number(accuracy.ci95[1])}",
+            "-" if similarity is None else f"{similarity.mean:.3f}",
+            "-" if spread is None else f"{spread:.2f}",
+        ]
+    return rows
+
+
+ERRORS_SHOWN = 2.5
+"""Groups that err this many times as often as the originals are still on the scale."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A mean and its interval as positions from 0 (left) to 100 (right)."""
+
+    low: float
+    mean: float
+    high: float
+
+
+def lowest_shown(evaluation: Evaluation) -> float:
+    """The lowest score worth a place: a network at chance would squeeze all others together.
+
+    The generated networks are always on the scale, however bad they are.
+    """
+    if not evaluation.score.is_fraction:
+        return _lowest_of_any(evaluation.groups)
+    groups = evaluation.groups
+    errors = []
+    if "original" in groups:
+        smallest = 2 / max(evaluation.num_test, 1)
+        errors.append(ERRORS_SHOWN * max(1 - groups["original"].accuracy.mean, smallest))
+    if "generated" in groups:
+        errors.append(1.1 * (1 - groups["generated"].accuracy.ci95[0]))
+    return 1 - min(max(errors, default=1.0), 1.0)
+
+
+def _lowest_of_any(groups: Mapping[str, Group]) -> float:
+    """Where no score is perfect: a way below the worst of originals and generated networks.
+
+    The way is as far as the best of all groups lies above it.
+    """
+    best = max((group.accuracy.mean for group in groups.values()), default=0.0)
+    subjects = [groups[name].accuracy for name in ("original", "generated") if name in groups]
+    worst = min((min(one.min, one.ci95[0]) for one in subjects), default=best)
+    return worst - (best - worst)
+
+
+def marks(evaluation: Evaluation) -> dict[str, Mark | None]:
+    """Every group's interval on one scale; None for groups that lie below it."""
+    shown = _on_scale(evaluation.groups, lowest_shown(evaluation))
+    bounds = [bound for group in shown.values() for bound in group.accuracy.ci95]
+    place = _scale(min(bounds, default=0.0), max(bounds, default=1.0))
+    return {
+        name: Mark(
+            place(group.accuracy.ci95[0]),
+            place(group.accuracy.mean),
+            place(group.accuracy.ci95[1]),
+        )
+        if name in shown
+        else None
+        for name, group in evaluation.groups.items()
+    }
+
+
+def differences(evaluation: Evaluation) -> tuple[list[Mark | None], float]:
+    """The paired comparisons' intervals on one scale, and where 0 lies on it.
+
+    Comparisons with groups below ``lowest_shown`` have no place.
+    """
+    lowest = lowest_shown(evaluation)
+    shown = [
+        comparison
+        for comparison in evaluation.comparisons
+        if comparison.reference not in evaluation.groups
+        or evaluation.groups[comparison.reference].accuracy.mean >= lowest
+    ]
+    bounds = [0.0, *(bound for comparison in shown for bound in comparison.ci95)]
+    place = _scale(min(bounds), max(bounds))
+    return [
+        Mark(place(comparison.ci95[0]), place(comparison.difference), place(comparison.ci95[1]))
+        if comparison in shown
+        else None
+        for comparison in evaluation.comparisons
+    ], place(0.0)
+
+
+def _scale(low: float, high: float) -> Callable[[float], float]:
+    """From 2 at ``low`` to 98 at ``high``."""
+    width = (high - low) or 1.0
+    return lambda value: round(2 + 96 * (value - low) / width, 2)
+
+
+def _on_scale(groups: Mapping[str, Group], lowest: float) -> dict[str, Group]:
+    return {name: group for name, group in groups.items() if group.accuracy.mean >= lowest}

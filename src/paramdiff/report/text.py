@@ -1,0 +1,184 @@
+"""Numbers as a reader meets them: fractions in percent, seconds in minutes, a spread in words."""
+
+import re
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+
+from paramdiff.evaluation.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
+from paramdiff.evaluation.outcome import Outcome, outcome
+from paramdiff.evaluation.schema import Comparison, Evaluation, Pair
+from paramdiff.evaluation.score_info import Score
+
+ABSENT = "\u2013"
+MINUS = "\u2212"
+
+EVEN_SPREAD = (LOWEST_DISPERSION, HIGHEST_DISPERSION)
+"""Dispersions that count as that of the originals; below lies contraction."""
+
+
+def percent(fraction: float, digits: int = 2) -> str:
+    """A fraction in percent."""
+    return f"{100 * fraction:.{digits}f}%"
+
+
+def points(difference: float) -> str:
+    """A difference of fractions in percentage points, always with its sign."""
+    return f"{100 * difference:+.2f}".replace("-", MINUS)
+
+
+def points_interval(pair: Pair) -> str:
+    """An interval of differences, in percentage points."""
+    return f"{points(pair[0])} to {points(pair[1])}"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A plain number; a dash where there is none."""
+    return ABSENT if value is None else f"{value:.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A plain number, always with its sign."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def signed_interval(pair: Pair, digits: int = 2) -> str:
+    """An interval of signed numbers."""
+    return f"{signed(pair[0], digits)} to {signed(pair[1], digits)}"
+
+
+def typeset(sentence: str) -> str:
+    """A sentence whose negative numbers have a true minus, which no line break can tear off."""
+    return re.sub(r"(?<=[\s(])-(?=\d)", MINUS, sentence)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the two units that fit."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def memory(megabytes: float) -> str:
+    """Megabytes, or gigabytes from 1,000 megabytes on."""
+    return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
+
+
+def spread(dispersion: float) -> str:
+    """What a dispersion says about variety."""
+    if dispersion < EVEN_SPREAD[0]:
+        return "contracted: less varied than the originals"
+    if dispersion > EVEN_SPREAD[1]:
+        return "more varied than the originals"
+    return "about as varied as the originals"
+
+
+OUTCOMES: dict[Outcome, str] = {
+    "better": "better",
+    "worse": "worse",
+    "equivalent": "as good",
+    "undecided": "not distinguishable",
+}
+OUTCOMES_OF_ACCURACY: dict[Outcome, str] = OUTCOMES | {
+    "better": "more accurate",
+    "worse": "less accurate",
+}
+
+
+@dataclass(frozen=True)
+class ShownScore:
+    """A score and how it reads; numbers have a true minus.
+
+    Args:
+        score: of the task.
+        original: the originals' mean.
+    """
+
+    score: Score
+    original: float
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> "ShownScore":
+        """The score of an evaluation."""
+        original = evaluation.groups.get("original")
+        level = 0.0 if original is None else original.accuracy.mean
+        return cls(evaluation.score, level)
+
+    @property
+    def name(self) -> str:
+        """Within a sentence."""
+        return self.score.name
+
+    @property
+    def reported(self) -> str:
+        """The score that groups are compared in: of test examples, where these select nothing."""
+        return self.name if self.score.selects_on_test else f"test {self.name}"
+
+    @property
+    def examples(self) -> str:
+        """What it is a score of."""
+        return "examples" if self.score.selects_on_test else "test examples"
+
+    @property
+    def title(self) -> str:
+        """At the beginning of a sentence."""
+        return self.name[:1].upper() + self.name[1:]
+
+    @property
+    def good(self) -> str:
+        """What a network with a high score is."""
+        return "accurate" if self.score.is_accuracy else "good"
+
+    @property
+    def better(self) -> str:
+        """What a network with a higher score is."""
+        return "more accurate" if self.score.is_accuracy else "better"
+
+    @property
+    def unit(self) -> str:
+        """What follows a number; nothing where the score is no fraction."""
+        return "%" if self.score.is_fraction else ""
+
+    @property
+    def heading(self) -> str:
+        """What follows a column's name, if anything."""
+        return f", {self.unit}" if self.unit else ""
+
+    @property
+    def points(self) -> str:
+        """What a difference is counted in; nothing where the score is no fraction."""
+        return "points" if self.score.is_fraction else ""
+
+    def number(self, value: float, digits: int = 2) -> str:
+        """A score in a column that says its unit; ``digits`` behind the point of a percentage."""
+        return self.score.number(value, digits).replace("-", MINUS)
+
+    def text(self, value: float, digits: int = 2) -> str:
+        """A score with its unit."""
+        return self.number(value, digits) + self.unit
+
+    def interval(self, pair: Pair, digits: int = 2) -> str:
+        """An interval of scores."""
+        return f"{self.number(pair[0], digits)} to {self.text(pair[1], digits)}"
+
+    def difference(self, value: float) -> str:
+        """A difference of scores, always with its sign."""
+        return self.score.difference(value).replace("-", MINUS)
+
+    def difference_interval(self, pair: Pair) -> str:
+        """An interval of differences."""
+        return f"{self.difference(pair[0])} to {self.difference(pair[1])}"
+
+    def outcome(self, comparison: Comparison) -> str:
+        """What the verdict makes of a paired difference."""
+        outcomes = OUTCOMES_OF_ACCURACY if self.score.is_accuracy else OUTCOMES
+        return outcomes[outcome(comparison, self.score, self.original)]
+
+    def label_axis(self, axes: Axes, which: str) -> None:
+        """Write an axis of scores with their unit."""
+        axis = axes.xaxis if which == "x" else axes.yaxis
+        factor = 100 if self.score.is_fraction else 1
+        axis.set_major_formatter(lambda value, _: f"{factor * value:.4g}{self.unit}")

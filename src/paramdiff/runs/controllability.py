@@ -1,0 +1,101 @@
+"""Ask a conditional pipeline for several values, and measure what comes."""
+
+import warnings
+
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+from paramdiff.diffusion.conditioning import NumberCondition
+from paramdiff.errors import NotFiniteError
+from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.further_schema import Obtained, ObtainedLevel
+from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.parameters.normalisation import fit_for_comparison
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.zoo.zoo import Zoo
+
+NUM_NETWORKS = 20
+"""At each value; they have the same seeds at all of them."""
+BEYOND = 0.25
+"""How far is asked for beyond the zoo's range on either side, as a share of it."""
+
+
+def requested_and_obtained(
+    pipeline: ParameterDiffusionPipeline,
+    behaviour: Behaviour,
+    zoo: Zoo,
+    *,
+    num_levels: int,
+    first_seed: int,
+) -> dict[str, Obtained]:
+    """Generate at several values of each numeric condition, the others left open.
+
+    Args:
+        pipeline: what generates, with its own number of steps and guidance scale.
+        behaviour: scores networks.
+        zoo: whose spread the networks are compared with.
+        num_levels: values asked for, evenly spaced inside the zoo's range and beyond it.
+        first_seed: of the networks.
+
+    Returns:
+        Condition to what was obtained. A value for which some network computes NaN or infinite
+        values is left out.
+    """
+    normalisation = fit_for_comparison(zoo.originals, zoo.layout)
+    originals = normalisation.apply(zoo.originals)
+    seeds = range(first_seed, first_seed + NUM_NETWORKS)
+
+    def obtained_at(name: str, value: float) -> tuple[ObtainedLevel, Tensor]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "condition .* extrapolates")  # on purpose
+            vectors = pipeline(seeds, condition={name: value}).vectors
+        answers = behaviour.answers(vectors)
+        scores = answers.test.double().mean(1)
+        level = ObtainedLevel(
+            requested=value,
+            validation=float(answers.validation.double().mean()),
+            accuracy=float(scores.mean()),
+            std=float(scores.std()),
+            dispersion=dispersion(normalisation.apply(vectors), originals),
+        )
+        return level, scores
+
+    obtained = {}
+    for condition in pipeline.conditions.known if num_levels else ():
+        if not isinstance(condition, NumberCondition):
+            continue
+        found = []
+        for value in _levels(condition, num_levels):
+            try:
+                found.append(obtained_at(condition.name, value))
+            except NotFiniteError:
+                continue
+        if found:
+            obtained[condition.name] = Obtained(
+                n=NUM_NETWORKS,
+                low=condition.low,
+                high=condition.high,
+                guidance_scale=pipeline.config.guidance_scale,
+                rank_correlation=_rank_correlation(found),
+                levels=tuple(level for level, _ in found),
+            )
+    return obtained
+
+
+def _levels(condition: NumberCondition, num_levels: int) -> list[float]:
+    beyond = BEYOND * (condition.high - condition.low)
+    return torch.linspace(
+        condition.low - beyond, condition.high + beyond, num_levels, dtype=torch.float64
+    ).tolist()
+
+
+def _rank_correlation(found: list[tuple[ObtainedLevel, Tensor]]) -> float | None:
+    """Of what was asked for and the test scores of all networks; None where one is constant."""
+    requested = torch.tensor([level.requested for level, _ in found]).repeat_interleave(
+        NUM_NETWORKS
+    )
+    scores = torch.cat([scores for _, scores in found])
+    if len(requested.unique()) < 2 or len(scores.unique()) < 2:
+        return None
+    return float(spearmanr(requested.numpy(), scores.numpy()).statistic)

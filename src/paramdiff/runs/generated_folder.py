@@ -1,0 +1,140 @@
+"""Generated networks on disk: one checkpoint each."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from paramdiff.checkpoints.formats import StoredCheckpoint, write_checkpoint
+from paramdiff.checkpoints.tensor_kinds import is_counter
+from paramdiff.errors import UserError
+from paramdiff.model_cards.provenance import Provenance
+from paramdiff.model_cards.readmes import generated_card
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.state_dicts import GeneratedParameters
+from paramdiff.storage import CARD_FILE, write_tensors, write_text, written_aside
+
+MOST_NAMED = 4
+
+
+def write_generated(folder: Path, generated: GeneratedParameters, provenance: Provenance) -> None:
+    """Write state dicts in the form that the learned checkpoints have, safetensors otherwise.
+
+    A checkpoint that is one safetensors file has its seed and the pipeline's hash as metadata. A
+    card lies beside the checkpoints, and which checkpoints were learned from, where that is known.
+
+    Args:
+        folder: where; must not exist yet.
+        generated: the networks.
+        provenance: how they were generated.
+    """
+    form = generated.form
+    origin = {"pipeline_sha256": provenance.pipeline_sha256}
+    if provenance.base is not None:
+        origin["base_sha256"] = provenance.base[1]
+    names = set(generated.names)
+    with written_aside(folder) as aside:
+        aside.mkdir()
+        for number, (seed, state_dict) in enumerate(zip(generated.seeds, generated, strict=True)):
+            metadata = {"seed": seed, **origin}
+            tensors = (
+                {name: one for name, one in state_dict.items() if name in names}
+                if provenance.selected_only
+                else state_dict
+            )
+            if form is None:
+                write_tensors(
+                    aside / f"{number:04d}.safetensors", tensors, metadata, keeps_order=True
+                )
+            else:
+                write_checkpoint(aside / f"{number:04d}{form.suffix}", tensors, form, metadata)
+        if provenance.learned_from is not None:
+            provenance.learned_from.write(aside)
+        write_text(aside / CARD_FILE, generated_card(provenance))
+
+
+def read_vectors(
+    checkpoints: Sequence[StoredCheckpoint],
+    layout: ParameterLayout,
+    entry: str | None = None,
+    *,
+    rest: Mapping[str, Tensor] | None = None,
+    counters: set[str] | None = None,
+) -> Tensor:
+    """The raw vectors ``[M, P]`` of checkpoints.
+
+    Args:
+        checkpoints: complete or partial ones.
+        layout: where each tensor lies in a vector.
+        entry: the key of the state dict, where a file holds several.
+        rest: a complete state dict that the vectors will be laid into. What a checkpoint holds
+            must then be what is laid there; without it, tensors outside the layout are ignored.
+        counters: joined by the names of counters that are not what is laid there.
+
+    Returns:
+        One row per checkpoint.
+
+    Raises:
+        UserError: a file cannot be read, does not fit the layout, or is another network than its
+            vector laid into the rest.
+    """
+    rows = []
+    for stored in checkpoints:
+        tensors, _ = stored.read(entry)
+        _refuse_other_shapes(tensors, layout, stored.path)
+        if rest is not None:
+            found = _refuse_others(tensors, layout, rest, str(stored.path))
+            if counters is not None:
+                counters |= found
+        rows.append(layout.flatten(tensors, str(stored.path)))
+    return torch.stack(rows)
+
+
+def _refuse_other_shapes(
+    tensors: Mapping[str, Tensor], layout: ParameterLayout, path: Path
+) -> None:
+    """Refuse a checkpoint that lacks what it is compared by."""
+    for slot in layout.slots:
+        found = tensors.get(slot.name)
+        if found is None or tuple(found.shape) != slot.shape:
+            odd = "is missing" if found is None else f"has shape {list(found.shape)}"
+            wanted = "" if found is None else f", expected {list(slot.shape)}"
+            raise UserError(
+                f"{path}: tensor {slot.name!r} {odd}{wanted}; it holds {_some(tensors)}, and "
+                f"expected are {_some(layout.names)}: are these of one network?"
+            )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    shown = ", ".join(listed[:MOST_NAMED]) or "nothing"
+    return shown if len(listed) <= MOST_NAMED else f"{shown} and {len(listed) - MOST_NAMED} more"
+
+
+def _refuse_others(
+    tensors: Mapping[str, Tensor], layout: ParameterLayout, rest: Mapping[str, Tensor], where: str
+) -> set[str]:
+    """Refuse a checkpoint that its vector and the rest do not give back; name other counters."""
+    counters = set()
+    types = {slot.name: slot.dtype for slot in layout.slots}
+    types |= {name: types[source] for name, source in layout.ties}
+    for name, tensor in tensors.items():
+        if name not in rest:
+            raise UserError(f"{where}: tensor {name!r} is none of the originals'")
+        if name in types:
+            same = tensor.to(types[name]).to(tensor.dtype) == tensor
+            if not (same | ~torch.isfinite(tensor)).all():  # which is told with the shape
+                raise UserError(
+                    f"{where}: tensor {name!r} holds {tensor.dtype}, whose values do not fit the "
+                    f"originals' {types[name]}: save both in one type"
+                )
+        elif not torch.equal(tensor, rest[name]) and is_counter(name, tensor):
+            counters.add(name)
+        elif not torch.equal(tensor, rest[name]):
+            raise UserError(
+                f"{where}: tensor {name!r}, which is not compared, differs from the originals', "
+                "so that the file would not be scored as it is: compare it, too (--select), or "
+                "name the checkpoint that all are completed from (--base)"
+            )
+    return counters

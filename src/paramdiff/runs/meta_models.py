@@ -1,0 +1,145 @@
+"""The parts that a recipe describes, at their sizes but without values (on the meta device)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from paramdiff.checkpoints.sources import find_runs
+from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.component import Component
+from paramdiff.diffusion.training import build_denoiser
+from paramdiff.errors import UserError
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.selection import select
+from paramdiff.parameters.space import padded
+from paramdiff.permutation.symmetry import find_symmetries
+from paramdiff.recipe import FolderSettings, Recipe
+from paramdiff.tasks.base import TaskDescription
+from paramdiff.zoo.collect import check_selection
+from paramdiff.zoo.plan import plan_of
+from paramdiff.zoo.zoo import check_num_originals
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run computes with.
+
+    Attributes:
+        network: the task's; None where checkpoints come from a folder.
+        state_dict: of the network, or of the folder's first checkpoint.
+        layout: of the selected tensors.
+        codec: None where it begins with principal components of the zoo.
+        denoiser: None where there is none, or the zoo decides its size.
+    """
+
+    network: nn.Module | None
+    state_dict: Mapping[str, Tensor]
+    layout: ParameterLayout
+    codec: ConvolutionalCodec | None
+    denoiser: Component | None
+
+    @property
+    def vector_length(self) -> int:
+        """What the codec reads."""
+        return padded(self.layout.num_parameters)
+
+
+def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
+    """Build every part whose size is known before there is a zoo.
+
+    Args:
+        recipe: what would be run.
+        description: of the recipe's task, where it has one.
+
+    Returns:
+        The parts, in evaluation mode.
+
+    Raises:
+        UserError: the network does not suit the task, a pattern matches nothing, no checkpoint
+            would be kept, the latent is too large, more checkpoints are learned from than there
+            are, a task with its own score is asked for what only classification has, or a network
+            is to be aligned that cannot be.
+    """
+    if recipe.parameters.num_checkpoints is not None:
+        check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
+    if description is not None:
+        recipe.evaluation.check_task(is_classification=description.num_classes is not None)
+    if recipe.codec.kind == "corrected":
+        _check_behaviour(description)
+    network = None
+    if isinstance(recipe.collection, FolderSettings):
+        state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
+            recipe.collection.entry
+        )
+    else:
+        assert description is not None  # a recipe that trains has a task
+        network = _untrained_network(description)
+        state_dict = network.state_dict()
+    layout = ParameterLayout.of(state_dict, select(state_dict, recipe.parameters.select))
+    if network is not None and description is not None:
+        assert not isinstance(recipe.collection, FolderSettings)
+        check_selection(network, layout, recipe.collection)
+        plan_of(recipe.collection, description.num_train)
+    if recipe.parameters.align:
+        _check_alignment(network, layout, description)
+    codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
+    return Parts(network, state_dict, layout, codec, denoiser)
+
+
+def _check_behaviour(description: TaskDescription | None) -> None:
+    """Refuse a codec that is trained by behaviour where nothing says how to ask a network."""
+    if description is None or description.num_classes is None:
+        found = "none" if description is None else "one with its own score"
+        raise UserError(f"codec.behaviour: expected a classification task, found {found}")
+
+
+def _check_alignment(
+    network: nn.Module | None, layout: ParameterLayout, description: TaskDescription | None
+) -> None:
+    """Refuse what ``make_aligned`` could not align, as far as can be told without values."""
+    if description is None or description.input_shape is None:
+        found = "none" if description is None else "one with its own score"
+        raise UserError(f"parameters.align: expected a classification task, found {found}")
+    network = network or _untrained_network(description)
+    example = torch.empty(2, *description.input_shape, device="meta")
+    find_symmetries(network, layout, example)
+
+
+def num_values(tensors: Iterable[Tensor]) -> int:
+    """Elements of the floating-point tensors among these."""
+    return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
+
+
+def _num_originals(recipe: Recipe) -> int:
+    """The checkpoints of the zoo-to-be that are not held out."""
+    if not isinstance(recipe.collection, FolderSettings):
+        return recipe.collection.num_checkpoints
+    found = sum(map(len, find_runs(recipe.collection.checkpoints)))  # copies among them
+    return found - recipe.collection.num_held_out
+
+
+def _untrained_network(description: TaskDescription) -> nn.Module:
+    try:
+        with torch.device("meta"):
+            return description.build_network().eval()
+    except (UserError, RuntimeError):  # of code, perhaps a user's, that looks at values
+        return description.build_network().eval().to("meta")
+
+
+def _codec_and_denoiser(
+    recipe: Recipe, length: int
+) -> tuple[ConvolutionalCodec | None, Component | None]:
+    if recipe.codec.kind != "convolutional":
+        return None, None
+    with torch.device("meta"):
+        codec = ConvolutionalCodec(
+            length=length,
+            latent_dim=recipe.codec.latent_dim,
+            channels=recipe.codec.channels,
+            kernel_size=recipe.codec.kernel_size,
+        ).eval()
+        if recipe.diffusion is None:
+            return codec, None
+        return codec, build_denoiser(recipe.diffusion, recipe.codec.latent_dim).eval()

@@ -1,0 +1,239 @@
+"""How the networks of a zoo behave on the examples of a task."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+import torch
+from torch import Tensor, nn
+
+from paramdiff.errors import UserError
+from paramdiff.evaluation.calibration import negative_log_likelihood
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.finetuning import TrainingExamples
+from paramdiff.evaluation.predictor import Answers, Behaviour, Validated, classification
+from paramdiff.evaluation.schema import OutOfDistribution
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.random import seeded_generator
+from paramdiff.scoring.batchnorm import Reestimator, statistics_of
+from paramdiff.scoring.differentiable import DifferentiableNetwork
+from paramdiff.scoring.inputs import Inputs, join
+from paramdiff.scoring.predict import ParameterSet, Scorer
+from paramdiff.tasks.base import AnyTask, ScoredTask, Scores, Task, untrained_network
+from paramdiff.tasks.sequential_scorer import OneByOne
+from paramdiff.zoo.zoo import Zoo
+
+NUM_RECALIBRATION_INPUTS = 1000
+
+
+def build_behaviour(
+    task: AnyTask, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
+) -> Behaviour:
+    """How raw vectors ``[M, P]`` behave on the task's examples.
+
+    Args:
+        task: data and network.
+        zoo: the base checkpoint and the layout of a vector.
+        device: where to compute.
+        recalibrate: whether to answer with BatchNorm statistics estimated anew also where no
+            selected tensor changes them.
+
+    Returns:
+        Functions for scores, and in classification for probabilities and for the same networks
+        with new BatchNorm statistics.
+
+    Raises:
+        UserError: the base checkpoint is not the network's, or there is no BatchNorm to
+            recalibrate, or a task with its own score would have to.
+    """
+    if isinstance(task, Task):
+        return _of_classifiers(task, zoo, device, recalibrate=recalibrate)
+    EvaluationSettings(recalibrate_batchnorm=recalibrate).check_task(is_classification=False)
+    return _of_scored(task, zoo, device)
+
+
+def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
+    """One network at a time, by the task's own score."""
+    networks = OneByOne(task, zoo.base, device=device)
+
+    def answers(vectors: Tensor) -> Answers:
+        sets = [zoo.layout.unflatten(vector) for vector in vectors]
+        test = networks.scores(sets, "test")
+        validation = test if task.selects_on_test else networks.scores(sets, "validation")
+        return Answers(_values(validation), _values(test), _wrong(test))
+
+    def validated(vectors: Tensor) -> Validated:
+        sets = [zoo.layout.unflatten(vector) for vector in vectors]
+        scores = networks.scores(sets, "test" if task.selects_on_test else "validation")
+        return Validated(_values(scores), _wrong(scores))
+
+    return Behaviour(
+        num_validation=task.num_validation,
+        num_test=task.num_test,
+        answers=answers,
+        validated=validated,
+        score_name=task.score_name,
+        is_fraction=task.is_fraction,
+        is_deterministic=networks.is_deterministic,
+        selects_on_test=task.selects_on_test,
+    )
+
+
+def _values(scores: list[Scores]) -> Tensor:
+    return torch.stack([one.values for one in scores])
+
+
+def _wrong(scores: list[Scores]) -> Tensor | None:
+    found = [one.wrong for one in scores if one.wrong is not None]
+    return torch.stack(found) if found else None  # all or none: they have one form
+
+
+def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool) -> Behaviour:
+    """All networks together, by fast scoring."""
+    network, names = task.build_network(), zoo.layout.names
+
+    def sets(vectors: Tensor) -> list[ParameterSet]:
+        return [zoo.layout.unflatten(vector) for vector in vectors]
+
+    own = _Labels(task, network, zoo.base, names, sets, device)
+
+    @cache  # frozen layers run on all training examples: only where somebody trains
+    def trained() -> DifferentiableNetwork:
+        inputs = task.train.inputs
+        return DifferentiableNetwork(network, zoo.base, names, inputs, device=device)
+
+    def training_logits(vector: Tensor, rows: Tensor) -> Tensor:
+        return trained().logits(zoo.layout.unflatten(vector.to(device)), rows)
+
+    def validation_loss(vectors: Tensor) -> Tensor:
+        truth = task.validation.labels
+        each = own.validation_probabilities(vectors)
+        return torch.stack([negative_log_likelihood(one.cpu(), truth).mean() for one in each])
+
+    def validation_score(vectors: Tensor) -> Tensor:
+        found = own.of_validation.predict(sets(vectors))
+        return (found == task.validation.labels).double().mean(1)
+
+    statistics = statistics_of(network)
+    if recalibrate and not statistics:
+        raise UserError(
+            "evaluation.recalibrate_batchnorm: expected a network with BatchNorm layers, found "
+            "none that keeps statistics"
+        )
+    is_deterministic = own.of_both.is_deterministic  # asked now: what cannot be scored is refused
+    reestimated = None
+    # where statistics are not selected they are the base's for every group alike, generated or not
+    if recalibrate or set(statistics) & set(names):
+        reestimated = _reestimated(task, network, zoo, device, sets, is_deterministic)
+    return replace(
+        own.behaviour(is_deterministic),
+        reestimated=reestimated,
+        training=TrainingExamples(
+            training_logits, task.train.labels, validation_score, validation_loss
+        ),
+    )
+
+
+def _reestimated(
+    task: Task,
+    network: nn.Module,
+    zoo: Zoo,
+    device: torch.device,
+    sets: Callable[[Tensor], list[ParameterSet]],
+    is_deterministic: bool,
+) -> Behaviour:
+    """The same, each network with the BatchNorm statistics that it has on training inputs."""
+
+    @cache  # training inputs may have to be decoded
+    def reestimator() -> Reestimator:
+        # at random: splits may come class by class, and so would the statistics of a batch
+        order = torch.randperm(len(task.train), generator=seeded_generator("recalibration"))
+        inputs = task.train.inputs[order[:NUM_RECALIBRATION_INPUTS]]
+        return Reestimator(network, zoo.base, inputs, device=device)
+
+    def with_statistics(vectors: Tensor) -> list[ParameterSet]:
+        return [one | reestimator().statistics(one) for one in map(dict, sets(vectors))]
+
+    names = tuple(dict.fromkeys((*zoo.layout.names, *statistics_of(network))))
+    asked = _Labels(task, network, zoo.base, names, with_statistics, device)
+    return asked.behaviour(is_deterministic)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Answers of networks that differ in some tensors; scorers are made when asked for.
+
+    Attributes:
+        task: data.
+        network: the architecture.
+        base: holds all other tensors.
+        names: the tensors.
+        sets: vectors ``[M, P]`` to these.
+        device: where to compute.
+    """
+
+    task: Task
+    network: nn.Module
+    base: ParameterSet
+    names: tuple[str, ...]
+    sets: Callable[[Tensor], list[ParameterSet]]
+    device: torch.device
+
+    def _scorer(self, inputs: Inputs) -> Scorer:
+        return Scorer(self.network, self.base, self.names, inputs, device=self.device)
+
+    @cached_property
+    def of_both(self) -> Scorer:
+        """Scores validation examples, then test examples."""
+        return self._scorer(join(self.task.validation.inputs, self.task.test.inputs))
+
+    @cached_property
+    def of_validation(self) -> Scorer:
+        """Scores validation examples."""
+        return self._scorer(self.task.validation.inputs)
+
+    @cached_property
+    def of_test(self) -> Scorer:
+        """Scores test examples, then out-of-distribution inputs; not everybody asks for them."""
+        foreign, test = self.task.out_of_distribution, self.task.test.inputs
+        return self._scorer(test if foreign is None else join(test, foreign.inputs))
+
+    def validation_probabilities(self, vectors: Tensor) -> Iterator[Tensor]:
+        """Class probabilities ``[V, K]`` of validation examples, of each network in turn."""
+        return self.of_validation.probabilities(self.sets(vectors))
+
+    def behaviour(self, is_deterministic: bool) -> Behaviour:
+        """What the evaluation asks."""
+        foreign = self.task.out_of_distribution
+        return classification(
+            lambda vectors: self.of_both.predict(self.sets(vectors)),
+            self.task.validation.labels,
+            self.task.test.labels,
+            validation_labels=lambda vectors: self.of_validation.predict(self.sets(vectors)),
+            probabilities=lambda vectors: self.of_test.probabilities(self.sets(vectors)),
+            out_of_distribution=None
+            if foreign is None
+            else OutOfDistribution(
+                description=foreign.description, num_examples=len(foreign.inputs)
+            ),
+            is_deterministic=is_deterministic,
+            selects_on_test=self.task.selects_on_test,
+            validation_probabilities=self.validation_probabilities,
+        )
+
+
+def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor] | None:
+    """A function from a seed to the raw vector ``[P]`` of a freshly initialised network.
+
+    Args:
+        task: whose network it is.
+        layout: of a vector.
+
+    Returns:
+        The function; None where the network comes with the same values whatever the seed, as a
+        user's own with weights of its own does: nobody could say that it is untrained.
+    """
+    one, other = (untrained_network(task, seed).state_dict() for seed in (0, 1))
+    if all(torch.equal(tensor, other[name]) for name, tensor in one.items()):
+        return None
+    return lambda seed: layout.flatten(untrained_network(task, seed).state_dict(), "initial")

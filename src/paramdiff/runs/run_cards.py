@@ -1,0 +1,95 @@
+"""The cards of a run: of its pipeline, and of the networks that it generated."""
+
+import warnings
+from pathlib import Path
+
+from diffusers.utils import logging
+
+from paramdiff.errors import UserError
+from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
+from paramdiff.methods.data_use import data_used
+from paramdiff.model_cards.provenance import Origin, Provenance, generation_settings
+from paramdiff.model_cards.readmes import generated_card, pipeline_card
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.description import data_budget
+from paramdiff.runs.folder import RunFolder
+from paramdiff.storage import CARD_FILE, sha256_of, write_text
+from paramdiff.zoo.learned_from import LearnedFrom
+from paramdiff.zoo.zoo import read_index
+
+
+def provenance_in_run(
+    recipe: Recipe, folder: RunFolder, pipeline: ParameterDiffusionPipeline, origin: Origin
+) -> Provenance:
+    """How a run's networks are generated.
+
+    Args:
+        recipe: of the run; of one generator seed, where there are several.
+        folder: of its artefacts; the pipeline is there.
+        pipeline: that generates.
+        origin: what it learned from.
+
+    Returns:
+        What their card needs to know.
+    """
+    first, num = recipe.generation.seed, recipe.generation.num_samples
+    return Provenance(
+        recipe.name,
+        sha256_of(folder.pipeline),
+        range(first, first + num),
+        settings=generation_settings(pipeline, num, condition=recipe.generation.condition),
+        form=pipeline.parameter_space.form,
+        checkpoints=f"{origin.words}; SHA-256 of their hashes `{origin.sha256}`",
+        data=data_used(data_budget(recipe)),
+        learned_from=LearnedFrom.read(folder.pipeline / "parameter_space"),
+    )
+
+
+def write_cards(
+    recipe: Recipe,
+    folder: RunFolder,
+    pipeline: ParameterDiffusionPipeline,
+    origin: Origin,
+    evaluation: Evaluation | None,
+) -> None:
+    """Write both cards; those without scores only where they are missing.
+
+    Args:
+        recipe: see ``provenance_in_run``.
+        folder: see ``provenance_in_run``.
+        pipeline: see ``provenance_in_run``.
+        origin: see ``provenance_in_run``.
+        evaluation: of the run, where it was just made.
+    """
+    places = (folder.pipeline / CARD_FILE, folder.artefact("generation") / CARD_FILE)
+    if evaluation is None and all(place.is_file() for place in places):
+        return
+    provenance = provenance_in_run(recipe, folder, pipeline, origin)
+    write_text(places[0], pipeline_card(recipe, pipeline, origin, evaluation))
+    write_text(places[1], generated_card(provenance, evaluation))
+
+
+def add_scores(generated: Path, evaluation: Evaluation) -> None:
+    """Write the scores on a run's cards, where the run could not score its networks itself.
+
+    Args:
+        generated: the folder that was judged; nothing happens unless it is that of such a run.
+        evaluation: of what lies there.
+    """
+    folder = RunFolder(generated.resolve().parent)
+    source = folder.root / "recipe.yaml"
+    is_runs = generated.resolve() == folder.artefact("generation") and source.is_file()
+    if not is_runs or (folder.root / EVALUATION_FILE).is_file():
+        return
+    logging.disable_progress_bar()
+    try:
+        recipe = load_recipe(source)
+        if recipe.task is not None:
+            return
+        pipeline = ParameterDiffusionPipeline.from_pretrained(folder.pipeline)
+        index = read_index(folder.artefact("zoo"))
+        origin = Origin.of(index, recipe.parameters.num_checkpoints)
+        write_cards(recipe, folder, pipeline, origin, evaluation)
+    except (UserError, OSError) as error:  # the evaluation itself is whole
+        warnings.warn(f"the run's cards stay without scores: {error}", stacklevel=2)

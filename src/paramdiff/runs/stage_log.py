@@ -1,0 +1,84 @@
+"""A run's log: the losses, seconds and peak memory of its finished stages."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from paramdiff.early_stopping import Look
+from paramdiff.evaluation.schema import Cost
+from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
+from paramdiff.storage import write_text
+
+
+@dataclass(frozen=True)
+class StageLog:
+    """One JSON object a line, one line a stage.
+
+    Attributes:
+        path: of the file, which need not exist yet.
+    """
+
+    path: Path
+
+    def records(self) -> list[dict[str, Any]]:
+        """What is known of each finished stage."""
+        if not self.path.is_file():
+            return []
+        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+    def record(
+        self,
+        stage: str,
+        seconds: float,
+        losses: Sequence[float] = (),
+        looks: Sequence[Look] = (),
+    ) -> None:
+        """Write the record of a stage that ends now, in place of an earlier one."""
+        self._write(
+            {
+                "stage": stage,
+                "seconds": round(seconds, 3),
+                "peak_memory_mb": round(peak_memory(), 1),
+                "losses": list(losses),
+                "looks": [asdict(look) for look in looks],
+            }
+        )
+        forget_peak_memory()  # what the next stage holds is its own
+
+    def take_over(self, other: "StageLog", stage: str) -> None:
+        """Copy another log's record of a stage."""
+        for record in other._of(stage):
+            self._write(record)
+
+    def _write(self, new: dict[str, Any]) -> None:
+        records = [record for record in self.records() if record["stage"] != new["stage"]]
+        lines = [json.dumps(record, allow_nan=False) for record in [*records, new]]
+        write_text(self.path, "\n".join(lines) + "\n")
+
+    def losses(self, stage: str) -> list[float]:
+        """The training losses of a stage."""
+        return [loss for record in self._of(stage) for loss in record["losses"]]
+
+    def looks(self, stage: str) -> list[Look]:
+        """What looks at a module found while the stage trained it."""
+        return [Look(**look) for record in self._of(stage) for look in record["looks"]]
+
+    def _of(self, stage: str) -> list[dict[str, Any]]:
+        return [record for record in self.records() if record["stage"] == stage]
+
+
+def total_costs(logs: Iterable[StageLog]) -> dict[str, Cost]:
+    """Seconds and peak memory of every finished stage, over all generator seeds."""
+    records: dict[str, list[dict[str, Any]]] = {}
+    for log in logs:
+        for record in log.records():
+            records.setdefault(record["stage"], []).append(record)
+    return {
+        stage: Cost(
+            seconds=round(sum(record["seconds"] for record in found), 3),
+            peak_memory_mb=max(record["peak_memory_mb"] for record in found),
+        )
+        for stage, found in records.items()
+    }

@@ -1,0 +1,158 @@
+"""What a sweep runs: names, patterns, and the paper's tables and figures to resolved recipes."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paramdiff.errors import UserError
+from paramdiff.paper.exhibit import exhibits_like, variation
+from paramdiff.paper.paper_runs import PAPERS_BASE
+from paramdiff.recipe import Recipe, load_factors, load_recipe, shipped_recipes
+from paramdiff.recipe.differences import differences
+from paramdiff.report.sweep_page import SWEEP_FILE, SWEEP_PAGE
+
+ANSWERS = "answers"
+OWN_NAMES = (ANSWERS, SWEEP_FILE, SWEEP_PAGE)
+"""What a sweep itself keeps beside its runs."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recipe of a sweep; its name is also its folder."""
+
+    name: str
+    recipe: Recipe
+    changed: dict[str, Any] = field(default_factory=dict)
+
+
+def plan_sweep(
+    sources: Sequence[str],
+    overrides: Sequence[str] = (),
+    vary: str | None = None,
+    base: str | None = None,
+) -> list[Entry]:
+    """Resolve every recipe of a sweep before any of them runs.
+
+    Args:
+        sources: recipe files; names or globs (``ablation/noise_*``) of shipped recipes; tables
+            and figures of the paper (``table3a``, ``figure*``), each for the recipes it shows.
+        overrides: ``path=value`` for all of them.
+        vary: ``path=value,value,...`` for a single recipe, which then runs once per value.
+        base: what ablations change, instead of the recipes that they extend.
+
+    Returns:
+        The entries, in the order of the sources; what each changes is an ablation's factors, the
+        varied field, or else the fields in which the recipes of the sweep differ.
+
+    Raises:
+        UserError: a recipe or a pattern is unknown, an override is wrong, two have one name, or
+            one has a name that can be no folder of the sweep.
+    """
+    wanted = _wanted(sources, base)
+    if vary is not None:
+        entries = _varied([name for name, _ in wanted], overrides, vary, base)
+    else:
+        entries = [_entry(name, change, overrides, base) for name, change in wanted]
+    for number, entry in enumerate(entries):
+        _refuse_as_folder(entry.name)
+        if entry.name in {other.name for other in entries[:number]}:
+            raise UserError(f"sweep: two recipes are called {entry.name!r}; each needs a folder")
+    dumped = [entry.recipe.model_dump(mode="json") for entry in entries]
+    paths = dict.fromkeys(path for other in dumped for path in differences(dumped[0], other))
+    return [
+        entry
+        if entry.changed
+        else Entry(entry.name, entry.recipe, {path: _at(content, path) for path in _shown(paths)})
+        for entry, content in zip(entries, dumped, strict=True)
+    ]
+
+
+def _refuse_as_folder(name: str) -> None:
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\\" in name or parts[0] in OWN_NAMES:
+        raise UserError(
+            f"sweep: a recipe's folder is called by its name; {name!r} can be no folder of a sweep"
+        )
+
+
+def _wanted(sources: Sequence[str], base: str | None) -> list[tuple[str, str | None]]:
+    """Recipes, and what is changed in each; one that several exhibits show is there once."""
+    named = [
+        (name, None) for source in sources if not _is_exhibit(source) for name in _expand(source)
+    ]
+    wanted: list[tuple[str, str | None]] = []
+    for source in sources:
+        if not _is_exhibit(source):
+            wanted += [(name, None) for name in _expand(source)]
+            continue
+        for exhibit in exhibits_like(source):
+            for one in exhibit.settings if exhibit.needs_runs else ():
+                name = base if base is not None and one.recipe == PAPERS_BASE else one.recipe
+                if (name, one.change) not in (*wanted, *named):
+                    wanted.append((name, one.change))
+    return wanted
+
+
+def asked_for(sources: Sequence[str]) -> tuple[str, ...]:
+    """The tables and figures of the paper that are among the sources of a sweep."""
+    found = [
+        one.name for source in sources if _is_exhibit(source) for one in exhibits_like(source)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _is_exhibit(source: str) -> bool:
+    return re.match(r"(table|figure)[\w*?\[]", source) is not None and not Path(source).is_file()
+
+
+def _expand(source: str) -> list[str]:
+    if not re.search(r"[*?\[]", source) or Path(source).is_file():
+        return [source]
+    found = [name for name in shipped_recipes() if fnmatchcase(name, source)]
+    if not found:
+        raise UserError(f"{source}: expected a pattern of shipped recipes, found none that fits")
+    return found
+
+
+def _entry(source: str, change: str | None, overrides: Sequence[str], base: str | None) -> Entry:
+    recipe = load_recipe(source, overrides if change is None else [*overrides, change], base)
+    name = source if source in shipped_recipes() else recipe.name
+    if change is None:
+        return Entry(name, recipe, load_factors(source))
+    path, _, value = change.partition("=")
+    return Entry(name + variation(change), recipe, {path: yaml.safe_load(value)})
+
+
+def _varied(
+    sources: list[str], overrides: Sequence[str], vary: str, base: str | None
+) -> list[Entry]:
+    path, separator, text = vary.partition("=")
+    try:
+        values = yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError:
+        values = []
+    if len(sources) != 1 or not separator or not values:
+        raise UserError(
+            "--vary: expected one recipe and path=value,value,..., found "
+            f"{len(sources)} recipes and {vary!r}"
+        )
+    written = [
+        yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+        for value in values
+    ]
+    return [_entry(sources[0], f"{path}={value}", overrides, base) for value in written]
+
+
+def _shown(paths: dict[str, None]) -> list[str]:
+    return [path for path in paths if path not in ("name", "description")]
+
+
+def _at(content: Any, path: str) -> Any:
+    for key in path.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content

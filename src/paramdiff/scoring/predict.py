@@ -1,0 +1,295 @@
+"""Predictions of many parameter sets of one network: ``[M, E]`` labels, each shared part once.
+
+What no set can change (the prefix of the cut) is computed once per example; then every set runs
+only the rest. Where the values at the cut do not fit the memory budget, examples go in chunks, and
+all sets are scored on one chunk before the next is computed. Examples that are decoded when asked
+for are asked for batch by batch, and never held together.
+"""
+
+import copy
+import itertools
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.torch_version import TorchVersion
+from torch.utils import _pytree as pytree
+
+from paramdiff.errors import NotFiniteError, UserError, in_one_line
+from paramdiff.scoring.inputs import Inputs, batches
+from paramdiff.scoring.split import cut, named_tensors
+from paramdiff.scoring.stacked import evaluator_of
+
+ParameterSet = Mapping[str, Tensor]
+NUM_CHECKED = 4  # examples that check the cut and measure the values at it
+_GROUP_NORM_CRASHES = TorchVersion(torch.__version__) < "2.14"
+"""On a CPU its gradient ends the process: channels last, and an input that needs no gradient."""
+
+
+class Scorer:
+    """A network on fixed inputs, as a function of some of its tensors.
+
+    Args:
+        network: the architecture; it is copied, never changed.
+        base: its complete state dict, the source of every tensor that is not in ``names``.
+        names: the tensors (parameters or buffers) that a parameter set gives.
+        inputs: the examples ``[E, ...]``; read batch by batch.
+        device: where to compute.
+        memory_budget: bytes that the values at the cut may take.
+        batch_size: examples in one call of the network.
+
+    Attributes:
+        cut: the network in two parts, and why nothing is shared if so.
+        is_deterministic: whether the same input gave the same output twice.
+        num_chunks: how often ``predict`` goes through the parameter sets; 1 where the values at
+            the cut are kept.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        base: ParameterSet,
+        names: Sequence[str],
+        inputs: Inputs,
+        *,
+        device: str | torch.device = "cpu",
+        memory_budget: int = 2**30,
+        batch_size: int = 500,
+    ) -> None:
+        if not len(inputs):
+            raise UserError("expected at least one example, found none")
+        whole = loaded(network, base).to(device)
+        self._device = torch.device(device)
+        example = inputs[:NUM_CHECKED]
+        self._layout = layout_of(whole, example.to(device))
+        whole = whole.to(memory_format=self._layout)
+        example = self._placed(example)
+        check_output(whole, example)
+        self.is_deterministic = is_deterministic(whole, example)
+        self.cut = cut(whole, names, example)
+        own = named_tensors(whole)
+        self._like = {name: own[name].detach() for name in names}
+        with torch.inference_mode():
+            values = self.cut.prefix(example)
+        num_fitting = max(1, memory_budget * len(example) // max(1, num_bytes(values)))
+        self._batch_size = min(batch_size, num_fitting)
+        rows = range(len(inputs))
+        self._inputs = inputs
+        self._chunks = [rows[i : i + num_fitting] for i in rows[::num_fitting]]
+        self.num_chunks = len(self._chunks)
+        self._evaluate = evaluator_of(self.cut.suffix, names, values, self._batch_size)
+        self._kept = list(self._computed(rows)) if self.num_chunks == 1 else None
+
+    def logits(self, parameters: ParameterSet) -> Tensor:
+        """The logits of one parameter set.
+
+        Args:
+            parameters: the chosen tensors by name; others are ignored.
+
+        Returns:
+            Logits ``[E, K]``, as the network gives them, finite or not.
+        """
+        return self._logits(0, parameters)
+
+    def probabilities(self, parameter_sets: Iterable[ParameterSet]) -> Iterator[Tensor]:
+        """Class probabilities ``[E, K]`` of each parameter set in turn; none is kept.
+
+        Where ``num_chunks`` exceeds 1, each set costs a pass through the whole network.
+
+        Args:
+            parameter_sets: the chosen tensors by name, of each set.
+
+        Yields:
+            Probabilities ``[E, K]``.
+
+        Raises:
+            NotFiniteError: a set gives logits that are not finite.
+        """
+        for index, parameters in enumerate(parameter_sets):
+            logits = self._logits(index, parameters)
+            check_finite(logits.unsqueeze(0), index)
+            yield logits.softmax(dim=-1)
+
+    def predict(self, parameter_sets: Iterable[ParameterSet]) -> Tensor:
+        """The predicted labels of many parameter sets.
+
+        Args:
+            parameter_sets: the chosen tensors by name, of each set. They are read ``num_chunks``
+                times: an iterator that can be read only once is kept as a list where that exceeds
+                1, so give a sequence that loads its items where they are many and large.
+
+        Returns:
+            Labels ``[M, E]``: int16, or int32 for more than 32,767 classes.
+
+        Raises:
+            UserError: a set lacks a tensor or has one of another shape.
+            NotFiniteError: a set gives logits that are not finite and so have no label.
+        """
+        if self.num_chunks > 1 and iter(parameter_sets) is parameter_sets:
+            parameter_sets = list(parameter_sets)
+        with torch.inference_mode():
+            columns = [self._labels(chunk, parameter_sets) for chunk in range(self.num_chunks)]
+        return torch.cat(columns, dim=1)
+
+    def _logits(self, index: int, parameters: ParameterSet) -> Tensor:
+        with torch.inference_mode():
+            group = [self._checked(index, parameters)]
+            batches = [
+                self._evaluate(group, values)[0]
+                for chunk in range(self.num_chunks)
+                for values in self._values(chunk)
+            ]
+        return torch.cat(batches)  # outside: the result may take part in a gradient
+
+    def _labels(self, chunk: int, parameter_sets: Iterable[ParameterSet]) -> Tensor:
+        batches = self._values(chunk)
+        rows = [torch.empty(0, len(self._chunks[chunk]), dtype=torch.int16)]
+        num_done = 0
+        checked = itertools.starmap(self._checked, enumerate(parameter_sets))
+        while group := list(itertools.islice(checked, self._evaluate.group_size)):
+            rows.append(torch.cat([self._labels_of(group, b, num_done) for b in batches], dim=1))
+            num_done += len(group)
+        return torch.cat(rows)
+
+    def _labels_of(self, group: list[dict[str, Tensor]], values: tuple, first: int) -> Tensor:
+        logits = self._evaluate(group, values)
+        check_finite(logits, first)
+        fits = logits.shape[-1] <= torch.iinfo(torch.int16).max
+        return logits.max(dim=-1).indices.to("cpu", torch.int16 if fits else torch.int32)
+
+    def _values(self, chunk: int) -> list[tuple]:
+        """What crosses the cut for the examples of a chunk, by batches."""
+        return self._kept or list(self._computed(self._chunks[chunk]))
+
+    def _computed(self, rows: range) -> Iterator[tuple]:
+        with torch.inference_mode():
+            for batch in batches(self._inputs, self._batch_size, rows.start, rows.stop):
+                yield self.cut.prefix(self._placed(batch))
+
+    def _placed(self, inputs: Tensor) -> Tensor:
+        return inputs.to(self._device, memory_format=self._layout)
+
+    def _checked(self, index: int, parameters: ParameterSet) -> dict[str, Tensor]:
+        tensors = {}
+        for name, like in self._like.items():
+            if name not in parameters:
+                raise UserError(f"parameter set {index}: expected a tensor {name!r}, found none")
+            tensor = parameters[name]
+            if tensor.shape != like.shape:
+                raise UserError(
+                    f"parameter set {index}: expected shape {tuple(like.shape)} for {name!r}, "
+                    f"found {tuple(tensor.shape)}"
+                )
+            # comparing is cheaper than a conversion to what it is already
+            same = tensor.dtype is like.dtype and tensor.device == like.device
+            tensors[name] = tensor if same else tensor.to(like)
+        return tensors
+
+
+def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:
+    """A copy of a network with a state dict, in evaluation mode; ``UserError`` if they differ."""
+    whole = copy.deepcopy(network).eval()
+    try:
+        whole.load_state_dict(dict(base), strict=True)
+    except RuntimeError as error:
+        raise UserError(
+            f"the base checkpoint is not the network's: {in_one_line(error)}"
+        ) from None
+    return whole
+
+
+@torch.inference_mode()
+def layout_of(
+    network: nn.Module, example: Tensor, *, has_gradients: bool = False
+) -> torch.memory_format:
+    """Channels last for images: up to twice as fast, and equal to rounding.
+
+    Not every network can: ``x.view(len(x), -1)`` wants contiguous feature maps.
+
+    Args:
+        network: the architecture; its tensors may change their layout.
+        example: a few inputs ``[B, ...]``.
+        has_gradients: whether any are taken, which not every version of torch can everywhere.
+
+    Returns:
+        The layout to compute in.
+    """
+    if example.dim() != 4:
+        return torch.contiguous_format
+    is_watched = has_gradients and _GROUP_NORM_CRASHES and example.device.type == "cpu"
+    called = _CalledNames()
+    try:
+        with torch.random.fork_rng(devices=()), called if is_watched else nullcontext():
+            network.to(memory_format=torch.channels_last)(
+                example.to(memory_format=torch.channels_last)
+            )
+    except RuntimeError:
+        return torch.contiguous_format
+    return torch.contiguous_format if "group_norm" in called.names else torch.channels_last
+
+
+class _CalledNames(TorchFunctionMode):
+    """Names of the functions of torch that are called meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None
+    ) -> Any:
+        self.names.add(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {}))
+
+
+@torch.inference_mode()
+def check_output(network: nn.Module, example: Tensor) -> None:
+    """Raise a ``UserError`` unless the network's output is logits ``[B, K]``."""
+    with torch.random.fork_rng(devices=()):
+        output = network(example)
+    if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(example):
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(f"expected a network with logits [examples, classes], found {found}")
+
+
+@torch.inference_mode()
+def is_deterministic(network: nn.Module, example: Tensor) -> bool:
+    """Whether a network gives one output for one input; warns where it does not."""
+    with torch.random.fork_rng(devices=()):
+        first, second = network(example), network(example)
+    same = torch.allclose(first, second, rtol=1e-4, atol=1e-5, equal_nan=True)
+    if not same:
+        warnings.warn(
+            "the network is random at test time (dropout left on?): scoring the same parameters "
+            "twice will not give the same labels",
+            stacklevel=3,
+        )
+    return same
+
+
+def check_finite(logits: Tensor, first: int) -> None:
+    """Raise a ``NotFiniteError`` where one of the sets has a logit that is not finite.
+
+    Args:
+        logits: ``[S, B, K]``.
+        first: the index of the first of these sets among all.
+    """
+    if math.isfinite(float(logits.sum())):  # one number to read; only an overflow misleads it
+        return
+    finite = logits.isfinite().all(dim=-1).all(dim=-1)
+    if not finite.all():
+        index = first + int(finite.int().argmin())
+        raise NotFiniteError(
+            f"parameter set {index}: expected finite logits, found NaN or infinity"
+        )
+
+
+def num_bytes(values: Any) -> int:
+    """The memory of all tensors in a nested structure."""
+    tensors = (leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor))
+    return sum(tensor.nbytes for tensor in tensors)

@@ -1,0 +1,94 @@
+"""What a pipeline generates: complete state dicts, decoded when they are asked for.
+
+Networks of many parameters are larger together than memory; so the sequence holds their latents,
+decodes a batch of them at a time, and keeps as many decoded ones as take little room.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from paramdiff.checkpoints.formats import StoredForm
+from paramdiff.errors import NotFiniteError
+from paramdiff.parameters.space import ParameterSpace
+
+KEPT_VALUES = 1 << 26
+"""Decoded values up to which networks are kept, so that they are decoded only once."""
+
+
+class GeneratedParameters(Sequence):
+    """Generated networks: a sequence of complete state dicts, made when they are asked for.
+
+    Args:
+        seeds: one per network.
+        space: completes a vector to a state dict.
+        vector: the place of a network to its raw parameter vector ``[P]``.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], space: ParameterSpace, vector: Callable[[int], Tensor]
+    ) -> None:
+        self.seeds = tuple(seeds)
+        self._space = space
+        self._vector = vector
+
+    @property
+    def vectors(self) -> Tensor:
+        """Raw parameter vectors ``[M, P]`` of all networks, in memory."""
+        return torch.stack([self._vector(place) for place in range(len(self))])
+
+    @property
+    def form(self) -> StoredForm | None:
+        """How the checkpoints that were learned from are stored, where they are somebody's."""
+        return self._space.form
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the tensors that are generated."""
+        return self._space.layout.names
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __getitem__(self, index: Any) -> Any:
+        place = range(len(self))[index]
+        if isinstance(place, range):
+            return GeneratedParameters(
+                self.seeds[index], self._space, lambda number: self._vector(place[number])
+            )
+        return self._space.restore(self._vector(place))
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        return (self[index] for index in range(len(self)))
+
+
+def decoded_when_asked(
+    decode: Callable[[slice], Tensor], seeds: Sequence[int], batch_size: int, length: int
+) -> Callable[[int], Tensor]:
+    """A function from a network's place to its raw vector ``[P]``.
+
+    Args:
+        decode: places of up to ``batch_size`` networks to their raw vectors ``[B, P]``.
+        seeds: one per network.
+        batch_size: networks that are decoded together, always from a multiple of it.
+        length: of a vector, for what is kept.
+
+    Returns:
+        The function; it raises a ``UserError`` with the seed where a vector is not finite.
+    """
+
+    @lru_cache(max(1, KEPT_VALUES // (batch_size * length)))
+    def batch(number: int) -> Tensor:
+        rows = slice(number * batch_size, (number + 1) * batch_size)
+        vectors = decode(rows)
+        bad = (~torch.isfinite(vectors).all(1)).nonzero().flatten().tolist()
+        if bad:
+            raise NotFiniteError(
+                f"seed {seeds[rows][bad[0]]}: the generated parameters are not finite"
+            )
+        return vectors
+
+    return lambda place: batch(place // batch_size)[place % batch_size]

@@ -1,1 +1,0 @@
-"""Several recipes as runs that share equal stages, compared on one page."""

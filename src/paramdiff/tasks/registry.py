@@ -1,0 +1,86 @@
+"""The tasks by name; a user's own is ``module:function`` or a key added to ``TASKS``."""
+
+import difflib
+from collections.abc import Callable
+
+from paramdiff.errors import UserError
+from paramdiff.paper.denoising import Denoising
+from paramdiff.paper.detection import CocoDetection
+from paramdiff.paper.segmentation import CocoSegmentation
+from paramdiff.tasks.arrays import npz
+from paramdiff.tasks.base import AnyTask, TaskDescription, TaskSource
+from paramdiff.tasks.digits import DigitsTask
+from paramdiff.tasks.image_folder import image_folder, imagenet1k
+from paramdiff.tasks.public import FACTS, cifar10_10k, public_task
+from paramdiff.tasks.subset import ShortenedTask
+from paramdiff.tasks.tables import VectorTask, breast_cancer, wine
+from paramdiff.tasks.task_settings import TaskSettings
+from paramdiff.tasks.user_task import named_function
+from paramdiff.user_code import FORMS, likely_own
+
+__all__ = ["TASKS", "TaskDescription", "TaskSettings", "build_task", "describe_task"]
+
+TASKS: dict[str, Callable[[TaskSettings], TaskSource]] = {
+    "digits": DigitsTask,
+    "wine": wine,
+    "breast_cancer": breast_cancer,
+    **dict.fromkeys(FACTS, public_task),
+    "cifar10_10k": cifar10_10k,
+    "imagenet1k": imagenet1k,
+    "image_folder": image_folder,
+    "npz": npz,
+    "coco_detection": CocoDetection,
+    "coco_segmentation": CocoSegmentation,
+    "cifar10_denoising": Denoising,
+}
+
+
+def describe_task(settings: TaskSettings) -> TaskDescription:
+    """Tell a task's sizes and build its untrained network, without weights.
+
+    Args:
+        settings: which task.
+
+    Returns:
+        The description; for the bundled and public sets no data are looked for.
+
+    Raises:
+        UserError: the name is unknown, or something else about the settings is wrong.
+    """
+    return _source(settings).describe()
+
+
+def build_task(settings: TaskSettings) -> AnyTask:
+    """Build the task that the settings name, with its data.
+
+    Args:
+        settings: which task.
+
+    Returns:
+        The task.
+
+    Raises:
+        UserError: the name is unknown, the user's function cannot be found or returns no task, or
+            the data are missing or damaged.
+    """
+    return _source(settings).build()
+
+
+def _source(settings: TaskSettings) -> TaskSource:
+    whole = _whole_source(settings)
+    return ShortenedTask(whole, settings) if settings.is_shortened else whole
+
+
+def _whole_source(settings: TaskSettings) -> TaskSource:
+    if ":" in settings.name:
+        return named_function(settings)
+    if settings.name not in TASKS:
+        near = difflib.get_close_matches(settings.name, TASKS, n=1, cutoff=0.0)
+        raise UserError(
+            f"task.name: unknown task {settings.name!r}; the nearest is {near[0]!r}, and one of "
+            f"your own is {FORMS}{likely_own(settings.name)}"
+        )
+    source = TASKS[settings.name](settings)
+    if settings.standardise and not isinstance(source, VectorTask):
+        raise UserError(f"task.standardise: {settings.name!r} has no vectors to standardise")
+    return source

@@ -1,0 +1,304 @@
+"""The training loop: a loss and a number of steps to a trained module, resumable to the bit.
+
+Processes and devices are accelerate's. There is no global random state: step ``i`` draws
+everything from its own generator, seeded by ``(seed, i)``, so that a run that was killed goes on
+exactly where it stood, and that several processes draw the same batch. State is one file, written
+aside and renamed, that loads with ``weights_only=True`` (accelerate's own ``save_state`` is
+neither atomic nor free of pickles).
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from diffusers.training_utils import EMAModel
+from pydantic import Field
+from torch import Tensor, nn
+
+from paramdiff.early_stopping import Look, Watcher, best_look
+from paramdiff.errors import UserError
+from paramdiff.processes import join
+from paramdiff.progress import Progress, ignore_progress
+from paramdiff.random import seeded_generator
+from paramdiff.settings import Settings
+from paramdiff.storage import write_torch
+
+BatchLoss = Callable[[nn.Module, int, torch.Generator], Tensor]
+"""Module, index of the update and its generator to a scalar loss."""
+
+SECONDS_BETWEEN_SAVES = 10.0
+"""Longer where saving takes more than half a second, so that it takes a twentieth of the time."""
+
+
+class Optimisation(Settings):
+    """How a module is trained."""
+
+    num_steps: int = Field(gt=0, description="updates until the learning-rate schedule ends")
+    extra_updates: int = Field(
+        0, ge=0, description="updates after the schedule's end (the authors' loop makes one)"
+    )
+    batch_size: int = Field(50, gt=0, description="examples per update, drawn with replacement")
+    lr: float = Field(gt=0, description="initial learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW) or L2 (Adam, SGD)")
+    optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule")
+    schedule: Literal["cosine", "constant"] = Field(
+        "cosine", description="cosine ends at final_lr"
+    )
+    final_lr: float = Field(0.0, ge=0, description="learning rate at the end of a cosine schedule")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="bfloat16 runs the forward pass under autocast: twice as fast where a CPU has "
+        "instructions for it, several times slower where it has not",
+    )
+    ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of the weights' moving average; 0 keeps the last weights",
+    )
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training gave beside the module.
+
+    Attributes:
+        losses: of every update.
+        seconds: that this and earlier attempts took.
+        looks: of the watcher, where there was one.
+    """
+
+    losses: list[float]
+    seconds: float
+    looks: tuple[Look, ...] = ()
+
+
+def train(
+    module: nn.Module,
+    batch_loss: BatchLoss,
+    settings: Optimisation,
+    *,
+    seed: int,
+    device: torch.device,
+    updates_per_rate: int = 1,
+    is_shared: bool = False,
+    state_file: Path | None = None,
+    progress: Progress = ignore_progress,
+    after_step: Callable[[int, nn.Module], None] | None = None,
+    recorded: dict[str, Any] | None = None,
+    watcher: Watcher | None = None,
+) -> TrainingResult:
+    """Train a module in place.
+
+    Args:
+        module: what is trained, in the mode that the caller set; only parameters that require a
+            gradient move. On return it is in evaluation mode on the CPU, with averaged weights
+            where ``ema_decay`` is set, and those of the best look where there is a watcher.
+        batch_loss: see ``BatchLoss``; it draws everything random from the generator.
+        settings: steps, optimiser, schedule, precision, averaging.
+        seed: of the stream that the steps' generators come from.
+        device: where to train.
+        updates_per_rate: updates between two changes of the learning rate; those of an epoch make
+            a schedule per epoch.
+        is_shared: whether all processes of a launch train together: each calls this with a loss
+            over its own share of the batch (``processes.own_share``), gradients are averaged, and
+            the main process keeps the state. Otherwise this process trains alone.
+        state_file: where to keep the state for resuming; it is read if it exists.
+        progress: told steps done and steps in all.
+        after_step: called with the step's index and the module after each update.
+        recorded: what ``after_step`` collects, or what ``batch_loss`` carries from update to
+            update; saved and restored with the state, in place.
+        watcher: looks at the module on the way, and says when to stop; of a shared training, the
+            main process' alone.
+
+    Returns:
+        The losses (of a shared training, over the whole batch), the time and the looks.
+
+    Raises:
+        UserError: the loss became NaN or infinite.
+    """
+    num_updates = settings.num_steps + settings.extra_updates
+    is_keeper = join(device).is_main_process or not is_shared
+    accelerator = Accelerator(cpu=device.type == "cpu")
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    loss_of = accelerator.prepare_model(_Loss(module, batch_loss), evaluation_mode=not is_shared)
+    optimiser = accelerator.prepare_optimizer(_build_optimiser(parameters, settings))
+    average = _build_average(parameters, settings.ema_decay)
+    state = _State(module, parameters, optimiser, average, {} if recorded is None else recorded)
+    state.load_if_there(state_file)
+    if is_keeper:
+        state.look_at_start(watcher)
+    for step in range(len(state.losses), num_updates):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(settings, step - step % updates_per_rate)
+        with torch.autocast(device.type, torch.bfloat16, settings.precision == "bfloat16"):
+            loss = loss_of(step, seeded_generator(seed, step))
+        optimiser.zero_grad()
+        accelerator.backward(loss)
+        optimiser.step()
+        state.step_average()
+        if is_shared:
+            loss = accelerator.reduce(loss.detach(), "mean")
+        state.losses.append(_finite(loss, step))
+        if after_step is not None:
+            after_step(step, module)
+        is_over = False
+        if watcher is not None and watcher.is_due(step + 1, num_updates):
+            is_over = _all_hear(is_keeper and state.is_over(watcher), is_shared)
+        progress(step + 1, step + 1 if is_over else num_updates)
+        if is_over:
+            break
+        if state_file is not None and is_keeper:
+            state.save_now_and_then(state_file)
+    state.settle()
+    module.eval().to("cpu")
+    return TrainingResult(state.losses, state.seconds, tuple(state.looks))
+
+
+def _all_hear(decision: bool, is_shared: bool) -> bool:
+    """What the main process decided: others might find otherwise, but must stop with it."""
+    return broadcast_object_list([decision])[0] if is_shared else decision
+
+
+def _finite(loss: Tensor, step: int) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise UserError(f"training diverged: the loss of update {step} is {value}")
+    return value
+
+
+class _Loss(nn.Module):
+    """A loss as the forward pass of a module, where processes hook in to average gradients."""
+
+    def __init__(self, module: nn.Module, batch_loss: BatchLoss) -> None:
+        super().__init__()
+        self.module, self._batch_loss = module, batch_loss
+
+    def forward(self, step: int, generator: torch.Generator) -> Tensor:
+        return self._batch_loss(self.module, step, generator)
+
+
+@dataclass
+class _State:
+    """What a killed run needs to go on."""
+
+    module: nn.Module
+    parameters: list[nn.Parameter]
+    optimiser: Any
+    average: EMAModel | None
+    recorded: dict[str, Any]
+    losses: list[float] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None
+    earlier: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    last_save: float = field(init=False)
+    pause: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.last_save, self.pause = time.monotonic(), SECONDS_BETWEEN_SAVES
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.monotonic() - self.started
+
+    def step_average(self) -> None:
+        """Let the moving average, where there is one, follow the weights."""
+        if self.average is not None:
+            self.average.step(self.parameters)
+
+    def look_at_start(self, watcher: Watcher | None) -> None:
+        """Look before the first update, where the watcher wants to."""
+        if watcher is not None and watcher.at_start and not self.losses and not self.looks:
+            self.is_over(watcher)
+
+    def is_over(self, watcher: Watcher) -> bool:
+        """Look, keep the best weights, and say whether to stop."""
+        modes = {part: part.training for part in self.module.modules()}
+        self.module.eval()
+        if self.average is not None:
+            self.average.store(self.parameters)
+            self.average.copy_to(self.parameters)
+        self.looks.append(watcher.look(self.module, len(self.losses)))
+        if best_look(self.looks) is self.looks[-1]:
+            values = self.module.state_dict().items()
+            self.best = {name: value.detach().cpu().clone() for name, value in values}
+        if self.average is not None:
+            self.average.restore(self.parameters)
+        for part, mode in modes.items():
+            part.training = mode
+        return watcher.is_over(self.looks)
+
+    def settle(self) -> None:
+        """Put the weights in place that training gives."""
+        if self.best is not None:
+            self.module.load_state_dict(self.best)
+        elif self.average is not None:
+            self.average.copy_to(self.parameters)
+
+    def save_now_and_then(self, path: Path) -> None:
+        """Save where the last time is long enough ago."""
+        started = time.monotonic()
+        if started - self.last_save > self.pause:
+            self.save(path)
+            self.last_save = time.monotonic()
+            self.pause = SECONDS_BETWEEN_SAVES * max(1.0, 2 * (self.last_save - started))
+
+    def save(self, path: Path) -> None:
+        content = {
+            "module": self.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "losses": self.losses,
+            "looks": [asdict(look) for look in self.looks],
+            "best": self.best,
+            "seconds": self.seconds,
+            "recorded": self.recorded,
+        }
+        write_torch(path, content)
+
+    def load_if_there(self, path: Path | None) -> None:
+        if path is None or not path.is_file():
+            return
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(content["module"])
+        self.optimiser.load_state_dict(content["optimiser"])
+        if self.average is not None:
+            self.average.load_state_dict(content["average"])
+            # it takes the loaded tensors as they lie; modules and optimisers move theirs
+            self.average.to(self.parameters[0].device)
+        self.losses, self.earlier = content["losses"], content["seconds"]
+        self.looks = [Look(**look) for look in content["looks"]]
+        self.best = content["best"]
+        self.recorded.update(content["recorded"])
+
+
+def learning_rate(settings: Optimisation, step: int) -> float:
+    """The learning rate of an update; constant after the schedule's end."""
+    if settings.schedule == "constant":
+        return settings.lr
+    done = min(step / settings.num_steps, 1.0)
+    return settings.final_lr + (settings.lr - settings.final_lr) * 0.5 * (
+        1 + math.cos(math.pi * done)
+    )
+
+
+def _build_optimiser(
+    parameters: list[nn.Parameter], settings: Optimisation
+) -> torch.optim.Optimizer:
+    # one call for all parameters: a small denoiser spends more on Python than on arithmetic
+    shared: Any = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(parameters, momentum=0.9, **shared)
+    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    return kind(parameters, **shared)
+
+
+def _build_average(parameters: list[nn.Parameter], decay: float) -> EMAModel | None:
+    return EMAModel(parameters, decay=decay, foreach=True) if decay else None

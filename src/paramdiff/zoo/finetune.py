@@ -1,0 +1,267 @@
+"""Frozen layers in front of what is fine-tuned: run once per example, or once per update.
+
+No update changes what lies before the first trained parameter. The network is cut there: the
+prefix runs without gradients, only the suffix is trained. Where the inputs do not change either
+(no augmentation), the values at the cut are kept for all training examples and the prefix never
+runs again. All of this holds in evaluation mode only; ``depends_on_mode`` tells whether a network
+in training mode computes anything else.
+"""
+
+import copy
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.progress import Progress, Report
+from paramdiff.scoring.inputs import Inputs, batches
+from paramdiff.scoring.predict import layout_of
+from paramdiff.scoring.split import cut, is_one_per_example, used_by
+from paramdiff.storage import read_tensors, write_tensors
+from paramdiff.tasks.base import AnyTask, Task
+from paramdiff.training_loop import Optimisation, train
+from paramdiff.zoo.objective import ShuffledBatches, batches_of, training_logits
+from paramdiff.zoo.plan import Run
+from paramdiff.zoo.zoo_settings import FineTuningSettings
+
+MEMORY_BUDGET = 2**30
+"""Bytes up to which the values at the cut are kept for all training examples."""
+BATCH_SIZE = 500
+NUM_CHECKED = 16  # examples that check what is assumed of the network
+TOLERANCE = 1e-4
+
+
+class FrozenLayers:
+    """A network as a function of its trained parameters, for the rows of the training split.
+
+    Args:
+        network: with the frozen values that count; it is copied, never changed.
+        names: the trained parameters.
+        data: the training split.
+        num_steps: updates of the whole run; nothing is kept where no example is seen twice.
+        memory_budget: bytes that the values at the cut may take.
+        progress: told how many examples the prefix has run on, and how many there are.
+
+    Attributes:
+        cut: the network in two parts, and why nothing is shared if so.
+        reason: in plain words, why the prefix runs again for every update; None where the values
+            at the cut are kept.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        names: Sequence[str],
+        data: ShuffledBatches,
+        *,
+        num_steps: int,
+        memory_budget: int,
+        progress: Progress,
+    ) -> None:
+        self._names, self._data = tuple(names), data
+        self._device = next(network.parameters()).device
+        example = data.plain_inputs[:NUM_CHECKED].to(self._device)
+        with torch.autocast(self._device.type, enabled=False):
+            whole = copy.deepcopy(network).eval()
+            self._layout = layout_of(whole, example, has_gradients=True)
+            whole = whole.to(memory_format=self._layout)
+            self.cut = cut(whole, names, self._placed(example))
+        self.reason = self.cut.reason or self._reason(example, num_steps, memory_budget)
+        self._kept = None if self.reason else self._computed(data.plain_inputs, progress)
+
+    def logits(self, network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Logits through which a gradient reaches the trained parameters, and nothing else.
+
+        Args:
+            network: what is trained; only its trained parameters are read where the cut saves
+                work.
+            rows: of the training split, ``[B]``.
+            generator: of the augmentation.
+
+        Returns:
+            ``[B, K]``.
+        """
+        if self._kept is not None:
+            values = tuple(value[rows.to(self._device)] for value in self._kept)
+        else:
+            inputs = self._data.inputs(rows, generator)
+            if self.cut.reason:
+                return training_logits(network, inputs, generator)
+            values = self._values(inputs)
+        own = dict(network.named_parameters())
+        trained = {name: own[name] for name in self._names}
+        return functional_call(self.cut.suffix, used_by(self.cut.suffix, trained), values)
+
+    @torch.no_grad()
+    def _values(self, inputs: Tensor) -> tuple:
+        return self.cut.prefix(self._placed(inputs))
+
+    def _placed(self, inputs: Tensor) -> Tensor:
+        return inputs.to(self._device, memory_format=self._layout)
+
+    def _reason(self, example: Tensor, num_steps: int, memory_budget: int) -> str | None:
+        data = self._data
+        if data.is_augmented:
+            return "augmentation changes the inputs of the frozen layers"
+        if num_steps <= data.steps_per_pass:
+            return "no example is seen twice"
+        with torch.autocast(self._device.type, enabled=False):
+            if not is_one_per_example(self.cut, self._placed(example)):
+                return "the values at the cut are not one per example"
+        values = self._values(example)
+        num_bytes = sum(value.nbytes for value in values) // len(example) * len(data.plain_inputs)
+        if num_bytes > memory_budget:
+            return (
+                f"the values at the cut would take {num_bytes / 2**20:,.0f} MiB, and the budget "
+                f"is {memory_budget / 2**20:,.0f} MiB"
+            )
+        return None
+
+    def _computed(self, inputs: Inputs, progress: Progress) -> list[Tensor]:
+        """The values at the cut of all training examples, ``[E, ...]`` each."""
+        kept: list[Tensor] = []
+        done = 0
+        for batch in batches(inputs, BATCH_SIZE):
+            values = self._values(batch)
+            if not kept:
+                kept = [_empty_like(value, len(inputs)) for value in values]
+            for all_values, value in zip(kept, values, strict=True):
+                all_values[done : done + len(batch)] = value
+            done += len(batch)
+            progress(done, len(inputs))
+        return kept
+
+
+@torch.no_grad()
+def depends_on_mode(network: nn.Module, inputs: Inputs) -> bool:
+    """Whether training mode changes outputs or buffers, as batch statistics and dropout do.
+
+    Args:
+        network: in any mode; it is copied, never changed.
+        inputs: examples ``[E, ...]``, of which a few are run.
+
+    Returns:
+        False where a network computes the same in both modes.
+    """
+    if any(isinstance(module, _BatchNorm) for module in network.modules()):
+        return True
+    device = next(network.parameters()).device
+    example = inputs[:NUM_CHECKED].to(device)
+    evaluated, trained = copy.deepcopy(network).eval(), copy.deepcopy(network).train()
+    expected = evaluated(example)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        found = trained(example)
+    same = torch.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+    moved = any(
+        not buffer.equal(other)
+        for buffer, other in zip(trained.buffers(), evaluated.buffers(), strict=True)
+    )
+    return moved or not same
+
+
+def _empty_like(value: Tensor, length: int) -> Tensor:
+    """An uninitialised tensor of other length in the same memory format."""
+    is_image = value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if is_image else torch.contiguous_format
+    shape = (length, *value.shape[1:])
+    return torch.empty(shape, dtype=value.dtype, device=value.device, memory_format=layout)
+
+
+def fine_tune(
+    network: nn.Module,
+    task: AnyTask,
+    layout: ParameterLayout,
+    settings: FineTuningSettings,
+    run: Run,
+    *,
+    seed: int,
+    device: torch.device,
+    state_folder: Path,
+    report: Report,
+    memory_budget: int = MEMORY_BUDGET,
+) -> list[Tensor]:
+    """Fine-tune what is selected.
+
+    Args:
+        network: the trunk; trained in place.
+        task: data and loss.
+        layout: the tensors that are kept; those of them that are parameters are trained.
+        settings: the protocol.
+        run: its number, and after which updates a checkpoint is kept.
+        seed: of the order of the data and of augmentation.
+        device: where to train.
+        state_folder: where unfinished and finished work is kept.
+        report: told the name of the work, steps done and steps in all.
+        memory_budget: bytes for values of frozen layers, see ``FrozenLayers``.
+
+    Returns:
+        One raw vector ``[P]`` per checkpoint.
+    """
+    finished = state_folder / f"run-{run.number}.safetensors"
+    if finished.is_file():
+        return list(read_tensors(finished)["vectors"])
+    data = batches_of(task, settings.batch_size, f"{seed}/fine-tuning/{run.number}")
+    optimisation = Optimisation(
+        num_steps=run.steps[-1],
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        optimiser=settings.optimiser,
+        schedule="constant" if settings.final_lr is None else "cosine",
+        final_lr=settings.final_lr or 0.0,
+        precision=settings.precision,
+    )
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in layout.names)
+    first_eval_step = {"train": run.steps[-1], "eval": 0, "eval_after_first_save": run.steps[0]}
+    is_mode_seen = (
+        isinstance(task, Task)
+        and first_eval_step[settings.mode] > 0
+        and depends_on_mode(network, task.train.inputs)
+    )
+
+    @cache  # from the first update in evaluation mode on, frozen layers stay as they are
+    def frozen_layers() -> FrozenLayers:
+        assert isinstance(data, ShuffledBatches)
+        return FrozenLayers(
+            network,
+            [name for name, parameter in network.named_parameters() if parameter.requires_grad],
+            data,
+            num_steps=run.steps[-1],
+            memory_budget=memory_budget,
+            progress=partial(report, "running frozen layers once"),
+        )
+
+    def loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
+        rows = data.rows(step)
+        module.train(step < first_eval_step[settings.mode])
+        # a network that is no classifier may compute anything, and is not cut
+        if not isinstance(data, ShuffledBatches) or (module.training and is_mode_seen):
+            return data.training_loss(module, rows, generator)
+        return data.loss(frozen_layers().logits(module, rows, generator), rows)
+
+    kept: dict[str, list[Tensor]] = {"vectors": []}
+    kept_steps = set(run.steps)
+
+    def keep(step: int, module: nn.Module) -> None:
+        if step + 1 in kept_steps:
+            kept["vectors"].append(layout.flatten(module.state_dict(), f"update {step}").cpu())
+
+    train(
+        network,
+        loss,
+        optimisation,
+        seed=seed * 1000 + run.number,
+        device=device,
+        state_file=state_folder / f"run-{run.number}.pt",
+        progress=partial(report, "collecting checkpoints"),
+        after_step=keep,
+        recorded=kept,
+    )
+    write_tensors(finished, {"vectors": torch.stack(kept["vectors"])})
+    return kept["vectors"]

@@ -1,0 +1,200 @@
+"""Strengths at which baselines are matched to the generated networks, on validation data."""
+
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+import torch
+
+from paramdiff.evaluation.diversity import total_variance
+from paramdiff.evaluation.frontier import AXES
+from paramdiff.evaluation.matched_strengths import Pilots, Validation
+from paramdiff.evaluation.predictor import Validated
+from paramdiff.evaluation.schema import Standing
+from paramdiff.methods.method import Baseline, Construction, Family
+from paramdiff.methods.registry import CONSTRUCTIONS, FAMILIES
+from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
+from tests.methods.material import material
+
+from .linear import LAYOUT, behaviour, evaluated, good
+
+NOVELTY, DIVERSITY, DISPERSION = AXES
+
+
+def given(originals, normalisation):
+    """What baselines of linear classifiers are made from."""
+    return replace(
+        material(),
+        originals=normalisation.apply(originals),
+        raw=originals,
+        layout=LAYOUT,
+        normalisation=normalisation,
+        validation_accuracy=torch.zeros(len(originals)),
+    )
+
+
+def pilots(generated, originals, how=None, **fields):
+    """Pilots of linear classifiers (raw vectors), matched to some generated ones."""
+    how = how or behaviour()
+    normalisation = fit_normalisation(originals, LAYOUT, "tensor")
+    vectors = normalisation.apply(originals)
+    validation = Validation(
+        how.validated,
+        how.validated(originals).wrong,
+        total_variance(vectors),
+        normalisation.invert,
+    )
+    made = given(originals, normalisation)
+    target = validation.standing(normalisation.apply(generated))
+    return Pilots(made, validation, target, len(generated), seed=0, **fields)
+
+
+def family(name):
+    return {one.name: one for one in FAMILIES}[name]
+
+
+@pytest.mark.parametrize(("name", "strength"), [("noise", 0.5), ("gaussian", 0.8), ("swag", 1.3)])
+def test_a_planted_strength_is_found_between_the_fixed_ones(name, strength):
+    """The planted networks are those of the same method at a strength that is not in the list."""
+    originals = good(40, 1)
+    normalisation = fit_normalisation(originals, LAYOUT, "tensor")
+    made = given(originals, normalisation)
+    planted = family(name).at(strength).build(made, 200, torch.Generator().manual_seed(5))
+    one = pilots(normalisation.invert(planted.vectors), originals)
+    found = {axis: matched for matched in one.matched([family(name)]) for axis in matched.axes}
+    assert found.keys() == AXES.keys()
+    for axis in AXES.values():
+        matched = found[axis.name]
+        assert matched.validation is not None
+        place = axis.of_standing(matched.validation)
+        assert axis.excess(place, axis.of_standing(one.target)) <= axis.tolerance
+    # dispersion is not blurred by the few validation examples
+    found_strength = float(found[DISPERSION].name.partition("@")[2])
+    assert found_strength == pytest.approx(strength, rel=0.15)
+
+
+def standing(n, novelty, diversity):
+    return Standing(
+        n=n,
+        score=novelty,
+        max_similarity=novelty,
+        pairwise_similarity=diversity,
+        dispersion=None,
+    )
+
+
+class Known(Pilots):
+    """Pilots whose standing is a function of the strength; records what was looked at."""
+
+    looked: ClassVar[set[tuple[float, int]]] = set()
+
+    def of(self, baseline, stream, count):
+        strength = float(baseline.name.partition("@")[2])
+        self.looked.add((strength, count))
+        return standing(count, 1 - strength, 1 - strength)
+
+
+def test_every_axis_is_matched_between_neighbours_of_full_count():
+    """A strength that another axis has looked at is not its own neighbour."""
+    member = staircase(lambda s: s, lambda s: s)
+    known = Known(None, None, standing(200, 0.9, 0.898), 200, seed=0)
+    known.matched([member])
+    assert max(strength for strength, count in known.looked if count == 200) > 0.1
+
+
+def staircase(score, similarity, name="steps"):
+    """A family whose members' validation score and dispersion are functions of the strength."""
+
+    def member(strength):
+        def build(given, count, generator):
+            vectors = given.originals[:1] + similarity(strength) * torch.randn(
+                count, given.originals.shape[1], generator=generator
+            )
+            vectors[:, 0] = score(strength)
+            return Construction(vectors)
+
+        return Baseline(f"{name}@{strength:.4g}", build, finishes=True)
+
+    return Family(name, (), 0.01, 1.0, member)
+
+
+def scored_by_first_value(vectors):
+    """No errors: the score is the first raw value."""
+    return Validated(vectors[:, :1].double(), None)
+
+
+def matched_dispersion(score, dispersion, target):
+    originals = torch.randn(30, LAYOUT.num_parameters, generator=torch.Generator().manual_seed(1))
+    validation = Validation(
+        scored_by_first_value, None, total_variance(originals), lambda vectors: vectors
+    )
+    nothing = torch.zeros(LAYOUT.num_parameters)
+    made = given(originals, Normalisation(nothing, nothing + 1, nothing))
+    standing = validation.standing(originals * target)
+    one = Pilots(made, validation, standing, 30, seed=0)
+    found = one.matched([staircase(score, dispersion)])
+    return [float(matched.name.partition("@")[2]) for matched in found]
+
+
+def test_a_monotone_family_is_matched_where_it_crosses_the_target():
+    (found,) = matched_dispersion(lambda s: 1 - s, lambda s: s, target=0.37)
+    assert found == pytest.approx(0.37, rel=0.1)
+
+
+def test_a_family_that_comes_back_is_matched_where_it_scores_best():
+    """Dispersion rises and falls; of the two crossings the weaker disturbance scores higher."""
+    (found,) = matched_dispersion(lambda s: 1 - s, lambda s: 4 * s * (1 - s) + 0.01, target=0.5)
+    assert found < 0.25
+    (found,) = matched_dispersion(lambda s: s, lambda s: 4 * s * (1 - s) + 0.01, target=0.5)
+    assert found > 0.6
+
+
+def test_a_family_that_is_never_as_dispersed_is_not_matched():
+    assert matched_dispersion(lambda s: 1.0, lambda s: 0.1 * s, target=0.9) == []
+
+
+def test_a_family_that_is_always_as_dispersed_competes_at_its_best():
+    (found,) = matched_dispersion(lambda s: -((s - 0.1) ** 2), lambda s: 2 + s, target=0.5)
+    assert found == pytest.approx(0.1, rel=0.3)
+
+
+def test_pilot_networks_are_not_those_that_are_scored():
+    evaluation, arrays = evaluated(good(20, 3))
+    group = evaluation.groups["noise@0.15"]
+    assert group.validation.n == 20
+    scored = float(arrays["validation/noise@0.15"].mean())
+    assert group.validation.score != pytest.approx(scored, abs=1e-9)
+
+
+def test_matched_members_say_what_they_are_matched_to():
+    evaluation, _ = evaluated(good(20, 3))
+    matched = {name: one for name, one in evaluation.groups.items() if one.matched_to}
+    families = {name.partition("@")[0] for name in matched}
+    assert {"noise", "gaussian", "swag", "kde", "interpolation", "mixture"} & families
+    generated = evaluation.groups["generated"].validation
+    for name, one in matched.items():
+        for axis in one.matched_to:
+            excess = AXES[axis].excess(
+                AXES[axis].of_standing(one.validation), AXES[axis].of_standing(generated)
+            )
+            assert excess <= AXES[axis].tolerance, name
+
+
+def test_networks_that_compute_no_numbers_are_no_pilots():
+    originals = good(30, 1)
+    one = pilots(good(20, 3), originals)
+    broken = Baseline(
+        "broken",
+        lambda given, count, generator: Construction(torch.full((count, 15), torch.nan)),
+        finishes=True,
+    )
+    (found,) = one.fixed([broken])
+    assert found.validation is None
+
+
+def test_controls_and_what_sees_labels_have_no_pilots():
+    originals = good(30, 1)
+    one = pilots(good(20, 3), originals)
+    found = {matched.name: matched for matched in one.fixed(CONSTRUCTIONS)}
+    without = {name for name, matched in found.items() if matched.validation is None}
+    assert without == {"greedy_soup", "random", "permuted"}

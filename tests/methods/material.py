@@ -1,0 +1,70 @@
+"""Originals whose tensors differ much in size and spread, and what constructions may use."""
+
+from dataclasses import replace
+
+import torch
+
+from paramdiff.methods.method import Baseline, Construction, Material
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
+
+STATE = {
+    "small.weight": torch.zeros(30, 20),
+    "bias": torch.zeros(2),
+    "norm.running_var": torch.zeros(8),
+    "big.weight": torch.zeros(500),
+}
+LAYOUT = ParameterLayout.of(STATE, list(STATE))
+SIZE = LAYOUT.num_parameters
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def raw_originals(num=6, seed=1):
+    """Each checkpoint's tensors have spreads of their own, between 0.01 and 300."""
+    vectors = torch.randn(num, SIZE, generator=generator(seed))
+    for number, slot in enumerate(LAYOUT.slots):
+        part = vectors[:, slot.start : slot.stop]
+        if slot.is_running_variance:
+            part.copy_((0.4 * part).exp() + 0.5)
+        else:
+            part *= torch.logspace(-2 + number, number - 0.5, num)[:, None]
+    return vectors
+
+
+def untrained(seed):
+    return torch.randn(SIZE, generator=generator(seed)).abs()
+
+
+def material(raw=None, **fields):
+    """Everything that a construction may ask for.
+
+    ``fields`` replace what follows from the raw originals; given originals are raw, too.
+    """
+    raw = raw_originals() if raw is None else raw
+    normalisation = fit_normalisation(raw, LAYOUT)
+    originals = normalisation.apply(raw)
+    made = Material(
+        originals=originals,
+        raw=raw,
+        layout=LAYOUT,
+        normalisation=normalisation,
+        untrained=lambda seed: normalisation.apply(untrained(seed)),
+        validation_accuracy=torch.zeros(len(raw)),
+        validate=lambda vectors: torch.zeros(len(vectors)),
+    )
+    if "originals" in fields:
+        nothing = torch.zeros(fields["originals"].shape[1])
+        fields |= {
+            "raw": fields["originals"],
+            "normalisation": Normalisation(nothing, nothing + 1, nothing),
+        }
+    return replace(made, **fields)
+
+
+def built(
+    baseline: Baseline, given: Material | None = None, count: int = 9, seed: int = 0
+) -> Construction:
+    return baseline.build(given or material(), count, generator(seed))

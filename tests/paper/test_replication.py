@@ -1,0 +1,142 @@
+"""Signs, texts and views of the paper's tables and figures, on numbers that are known."""
+
+import numpy as np
+import pytest
+
+from paramdiff.evaluation.schema import Evaluation
+from paramdiff.paper.evidence import Evidence, Run
+from paramdiff.paper.exhibit import Exhibit, Setting
+from paramdiff.paper.quantities import QUANTITIES
+from paramdiff.paper.replication import agreements, tally
+from paramdiff.paper.reported import Published
+from paramdiff.paper.score_similarity_planes import Cloud, common_view
+from paramdiff.paper.table import table_of
+
+MINUS = "\u2212"
+EXHIBIT = Exhibit(
+    name="table3a",
+    title="Two settings",
+    default="main/b",
+    columns=("generated_best", "generated_mean", "similarity_range"),
+    rows=(Setting(label="other", recipe="main/a"), Setting(label="default", recipe="main/b")),
+)
+
+
+def evidence_of(runs, published=(), failures=()):
+    return Evidence((EXHIBIT,), runs, dict(published), {}, dict(failures))
+
+
+@pytest.fixture
+def run(evaluation, tmp_path):
+    def make(difference=0.0012, half_width=0.0011, **changes):
+        content = Evaluation.model_validate(evaluation)
+        compared = [
+            one.model_copy(
+                update={
+                    "difference": difference,
+                    "ci95": (difference - half_width, difference + half_width),
+                }
+            )
+            for one in content.comparisons
+            if one.reference == "original"
+        ]
+        content = content.model_copy(update={"comparisons": tuple(compared)})
+        return Run(name="main/a", folder=tmp_path, evaluation=content, **changes)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("ours", "half_width", "theirs", "sign"),
+    [
+        (0.002, 0.001, 0.0052, "agrees"),
+        (0.002, 0.001, -0.0018, "differs"),
+        (-0.002, 0.001, -0.0018, "agrees"),
+        (-0.002, 0.001, 0.0052, "differs"),
+        (0.002, 0.003, 0.0052, "not resolved"),
+        (-0.002, 0.003, 0.0052, "not resolved"),
+    ],
+)
+def test_a_sign_agrees_only_where_it_is_resolved(run, ours, half_width, theirs, sign):
+    published = Published(where="", log_original_mean=0.7, log_generated_mean=0.7 + theirs)
+    evidence = evidence_of({"main/a": run(ours, half_width)}, {"main/a": published})
+    (line,) = agreements(evidence)
+    assert line.sign == sign
+    assert (line.minus_original.ours, line.minus_original.theirs) == (ours, pytest.approx(theirs))
+    assert tally([line]) == {s: int(s == sign) for s in ("agrees", "differs", "not resolved")}
+
+
+def test_what_is_not_published_is_not_compared(run):
+    best_only = Published(where="Table 4", generated_best=0.774)
+    assert agreements(evidence_of({"main/a": run()}, {"main/a": best_only})) == []
+    assert agreements(evidence_of({}, {"main/a": best_only})) == []
+
+
+def test_cells_hold_the_runs_numbers_and_differences_to_the_default(run):
+    base = run()
+    groups = dict(base.evaluation.groups)
+    generated = groups["generated"]
+    better = generated.accuracy.model_copy(update={"mean": generated.accuracy.mean + 0.0125})
+    groups["generated"] = generated.model_copy(update={"accuracy": better})
+    changed = base.evaluation.model_copy(update={"groups": groups})
+    own = Run(name="main/a", folder=base.folder, evaluation=changed, base=base)
+    published = {
+        "main/a": Published(where="", generated_best=0.774, similarity_range=(0.75, 0.84)),
+        "main/b": Published(where="", generated_best=0.779, generated_mean=0.777),
+    }
+    table = table_of(EXHIBIT, evidence_of({"main/a": own, "main/b": base}, published))
+    other, default = table.lines
+    best, mean, similarity = other.cells
+    assert (best.theirs, best.theirs_change, best.ours_change) == ("77.4", MINUS + "0.5", "+0.00")
+    assert (mean.ours, mean.ours_change) == (f"{100 * better.mean:.2f}", "+1.25")
+    assert (mean.theirs, mean.theirs_change) == (None, "")
+    found = generated.max_similarity
+    assert similarity.ours == f"{found.min:.2f} to {found.max:.2f}"
+    assert (similarity.theirs, similarity.ours_change) == ("0.75 to 0.84", "")
+    assert default.is_default and not any(cell.ours_change for cell in default.cells)
+    assert default.cells[0].theirs == "77.9"
+
+
+def test_a_line_without_a_run_says_why():
+    evidence = evidence_of({}, {}, {"main/a": "it broke"})
+    other, default = table_of(EXHIBIT, evidence).lines
+    assert (other.state, default.state) == ("failed", "not run")
+
+
+def test_the_default_is_what_the_others_change(run):
+    base = run()
+    small = Run(name="small/b", folder=base.folder, evaluation=base.evaluation)
+    own = run(base=small, is_on_other_base=True)
+    evidence = evidence_of({"main/a": own, "main/b": base})
+    assert evidence.run_of(EXHIBIT, EXHIBIT.rows[1]).name == "small/b"
+    assert evidence.run_of(EXHIBIT, EXHIBIT.rows[0]) is own
+    assert evidence.is_about(EXHIBIT)
+    assert not evidence_of({"main/b": base}).is_about(EXHIBIT)  # the default of many tables
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "ours", "printed"),
+    [
+        ("generated_mean", 0.77654, "77.65", "77.7"),
+        ("log_generated_mean", 0.774, "77.40", "77.40"),
+        ("minus_original", -0.0009, MINUS + "0.09", MINUS + "0.09"),
+        ("max_similarity", 0.84786, "0.848", "0.848"),
+        ("similarity_range", (0.8463, 0.871), "0.85 to 0.87", "0.85 to 0.87"),
+        ("num_parameters", 24262, "24,262", "24,262"),
+        ("generated_best", None, "\u2013", "\u2013"),
+    ],
+)
+def test_values_are_written_as_printed(name, value, ours, printed):
+    quantity = QUANTITIES[name]
+    assert quantity.written(value) == ours
+    assert quantity.written(value, printed=True) == printed
+
+
+def cloud(low, high):
+    return {"generated": Cloud(np.array([0.8, 0.9]), np.array([low, high]), None)}
+
+
+def test_panels_share_a_view_where_that_squeezes_none():
+    (left, right), (bottom, top) = common_view([cloud(0.74, 0.78), cloud(0.75, 0.79)])
+    assert left < 0.8 and right > 0.9 and bottom < 0.74 and top > 0.79
+    assert common_view([cloud(0.74, 0.78), cloud(0.50, 0.58)]) is None

@@ -1,0 +1,130 @@
+"""A run on independent networks: aligned once, told about, and refused where it cannot be."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from paramdiff import load_recipe, run
+from paramdiff.errors import UserError
+from paramdiff.networks.small import DigitsNetwork
+from paramdiff.runs.aligned import alignment_facts, make_aligned
+from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.run import make_networks
+from paramdiff.tasks.digits import digits
+from paramdiff.tasks.registry import describe_task
+from paramdiff.verbs.check import check_recipe
+from paramdiff.zoo.zoo import Zoo
+from tests.permutation.networks import outputs
+
+INDEPENDENT = [
+    "collection.independent_runs=true",
+    "collection.num_runs=5",
+    "collection.num_checkpoints=4",
+    "collection.num_held_out=2",
+    "parameters.select=['*']",
+    "parameters.align=true",
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny):
+    folder = tmp_path_factory.mktemp("aligned") / "run"
+    return make_networks(load_recipe("quickstart", [*tiny, *INDEPENDENT]), folder, device="cpu")
+
+
+def test_the_aligned_zoo_answers_as_the_zoo_did(made):
+    folder = made.context.folder.root
+    zoo, aligned = Zoo.load(folder / "zoo"), Zoo.load(folder / "aligned")
+    assert aligned.layout == zoo.layout
+    assert [one.run for one in aligned.index.checkpoints] == [0, 1, 2, 3, 4, 4]
+    network, images = DigitsNetwork(), torch.randn(3, 1, 8, 8)
+    for name in ("originals", "held_out"):
+        for before, after in zip(getattr(zoo, name), getattr(aligned, name), strict=True):
+            assert torch.equal(before.sort().values, after.sort().values)  # nothing but places
+            expected = outputs(network, before, images)
+            tolerance = 1e-5 * float(expected.abs().max())
+            found = outputs(network, after, images)
+            torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+        assert not torch.equal(getattr(zoo, name), getattr(aligned, name))
+    assert torch.equal(made.zoo.originals, aligned.originals)  # what the generator learns from
+    told = alignment_facts(made.context)["Alignment"]
+    assert told.startswith("3 groups of units; spread about the mean ")
+    assert "; validation score of the average 0." in told
+    assert "alignment" in {record["stage"] for record in made.context.folder.log.records()}
+
+
+def test_independent_runs_are_told_before_training(made, tiny, tmp_path):
+    root = made.context.folder.root
+    recipe = load_recipe("quickstart", [*tiny, *INDEPENDENT, "parameters.align=false"])
+    stages = []
+    with pytest.warns(UserWarning, match=r"parameters\.align brings them into one order"):
+        with pytest.raises(KeyboardInterrupt):
+            make_networks(recipe, tmp_path / "run", device="cpu", reuse=root, report=stops(stages))
+    assert stages == ["training the denoiser"]
+
+
+def stops(stages):
+    """Ends the run at the first stage that reports."""
+
+    def report(stage, done, total, note=""):
+        stages.append(stage)
+        raise KeyboardInterrupt
+
+    return report
+
+
+def test_a_part_of_a_network_has_no_order(made):
+    """Beside a tensor that is not selected; nor is anything told that is too late."""
+    zoo = Zoo.load(made.context.folder.root / "zoo")
+    recipe, task = load_recipe("quickstart", INDEPENDENT[:-1]), digits()
+    early = replace(made.context, recipe=recipe, folder=RunFolder(Path("nowhere")))
+    with pytest.warns(UserWarning, match=r"parameters\.align"):
+        make_aligned(early, task, zoo)
+    partial = replace(zoo, base={**zoo.base, "frozen.weight": torch.ones(2)})
+    assert make_aligned(early, task, partial) is partial
+    assert make_aligned(replace(early, folder=made.context.folder), task, zoo) is zoo
+    assert make_aligned(early, None, zoo) is zoo
+
+
+def test_another_run_takes_the_aligned_zoo_over(made, tiny):
+    folder = made.context.folder
+    recipe = load_recipe("quickstart", [*tiny, *INDEPENDENT, "codec.explained_variance=0.5"])
+    assert folder.stages_for(recipe) == ["zoo", "alignment", "parameter space"]
+    unaligned = load_recipe("quickstart", [*tiny, *INDEPENDENT, "parameters.align=false"])
+    assert folder.stages_for(unaligned) == ["zoo"]
+
+
+def test_where_nothing_is_aligned_nothing_is_missed(tiny_run, tiny):
+    recipe = load_recipe("quickstart", [*tiny, "generation.num_samples=5"])
+    assert RunFolder(tiny_run).stages_for(recipe) == [
+        "zoo",
+        "parameter space",
+        "codec",
+        "denoiser",
+    ]
+
+
+def test_the_report_of_an_aligned_run_does_not_advise_aligning(made, tiny):
+    recipe = load_recipe("quickstart", [*tiny, *INDEPENDENT])
+    evaluation = run(recipe, made.context.folder.root, device="cpu")
+    assert not any("parameters.align" in warning for warning in evaluation.verdict.warnings)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task.network={name: 'tests.alignment.networks:ranking'}", "'sort' is not an operation"),
+        ("parameters.select=['conv*']", r"every tensor must be selected; 'norm1\.weight' is not"),
+    ],
+)
+def test_what_cannot_be_aligned_is_refused_before_anything_is_written(tmp_path, override, message):
+    recipe = load_recipe(
+        "quickstart", ["parameters.align=true", "parameters.select=['*']", override]
+    )
+    with pytest.raises(UserError, match=message):
+        check_recipe(recipe, describe_task(recipe.task))
+    with pytest.raises(UserError, match=message):
+        run(recipe, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()

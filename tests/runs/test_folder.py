@@ -1,0 +1,64 @@
+"""A run's folder holds one recipe's work, and takes over only what belongs together."""
+
+import shutil
+
+import pytest
+
+from paramdiff.recipe import load_recipe
+from paramdiff.runs.folder import RunFolder
+from paramdiff.storage import write_text
+
+
+@pytest.fixture
+def recipe(tiny):
+    return load_recipe("quickstart", tiny)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder(tmp_path / "run")
+
+
+def test_unfinished_work_of_nobody_knows_whom_is_not_gone_on_with(recipe, folder):
+    write_text(folder.state / "zoo" / "trunk_0.safetensors", "of another recipe")
+    assert folder.claim(recipe)
+    assert not folder.state.exists()
+    write_text(folder.state / "zoo" / "trunk_0.safetensors", "its own")
+    assert not folder.claim(recipe)
+    assert folder.state.exists()
+
+
+def test_a_folder_is_only_given_up_while_nothing_was_made(recipe, folder):
+    folder.claim(recipe)
+    folder.state.mkdir()
+    folder.abandon()
+    assert not list(folder.root.iterdir())
+    folder.claim(recipe)
+    write_text(folder.state / "zoo" / "trunk_0.safetensors", "an hour of training")
+    folder.abandon()
+    assert (folder.state / "zoo" / "trunk_0.safetensors").is_file()
+    assert not folder.claim(recipe)
+
+
+def test_what_was_made_from_something_else_is_not_taken_over(recipe, folder, tiny_run):
+    folder.claim(recipe)
+    shutil.copytree(tiny_run / "zoo", folder.root / "zoo")
+    shutil.copytree(tiny_run / "pipeline/parameter_space", folder.pipeline / "parameter_space")
+    write_text(folder.pipeline / "parameter_space" / "README.md", "for people")
+    assert len(folder.reuse(RunFolder(tiny_run), recipe)) > 3
+    shutil.rmtree(folder.pipeline / "codec")
+    write_text(folder.pipeline / "parameter_space" / "config.json", "{}")
+    assert folder.reuse(RunFolder(tiny_run), recipe) == ["zoo"]
+    assert not (folder.pipeline / "codec").exists()
+
+
+def test_a_change_of_recipe_leaves_nothing_of_the_old_one(tiny, folder, tiny_run):
+    old, new = (load_recipe("quickstart", [*tiny, *more]) for more in (["diffusion=null"], []))
+    folder.claim(old)
+    for kept in ("zoo", "pipeline/parameter_space", "pipeline/codec"):
+        shutil.copytree(tiny_run / kept, folder.root / kept)
+    write_text(folder.pipeline / "model_index.json", "without a denoiser")
+    write_text(folder.pipeline / "scheduler" / "scheduler_config.json", "{}")
+    folder.claim(new, may_change=True)
+    left = {path.name for path in folder.pipeline.iterdir()}
+    assert left == {"parameter_space", "codec"} and (folder.root / "zoo").is_dir()

@@ -1,0 +1,125 @@
+"""A run's denoiser is looked at while it trains."""
+
+import math
+
+import pytest
+import torch
+
+from paramdiff import training_loop as engine
+from paramdiff.diffusion.schedule import check_num_steps
+from paramdiff.early_stopping import Look, best_look
+from paramdiff.errors import NotFiniteError
+from paramdiff.evaluation.diversity import dispersion
+from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.runs import validation as watching
+from paramdiff.runs.run import make_networks
+from paramdiff.runs.validation import NUM_SAMPLES, few_steps, spread_warning
+from tests.verbs.test_fit import QUICK, drifting, planned
+
+WATCHED = [
+    *QUICK,
+    "diffusion.training.num_steps=40",
+    "diffusion.early_stopping.every=8",
+    "diffusion.early_stopping.patience=2",
+]
+
+
+class Stopped(Exception):
+    """Raised in the middle of a run."""
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    return drifting(tmp_path_factory.mktemp("drifting") / "in")
+
+
+def made(checkpoints, out, *overrides, **options):
+    recipe = planned(checkpoints, overrides=[*WATCHED, *overrides]).recipe
+    return make_networks(recipe, out, device="cpu", **options)
+
+
+def looks_of(out):
+    (generator,) = out.generators
+    return generator.folder.log.looks("denoiser")
+
+
+@pytest.mark.parametrize("normalisation", ["tensor", "coordinate"])
+def test_the_spread_is_what_the_evaluation_calls_dispersion(checkpoints, tmp_path, normalisation):
+    run = made(checkpoints, tmp_path / "run", f"parameters.normalisation={normalisation}")
+    looks = looks_of(run)
+    assert all(look.held_out_loss is not None for look in looks)
+    pipeline = ParameterDiffusionPipeline.from_pretrained(tmp_path / "run" / "pipeline")
+    samples = pipeline(range(NUM_SAMPLES), batch_size=NUM_SAMPLES).vectors
+    normalised = fit_normalisation(run.zoo.originals, run.zoo.layout)
+    expected = dispersion(normalised.apply(samples), normalised.apply(run.zoo.originals))
+    assert best_look(looks).spread == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_run_killed_between_looks_ends_alike(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    notes = []
+
+    def stop(stage, done, total, note=""):
+        notes.append(note)
+        if stage == "training the denoiser" and done == 19:
+            raise Stopped
+
+    whole = made(checkpoints, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        made(checkpoints, tmp_path / "killed", report=stop)
+    killed = made(checkpoints, tmp_path / "killed")
+    assert looks_of(killed) == looks_of(whole)
+    assert torch.equal(killed.generators[0].generated, whole.generators[0].generated)
+    spreads = [f"spread {look.spread:.2f}" for look in looks_of(whole)[:2]]
+    assert list(dict.fromkeys(notes)) == ["", *spreads]
+
+
+def test_a_denoiser_of_the_velocity_is_looked_at_before_it_has_learned(checkpoints, tmp_path):
+    first, *_ = looks_of(made(checkpoints, tmp_path / "run", "diffusion.schedule.target=velocity"))
+    assert first.update == 0
+    assert first.spread == pytest.approx(1, abs=0.3)  # Gaussian, in few steps
+
+
+def test_latents_that_are_not_standardised_have_no_cheap_spread(checkpoints, tmp_path):
+    looks = looks_of(made(checkpoints, tmp_path / "run", "diffusion.standardise=false"))
+    assert {look.spread for look in looks} == {None}
+
+
+@pytest.mark.parametrize("found", [math.inf, math.nan, NotFiniteError("NaN")])
+def test_samples_that_are_not_finite_stop_no_training(checkpoints, tmp_path, monkeypatch, found):
+    def spread(denoiser):
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(watching, "_spread", lambda *args, **kwargs: spread)
+    looks = looks_of(made(checkpoints, tmp_path / "run"))
+    assert looks and all(look.spread is None for look in looks)
+
+
+def test_nobody_looks_unless_asked(checkpoints, tmp_path):
+    run = made(checkpoints, tmp_path / "run", "diffusion.early_stopping=null")
+    assert looks_of(run) == []
+
+
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("num_timesteps", [2, 7, 12, 60, 1000])
+def test_few_steps_are_what_the_solver_can_take(solver, num_timesteps):
+    for num_steps in (1, 7, num_timesteps - 1, num_timesteps):
+        if solver == "dpm" and num_steps >= num_timesteps:
+            continue  # which no recipe asks for
+        found = few_steps(solver, num_timesteps, num_steps)
+        check_num_steps(solver, num_timesteps, found)
+        assert found <= min(50, num_steps)
+    assert few_steps("ddpm", 1000, 1000) == 50
+
+
+def test_a_spread_unlike_the_originals_is_told():
+    even, narrow = Look(100, 0.3, 0.9), Look(200, 0.2, 0.41)
+    assert spread_warning([]) is None
+    assert spread_warning([even]) is None
+    assert "spread 0.41 times" in spread_warning([even, narrow])
+    assert spread_warning([narrow, Look(300, 0.3, 1.1)])  # that of the lowest loss is kept
+    assert "spread 1.60 times" in spread_warning([Look(100, None, 1.0), Look(200, None, 1.6)])
+    assert spread_warning([Look(100, 0.3, None)]) is None
