@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.early_stopping import EarlyStopping, Look, Watcher, best_look
 from paramdiff.errors import UserError
 from paramdiff.progress import ignore_progress
@@ -86,7 +86,7 @@ def test_what_begins_as_the_best_stays_as_it_is(ema_decay):
 
 
 def test_a_start_that_was_looked_at_is_not_looked_at_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
 
     def stop(done, total):
         if done == 3:
@@ -114,7 +114,7 @@ def test_without_anything_held_out_the_last_weights_are_kept_and_nothing_stops()
 @pytest.mark.parametrize("stop_at", [2, 5, 6, 11])
 def test_a_killed_run_goes_on_to_the_same_end(stop_at, tmp_path, monkeypatch):
     """The loss falls up to the sixth update: killed before the best look, at it, and after."""
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     updates = []
 
     def attempt(progress=ignore_progress, state_file=None):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from paramdiff import memmap as mapped
+from paramdiff import memmap
 from paramdiff.errors import UserError
 from paramdiff.memmap import (
     _MAPPINGS,
@@ -73,7 +73,7 @@ def test_a_full_disk_is_told(tmp_path):
 WALK = """
 import sys, torch
 from pathlib import Path
-from paramdiff import mapped
+from paramdiff import memmap
 from paramdiff.memmap import column_moments, empty_array, release
 def resident():
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM"))
@@ -98,7 +98,7 @@ def test_what_is_released_takes_no_memory(tmp_path):
 
 @pytest.mark.parametrize("budget", [0, 1 << 30])
 def test_moments_of_columns_are_numpys(tmp_path, monkeypatch, budget):
-    monkeypatch.setattr(mapped, "BLOCK_VALUES", 30)  # several blocks, the last one shorter
+    monkeypatch.setattr(memmap, "BLOCK_VALUES", 30)  # several blocks, the last one shorter
     array = empty_array(7, 23, torch.float32, tmp_path, budget)
     array.copy_(3 + torch.randn(7, 23))
     mean, variance = column_moments(array)
@@ -115,7 +115,7 @@ def test_without_a_folder_everything_is_in_memory():
 
 @pytest.mark.parametrize("values", [1, 30, 1000])
 def test_blocks_are_all_of_an_array_and_no_larger_than_asked(monkeypatch, values):
-    monkeypatch.setattr(mapped, "BLOCK_VALUES", values)
+    monkeypatch.setattr(memmap, "BLOCK_VALUES", values)
     one, other = torch.arange(161.0).view(7, 23), torch.arange(46.0).view(2, 23)
     blocks = list(column_blocks(one, other))
     assert torch.cat([one[:, columns] for columns in blocks], 1).equal(one)
@@ -127,8 +127,8 @@ def test_blocks_are_all_of_an_array_and_no_larger_than_asked(monkeypatch, values
 
 @pytest.mark.parametrize("budget", [0, 1 << 30])
 def test_rows_from_rows(tmp_path, monkeypatch, budget):
-    monkeypatch.setattr(mapped, "BLOCK_VALUES", 30)
-    monkeypatch.setattr(mapped, "MEMORY_BUDGET", budget)
+    monkeypatch.setattr(memmap, "BLOCK_VALUES", 30)
+    monkeypatch.setattr(memmap, "MEMORY_BUDGET", budget)
     given = torch.randn(7, 23)
     asked = []
 
@@ -141,7 +141,7 @@ def test_rows_from_rows(tmp_path, monkeypatch, budget):
 
 
 def test_centred_products_are_numpys(monkeypatch):
-    monkeypatch.setattr(mapped, "BLOCK_VALUES", 30)
+    monkeypatch.setattr(memmap, "BLOCK_VALUES", 30)
     array = 3 + torch.randn(7, 23)
     expected = array.double().numpy() - array.double().numpy().mean(0)
     np.testing.assert_allclose(centred_products(array), expected @ expected.T, atol=1e-12)

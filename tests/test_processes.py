@@ -105,12 +105,12 @@ KILLED = """
 import os, signal, time
 from pathlib import Path
 import torch
-from paramdiff import engine
+from paramdiff import training_loop
 from paramdiff.cli import main
 from paramdiff.diffusion import training
 
 torch.set_num_threads(1)
-engine.SECONDS_BETWEEN_SAVES = 0.0
+training_loop.SECONDS_BETWEEN_SAVES = 0.0
 loss, calls, mark = training.denoising_loss, [], Path(__file__).with_name("updates done")
 once = Path(__file__).with_name("killed once")
 

@@ -8,7 +8,7 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.processes import join
@@ -129,7 +129,7 @@ def test_average_of_constant_weights_is_those_weights():
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 @pytest.mark.parametrize("stop_at", [1, 2, 6])
 def test_resumed_run_equals_an_uninterrupted_one(ema_decay, stop_at, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     settings = Optimisation(num_steps=8, lr=0.1, ema_decay=ema_decay)
     state_file = tmp_path / "state.pt"
 
@@ -244,7 +244,7 @@ def test_absent_and_unknown_devices_are_refused(monkeypatch):
 def test_slow_saves_are_rarer(tmp_path, monkeypatch, seconds, expected):
     """Updates of a second each; two seconds for a save make 40 between saves, not 10."""
     clock, saves = [0.0], []
-    monkeypatch.setattr(engine, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(training_loop, "time", SimpleNamespace(monotonic=lambda: clock[0]))
 
     def save(state, path):
         clock[0] += seconds
@@ -253,7 +253,7 @@ def test_slow_saves_are_rarer(tmp_path, monkeypatch, seconds, expected):
     def tick(done, total):
         clock[0] += 1.0
 
-    monkeypatch.setattr(engine._State, "save", save)
+    monkeypatch.setattr(training_loop._State, "save", save)
     settings = Optimisation(num_steps=100, lr=0.1)
     run(settings, state_file=tmp_path / "state.pt", progress=tick)
     assert len(saves) == expected

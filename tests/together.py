@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.codecs.autoencoder import ConvolutionalCodecSettings
 from paramdiff.codecs.registry import train_codec
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
@@ -65,13 +65,13 @@ def resumed_denoiser(state_file):
         if done == STOP_AT:
             raise Stopped
 
-    usual, engine.SECONDS_BETWEEN_SAVES = engine.SECONDS_BETWEEN_SAVES, -1.0
+    usual, training_loop.SECONDS_BETWEEN_SAVES = training_loop.SECONDS_BETWEEN_SAVES, -1.0
     try:
         denoiser(state_file, stop)
     except Stopped:
         pass
     finally:
-        engine.SECONDS_BETWEEN_SAVES = usual
+        training_loop.SECONDS_BETWEEN_SAVES = usual
     num_saved = len(torch.load(state_file)["losses"])
     if os.environ.get("RANK", "0") == "0":
         shutil.copyfile(state_file, state_file.with_name("interrupted.pt"))

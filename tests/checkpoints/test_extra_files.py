@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from paramdiff.checkpoints import extra_files as companions
+from paramdiff.checkpoints import extra_files
 from paramdiff.checkpoints.extra_files import MAX_INLINE_BYTES
 from paramdiff.checkpoints.formats import StoredCheckpoint, is_checkpoint, write_checkpoint
 from paramdiff.errors import UserError
@@ -63,13 +63,13 @@ def test_vocabularies_are_kept_byte_for_byte(folder, tmp_path):
 
 
 def test_large_files_are_never_read_whole(folder, tmp_path, monkeypatch):
-    whole = companions.Path.read_bytes
+    whole = extra_files.Path.read_bytes
 
     def refuse(path):
         assert path.stat().st_size <= MAX_INLINE_BYTES, path
         return whole(path)
 
-    monkeypatch.setattr(companions.Path, "read_bytes", refuse)
+    monkeypatch.setattr(extra_files.Path, "read_bytes", refuse)
     written(folder, tmp_path / "new")
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.codecs.behavioral import (
     CorrectedCodec,
     CorrectedCodecSettings,
@@ -157,7 +157,7 @@ def test_slopes_through_the_decoder_are_those_of_finite_differences(zoo):
 def test_interrupted_training_goes_on_to_the_bit(zoo, tmp_path, monkeypatch):
     vectors, examples = zoo
     whole, _ = train_corrected_codec(vectors, settings(12), examples, seed=3, device=CPU)
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", 0.0)
 
     def stop(done, total):
         if done == 7:

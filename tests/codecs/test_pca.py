@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from paramdiff import memmap as mapped
+from paramdiff import memmap
 from paramdiff.codecs.pca import LinearCodec, fit_linear_codec
 
 
@@ -63,7 +63,7 @@ def test_fewest_components_that_hold_the_share(vectors, share):
 def test_reading_in_blocks_of_columns_changes_nothing(vectors, columns, monkeypatch):
     whole = fit_linear_codec(vectors, 0.99)
     expected = whole.encode(vectors)
-    monkeypatch.setattr(mapped, "BLOCK_VALUES", 12 * columns)
+    monkeypatch.setattr(memmap, "BLOCK_VALUES", 12 * columns)
     blocks = fit_linear_codec(vectors, 0.99)
     torch.testing.assert_close(blocks.components, whole.components, rtol=0, atol=1e-6)
     torch.testing.assert_close(blocks.mean, whole.mean, rtol=0, atol=0)
@@ -73,9 +73,9 @@ def test_reading_in_blocks_of_columns_changes_nothing(vectors, columns, monkeypa
 
 def test_vectors_and_components_in_files_change_nothing(vectors, tmp_path, monkeypatch):
     whole = fit_linear_codec(vectors, 0.99)
-    monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
-    monkeypatch.setattr(mapped, "BLOCK_VALUES", 12 * 7)
-    stored = mapped.empty_array(*vectors.shape, vectors.dtype, tmp_path)
+    monkeypatch.setattr(memmap, "MEMORY_BUDGET", 0)
+    monkeypatch.setattr(memmap, "BLOCK_VALUES", 12 * 7)
+    stored = memmap.empty_array(*vectors.shape, vectors.dtype, tmp_path)
     stored.copy_(vectors)
     codec = fit_linear_codec(stored, 0.99, scratch=tmp_path)
     torch.testing.assert_close(codec.components, whole.components, rtol=0, atol=1e-6)
@@ -127,14 +127,14 @@ def test_without_residual_nothing_is_given_back():
 FIT = """
 import sys, torch
 from pathlib import Path
-from paramdiff import mapped
+from paramdiff import memmap
 from paramdiff.codecs import pca
 from paramdiff.runs.peak_memory import peak_memory
-mapped.MEMORY_BUDGET, mapped.BLOCK_VALUES, here = 0, 1 << 20, Path(sys.argv[1])
-vectors = mapped.empty_array(64, 1 << 20, torch.float32, here)
+memmap.MEMORY_BUDGET, memmap.BLOCK_VALUES, here = 0, 1 << 20, Path(sys.argv[1])
+vectors = memmap.empty_array(64, 1 << 20, torch.float32, here)
 for number, row in enumerate(vectors):
     row.copy_(torch.arange(1 << 20)).mul_(number + 1).sin_()
-    mapped.release(vectors)
+    memmap.release(vectors)
 before = peak_memory()
 codec = pca.fit_linear_codec(vectors, 0.8, scratch=here)
 codec.encode(vectors)

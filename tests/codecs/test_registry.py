@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.codecs.autoencoder import (
     ConvolutionalCodec,
     ConvolutionalCodecSettings,
@@ -80,7 +80,7 @@ def test_same_seed_same_bits_and_the_global_stream_is_untouched(vectors):
 
 
 def test_resumed_run_equals_an_uninterrupted_one(vectors, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     whole, uninterrupted = train_codec(vectors, settings_with(), seed=0, device=CPU)
     state_file = tmp_path / "state.pt"
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.diffusion.training import (
     DiffusionSettings,
@@ -158,7 +158,7 @@ def test_same_seed_same_bits_and_the_global_stream_is_untouched(denoiser):
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_resumed_run_equals_an_uninterrupted_one(ema_decay, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     settings = settings_with(denoiser=CONVOLUTIONAL, ema_decay=ema_decay)
     whole, uninterrupted = train_denoiser(latent_batch, 6, settings, seed=0, device=CPU)
     kept = {"seed": 0, "device": CPU, "state_file": tmp_path / "state.pt"}

@@ -16,9 +16,8 @@ from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.predictor import Answers, Behaviour, Validated
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.report import style as drawing
-from paramdiff.report.figures import ensemble_plot as ensembles
-from paramdiff.report.figures import frontier_plot as frontier
+from paramdiff.report import style
+from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.report.page import render
 from paramdiff.runs.predictors import build_behaviour
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
@@ -120,7 +119,7 @@ def test_where_selection_and_report_share_data_no_choice_is_reported():
 
 
 def test_the_page_of_such_an_evaluation_says_it_once_and_speaks_of_no_choice(monkeypatch):
-    for module in (drawing, ensembles, frontier):
+    for module in (style, ensemble_plot, frontier_plot):
         monkeypatch.setattr(module, "embed", lambda draw, size: "data:,")
     page = render(of_scoring_function(), {}).partition("</style>")[2]
     told = re.sub(r"<[^>]*>", " ", page)

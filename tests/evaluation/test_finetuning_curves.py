@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paramdiff.errors import UserError
-from paramdiff.evaluation import finetuning_curves as starting_points
+from paramdiff.evaluation import finetuning_curves
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.finetuning import LEARNING_RATES
@@ -21,7 +21,7 @@ GROUPS = {"original": 5, "held_out": 5, "generated": 3, "average@all": 1, "rando
 @pytest.fixture(scope="module", autouse=True)
 def few_updates():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(starting_points, "UPDATES", UPDATES)
+        patch.setattr(finetuning_curves, "UPDATES", UPDATES)
         yield
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from paramdiff import memmap as mapped
+from paramdiff import memmap
 
 from .linear import evaluated, good, perfect_codec
 
@@ -15,7 +15,7 @@ MEASURED = """
 import re, sys, threading, torch
 from contextlib import contextmanager
 from pathlib import Path
-from paramdiff import mapped
+from paramdiff import memmap
 from paramdiff.evaluation.predictor import classification
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
@@ -24,7 +24,7 @@ from paramdiff.parameters import normalisation
 from paramdiff.parameters.layout import ParameterLayout
 
 normalisation._BLOCK_VALUES = 1 << 17
-mapped.MEMORY_BUDGET, mapped.BLOCK_VALUES = int(sys.argv[2]), 1 << 17
+memmap.MEMORY_BUDGET, memmap.BLOCK_VALUES = int(sys.argv[2]), 1 << 17
 here = Path(sys.argv[1])
 truth = torch.arange(40) % 10
 
@@ -58,7 +58,7 @@ def peak_of(size):
 
     def drawn(num):
         draw = lambda rows: torch.randn(len(rows), size, generator=draws)
-        return mapped.by_rows(torch.empty(num, 1), draw, size, here)
+        return memmap.by_rows(torch.empty(num, 1), draw, size, here)
 
     runs = torch.zeros(64)
     subject = Subject(
@@ -82,8 +82,8 @@ def numbers(value):
 def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
     groups = {"held_out": good(12, 2), "latents": perfect_codec()}
     inside, arrays = evaluated(good(15, 3), **groups)
-    monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
-    monkeypatch.setattr(mapped, "BLOCK_VALUES", 50)
+    monkeypatch.setattr(memmap, "MEMORY_BUDGET", 0)
+    monkeypatch.setattr(memmap, "BLOCK_VALUES", 50)
     outside, stored = evaluated(good(15, 3), **groups, scratch=tmp_path)
     assert numbers(outside.model_dump(mode="json")) == numbers(inside.model_dump(mode="json"))
     assert stored.keys() == arrays.keys()

@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
 from paramdiff.evaluation.diversity import dispersion
-from paramdiff.methods import subspace as embedding
+from paramdiff.methods import subspace
 from paramdiff.methods.densities import gaussian_full, kde, mixture
 from paramdiff.methods.subspace import ClusteredGaussians, Embedding, combined
 
@@ -123,7 +123,7 @@ def test_the_bandwidth_maximises_held_out_likelihood():
     points = correlated(60, size=2)
     found = Embedding(points)
     whitened = found.leading / found.leading.std(0)
-    folds = list(embedding._folds(60).split(whitened))
+    folds = list(subspace._folds(60).split(whitened))
 
     def held_out(width):
         total = 0.0
@@ -134,7 +134,7 @@ def test_the_bandwidth_maximises_held_out_likelihood():
             total += np.log(np.exp(logs).mean(1)).sum() / len(test)
         return total
 
-    assert found.bandwidth == max(embedding.BANDWIDTHS, key=held_out)
+    assert found.bandwidth == max(subspace.BANDWIDTHS, key=held_out)
 
 
 @pytest.mark.parametrize("sizes", [[60], [50, 40], [40, 30, 50, 20]])
@@ -159,7 +159,7 @@ def test_a_mixture_has_the_moments_of_each_cluster():
         assert len(found) / 60_000 == pytest.approx(share, abs=0.01)
         assert found.mean(0).allclose(members.mean(0), atol=0.1)
     kept = replace(given(vectors))
-    kept.embedding.clusters = embedding.Clusters(labels, 3, (3,))
+    kept.embedding.clusters = subspace.Clusters(labels, 3, (3,))
     drawn = built(mixture(0.8), kept, 60_000).vectors
     own = labels[torch.cdist(drawn, vectors).argmin(1)]
     for cluster in range(3):
@@ -172,7 +172,7 @@ def test_a_cluster_of_one_spreads_as_all_do():
     """Else its draws would be copies."""
     vectors, labels = clusters([20, 30, 1], size=3, distance=300)
     kept = given(vectors)
-    kept.embedding.clusters = embedding.Clusters(labels, 3, (3,))
+    kept.embedding.clusters = subspace.Clusters(labels, 3, (3,))
     drawn = built(mixture(1.0), kept, 100_000).vectors
     found = drawn[labels[torch.cdist(drawn, vectors).argmin(1)] == 2]
     assert len(found) > 1000

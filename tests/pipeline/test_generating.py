@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from paramdiff import state_dicts as generated
-from paramdiff.codecs import base as in_batches
+from paramdiff import state_dicts
+from paramdiff.codecs import base
 from paramdiff.errors import UserError
 from tests.pipeline.parts import KINDS, STEPS, build, small_network
 
@@ -159,8 +159,8 @@ def test_long_vectors_are_decoded_few_at_a_time(monkeypatch):
     decoded = []
     decode = pipeline.codec.decode
     length = pipeline.codec.length
-    monkeypatch.setattr(in_batches, "MAX_DECODED_VALUES", 2 * length)
-    monkeypatch.setattr(generated, "KEPT_VALUES", 0)
+    monkeypatch.setattr(base, "MAX_DECODED_VALUES", 2 * length)
+    monkeypatch.setattr(state_dicts, "KEPT_VALUES", 0)
     monkeypatch.setattr(
         pipeline.codec, "decode", lambda z, *rest: (decoded.append(len(z)), decode(z, *rest))[1]
     )

@@ -11,9 +11,8 @@ import torch
 from paramdiff.evaluation.frontier import AXES, NOT_BASELINES
 from paramdiff.evaluation.frontier import frontier as frontier_of
 from paramdiff.evaluation.schema import Group
-from paramdiff.report import style as drawing
-from paramdiff.report.figures import ensemble_plot as ensembles
-from paramdiff.report.figures import frontier_plot as frontier
+from paramdiff.report import style
+from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.report.page import write_report
 from paramdiff.storage import write_json, write_tensors
 
@@ -343,7 +342,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def only_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures keep their captions and descriptions, and lose their picture, which takes time."""
-    for module in (drawing, ensembles, frontier):
+    for module in (style, ensemble_plot, frontier_plot):
         monkeypatch.setattr(module, "embed", lambda draw, size: "data:,")
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.runs import parallel_predictors as fanned
+from paramdiff.runs import parallel_predictors
 from paramdiff.runs.predictors import build_behaviour
 from paramdiff.tasks.base import ForeignInputs, Split, Task, seeded_network
 from paramdiff.zoo.zoo import Zoo, ZooIndex
@@ -150,7 +150,7 @@ class Here:
 def test_workers_answer_every_question_alike(digits, runs):
     zoo, workers = zoo_of(runs), Here()
     behaviour = build_behaviour(digits, zoo, CPU)
-    shared = fanned.distributed(behaviour, digits, zoo, CPU, workers)
+    shared = parallel_predictors.distributed(behaviour, digits, zoo, CPU, workers)
     vectors = zoo.originals[torch.arange(20) % 4] * torch.linspace(0.9, 1, 20)[:, None].clamp(0)
     for here, there in ((behaviour, shared), (behaviour.reestimated, shared.reestimated)):
         assert there.answers(vectors).labels.equal(here.answers(vectors).labels)

@@ -19,9 +19,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from paramdiff import engine, load_recipe, run
+from paramdiff import training_loop, load_recipe, run
 torch.set_num_threads(1)
-engine.SECONDS_BETWEEN_SAVES = 0.0
+training_loop.SECONDS_BETWEEN_SAVES = 0.0
 out, stage, step, *overrides = sys.argv[1:]
 
 def report(name, done, total):
@@ -45,18 +45,18 @@ generated_files.write_tensors = killing
 """
 
 COMMAND = """
-from paramdiff import engine
+from paramdiff import training_loop
 from paramdiff.cli import main
-engine.SECONDS_BETWEEN_SAVES = 0.0
+training_loop.SECONDS_BETWEEN_SAVES = 0.0
 main()
 """
 
 OUT_OF_MEMORY = """
 import torch
-from paramdiff import engine
+from paramdiff import training_loop
 from paramdiff.cli import main
 from paramdiff.diffusion import training
-engine.SECONDS_BETWEEN_SAVES = 0.0
+training_loop.SECONDS_BETWEEN_SAVES = 0.0
 torch.set_num_threads(1)
 loss, calls = training.denoising_loss, []
 

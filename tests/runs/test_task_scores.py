@@ -13,9 +13,8 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.methods.registry import BASELINES
-from paramdiff.report import style as drawing
-from paramdiff.report.figures import ensemble_plot as ensembles
-from paramdiff.report.figures import frontier_plot as frontier
+from paramdiff.report import style
+from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.runs.evaluating import score_trajectory
 from paramdiff.runs.predictors import build_behaviour, untrained_vectors
 from paramdiff.storage import read_json, read_tensors
@@ -66,7 +65,7 @@ def one_by_one(documented):
 def undrawn():
     """Figures keep their words and lose their picture, which takes time."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (drawing, ensembles, frontier):
+        for module in (style, ensemble_plot, frontier_plot):
             patch.setattr(module, "embed", lambda draw, size: "data:,")
         yield
 

@@ -5,14 +5,14 @@ import math
 import pytest
 import torch
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.early_stopping import Look, best_look
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.diversity import dispersion
 from paramdiff.parameters.normalisation import fit_normalisation
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.runs import validation as watching
+from paramdiff.runs import validation
 from paramdiff.runs.run import make_networks
 from paramdiff.runs.validation import NUM_SAMPLES, few_steps, spread_warning
 from tests.verbs.test_fit import QUICK, drifting, planned
@@ -57,7 +57,7 @@ def test_the_spread_is_what_the_evaluation_calls_dispersion(checkpoints, tmp_pat
 
 
 def test_a_run_killed_between_looks_ends_alike(checkpoints, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     notes = []
 
     def stop(stage, done, total, note=""):
@@ -93,7 +93,7 @@ def test_samples_that_are_not_finite_stop_no_training(checkpoints, tmp_path, mon
             raise found
         return found
 
-    monkeypatch.setattr(watching, "_spread", lambda *args, **kwargs: spread)
+    monkeypatch.setattr(validation, "_spread", lambda *args, **kwargs: spread)
     looks = looks_of(made(checkpoints, tmp_path / "run"))
     assert looks and all(look.spread is None for look in looks)
 

@@ -127,7 +127,7 @@ def write_flowers102(root, monkeypatch):
     from scipy.io import savemat
     from torchvision.datasets import Flowers102
 
-    from paramdiff.tasks import public as public_sets
+    from paramdiff.tasks import public
 
     folder = root / "flowers-102"
     for number in range(1, 307):
@@ -141,7 +141,7 @@ def write_flowers102(root, monkeypatch):
     for key, name in (("label", "imagelabels.mat"), ("setid", "setid.mat")):
         table[key] = (name, sums[name])
     monkeypatch.setattr(Flowers102, "_file_dict", table)
-    monkeypatch.setattr(public_sets, "FLOWERS_MD5", {**public_sets.FLOWERS_MD5, **sums})
+    monkeypatch.setattr(public, "FLOWERS_MD5", {**public.FLOWERS_MD5, **sums})
 
 
 def write_pets(root, monkeypatch):

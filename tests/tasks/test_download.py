@@ -194,9 +194,9 @@ def test_files_that_are_there_already_stay(tmp_path, monkeypatch):
 
 
 def download_sums():
-    from paramdiff.tasks import public as public_sets
+    from paramdiff.tasks import public
 
-    return public_sets.FLOWERS_MD5
+    return public.FLOWERS_MD5
 
 
 # ---- over a network

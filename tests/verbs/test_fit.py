@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff import memmap as mapped
-from paramdiff.codecs import base as in_batches
+from paramdiff import memmap
+from paramdiff.codecs import base as codec_base
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.model_cards.provenance import Provenance, generation_settings
@@ -77,10 +77,10 @@ def test_what_differs_is_generated_and_comes_out_as_it_came_in(tmp_path):
 def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
     folder = drifting(tmp_path / "in", moved=("0.weight", "1.weight", "2.weight"))
     inside = fitted(folder, tmp_path / "inside")
-    monkeypatch.setattr(mapped, "MEMORY_BUDGET", 0)
+    monkeypatch.setattr(memmap, "MEMORY_BUDGET", 0)
     monkeypatch.setattr(normalisation, "_BLOCK_VALUES", 7)
-    monkeypatch.setattr(mapped, "BLOCK_VALUES", 50)
-    monkeypatch.setattr(in_batches, "MAX_DECODED_VALUES", 1)
+    monkeypatch.setattr(memmap, "BLOCK_VALUES", 50)
+    monkeypatch.setattr(codec_base, "MAX_DECODED_VALUES", 1)
     outside = fitted(folder, tmp_path / "outside")
     assert outside.zoo.originals.equal(inside.zoo.originals)
     for one, other in zip(outside.generators, inside.generators, strict=True):

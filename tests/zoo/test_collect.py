@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.errors import UserError
 from paramdiff.storage import read_tensors
 from paramdiff.tasks.base import seeded_network
@@ -264,7 +264,7 @@ def test_a_killed_collection_goes_on_to_the_same_zoo(
     kwargs = {"num_runs": 3, "pretraining": HARD_PRETRAINING}
     collected(whole, made_task(noise=0.9), **kwargs)
     if is_saved_always:
-        monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+        monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     killed = tmp_path / "killed"
     for moment in moments:
         with pytest.raises(Killed):
@@ -275,7 +275,7 @@ def test_a_killed_collection_goes_on_to_the_same_zoo(
 
 
 def test_work_that_was_saved_is_not_repeated(tmp_path, monkeypatch):
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     with pytest.raises(Killed):
         collected(tmp_path, num_runs=2, report=dies_at(("pre-training", 5)))
     seen = []

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
 from paramdiff.tasks.base import Split, Task
-from paramdiff.zoo import finetune as frozen
+from paramdiff.zoo import finetune
 from paramdiff.zoo.finetune import FrozenLayers, depends_on_mode, fine_tune
 from paramdiff.zoo.objective import ShuffledBatches
 from paramdiff.zoo.plan import Run
@@ -68,7 +68,7 @@ def trained_network(norm=nn.BatchNorm2d, **kwargs):
 def tuned(folder, network, task, mode="eval", first=1, names=SELECTED, **kwargs):
     network = copy.deepcopy(network)
     layout = ParameterLayout.of(network.state_dict(), names)
-    memory_budget = kwargs.pop("memory_budget", frozen.MEMORY_BUDGET)
+    memory_budget = kwargs.pop("memory_budget", finetune.MEMORY_BUDGET)
     vectors = fine_tune(
         network,
         task,
@@ -122,7 +122,7 @@ def plainly_tuned(
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 @pytest.mark.parametrize("mode", ["eval", "train", "eval_after_first_save"])
 @pytest.mark.parametrize("augmented", [False, True])
-@pytest.mark.parametrize("memory_budget", [frozen.MEMORY_BUDGET, 0])
+@pytest.mark.parametrize("memory_budget", [finetune.MEMORY_BUDGET, 0])
 def test_checkpoints_equal_the_plain_loops(tmp_path, optimiser, mode, augmented, memory_budget):
     task, network = image_task(augmented), trained_network()
     kwargs = {"mode": mode, "optimiser": optimiser, "first": 3}
@@ -160,7 +160,7 @@ def test_kept_values_spare_the_frozen_layers(tmp_path, monkeypatch):
     task, network = image_task(), trained_network()
     calls = CountedCalls(monkeypatch)
     tuned(tmp_path / "kept", network, task)
-    assert 70 <= calls.num_examples <= 70 + 10 * frozen.NUM_CHECKED  # checks run a few
+    assert 70 <= calls.num_examples <= 70 + 10 * finetune.NUM_CHECKED  # checks run a few
     calls.num_examples = 0
     tuned(tmp_path / "not", network, task, memory_budget=0)
     assert calls.num_examples >= NUM_STEPS * 14
@@ -171,7 +171,7 @@ def test_a_network_without_modes_keeps_values_in_any(tmp_path, monkeypatch, mode
     task, network = image_task(), trained_network(group_norm)
     calls = CountedCalls(monkeypatch)
     found = tuned(tmp_path, network, task, mode=mode)
-    assert calls.num_examples <= 70 + 10 * frozen.NUM_CHECKED
+    assert calls.num_examples <= 70 + 10 * finetune.NUM_CHECKED
     torch.testing.assert_close(found, plainly_tuned(network, task), rtol=0, atol=1e-4)
 
 

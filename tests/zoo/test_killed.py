@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 
 from .collecting import Killed, bytes_of, collected, dies_at, made_task
 
@@ -49,7 +49,7 @@ def noisy(inputs):
 def test_an_exception_at_several_updates(tmp_path, monkeypatch, case, is_augmented):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     collect_case(whole, case, is_augmented=is_augmented)
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     for moment in KILL_AT:
         with pytest.raises(Killed):
             collect_case(killed, case, dies_at(moment), is_augmented)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramdiff import training_loop as engine
+from paramdiff import training_loop
 from paramdiff.errors import UserError
 from paramdiff.storage import read_json
 from paramdiff.tasks.base import Scores
@@ -75,7 +75,7 @@ def test_a_killed_collection_goes_on_to_the_same_zoo(tmp_path, monkeypatch, mode
     options = {"task": replace(task, loss=noisy), "patterns": PATTERNS}
     options |= {"fine_tuning": {"mode": mode}, "skip_steps": 2}
     collected(tmp_path / "whole", **options)
-    monkeypatch.setattr(engine, "SECONDS_BETWEEN_SAVES", -1.0)
+    monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     for moment in (("pre-training", 20), ("collecting checkpoints", 3)):
         with pytest.raises(Killed):
             collected(tmp_path / "killed", report=dies_at(moment), **options)

@@ -21,7 +21,6 @@ from paramdiff.evaluation.groups import (
     left_out,
     planned,
 )
-from paramdiff.evaluation.groups import reestimated as reestimated_group
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
@@ -221,7 +220,7 @@ class _Contest:
         material = replace(self.material, validate=partial(self._scores, reestimated))
         count = min(count, self._settings.num_reestimated)
         for name in ("original", "generated"):  # what the last step alone is worth
-            make = partial(reestimated_group, self._groups.kept[name], count)
+            make = partial(reestimated, self._groups.kept[name], count)
             self._groups.try_to_add(f"{name}+bn", make)
         pilots = Pilots(
             material,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report import text as words
+from paramdiff.report import text
 from paramdiff.report.families import label_of
 from paramdiff.report.text import ShownScore
 
@@ -115,12 +115,12 @@ def _similarity(evaluation: Evaluation) -> KeyNumber | None:
     ):
         group = evaluation.groups.get(name)
         if group is not None and group.max_similarity is not None:
-            against.append(f"{who} {words.number(group.max_similarity.mean)}")
+            against.append(f"{who} {text.number(group.max_similarity.mean)}")
     if generated.copies:
         against.append(f"{round(generated.copies * generated.n)} of {generated.n} are copies")
     return KeyNumber(
         "Similarity to the nearest original",
-        words.number(generated.max_similarity.mean),
+        text.number(generated.max_similarity.mean),
         "IoU",
         tuple(against),
         "Overlap of the wrong predictions of two networks, intersection over union: 1 is "
@@ -134,9 +134,9 @@ def _dispersion(evaluation: Evaluation) -> KeyNumber | None:
         return None
     return KeyNumber(
         "Spread of the generated parameters",
-        words.number(generated.dispersion),
+        text.number(generated.dispersion),
         "of the originals\u2019",
-        (words.spread(generated.dispersion),),
+        (text.spread(generated.dispersion),),
         "Dispersion: standard deviation of the parameters across networks, relative to that of "
         "the originals. 0 is one network repeated.",
     )

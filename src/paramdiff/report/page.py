@@ -16,7 +16,7 @@ from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.report import text as words
+from paramdiff.report import text
 from paramdiff.report.families import (
     ANCHORS,
     SUBJECTS,
@@ -143,13 +143,13 @@ def _legend(evaluation: Evaluation) -> list[str]:
 
 
 FILTERS: dict[str, Any] = {
-    "percent": words.percent,
-    "hundredths": lambda fraction: words.number(100 * fraction),
-    "points": words.points,
-    "points_interval": words.points_interval,
-    "number": words.number,
-    "signed": words.signed,
-    "typeset": words.typeset,
+    "percent": text.percent,
+    "hundredths": lambda fraction: text.number(100 * fraction),
+    "points": text.points,
+    "points_interval": text.points_interval,
+    "number": text.number,
+    "signed": text.signed,
+    "typeset": text.typeset,
     "label": label_of,
     "family": lambda name: family_of(name).label,
     "colour": lambda name: family_of(name).colour,

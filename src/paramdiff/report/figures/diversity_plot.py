@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report import text as words
+from paramdiff.report import text
 from paramdiff.report.families import family_of, label_of
 from paramdiff.report.style import HALF, Arrays, Illustration, illustrate, quiet_grid
 
@@ -92,7 +92,7 @@ def tensor_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.axvspan(*words.EVEN_SPREAD, color=EVEN, linewidth=0)
+        axes.axvspan(*text.EVEN_SPREAD, color=EVEN, linewidth=0)
         for name, values in table.groups.items():
             pairs = [(value, row) for row, value in enumerate(values) if value is not None]
             axes.plot(*zip(*pairs, strict=True), linestyle="none", **_look(name))
@@ -125,7 +125,7 @@ def component_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | N
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.axhspan(*words.EVEN_SPREAD, color=EVEN, linewidth=0)
+        axes.axhspan(*text.EVEN_SPREAD, color=EVEN, linewidth=0)
         for name, values in table.groups.items():
             heights = [np.nan if value is None else value for value in values]
             axes.plot(range(1, len(values) + 1), heights, linewidth=1.2, **_look(name))
@@ -171,7 +171,7 @@ def _ranges(table: SpreadTable) -> str:
     for name, values in table.groups.items():
         known = [value for value in values if value is not None]
         if known:
-            low, high = words.number(min(known)), words.number(max(known))
+            low, high = text.number(min(known)), text.number(max(known))
             told.append(f"{label_of(name)}: {low} to {high}")
     return "; ".join(told) + "."
 

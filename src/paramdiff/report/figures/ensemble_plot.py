@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore, Evaluation
 from paramdiff.evaluation.score_info import NEGLIGIBLE
-from paramdiff.report import text as words
+from paramdiff.report import text
 from paramdiff.report.families import family_of, in_reading_order, label_of
 from paramdiff.report.style import Arrays, Illustration, Size, embed, percent_axis, quiet_grid
 
@@ -39,7 +39,7 @@ class Score:
         if found is None:
             return None
         factor, digits = (100, 2) if self.is_fraction else (1, 3)
-        low, high = (words.number(factor * bound, digits) for bound in found)
+        low, high = (text.number(factor * bound, digits) for bound in found)
         return f"{low} to {high}"
 
     def of(self, score: EnsembleScore) -> float | None:
@@ -98,7 +98,7 @@ def ensemble_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | No
         width=round(WIDE[0] * 96),
         alt="Scores of ensembles against their size. Accuracy of the largest: "
         + "; ".join(
-            f"{score.members} of {label_of(name)} {words.percent(score.accuracy)}"
+            f"{score.members} of {label_of(name)} {text.percent(score.accuracy)}"
             for name, score in largest.items()
         )
         + ".",
@@ -108,7 +108,7 @@ def ensemble_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | No
 
 
 def together(evaluation: Evaluation) -> list[str]:
-    """The paired comparisons at the largest size that both sides have, in words."""
+    """The paired comparisons at the largest size that both sides have, in text."""
     largest: dict[str, EnsembleComparison] = {}
     for comparison in evaluation.ensemble_comparisons:
         known = largest.get(comparison.reference)
@@ -129,8 +129,8 @@ def _in_words(comparison: EnsembleComparison) -> str:
         else (f"An ensemble of {count} generated networks is", f"one of {count} of {other}")
     )
     parts = [
-        f"{sides[0]} {accuracy} {sides[1]} ({words.points(comparison.accuracy)} points, 95% "
-        f"interval {words.points_interval(comparison.accuracy_ci95)})"
+        f"{sides[0]} {accuracy} {sides[1]} ({text.points(comparison.accuracy)} points, 95% "
+        f"interval {text.points_interval(comparison.accuracy_ci95)})"
     ]
     if comparison.ood_auroc is not None and comparison.ood_auroc_ci95 is not None:
         parts.append(f"OOD AUROC {_difference(comparison.ood_auroc, comparison.ood_auroc_ci95)}")
@@ -144,7 +144,7 @@ def _in_words(comparison: EnsembleComparison) -> str:
 def _difference(value: float, interval: tuple[float, float]) -> str:
     low, high = interval
     kind = "not distinguishable" if low <= 0 <= high else "higher" if low > 0 else "lower"
-    return f"{kind} ({words.signed(value, 3)}, {words.signed_interval(interval, 3)})"
+    return f"{kind} ({text.signed(value, 3)}, {text.signed_interval(interval, 3)})"
 
 
 def _panel(axes: Axes, panel: Score, evaluation: Evaluation) -> None:

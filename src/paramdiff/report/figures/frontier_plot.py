@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from paramdiff.evaluation.frontier import AXES, Axis
 from paramdiff.evaluation.schema import Evaluation, Frontier
-from paramdiff.report import text as words
+from paramdiff.report import text
 from paramdiff.report.families import ANCHORS, in_reading_order, label_of
 from paramdiff.report.figures.plane import Plane, Spot
 from paramdiff.report.figures.score_scale import height_of
@@ -126,7 +126,7 @@ def _points(found: Frontier) -> list[Spot]:
 def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownScore) -> str:
     """What the figure shows about the generated networks."""
     own = spots["generated"]
-    place = f"{score.text(own.accuracy)} at {words.number(own.similarity)}"
+    place = f"{score.text(own.accuracy)} at {text.number(own.similarity)}"
     if found.reference is None or found.reference not in spots:
         return (
             f"No baseline matches the generated networks ({place}) in {view.axis.noun}, so none "
@@ -137,14 +137,14 @@ def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownSc
         f"At matched {view.axis.noun} the strongest baseline"
         f"{'' if score.score.selects_on_test else ' on validation data'} is "
         f"{label_of(best.name)} (ringed): {score.text(best.accuracy)} at "
-        f"{words.number(best.similarity)}; the generated networks {place}."
+        f"{text.number(best.similarity)}; the generated networks {place}."
     )
 
 
 def in_words(spot: Spot, score: ShownScore) -> str:
     """A group and where it lies."""
     return (
-        f"{label_of(spot.name)}: {score.text(spot.accuracy, 1)} at {words.number(spot.similarity)}"
+        f"{label_of(spot.name)}: {score.text(spot.accuracy, 1)} at {text.number(spot.similarity)}"
     )
 
 
