@@ -24,7 +24,7 @@ from paramdiff.evaluation.similarity import pairwise_similarity
 from paramdiff.permutation.align import align
 from paramdiff.permutation.symmetry import find_symmetries
 from paramdiff.recipe.schema import load_recipe
-from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.base import Split, Task
 from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.zoo import Zoo
@@ -61,8 +61,8 @@ def main() -> None:
             seed=0,
             progress=partial(report, "aligning"),
         )
-    behaviour = build_behaviour(task, zoo, torch.device("cpu"))
-    originals = behaviour.answers(zoo.originals)
+    predictor = build_predictor(task, zoo, torch.device("cpu"))
+    originals = predictor.answers(zoo.originals)
     assert originals.wrong is not None
     results: dict[str, dict[str, float]] = {
         "originals": {
@@ -73,7 +73,7 @@ def main() -> None:
     }
     for when, vectors in (("before", zoo.originals), ("after", aligned.originals)):
         results[when] = {
-            name: 100 * float(behaviour.answers(made).test.float().mean())
+            name: 100 * float(predictor.answers(made).test.float().mean())
             for name, made in _free(vectors).items()
         }
     table = Table("networks", "before", "after", title="Test accuracy (%)")

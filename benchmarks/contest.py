@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.sides import INPUT_NOISE, LATENT_NOISE, Reference, TheirCodec, TheirDenoiser
-from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.codecs.registry import train_codec
 from paramdiff.component import Component
@@ -29,7 +29,7 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
-from paramdiff.training_loop import Optimisation
+from paramdiff.training_loop import Optimization
 
 NUM_CHECKPOINTS = 300
 SHORT_CHAIN = 4
@@ -90,7 +90,7 @@ class Work(ABC):
     """One side's work on one zoo.
 
     Args:
-        vectors: normalised vectors ``[N, length]``.
+        vectors: normalized vectors ``[N, length]``.
         recipe: settings and numbers of updates.
         clock: what time is.
     """
@@ -123,7 +123,7 @@ class OurWork(Work):
         vectors: see ``Work``.
         recipe: see ``Work``.
         clock: see ``Work``.
-        space: what the vectors are normalised by.
+        space: what the vectors are normalized by.
     """
 
     def __init__(
@@ -136,10 +136,10 @@ class OurWork(Work):
     @cached_property
     def codec(self) -> Codec:
         """Untrained, or the linear one, which is fitted."""
-        if self.recipe.codec.kind == "linear":
+        if self.recipe.codec.kind == "pca":
             self.train_codec(1)
             return self.codec
-        return ConvolutionalCodec(
+        return AutoencoderCodec(
             length=self.vectors.shape[1], latent_dim=self.recipe.codec.latent_dim
         )
 
@@ -151,7 +151,7 @@ class OurWork(Work):
     def train_codec(self, count: int) -> list[float]:
         """See ``Work``; the linear codec's single fit counts as one update."""
         settings, stamps = self.recipe.codec, [self.clock.now()]
-        if settings.kind == "convolutional":
+        if settings.kind == "autoencoder":
             settings = settings.model_copy(update={"training": lasting(settings.training, count)})
         self.codec, _ = train_codec(
             self.vectors,
@@ -160,7 +160,7 @@ class OurWork(Work):
             device=self.device,
             progress=lambda done, total: stamps.append(self.clock.now()),
         )
-        if settings.kind == "linear":
+        if settings.kind == "pca":
             self.codec.fit_latent_moments(encode_all(self.codec, self.vectors))
             return [self.clock.now() - stamps[0]]
         return between(stamps[1:])
@@ -177,7 +177,7 @@ class OurWork(Work):
         @torch.no_grad()
         def batch(size: int, generator: torch.Generator) -> Tensor:
             latents = codec.encode(self.rows(size, generator).to(self.device), statistics)
-            return codec.standardise(latents) if settings.standardise else latents
+            return codec.standardize(latents) if settings.standardize else latents
 
         self.denoiser, _ = train_denoiser(
             batch,
@@ -210,7 +210,7 @@ class OurWork(Work):
             self.denoiser.eval(),
             build_scheduler(self.diffusion.schedule, solver),
             statistics=self.recipe.codec.statistics,
-            standardise=self.diffusion.standardise,
+            standardize=self.diffusion.standardize,
         ).to(self.device)
 
 
@@ -228,7 +228,7 @@ class TheirWork(Work):
         self, vectors: Tensor, recipe: Recipe, clock: Clock, reference: Reference
     ) -> None:
         super().__init__(vectors, recipe, clock)
-        assert recipe.codec.kind == "convolutional" and recipe.diffusion is not None
+        assert recipe.codec.kind == "autoencoder" and recipe.diffusion is not None
         self.latent_dim = recipe.codec.latent_dim
         self.autocast = recipe.codec.training.precision == "bfloat16"
         codec = TheirCodec(reference, vectors.shape[1], self.latent_dim)
@@ -268,19 +268,19 @@ class TheirWork(Work):
         return self._updates(self.denoiser.train(), loss, training, count)
 
     def _updates(
-        self, module: nn.Module, loss: Callable[[], Tensor], training: Optimisation, count: int
+        self, module: nn.Module, loss: Callable[[], Tensor], training: Optimization, count: int
     ) -> list[float]:
-        optimiser = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             module.parameters(), lr=training.lr, weight_decay=training.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=training.num_steps)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=training.num_steps)
         stamps = []
         for _ in range(count + 1):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             with self.in_precision():
                 value = loss()
             value.backward()
-            optimiser.step()
+            optimizer.step()
             schedule.step()
             value.item()
             stamps.append(self.clock.now())
@@ -301,7 +301,7 @@ class TheirWork(Work):
 
     @torch.no_grad()
     def vectors_of(self, num_networks: int) -> Tensor:
-        """Normalised vectors ``[num_networks, length]``, generated one at a time in all steps."""
+        """Normalized vectors ``[num_networks, length]``, generated one at a time in all steps."""
         self.denoiser.eval()
         made = []
         with self.in_precision():
@@ -318,7 +318,7 @@ def make_zoo(size: Size) -> tuple[Tensor, ParameterSpace]:
         size: how many parameters.
 
     Returns:
-        Normalised vectors ``[300, length]`` and what they are normalised by.
+        Normalized vectors ``[300, length]`` and what they are normalized by.
     """
     generator = torch.Generator().manual_seed(size.num_parameters)
     shape = NUM_CHECKPOINTS, size.num_parameters
@@ -327,10 +327,10 @@ def make_zoo(size: Size) -> tuple[Tensor, ParameterSpace]:
     raw = torch.randn(size.num_parameters, generator=generator) + walk + jitter
     base = {"weight": raw[0]}
     space = ParameterSpace.fit(raw, ParameterLayout.of(base, ["weight"]), base)
-    return space.normalise(raw), space
+    return space.normalize(raw), space
 
 
-def lasting(training: Optimisation, count: int) -> Optimisation:
+def lasting(training: Optimization, count: int) -> Optimization:
     """The settings with ``count + 1`` updates, the last one after the schedule's end."""
     return training.model_copy(update={"num_steps": count, "extra_updates": 1})
 

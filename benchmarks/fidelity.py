@@ -1,4 +1,4 @@
-"""Are our codec, denoiser, losses, sampler and normalisation the authors'?
+"""Are our codec, denoiser, losses, sampler and normalization the authors'?
 
     python -m benchmarks.fidelity --reference PATH            a table; status 1 if a check fails
     python -m benchmarks.fidelity --reference PATH --golden   the numbers that the tests record
@@ -99,7 +99,7 @@ def compare_all(name: str, ours: dict[str, Tensor], theirs: dict[str, Tensor]) -
 
 
 @torch.no_grad()
-def randomise(side: Side, generator: torch.Generator) -> None:
+def randomize(side: Side, generator: torch.Generator) -> None:
     """Move every tensor off its initial value, so that no two could be swapped unnoticed."""
     for name, tensor in side.tensors().items():
         if tensor.is_floating_point():
@@ -120,7 +120,7 @@ def codec_checks(reference: Reference, length: int, latent_dim: int) -> Iterator
     generator = torch.Generator().manual_seed(length)
     ours, theirs = OurCodec(length, latent_dim), TheirCodec(reference, length, latent_dim)
     start = OurCodec(length, latent_dim)
-    randomise(start, generator)
+    randomize(start, generator)
     vectors = torch.randn(BATCH, length, generator=generator)
     latents = torch.randn(BATCH, latent_dim, generator=generator)
     noise = torch.randn(BATCH, length, generator=generator)
@@ -151,7 +151,7 @@ def denoiser_checks(reference: Reference, latent_dim: int) -> Iterator[Check]:
     """The denoiser of one latent size: predictions, loss, gradient, chains."""
     generator = torch.Generator().manual_seed(latent_dim)
     start = OurDenoiser(latent_dim)
-    randomise(start, generator)
+    randomize(start, generator)
     ours, theirs = OurDenoiser(latent_dim), TheirDenoiser(reference, latent_dim)
     latents = torch.randn(BATCH, latent_dim, generator=generator)
     eps = torch.randn(BATCH, latent_dim, generator=generator)
@@ -239,11 +239,11 @@ def zoo_of_every_kind(num_checkpoints: int = 4) -> list[dict[str, Tensor]]:
 
 
 def parameter_checks(reference: Reference) -> Iterator[Check]:
-    """Normalisation, padding and their inverse against ``dataset.BaseDataset``."""
+    """Normalization, padding and their inverse against ``dataset.BaseDataset``."""
     try:
         dataset = reference.dataset()
     except UserError as error:
-        yield Check("parameters: normalisation", float("nan"), float("nan"), 0.0, str(error))
+        yield Check("parameters: normalization", float("nan"), float("nan"), 0.0, str(error))
         return
     zoo = zoo_of_every_kind()
     with tempfile.TemporaryDirectory() as folder:
@@ -258,13 +258,13 @@ def parameter_checks(reference: Reference) -> Iterator[Check]:
     layout = ParameterLayout.of(zoo[0], list(zoo[0]))
     raw = torch.stack([layout.flatten(state_dict) for state_dict in zoo])
     space = ParameterSpace.fit(raw, layout, zoo[0])
-    yield compare("parameters: normalised and padded", space.normalise(raw), their_vectors)
+    yield compare("parameters: normalized and padded", space.normalize(raw), their_vectors)
     generator = torch.Generator().manual_seed(2)
     for name, vector in (
         ("of a checkpoint", their_vectors[1]),
         ("of noise", 2 * torch.randn(their_vectors.shape[1], generator=generator)),
     ):
-        restored = space.restore(space.denormalise(vector))
+        restored = space.restore(space.denormalize(vector))
         expected = theirs.postprocess(vector.view(-1, 64))
         yield compare_all(f"parameters: restored, {name}", restored, expected)
 

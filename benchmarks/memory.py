@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.sides import Reference, TheirCodec
-from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import decode_all, encode_all
 from paramdiff.codecs.registry import train_codec
 from paramdiff.device import resolve_device
@@ -101,7 +101,7 @@ def weights_of(length: int, latent_dim: int) -> dict[str, int]:
     recipe = settings(latent_dim)
     assert recipe.diffusion is not None
     with torch.device("meta"):
-        codec = ConvolutionalCodec(length=length, latent_dim=latent_dim)
+        codec = AutoencoderCodec(length=length, latent_dim=latent_dim)
         denoiser = build_denoiser(recipe.diffusion, latent_dim)
     return {
         part: sum(weight.numel() for weight in module.parameters())
@@ -171,20 +171,20 @@ def _train_reference(
     """The authors' autoencoder as their script trains it: AdamW, forward passes in bfloat16."""
     codec = TheirCodec(reference, vectors.shape[1], latent_dim)
     module = codec.module.to(device)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=2e-5)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=2e-5)
     for _ in range(NUM_UPDATES):
         batch = vectors[torch.randint(len(vectors), (BATCH_SIZE,))].to(device)
         noise = torch.randn_like(batch), torch.randn(BATCH_SIZE, latent_dim, device=device)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16):
             loss = codec.loss(batch, *noise, 0.0)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
 
 
 @torch.no_grad()
 def _encode(
-    codec: ConvolutionalCodec, vectors: Tensor, size: int, generator: torch.Generator
+    codec: AutoencoderCodec, vectors: Tensor, size: int, generator: torch.Generator
 ) -> Tensor:
     rows = torch.randint(len(vectors), (size,), generator=generator)
     return codec.encode(vectors[rows].to(codec.device), "batch")
@@ -194,7 +194,7 @@ def _train_diffusion(vectors: Tensor, latent_dim: int, device: torch.device) -> 
     """Encode batches, train on them, and decode, as the authors' script does."""
     recipe = settings(latent_dim)
     assert recipe.diffusion is not None
-    codec = ConvolutionalCodec(length=vectors.shape[1], latent_dim=latent_dim).eval().to(device)
+    codec = AutoencoderCodec(length=vectors.shape[1], latent_dim=latent_dim).eval().to(device)
     batch = partial(_encode, codec, vectors)
     train_denoiser(batch, latent_dim, recipe.diffusion, seed=0, device=device)
     decode_all(codec, torch.randn(1, latent_dim, device=device), "sample", batch_size=1)

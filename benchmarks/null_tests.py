@@ -34,7 +34,7 @@ LAYOUT = ParameterLayout.of({"weight": torch.zeros(SIZE)}, ["weight"])
 def runs(num: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Checkpoints ``[num x CHECKPOINTS, SIZE]`` of training runs, and the run of each.
 
-    A run is a walk about a centre of its own; some runs lie farther out than others.
+    A run is a walk about a center of its own; some runs lie farther out than others.
     """
     centres = torch.randn(num, 1, SIZE, generator=generator)
     centres *= 1 + 0.1 * torch.randn(num, 1, 1, generator=generator)

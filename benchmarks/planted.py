@@ -29,7 +29,7 @@ from paramdiff.evaluation.schema import Evaluation
 from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.page import write_report
 from paramdiff.runs.network_facts import network_facts
-from paramdiff.runs.predictors import build_behaviour, untrained_vectors
+from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.tasks.base import Task
 from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.zoo import Zoo
@@ -168,7 +168,7 @@ def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
     with progress_bars() as report:
         evaluation, arrays = evaluate(
             subject,
-            build_behaviour(task, zoo, torch.device("cpu")),
+            build_predictor(task, zoo, torch.device("cpu")),
             EvaluationSettings(),
             report,
         )

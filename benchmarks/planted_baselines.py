@@ -31,13 +31,13 @@ from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.frontier import AXES, SIMILARITIES, frontier
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.outcome import outcome
-from paramdiff.evaluation.predictor import Behaviour, classification
+from paramdiff.evaluation.predictor import Predictor, classification
 from paramdiff.evaluation.schema import Accuracy, Comparison, Evaluation, Group, Standing
 from paramdiff.evaluation.score_info import Score
 from paramdiff.methods.method import Material
 from paramdiff.methods.registry import FAMILIES
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.random import seeded_generator
 
 NUM_TRAIN, NUM_VALIDATION = 500, 400
@@ -73,20 +73,20 @@ class Perceptrons:
         vectors, runs = [], []
         for run in range(self.num_runs):
             network = self._network(run)
-            optimiser = torch.optim.Adam(network.parameters(), 5e-3)
+            optimizer = torch.optim.Adam(network.parameters(), 5e-3)
             generator = torch.Generator().manual_seed(run)
             for epoch in range(15 + self.num_checkpoints):
                 for rows in torch.randperm(NUM_TRAIN, generator=generator).split(50):
                     loss = F.cross_entropy(network(inputs[rows]), labels[rows])
-                    optimiser.zero_grad()
+                    optimizer.zero_grad()
                     loss.backward()
-                    optimiser.step()
+                    optimizer.step()
                 if epoch >= 15:
                     vectors.append(self.layout.flatten(network.state_dict()))
                     runs.append(run)
         return torch.stack(vectors), torch.tensor(runs)
 
-    def behaviour(self) -> Behaviour:
+    def predictor(self) -> Predictor:
         """Score raw vectors on validation and test digits."""
         inputs, labels = (part[NUM_TRAIN:] for part in _digits())
 
@@ -134,16 +134,16 @@ def planted(zoo: Perceptrons, num_seeds: int, first: int = 0) -> Iterator[dict]:
         The verdict on each, as plain values.
     """
     originals, runs = zoo.train()
-    normalisation = fit_normalisation(originals, zoo.layout, "tensor")
-    behaviour = zoo.behaviour()
+    normalization = fit_normalization(originals, zoo.layout, "tensor")
+    predictor = zoo.predictor()
     families = {family.name: family for family in FAMILIES}
     for name, strength in PLANTS:
         for seed in range(first, first + num_seeds):
             material = Material(
-                originals=normalisation.apply(originals),
+                originals=normalization.apply(originals),
                 raw=originals,
                 layout=zoo.layout,
-                normalisation=normalisation,
+                normalization=normalization,
                 untrained=None,
                 validation_accuracy=torch.zeros(len(originals)),
                 validate=lambda vectors: torch.zeros(len(vectors)),
@@ -155,13 +155,13 @@ def planted(zoo: Perceptrons, num_seeds: int, first: int = 0) -> Iterator[dict]:
                 layout=zoo.layout,
                 originals=originals,
                 held_out=originals[:0],
-                generated=normalisation.invert(made.vectors),
+                generated=normalization.invert(made.vectors),
                 hold_out="none",
                 runs=runs,
                 title=f"planted {name} {strength}",
                 facts={},
             )
-            evaluation, _ = evaluate(subject, behaviour, EvaluationSettings(seed=seed))
+            evaluation, _ = evaluate(subject, predictor, EvaluationSettings(seed=seed))
             yield {"zoo": zoo.name, "planted": f"{name}@{strength}", "seed": seed} | _told(
                 evaluation
             )

@@ -21,14 +21,14 @@ from benchmarks.contest import Clock, OurWork, TheirWork
 from benchmarks.sides import Reference
 from benchmarks.zoos import collected
 from paramdiff.evaluation.diversity import dispersion
-from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.similarity import maximum_similarity
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
-from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.registry import build_task
-from paramdiff.training_loop import Optimisation
+from paramdiff.training_loop import Optimization
 from paramdiff.zoo.zoo import Zoo
 
 PAPER = ("preset=paper", "codec.latent_dim=32")
@@ -56,24 +56,24 @@ def compare_quality(
     Returns:
         For each group its name, the seconds of training and of generating, and its quality.
     """
-    zoo, behaviour = _zoo(paper, clock)
+    zoo, predictor = _zoo(paper, clock)
     space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base)
-    vectors = space.normalise(zoo.originals)
-    originals = zoo.originals, behaviour.answers(zoo.originals).wrong
+    vectors = space.normalize(zoo.originals)
+    originals = zoo.originals, predictor.answers(zoo.originals).wrong
 
     def row(name: str, seconds: tuple[float, float], raw: Tensor) -> Row:
         return {
             "group": name,
             "training_s": seconds[0],
             "generating_s": seconds[1],
-            **_quality(raw, originals, behaviour, space),
+            **_quality(raw, originals, predictor, space),
         }
 
     rows = [row("originals", (0.0, 0.0), zoo.originals)]
     theirs = TheirWork(vectors, paper, clock, reference)
     trained = _train(theirs, paper, clock)
     start = clock.now()
-    generated = space.denormalise(theirs.vectors_of(num_networks))
+    generated = space.denormalize(theirs.vectors_of(num_networks))
     rows.append(
         row(f"theirs, {theirs.num_steps} ddpm steps", (trained, clock.now() - start), generated)
     )
@@ -91,19 +91,19 @@ def compare_quality(
     return rows
 
 
-def _zoo(recipe: Recipe, clock: Clock) -> tuple[Zoo, Behaviour]:
+def _zoo(recipe: Recipe, clock: Clock) -> tuple[Zoo, Predictor]:
     assert recipe.task is not None
     task = build_task(recipe.task)
     with tempfile.TemporaryDirectory() as folder:
         zoo = collected(recipe, task, Path(folder), clock.device)
-    return zoo, build_behaviour(task, zoo, clock.device)
+    return zoo, build_predictor(task, zoo, clock.device)
 
 
 def _train(work: OurWork | TheirWork, recipe: Recipe, clock: Clock) -> float:
     """All updates of both parts; returns the seconds."""
     assert recipe.diffusion is not None
     start = clock.now()
-    if recipe.codec.kind == "linear":
+    if recipe.codec.kind == "pca":
         work.train_codec(1)
     else:
         work.train_codec(_after_first(recipe.codec.training))
@@ -111,7 +111,7 @@ def _train(work: OurWork | TheirWork, recipe: Recipe, clock: Clock) -> float:
     return clock.now() - start
 
 
-def _after_first(training: Optimisation) -> int:
+def _after_first(training: Optimization) -> int:
     return training.num_steps + training.extra_updates - 1
 
 
@@ -120,10 +120,10 @@ def _generate(pipeline: ParameterDiffusionPipeline, num_networks: int, num_steps
 
 
 def _quality(
-    raw: Tensor, originals: tuple[Tensor, Tensor], behaviour: Behaviour, space: ParameterSpace
+    raw: Tensor, originals: tuple[Tensor, Tensor], predictor: Predictor, space: ParameterSpace
 ) -> Row:
     """Of raw vectors ``[M, P]``, beside the originals' vectors and errors."""
-    answers = behaviour.answers(raw)
+    answers = predictor.answers(raw)
     accuracy = answers.test.float().mean(1)
     is_original = raw is originals[0]
     source = torch.arange(len(raw)) if is_original else None
@@ -132,7 +132,7 @@ def _quality(
         "accuracy": float(accuracy.mean()),
         "accuracy_std": float(accuracy.std()),
         "max_similarity": float(maximum_similarity(answers.wrong, originals[1], source).mean()),
-        "dispersion": dispersion(space.normalise(raw), space.normalise(originals[0])),
+        "dispersion": dispersion(space.normalize(raw), space.normalize(originals[0])),
     }
 
 

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import load_recipe
 from paramdiff.runs.context import Context
 from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.runs.stages import make_zoo
 from paramdiff.tasks.base import AnyTask
 from paramdiff.tasks.registry import build_task
@@ -119,10 +119,10 @@ def _measured(
 ) -> dict[str, float]:
     originals, others = every[~held_out], every[held_out]
     space = ParameterSpace.fit(originals, zoo.layout, zoo.base)
-    vectors, sources = space.normalise(originals), space.normalise(others)
-    codec = fit_linear_codec(vectors, share)
-    behaviour = build_behaviour(task, replace(zoo, originals=originals), CPU)
-    answers, between, most = answers_apart(behaviour, space, codec, sources, "running")
+    vectors, sources = space.normalize(originals), space.normalize(others)
+    codec = fit_pca_codec(vectors, share)
+    predictor = build_predictor(task, replace(zoo, originals=originals), CPU)
+    answers, between, most = answers_apart(predictor, space, codec, sources, "running")
     return {
         "checkpoints": len(originals),
         "held out": len(others),

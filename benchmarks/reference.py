@@ -45,7 +45,7 @@ from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.recipe import Recipe
 from paramdiff.runs.peak_memory import peak_memory
-from paramdiff.training_loop import Optimisation
+from paramdiff.training_loop import Optimization
 
 SIZES = {
     512: Size(512, 128, "main/cifar100_resnet18"),
@@ -115,11 +115,11 @@ def training_seconds(codec: float, denoiser: float, recipe: Recipe) -> float:
         Seconds.
     """
     assert recipe.diffusion is not None
-    fitted = 1 if recipe.codec.kind == "linear" else num_updates(recipe.codec.training)
+    fitted = 1 if recipe.codec.kind == "pca" else num_updates(recipe.codec.training)
     return fitted * codec + num_updates(recipe.diffusion.training) * denoiser
 
 
-def num_updates(training: Optimisation) -> int:
+def num_updates(training: Optimization) -> int:
     """Updates in all."""
     return training.num_steps + training.extra_updates
 

@@ -16,10 +16,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from paramdiff.codecs.autoencoder import CHANNELS, ConvolutionalCodec, reconstruction_loss
+from paramdiff.codecs.autoencoder import CHANNELS, AutoencoderCodec, reconstruction_loss
 from paramdiff.codecs.base import Statistics
 from paramdiff.diffusion.denoisers.conv1d import CHANNELS as DENOISER_CHANNELS
-from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.sampling import initial_noise, sample_latents
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.diffusion.training import denoising_loss
@@ -93,10 +93,10 @@ class Side:
 
 
 class OurCodec(Side):
-    """``ConvolutionalCodec``."""
+    """``AutoencoderCodec``."""
 
     def __init__(self, length: int, latent_dim: int) -> None:
-        self.module = ConvolutionalCodec(length=length, latent_dim=latent_dim)
+        self.module = AutoencoderCodec(length=length, latent_dim=latent_dim)
 
     def encode(self, vectors: Tensor, statistics: Statistics) -> Tensor:
         """Vectors ``[B, length]`` to latents ``[B, latent_dim]``."""
@@ -154,11 +154,11 @@ class TheirCodec(Side):
 
 
 class OurDenoiser(Side):
-    """``ConvolutionalDenoiser``, a diffusers scheduler and ``sample_latents``."""
+    """``Conv1dDenoiser``, a diffusers scheduler and ``sample_latents``."""
 
     def __init__(self, latent_dim: int) -> None:
         self.latent_dim = latent_dim
-        self.module = ConvolutionalDenoiser(latent_dim=latent_dim)
+        self.module = Conv1dDenoiser(latent_dim=latent_dim)
 
     def predict(self, latents: Tensor, timesteps: Tensor, *, train: bool) -> Tensor:
         """The predicted noise ``[B, latent_dim]``."""

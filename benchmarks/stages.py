@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Codec, decode_all
-from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.codecs.registry import train_codec
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
@@ -69,7 +69,7 @@ Work = tuple[Callable[[], Any], int]
 def fit(sizes: Sizes, preset: str) -> Work:
     """All of the linear codec."""
     vectors = sizes.vectors(sizes.checkpoints)
-    return lambda: fit_linear_codec(vectors, 0.8), 1
+    return lambda: fit_pca_codec(vectors, 0.8), 1
 
 
 def codec_update(sizes: Sizes, preset: str) -> Work:
@@ -108,9 +108,9 @@ def decoding(sizes: Sizes, preset: str) -> Work:
     """All samples, from latents to vectors."""
     codec: Codec
     if preset == "default":
-        codec = fit_linear_codec(sizes.vectors(sizes.checkpoints), 0.8)
+        codec = fit_pca_codec(sizes.vectors(sizes.checkpoints), 0.8)
     else:
-        codec = ConvolutionalCodec(length=sizes.parameters, latent_dim=sizes.latent)
+        codec = AutoencoderCodec(length=sizes.parameters, latent_dim=sizes.latent)
     latents = torch.randn(sizes.samples, codec.latent_dim, generator=seeded_generator(0))
     return lambda: decode_all(codec.eval(), latents, "running"), 1
 

@@ -63,18 +63,18 @@ def write_checkpoints(folder: Path, images: Images, num: int, num_steps: int) ->
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = torchvision.models.resnet18().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.SGD(network.parameters(), LR, MOMENTUM, weight_decay=5e-4)
+    optimizer = torch.optim.SGD(network.parameters(), LR, MOMENTUM, weight_decay=5e-4)
     with written_aside(folder) as aside:
         aside.mkdir()
         for step in range(num_steps + num * STEPS_BETWEEN):
             inputs, labels = images.batch(seeded_generator(0, step))
             if step == num_steps:
-                optimiser.param_groups[0]["lr"] = KEEPING_LR
-            optimiser.zero_grad()
+                optimizer.param_groups[0]["lr"] = KEEPING_LR
+            optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16):
                 loss = F.cross_entropy(network(inputs), labels)
             loss.backward()
-            optimiser.step()
+            optimizer.step()
             done = step + 1 - num_steps
             if done > 0 and done % STEPS_BETWEEN == 0:
                 write_tensors(aside / f"step{step + 1:05d}.safetensors", network.state_dict())
@@ -106,14 +106,14 @@ def groups(root: Path) -> Iterator[Group]:
     std = variance.sqrt().float()
 
     def after_the_codec(path: Path) -> Tensor:
-        vector = space.normalise(space.flatten(read_tensors(path)))
+        vector = space.normalize(space.flatten(read_tensors(path)))
         return codec.decode(codec.encode(vector[None]))[0]
 
     def gaussian(seed: int) -> Tensor:
         return codec.mean + std * torch.randn(codec.length, generator=seeded_generator(seed))
 
-    def whole(normalised: Iterable[Tensor]) -> Iterable[dict[str, Tensor]]:
-        return (space.restore(space.denormalise(vector)) for vector in normalised)
+    def whole(normalized: Iterable[Tensor]) -> Iterable[dict[str, Tensor]]:
+        return (space.restore(space.denormalize(vector)) for vector in normalized)
 
     files = sorted((root / "checkpoints").iterdir())
     evenly = np.linspace(0, len(files) - 1, min(NUM_COMPARED, len(files))).round().astype(int)

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from paramdiff import load_recipe, run
-from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Codec
-from paramdiff.codecs.pca import fit_linear_codec
-from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.codecs.pca import fit_pca_codec
+from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
@@ -22,7 +22,7 @@ from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_tensors
 from paramdiff.tasks.base import Split, Task
 from paramdiff.tasks.registry import build_task
-from paramdiff.training_loop import Optimisation, train
+from paramdiff.training_loop import Optimization, train
 from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
@@ -70,7 +70,7 @@ class Stopped(Exception):
 def trained(device, state_file=None, stop_at=None):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 6)).train()
-    settings = Optimisation(num_steps=12, lr=0.01, ema_decay=0.9)
+    settings = Optimization(num_steps=12, lr=0.01, ema_decay=0.9)
 
     def loss(module, step, generator):
         if step == stop_at:
@@ -103,13 +103,13 @@ def test_a_training_that_was_stopped_goes_on(device, is_moved, tmp_path, monkeyp
 def codecs() -> dict[str, Codec]:
     torch.manual_seed(0)
     return {
-        "convolutional": ConvolutionalCodec(length=64, latent_dim=16, channels=(4, 4, 4, 4, 4)),
-        "linear": fit_linear_codec(torch.randn(12, 64), 0.9),
+        "autoencoder": AutoencoderCodec(length=64, latent_dim=16, channels=(4, 4, 4, 4, 4)),
+        "pca": fit_pca_codec(torch.randn(12, 64), 0.9),
     }
 
 
 @pytest.mark.parametrize("statistics", ["batch", "sample", "running"])
-@pytest.mark.parametrize("kind", ["convolutional", "linear"])
+@pytest.mark.parametrize("kind", ["autoencoder", "pca"])
 def test_codecs(device, kind, statistics):
     codec = codecs()[kind].train(statistics == "batch")
     other = copy.deepcopy(codec).to(device)
@@ -122,7 +122,7 @@ def test_codecs(device, kind, statistics):
 
 
 @pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
-@pytest.mark.parametrize("kind", [ConvolutionalDenoiser, MLPDenoiser])
+@pytest.mark.parametrize("kind", [Conv1dDenoiser, MLPDenoiser])
 def test_samples_of_equal_seeds(device, kind, solver):
     torch.manual_seed(0)
     options = {"width": 16} if kind is MLPDenoiser else {"channels": (4, 8, 4)}
@@ -178,7 +178,7 @@ def test_checkpoints_of_fine_tuning(device, mode, tmp_path):
                 network.to(device),
                 task,
                 ParameterLayout.of(network.state_dict(), NAMES),
-                FineTuningSettings(batch_size=8, lr=0.01, mode=mode, optimiser="sgd"),
+                FineTuningSettings(batch_size=8, lr=0.01, mode=mode, optimizer="sgd"),
                 Run(0, (2, 4, 6)),
                 seed=0,
                 device=device,

@@ -12,7 +12,7 @@ from paramdiff import training_loop
 from paramdiff.early_stopping import EarlyStopping, Look, Watcher, best_look
 from paramdiff.errors import UserError
 from paramdiff.progress import ignore_progress
-from paramdiff.training_loop import Optimisation, train
+from paramdiff.training_loop import Optimization, train
 
 
 class Stopped(Exception):
@@ -31,7 +31,7 @@ def fit_noise(module, step, generator):
 
 def run(num_steps, ema_decay=0.9, **kwargs):
     module = network()
-    settings = Optimisation(num_steps=num_steps, lr=0.1, schedule="constant", ema_decay=ema_decay)
+    settings = Optimization(num_steps=num_steps, lr=0.1, schedule="constant", ema_decay=ema_decay)
     result = train(module, fit_noise, settings, seed=0, device=torch.device("cpu"), **kwargs)
     return module.state_dict(), result
 

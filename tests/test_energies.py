@@ -53,7 +53,7 @@ def test_the_loss_is_that_of_the_whole_network(space):
 def test_the_distance_is_that_from_the_nearest(space):
     given, vectors = near(space, 4), near(space, 3)
     guide = larger_distance(given, space)
-    apart = space.normalise(vectors)[:, None] - space.normalise(given)[None]
+    apart = space.normalize(vectors)[:, None] - space.normalize(given)[None]
     torch.testing.assert_close(guide(vectors), apart.norm(dim=2).amin(1))
     assert_slopes(guide, vectors, step=1e-3)
     assert guide(given).tolist() == [0] * 4

@@ -136,12 +136,12 @@ WRITERS = {
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tmp_path, small_files, kind):
-    path = tmp_path / "artefact"
+    path = tmp_path / "artifact"
     path.write_text("old")
     with small_files(4000), pytest.raises(UserError) as caught:
         WRITERS[kind](path)
     assert str(caught.value) == f"{path}: cannot be written: File too large"
-    assert names(tmp_path) == ["artefact"] and path.read_text() == "old"
+    assert names(tmp_path) == ["artifact"] and path.read_text() == "old"
     WRITERS[kind](path)
     assert path.stat().st_size >= 9000
 
@@ -151,11 +151,11 @@ def test_a_really_full_disk_reads_alike(monkeypatch, tmp_path, kind):
     """``/dev/full`` takes nothing; who writes a file aside is led there."""
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
-    (tmp_path / ".partial-artefact").symlink_to("/dev/full")
+    (tmp_path / ".partial-artifact").symlink_to("/dev/full")
     monkeypatch.setattr("paramdiff.storage.remove", lambda path: None)
     with pytest.raises(UserError, match="No space left on device"):
-        WRITERS[kind](tmp_path / "artefact")
-    assert not (tmp_path / "artefact").exists()
+        WRITERS[kind](tmp_path / "artifact")
+    assert not (tmp_path / "artifact").exists()
 
 
 def test_other_errors_stay_what_they_are(tmp_path):

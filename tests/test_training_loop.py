@@ -14,7 +14,7 @@ from paramdiff.errors import UserError
 from paramdiff.processes import join
 from paramdiff.progress import ignore_progress
 from paramdiff.random import seeded_generator
-from paramdiff.training_loop import Optimisation, learning_rate, train
+from paramdiff.training_loop import Optimization, learning_rate, train
 
 CPU = torch.device("cpu")
 
@@ -47,27 +47,27 @@ def run(settings, module=None, **kwargs):
 
 @pytest.mark.parametrize("final_lr", [0.0, 0.02])
 def test_cosine_schedule_is_torchs(final_lr):
-    settings = Optimisation(num_steps=20, lr=0.1, final_lr=final_lr)
-    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 20, final_lr)
+    settings = Optimization(num_steps=20, lr=0.1, final_lr=final_lr)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20, final_lr)
     for step in range(21):
         assert learning_rate(settings, step) == pytest.approx(cosine.get_last_lr()[0], abs=1e-9)
-        optimiser.step()
+        optimizer.step()
         cosine.step()
 
 
 def test_learning_rate_stays_at_its_end_and_a_constant_one_at_its_start():
-    cosine = Optimisation(num_steps=20, lr=0.1, final_lr=0.01)
+    cosine = Optimization(num_steps=20, lr=0.1, final_lr=0.01)
     assert learning_rate(cosine, 25) == learning_rate(cosine, 20) == pytest.approx(0.01)
-    constant = Optimisation(num_steps=20, lr=0.1, schedule="constant")
+    constant = Optimization(num_steps=20, lr=0.1, schedule="constant")
     assert {learning_rate(constant, step) for step in range(30)} == {0.1}
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "adam", "sgd"])
-def test_extra_update_has_learning_rate_zero(optimiser):
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_extra_update_has_learning_rate_zero(optimizer):
     weights = []
-    settings = Optimisation(
-        num_steps=4, extra_updates=1, lr=0.1, weight_decay=0.1, optimiser=optimiser
+    settings = Optimization(
+        num_steps=4, extra_updates=1, lr=0.1, weight_decay=0.1, optimizer=optimizer
     )
     _, result = run(
         settings, after_step=lambda step, module: weights.append(module.weight.detach().clone())
@@ -77,13 +77,13 @@ def test_extra_update_has_learning_rate_zero(optimiser):
     assert torch.equal(weights[3], weights[4])
 
 
-def test_first_update_is_the_optimisers():
+def test_first_update_is_the_optimizers():
     """One step of plain gradient descent, by hand."""
     module = linear()
     loss = fit_noise(module, 0, seeded_generator(0, 0))
     (gradient,) = torch.autograd.grad(loss, [module.weight])
     expected = module.weight.detach() - 0.1 * gradient
-    settings = Optimisation(num_steps=1, lr=0.1, optimiser="sgd")
+    settings = Optimization(num_steps=1, lr=0.1, optimizer="sgd")
     _, result = run(settings, module)
     assert result.losses == [loss.item()]
     torch.testing.assert_close(module.weight.detach(), expected)
@@ -93,7 +93,7 @@ def test_frozen_parameters_stay_and_the_module_comes_back_in_evaluation_mode():
     module = linear()
     module.bias.requires_grad_(False)
     bias, weight = module.bias.clone(), module.weight.detach().clone()
-    run(Optimisation(num_steps=3, lr=0.1, weight_decay=0.1), module)
+    run(Optimization(num_steps=3, lr=0.1, weight_decay=0.1), module)
     assert torch.equal(module.bias, bias)
     assert not torch.equal(module.weight, weight)
     assert not module.training
@@ -103,7 +103,7 @@ def test_average_of_weights_is_the_closed_form():
     """diffusers' decay grows as (1 + n) / (10 + n) up to the one asked for, from 0."""
     weights = []
     module, _ = run(
-        Optimisation(num_steps=30, lr=0.1, ema_decay=0.6),
+        Optimization(num_steps=30, lr=0.1, ema_decay=0.6),
         after_step=lambda step, module: weights.append(module.weight.detach().clone()),
     )
     average = weights[0]
@@ -119,7 +119,7 @@ def test_average_of_constant_weights_is_those_weights():
     train(
         module,
         lambda module, step, generator: 0 * module.weight.sum(),
-        Optimisation(num_steps=10, lr=0.1, ema_decay=0.9),
+        Optimization(num_steps=10, lr=0.1, ema_decay=0.9),
         seed=0,
         device=CPU,
     )
@@ -130,7 +130,7 @@ def test_average_of_constant_weights_is_those_weights():
 @pytest.mark.parametrize("stop_at", [1, 2, 6])
 def test_resumed_run_equals_an_uninterrupted_one(ema_decay, stop_at, tmp_path, monkeypatch):
     monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
-    settings = Optimisation(num_steps=8, lr=0.1, ema_decay=ema_decay)
+    settings = Optimization(num_steps=8, lr=0.1, ema_decay=ema_decay)
     state_file = tmp_path / "state.pt"
 
     def attempt(progress=ignore_progress, state_file=None):
@@ -168,7 +168,7 @@ def test_divergence_is_told_with_the_update(value):
         return module.weight.sum() * (value if step == 3 else 1.0)
 
     with pytest.raises(UserError, match=r"training diverged: the loss of update 3 is -?(nan|inf)"):
-        train(linear(), diverge, Optimisation(num_steps=9, lr=0.1), seed=0, device=CPU)
+        train(linear(), diverge, Optimization(num_steps=9, lr=0.1), seed=0, device=CPU)
 
 
 def test_streams_are_distinct_and_repeatable():
@@ -181,7 +181,7 @@ def test_streams_are_distinct_and_repeatable():
 
 def test_seeds_give_distinct_runs():
     runs = [
-        train(linear(), fit_noise, Optimisation(num_steps=3, lr=0.1), seed=seed, device=CPU).losses
+        train(linear(), fit_noise, Optimization(num_steps=3, lr=0.1), seed=seed, device=CPU).losses
         for seed in (0, 0, 1)
     ]
     assert runs[0] == runs[1] != runs[2]
@@ -196,7 +196,7 @@ def test_bfloat16_runs_the_forward_pass_only():
         return output.float().square().mean()
 
     module = linear()
-    settings = Optimisation(num_steps=5, lr=0.1, precision="bfloat16")
+    settings = Optimization(num_steps=5, lr=0.1, precision="bfloat16")
     result = train(module, loss, settings, seed=0, device=CPU)
     assert set(kinds) == {torch.bfloat16}
     assert module.weight.dtype == torch.float32
@@ -215,7 +215,7 @@ def test_auto_takes_the_first_device_there_is(monkeypatch):
 
 def test_one_program_trains_on_one_device_after_another():
     """accelerate remembers the first: here it is told that this was another than the CPU."""
-    settings = Optimisation(num_steps=3, lr=0.1)
+    settings = Optimization(num_steps=3, lr=0.1)
     _, expected = run(settings)
     for state in (PartialState(), AcceleratorState()):
         state.device = torch.device("meta")
@@ -254,6 +254,6 @@ def test_slow_saves_are_rarer(tmp_path, monkeypatch, seconds, expected):
         clock[0] += 1.0
 
     monkeypatch.setattr(training_loop._State, "save", save)
-    settings = Optimisation(num_steps=100, lr=0.1)
+    settings = Optimization(num_steps=100, lr=0.1)
     run(settings, state_file=tmp_path / "state.pt", progress=tick)
     assert len(saves) == expected

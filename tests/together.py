@@ -16,14 +16,14 @@ import torch
 from torch import nn
 
 from paramdiff import training_loop
-from paramdiff.codecs.autoencoder import ConvolutionalCodecSettings
+from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
 from paramdiff.codecs.registry import train_codec
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
 from paramdiff.early_stopping import EarlyStopping, Watcher
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share, refuse_several
 from paramdiff.progress import ignore_progress
-from paramdiff.training_loop import Optimisation, train
+from paramdiff.training_loop import Optimization, train
 
 CPU = torch.device("cpu")
 BATCH = 12
@@ -44,7 +44,7 @@ def told(module, result):
 def denoiser(state_file=None, progress=ignore_progress, batch_size=BATCH):
     settings = DiffusionSettings(
         denoiser={"kind": "mlp", "width": 16},
-        standardise=True,
+        standardize=True,
         training={"num_steps": 40, "batch_size": batch_size, "lr": 1e-2, "ema_decay": 0.9},
     )
 
@@ -79,8 +79,8 @@ def resumed_denoiser(state_file):
 
 
 def codec(kl_weight):
-    settings = ConvolutionalCodecSettings(
-        kind="convolutional",
+    settings = AutoencoderCodecSettings(
+        kind="autoencoder",
         latent_dim=8,
         channels=(4, 4),
         target="clean",
@@ -93,7 +93,7 @@ def codec(kl_weight):
     return told(*train_codec(VECTORS, settings, seed=0, device=CPU))
 
 
-def normalised(is_training, is_shared=True):
+def normalized(is_training, is_shared=True):
     """One plain gradient step of a network with BatchNorm, so that weights tell gradients."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(32, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
@@ -104,7 +104,7 @@ def normalised(is_training, is_shared=True):
         x = torch.randn(BATCH, 32, generator=generator)[share]
         return (module(x) - x[:, :1]).square().mean()
 
-    settings = Optimisation(num_steps=1, lr=1.0, optimiser="sgd")
+    settings = Optimization(num_steps=1, lr=1.0, optimizer="sgd")
     result = train(network, loss, settings, seed=0, device=CPU, is_shared=is_shared)
     return told(network, result)
 
@@ -120,7 +120,7 @@ def stopped():
     def loss(module, step, generator):
         return module(torch.randn(BATCH, 4, generator=generator)[share]).square().mean()
 
-    settings = Optimisation(num_steps=30, lr=0.1)
+    settings = Optimization(num_steps=30, lr=0.1)
     result = train(network, loss, settings, seed=0, device=CPU, is_shared=True, watcher=watcher)
     return told(network, result)
 
@@ -138,9 +138,9 @@ def all_trainings(folder):
         "resumed denoiser": resumed_denoiser(folder / "denoiser.pt"),
         "codec": codec(0.0),
         "variational codec": codec(0.1),
-        "eval": normalised(False),
-        "train": normalised(True),
-        "alone": normalised(True, is_shared=False),
+        "eval": normalized(False),
+        "train": normalized(True),
+        "alone": normalized(True, is_shared=False),
         "stopped": stopped(),
         "odd batch": refusal(denoiser, batch_size=BATCH + 1),
         "unshared work": refusal(refuse_several, CPU, "sweep"),

@@ -49,7 +49,7 @@ def lower_loss(
 
 
 def larger_distance(networks: Tensor, space: ParameterSpace) -> Guide:
-    """The distance from the nearest of given networks, as the space normalises parameters.
+    """The distance from the nearest of given networks, as the space normalizes parameters.
 
     Args:
         networks: raw vectors ``[G, P]``.
@@ -58,9 +58,9 @@ def larger_distance(networks: Tensor, space: ParameterSpace) -> Guide:
     Returns:
         The guide.
     """
-    given = space.normalise(networks)
+    given = space.normalize(networks)
     exact = "donot_use_mm_for_euclid_dist"  # the other way has no gradient to rely on when near
-    return lambda vectors: torch.cdist(space.normalise(vectors), given, compute_mode=exact).amin(1)
+    return lambda vectors: torch.cdist(space.normalize(vectors), given, compute_mode=exact).amin(1)
 
 
 def _one_by_one(score: Callable[[Tensor], Tensor], vectors: Tensor) -> Tensor:

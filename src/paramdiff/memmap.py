@@ -165,6 +165,6 @@ def centred_products(array: Tensor) -> Tensor:
     products = torch.zeros(len(array), len(array), dtype=torch.float64)
     for columns in column_blocks(array):
         values = array[:, columns].double()
-        centred = values - values.mean(0)
-        products += centred @ centred.T
+        centered = values - values.mean(0)
+        products += centered @ centered.T
     return products

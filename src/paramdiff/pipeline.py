@@ -66,8 +66,8 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         denoiser: predicts the scheduler's target; none where latents are drawn from N(0, I).
         scheduler: a diffusers scheduler: the solver of the reverse process; none beside no
             denoiser.
-        statistics: the codec's normalisation statistics when decoding.
-        standardise: whether the denoiser works on standardised latents.
+        statistics: the codec's normalization statistics when decoding.
+        standardize: whether the denoiser works on standardized latents.
         num_steps: denoiser evaluations per sample, unless the call says otherwise.
         spread: scale of the latents about their mean, unless the call says otherwise.
         guidance_scale: how much a condition counts, unless the call says otherwise.
@@ -84,7 +84,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         denoiser: Optional[Component],  # noqa: UP045
         scheduler: Optional[SchedulerMixin],  # noqa: UP045
         statistics: str = "running",
-        standardise: bool = True,
+        standardize: bool = True,
         num_steps: int = 1000,
         spread: float = 1.0,
         guidance_scale: float = 1.0,
@@ -96,7 +96,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         )
         self.register_to_config(
             statistics=statistics,
-            standardise=standardise,
+            standardize=standardize,
             num_steps=num_steps,
             spread=spread,
             guidance_scale=guidance_scale,
@@ -161,7 +161,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
                 guidance,
                 score=self.latent_score(guide, scale),
                 score_scale=guide_scale,
-                variance=1.0 if self.config.standardise else self.codec.latent_std**2,
+                variance=1.0 if self.config.standardize else self.codec.latent_std**2,
             )
         if self.denoiser is None:
             self._refuse_without_denoiser("num_steps", num_steps)
@@ -202,11 +202,11 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             Raw vectors ``[M, P]`` on the CPU.
         """
         codec, latents = self.codec.eval(), latents.to(self.device)
-        normalised = decode_all(codec, self._spread(latents, spread), self.config.statistics)
+        normalized = decode_all(codec, self._spread(latents, spread), self.config.statistics)
         if codec.residual_std is not None:
             noise = self._residual_noise(seeds)
-            normalised = normalised + spread * codec.residual_std * noise
-        return self.parameter_space.denormalise(normalised).cpu()
+            normalized = normalized + spread * codec.residual_std * noise
+        return self.parameter_space.denormalize(normalized).cpu()
 
     def latent_score(self, guide: Guide, spread: float) -> LatentScore:
         """What a guide says of the networks that latents become, with a gradient.
@@ -223,18 +223,18 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         noise_of = lru_cache(maxsize=1)(self._residual_noise)  # the same at every step
 
         def score(latents: Tensor, seeds: Sequence[int]) -> Tensor:
-            normalised = codec.decode(self._spread(latents, spread), self.config.statistics)
+            normalized = codec.decode(self._spread(latents, spread), self.config.statistics)
             if codec.residual_std is not None:
                 noise = noise_of(tuple(seeds))
-                normalised = normalised + spread * codec.residual_std * noise
-            return guide(self.parameter_space.denormalise(normalised))
+                normalized = normalized + spread * codec.residual_std * noise
+            return guide(self.parameter_space.denormalize(normalized))
 
         return score
 
     def _spread(self, latents: Tensor, spread: float) -> Tensor:
         """Latents ``[M, D]`` in the denoiser's coordinates to the codec's, scaled there."""
-        if self.config.standardise:
-            latents = self.codec.destandardise(latents)
+        if self.config.standardize:
+            latents = self.codec.destandardize(latents)
         if spread != 1.0:
             mean = self.codec.latent_mean
             latents = mean + spread * (latents - mean)

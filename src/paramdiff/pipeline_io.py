@@ -14,11 +14,11 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from paramdiff.checkpoints.formats import COMPANIONS_FOLDER, read_form
 from paramdiff.checkpoints.hub import name_on_hub
-from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Statistics
-from paramdiff.codecs.behavioral import CorrectedCodec
-from paramdiff.codecs.pca import LinearCodec
-from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.codecs.behavioral import BehavioralCodec
+from paramdiff.codecs.pca import PCACodec
+from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
@@ -29,8 +29,8 @@ from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
 SPACE = "parameter_space"
 PARTS: dict[str, tuple[type, ...]] = {
     SPACE: (ParameterSpace,),
-    "codec": (ConvolutionalCodec, CorrectedCodec, LinearCodec),
-    "denoiser": (ConvolutionalDenoiser, MLPDenoiser),
+    "codec": (AutoencoderCodec, BehavioralCodec, PCACodec),
+    "denoiser": (Conv1dDenoiser, MLPDenoiser),
     "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
 }
 OPTIONAL_PARTS = ("denoiser", "scheduler")
@@ -43,7 +43,7 @@ class StoredSettings(Settings):
     model_config = ConfigDict(strict=True)
 
     statistics: Statistics
-    standardise: bool
+    standardize: bool
     num_steps: int = Field(gt=0)
     spread: float = Field(ge=0)
     guidance_scale: float

@@ -1,7 +1,7 @@
 """Files and folders that appear whole or not at all.
 
 Everything is written aside under a name that starts with ``.partial-`` and then renamed, so that a
-run killed at any moment leaves either the finished artefact or none. Tensors are stored as
+run killed at any moment leaves either the finished artifact or none. Tensors are stored as
 safetensors with one metadata key that holds sorted JSON, which keeps the bytes reproducible.
 """
 

@@ -36,7 +36,7 @@ SECONDS_BETWEEN_SAVES = 10.0
 """Longer where saving takes more than half a second, so that it takes a twentieth of the time."""
 
 
-class Optimisation(Settings):
+class Optimization(Settings):
     """How a module is trained."""
 
     num_steps: int = Field(gt=0, description="updates until the learning-rate schedule ends")
@@ -46,7 +46,7 @@ class Optimisation(Settings):
     batch_size: int = Field(50, gt=0, description="examples per update, drawn with replacement")
     lr: float = Field(gt=0, description="initial learning rate")
     weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW) or L2 (Adam, SGD)")
-    optimiser: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule")
     schedule: Literal["cosine", "constant"] = Field(
         "cosine", description="cosine ends at final_lr"
     )
@@ -82,7 +82,7 @@ class TrainingResult:
 def train(
     module: nn.Module,
     batch_loss: BatchLoss,
-    settings: Optimisation,
+    settings: Optimization,
     *,
     seed: int,
     device: torch.device,
@@ -101,7 +101,7 @@ def train(
             gradient move. On return it is in evaluation mode on the CPU, with averaged weights
             where ``ema_decay`` is set, and those of the best look where there is a watcher.
         batch_loss: see ``BatchLoss``; it draws everything random from the generator.
-        settings: steps, optimiser, schedule, precision, averaging.
+        settings: steps, optimizer, schedule, precision, averaging.
         seed: of the stream that the steps' generators come from.
         device: where to train.
         updates_per_rate: updates between two changes of the learning rate; those of an epoch make
@@ -128,20 +128,20 @@ def train(
     accelerator = Accelerator(cpu=device.type == "cpu")
     parameters = [p for p in module.parameters() if p.requires_grad]
     loss_of = accelerator.prepare_model(_Loss(module, batch_loss), evaluation_mode=not is_shared)
-    optimiser = accelerator.prepare_optimizer(_build_optimiser(parameters, settings))
+    optimizer = accelerator.prepare_optimizer(_build_optimizer(parameters, settings))
     average = _build_average(parameters, settings.ema_decay)
-    state = _State(module, parameters, optimiser, average, {} if recorded is None else recorded)
+    state = _State(module, parameters, optimizer, average, {} if recorded is None else recorded)
     state.load_if_there(state_file)
     if is_keeper:
         state.look_at_start(watcher)
     for step in range(len(state.losses), num_updates):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step - step % updates_per_rate)
         with torch.autocast(device.type, torch.bfloat16, settings.precision == "bfloat16"):
             loss = loss_of(step, seeded_generator(seed, step))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         accelerator.backward(loss)
-        optimiser.step()
+        optimizer.step()
         state.step_average()
         if is_shared:
             loss = accelerator.reduce(loss.detach(), "mean")
@@ -190,7 +190,7 @@ class _State:
 
     module: nn.Module
     parameters: list[nn.Parameter]
-    optimiser: Any
+    optimizer: Any
     average: EMAModel | None
     recorded: dict[str, Any]
     losses: list[float] = field(default_factory=list)
@@ -253,7 +253,7 @@ class _State:
     def save(self, path: Path) -> None:
         content = {
             "module": self.module.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "losses": self.losses,
             "looks": [asdict(look) for look in self.looks],
@@ -268,10 +268,10 @@ class _State:
             return
         content = torch.load(path, map_location="cpu", weights_only=True)
         self.module.load_state_dict(content["module"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        self.optimizer.load_state_dict(content["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(content["average"])
-            # it takes the loaded tensors as they lie; modules and optimisers move theirs
+            # it takes the loaded tensors as they lie; modules and optimizers move theirs
             self.average.to(self.parameters[0].device)
         self.losses, self.earlier = content["losses"], content["seconds"]
         self.looks = [Look(**look) for look in content["looks"]]
@@ -279,7 +279,7 @@ class _State:
         self.recorded.update(content["recorded"])
 
 
-def learning_rate(settings: Optimisation, step: int) -> float:
+def learning_rate(settings: Optimization, step: int) -> float:
     """The learning rate of an update; constant after the schedule's end."""
     if settings.schedule == "constant":
         return settings.lr
@@ -289,14 +289,14 @@ def learning_rate(settings: Optimisation, step: int) -> float:
     )
 
 
-def _build_optimiser(
-    parameters: list[nn.Parameter], settings: Optimisation
+def _build_optimizer(
+    parameters: list[nn.Parameter], settings: Optimization
 ) -> torch.optim.Optimizer:
     # one call for all parameters: a small denoiser spends more on Python than on arithmetic
     shared: Any = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": True}
-    if settings.optimiser == "sgd":
+    if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, momentum=0.9, **shared)
-    kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, **shared)
 
 

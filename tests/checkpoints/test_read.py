@@ -131,7 +131,7 @@ def test_a_large_safetensors_header_is_refused(tmp_path):
 # ---- other tensors, other leaves
 
 
-def quantised():
+def quantized():
     import warnings
 
     with warnings.catch_warnings():
@@ -145,7 +145,7 @@ def quantised():
         pytest.param(lambda: torch.eye(3).to_sparse(), id="coo"),
         pytest.param(lambda: torch.sparse_coo_tensor(size=(10**9, 10**9)), id="huge coo"),
         pytest.param(lambda: torch.eye(3).to_sparse_csr(), id="csr"),
-        pytest.param(quantised, id="quantised"),
+        pytest.param(quantized, id="quantized"),
         pytest.param(lambda: torch.empty(3, device="meta"), id="meta"),
         pytest.param(lambda: torch.ones(3).to(torch.float8_e4m3fn), id="8 bits"),
     ],

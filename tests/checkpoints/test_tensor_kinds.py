@@ -58,7 +58,7 @@ def test_weights_and_counters_may_differ():
     ("tensor", "told"),
     [
         (torch.ones(4, dtype=torch.int8), "codes or indices (int8)"),
-        (torch.ones(4, dtype=torch.uint8), "dequantised"),
+        (torch.ones(4, dtype=torch.uint8), "dequantized"),
         (torch.ones(4, dtype=torch.bool), "mask (bool)"),
     ],
 )

@@ -30,7 +30,7 @@ def verbs() -> list[str]:
 
 
 def rendered() -> str:
-    """The help of the program and of every verb, at a fixed width and without colour."""
+    """The help of the program and of every verb, at a fixed width and without color."""
     runner = CliRunner()
     parts = []
     for arguments in ([], *([verb] for verb in verbs())):

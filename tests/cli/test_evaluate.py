@@ -181,8 +181,8 @@ def test_evaluate_on_a_users_images_with_a_librarys_network(call, tmp_path):
             folder = tmp_path / "images" / split / name
             folder.mkdir(parents=True)
             for index in range(6):
-                colour = (40 * index, 255 * number, 9)
-                Image.new("RGB", (8, 8), colour).save(folder / f"{index}.png")
+                color = (40 * index, 255 * number, 9)
+                Image.new("RGB", (8, 8), color).save(folder / f"{index}.png")
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=2)
     for folder, num in (("originals", 5), ("generated", 3)):
@@ -217,7 +217,7 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
         *given, "--score-validation", "no:such", "--score", f"{__name__}:odd"
     )
     assert "beside it" in refused(*given, "--task", "digits", "--score-validation", "a:b")
-    assert "no vectors" in refused(*given, "--task", "digits", "--standardise")
+    assert "no vectors" in refused(*given, "--task", "digits", "--standardize")
     told = refused(*given, "--score", f"{__name__}:odd")
     assert told.endswith("to return a number, or bool [E] of what is right, found 'text'")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from paramdiff.codecs.autoencoder import CHANNELS, ConvolutionalCodec, SwitchedBatchNorm
+from paramdiff.codecs.autoencoder import CHANNELS, AutoencoderCodec, SwitchedBatchNorm
 from paramdiff.errors import UserError
 
 COUNTS = {  # the authors' ``model/pdiff.py``: (length, latent_dim) to the autoencoder's parameters
@@ -29,7 +29,7 @@ COUNTS = {  # the authors' ``model/pdiff.py``: (length, latent_dim) to the autoe
 @pytest.fixture
 def codec():
     torch.manual_seed(0)
-    return ConvolutionalCodec(length=64, latent_dim=6, channels=(4, 8, 3)).eval()
+    return AutoencoderCodec(length=64, latent_dim=6, channels=(4, 8, 3)).eval()
 
 
 def averages(codec):
@@ -39,7 +39,7 @@ def averages(codec):
 @pytest.mark.parametrize(("length", "latent_dim"), COUNTS)
 def test_parameter_count_is_the_papers(length, latent_dim):
     with torch.device("meta"):
-        codec = ConvolutionalCodec(length=length, latent_dim=latent_dim)
+        codec = AutoencoderCodec(length=length, latent_dim=latent_dim)
     assert sum(p.numel() for p in codec.parameters()) == COUNTS[length, latent_dim]
 
 
@@ -50,7 +50,7 @@ def test_shapes(codec, statistics):
     assert codec.decode(latents, statistics).shape == (5, 64)
 
 
-def test_sample_statistics_normalise_each_sample_as_a_batch_of_one_bit_for_bit():
+def test_sample_statistics_normalize_each_sample_as_a_batch_of_one_bit_for_bit():
     norm = SwitchedBatchNorm(3).eval()
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
@@ -89,32 +89,32 @@ def test_running_averages_move_only_in_training_with_batch_statistics(
 
 def test_channels_of_the_caller_are_left_alone():
     channels = list(CHANNELS)
-    codec = ConvolutionalCodec(length=64, latent_dim=4, channels=channels)
+    codec = AutoencoderCodec(length=64, latent_dim=4, channels=channels)
     assert channels == list(CHANNELS)
     assert list(codec.config["channels"]) == channels
 
 
 def test_latent_larger_than_the_vector_is_refused():
-    ConvolutionalCodec(length=64, latent_dim=64)
+    AutoencoderCodec(length=64, latent_dim=64)
     with pytest.raises(UserError, match=r"codec\.latent_dim: expected at most 64, .* found 65"):
-        ConvolutionalCodec(length=64, latent_dim=65)
+        AutoencoderCodec(length=64, latent_dim=65)
 
 
 def test_length_that_cannot_be_halved_is_refused():
     with pytest.raises(UserError, match=r"5 halvings .* divisible by 32, found 80"):
-        ConvolutionalCodec(length=80, latent_dim=4)
+        AutoencoderCodec(length=80, latent_dim=4)
 
 
-def test_latent_moments_standardise_and_back(codec):
+def test_latent_moments_standardize_and_back(codec):
     latents = 5 + 3 * torch.randn(20, 6)
     latents[:, 2] = 7.0
     codec.fit_latent_moments(latents)
-    standard = codec.standardise(latents)
+    standard = codec.standardize(latents)
     torch.testing.assert_close(standard.mean(0), torch.zeros(6), rtol=0, atol=1e-5)
     expected = torch.ones(6)
     expected[2] = 0.0
     torch.testing.assert_close(standard.std(0), expected, rtol=0, atol=1e-5)
-    torch.testing.assert_close(codec.destandardise(standard), latents)
+    torch.testing.assert_close(codec.destandardize(standard), latents)
 
 
 def test_latent_moments_of_one_checkpoint(codec):

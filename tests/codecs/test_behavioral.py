@@ -8,17 +8,17 @@ from torch.nn import functional as F
 
 from paramdiff import training_loop
 from paramdiff.codecs.behavioral import (
-    CorrectedCodec,
-    CorrectedCodecSettings,
+    BehavioralCodec,
+    BehavioralCodecSettings,
     Examples,
     Standard,
     draw,
-    fit_corrected_codec,
+    fit_behavioral_codec,
     smooth_similarity,
     train_corrected_codec,
     wrongness,
 )
-from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.errors import UserError
 from paramdiff.evaluation.similarity import pairwise_similarity
 from paramdiff.progress import ignore_progress
@@ -49,17 +49,17 @@ def zoo():
     return vectors, Examples(logits, labels)
 
 
-def settings(num_steps=300, **behaviour):
+def settings(num_steps=300, **behavior):
     training = {"num_steps": num_steps, "batch_size": 64, "lr": 5e-3}
-    return CorrectedCodecSettings(
-        kind="corrected",
+    return BehavioralCodecSettings(
+        kind="behavioral",
         explained_variance=0.9,
         width=32,
-        behaviour={"num_networks": 4, "similarity_margin": 0.0, "training": training} | behaviour,
+        behavior={"num_networks": 4, "similarity_margin": 0.0, "training": training} | behavior,
     )
 
 
-def behaviour_of(vectors, examples):
+def behavior_of(vectors, examples):
     """Accuracy, and the pairwise similarity of errors."""
     rows = torch.arange(NUM_EXAMPLES)
     wrong = torch.stack([examples.logits(v, rows).argmax(1) != examples.labels for v in vectors])
@@ -86,8 +86,8 @@ def test_a_sure_network_is_wrong_where_its_largest_logit_is():
 
 def test_without_correction_it_is_the_linear_codec_with_latents_of_unit_variance(zoo):
     vectors, _ = zoo
-    codec = fit_corrected_codec(vectors, 0.8, residual=True, width=8)
-    linear = fit_linear_codec(vectors, 0.8)
+    codec = fit_behavioral_codec(vectors, 0.8, residual=True, width=8)
+    linear = fit_pca_codec(vectors, 0.8)
     latents = codec.encode(vectors)
     torch.testing.assert_close(latents.std(0), torch.ones(codec.latent_dim))
     torch.testing.assert_close(codec.decode(latents), linear.decode(linear.encode(vectors)))
@@ -97,13 +97,13 @@ def test_without_correction_it_is_the_linear_codec_with_latents_of_unit_variance
 @pytest.mark.parametrize("target", ["labels", "originals"])
 def test_drawn_networks_get_better_and_stay_as_different_as_the_originals(zoo, target):
     vectors, examples = zoo
-    before = fit_corrected_codec(vectors, 0.9, residual=True, width=32)
+    before = fit_behavioral_codec(vectors, 0.9, residual=True, width=32)
     codec, result = train_corrected_codec(
         vectors, settings(target=target), examples, seed=0, device=CPU
     )
-    accuracy, similarity = behaviour_of(drawn(codec), examples)
-    accuracy_before, _ = behaviour_of(drawn(before), examples)
-    _, similarity_of_originals = behaviour_of(vectors, examples)
+    accuracy, similarity = behavior_of(drawn(codec), examples)
+    accuracy_before, _ = behavior_of(drawn(before), examples)
+    _, similarity_of_originals = behavior_of(vectors, examples)
     assert accuracy > accuracy_before + 0.05
     assert similarity == pytest.approx(similarity_of_originals, abs=0.05)
     assert len(result.losses) == 300
@@ -124,7 +124,7 @@ def test_without_labels_they_are_not_read(zoo):
 def test_a_wider_margin_gives_more_similar_networks(zoo):
     vectors, examples = zoo
     similarities = [
-        behaviour_of(
+        behavior_of(
             drawn(
                 train_corrected_codec(
                     vectors, settings(similarity_margin=margin), examples, seed=0, device=CPU
@@ -184,7 +184,7 @@ def test_it_is_saved_and_loaded(zoo, tmp_path):
     vectors, examples = zoo
     codec, _ = train_corrected_codec(vectors, settings(5), examples, seed=0, device=CPU)
     codec.save_pretrained(tmp_path)
-    loaded = CorrectedCodec.from_pretrained(tmp_path)
+    loaded = BehavioralCodec.from_pretrained(tmp_path)
     assert torch.equal(drawn(codec), drawn(loaded))
 
 

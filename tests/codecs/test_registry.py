@@ -8,13 +8,13 @@ from safetensors.torch import load_file, save_file
 
 from paramdiff import training_loop
 from paramdiff.codecs.autoencoder import (
-    ConvolutionalCodec,
-    ConvolutionalCodecSettings,
+    AutoencoderCodec,
+    AutoencoderCodecSettings,
     kl_divergence,
     reconstruction_loss,
 )
 from paramdiff.codecs.base import decode_all, encode_all
-from paramdiff.codecs.pca import LinearCodec, LinearCodecSettings
+from paramdiff.codecs.pca import PCACodec, PCACodecSettings
 from paramdiff.codecs.registry import train_codec
 from paramdiff.errors import UserError
 
@@ -28,7 +28,7 @@ class Stopped(Exception):
 
 def settings_with(num_steps=12, **changes):
     values = {
-        "kind": "convolutional",
+        "kind": "autoencoder",
         "latent_dim": 4,
         "channels": (4, 8),
         "kernel_size": 3,
@@ -38,7 +38,7 @@ def settings_with(num_steps=12, **changes):
         "statistics": "running",
         "training": {"num_steps": num_steps, "batch_size": 8, "lr": 3e-3, "extra_updates": 1},
     }
-    return ConvolutionalCodecSettings(**{**values, **changes})
+    return AutoencoderCodecSettings(**{**values, **changes})
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def vectors():
 @pytest.fixture
 def codec():
     torch.manual_seed(1)
-    return ConvolutionalCodec(length=64, latent_dim=4, channels=(4, 8), kernel_size=3)
+    return AutoencoderCodec(length=64, latent_dim=4, channels=(4, 8), kernel_size=3)
 
 
 def assert_same_tensors(one, other):
@@ -159,9 +159,9 @@ def test_a_variational_codec_trains(vectors):
 
 
 def test_linear_settings_fit_principal_components(vectors):
-    settings = LinearCodecSettings(kind="linear", explained_variance=1.0)
+    settings = PCACodecSettings(kind="pca", explained_variance=1.0)
     codec, result = train_codec(vectors, settings, seed=0, device=CPU)
-    assert isinstance(codec, LinearCodec)
+    assert isinstance(codec, PCACodec)
     assert result.losses == []
     assert settings.statistics == "running"
     torch.testing.assert_close(codec.decode(codec.encode(vectors)), vectors, rtol=0, atol=1e-5)
@@ -184,7 +184,7 @@ def test_encode_all_equals_encode(codec, vectors):
 def test_saved_codec_is_the_same(codec, vectors, tmp_path):
     codec.fit_latent_moments(torch.randn(5, 4))
     codec.eval().save_pretrained(tmp_path)
-    loaded = ConvolutionalCodec.from_pretrained(tmp_path)
+    loaded = AutoencoderCodec.from_pretrained(tmp_path)
     assert not loaded.training
     assert_same_tensors(loaded.state_dict(), codec.state_dict())
     assert list(loaded.config["channels"]) == list(codec.config["channels"])
@@ -207,22 +207,22 @@ def test_other_tensors_are_refused_by_name(codec, tmp_path, change, named):
     change(tensors)
     save_file(tensors, tmp_path / WEIGHTS, {"format": "pt"})
     with pytest.raises(UserError, match=named):
-        ConvolutionalCodec.from_pretrained(tmp_path)
+        AutoencoderCodec.from_pretrained(tmp_path)
 
 
 def test_another_class_is_refused_by_name(codec, tmp_path):
     codec.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="expected a LinearCodec, found a ConvolutionalCodec"):
-        LinearCodec.from_pretrained(tmp_path)
+    with pytest.raises(UserError, match="expected a PCACodec, found a AutoencoderCodec"):
+        PCACodec.from_pretrained(tmp_path)
 
 
 def test_missing_files_are_refused(codec, tmp_path):
     codec.save_pretrained(tmp_path)
     (tmp_path / WEIGHTS).unlink()
     with pytest.raises(UserError, match=r"diffusion_pytorch_model|cannot be loaded"):
-        ConvolutionalCodec.from_pretrained(tmp_path)
+        AutoencoderCodec.from_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["_class_name"] == "ConvolutionalCodec"
+    assert config["_class_name"] == "AutoencoderCodec"
     (tmp_path / "config.json").unlink()
     with pytest.raises(UserError, match=r"config\.json"):
-        ConvolutionalCodec.from_pretrained(tmp_path)
+        AutoencoderCodec.from_pretrained(tmp_path)

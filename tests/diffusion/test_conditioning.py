@@ -19,7 +19,7 @@ def encoded(conditions):
     return torch.stack([conditions.encode(row) for row in rows])
 
 
-def test_numbers_are_standardised_and_labels_are_one_hot(conditions):
+def test_numbers_are_standardized_and_labels_are_one_hot(conditions):
     rows = encoded(conditions)
     assert rows.shape == (4, conditions.size) == (4, 2 + 3 + 2)
     for column in (1, 6):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from paramdiff.diffusion.conditioning import Conditions
-from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 
 COUNTS = {  # of the authors' ``model/denoiser.py``: latent_dim to the denoiser's parameters
@@ -19,15 +19,15 @@ COUNTS = {  # of the authors' ``model/denoiser.py``: latent_dim to the denoiser'
 @pytest.mark.parametrize("latent_dim", COUNTS)
 def test_parameter_count_is_the_papers(latent_dim):
     with torch.device("meta"):
-        denoiser = ConvolutionalDenoiser(latent_dim=latent_dim)
+        denoiser = Conv1dDenoiser(latent_dim=latent_dim)
     assert sum(p.numel() for p in denoiser.parameters()) == COUNTS[latent_dim]
 
 
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        (ConvolutionalDenoiser, {"channels": (4, 6, 8, 6, 4)}),
-        (ConvolutionalDenoiser, {"channels": (4, 6, 4), "kernel_size": 3}),
+        (Conv1dDenoiser, {"channels": (4, 6, 8, 6, 4)}),
+        (Conv1dDenoiser, {"channels": (4, 6, 4), "kernel_size": 3}),
         (MLPDenoiser, {"width": 16, "depth": 2}),
     ],
     ids=["two skips", "one skip", "mlp"],
@@ -47,7 +47,7 @@ def test_shape_timestep_and_gradient(kind, options):
 
 @pytest.mark.parametrize(
     ("kind", "options"),
-    [(ConvolutionalDenoiser, {"channels": (4, 6, 4)}), (MLPDenoiser, {"width": 16, "depth": 2})],
+    [(Conv1dDenoiser, {"channels": (4, 6, 4)}), (MLPDenoiser, {"width": 16, "depth": 2})],
 )
 def test_conditions_are_read_saved_and_loaded(kind, options, tmp_path):
     conditions = Conditions.fit({"accuracy": [0.7, 0.8, 0.9], "run": ["a", "b", "a"]})

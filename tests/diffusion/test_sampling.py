@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.sampling import initial_noise, record_trajectory, sample_latents
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
@@ -51,12 +51,12 @@ def sample(solver, seeds, num_steps, batch_size=4, denoiser=None, target="noise"
     )
 
 
-@pytest.fixture(params=["mlp", "convolutional"])
+@pytest.fixture(params=["mlp", "conv1d"])
 def network(request):
     torch.manual_seed(0)
     if request.param == "mlp":
         return MLPDenoiser(latent_dim=SIZE, width=24, depth=2).eval()
-    return ConvolutionalDenoiser(latent_dim=SIZE, channels=(4, 8, 12, 8, 4)).eval()
+    return Conv1dDenoiser(latent_dim=SIZE, channels=(4, 8, 12, 8, 4)).eval()
 
 
 @pytest.mark.parametrize("target", ["noise", "velocity"])

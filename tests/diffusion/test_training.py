@@ -18,7 +18,7 @@ from paramdiff.diffusion.training import (
 CPU = torch.device("cpu")
 SCHEDULER = build_scheduler(ScheduleSettings())
 MLP = {"kind": "mlp", "width": 16, "depth": 1}
-CONVOLUTIONAL = {"kind": "convolutional", "channels": (4, 8, 4), "kernel_size": 3}
+CONVOLUTIONAL = {"kind": "conv1d", "channels": (4, 8, 4), "kernel_size": 3}
 
 
 class Stopped(Exception):
@@ -38,7 +38,7 @@ class Answer(nn.Module):
 
 def settings_with(num_steps=12, denoiser=MLP, ema_decay=0.0):
     training = {"num_steps": num_steps, "batch_size": 16, "lr": 3e-3, "ema_decay": ema_decay}
-    return DiffusionSettings(denoiser=denoiser, standardise=False, training=training)
+    return DiffusionSettings(denoiser=denoiser, standardize=False, training=training)
 
 
 def latent_batch(size, generator):
@@ -104,7 +104,7 @@ def test_loss_of_the_velocity_is_the_papers_weighted_by_the_share_of_noise(batch
     assert loss.item() == pytest.approx(0.01, rel=1e-3)
 
 
-@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "convolutional"])
+@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "conv1d"])
 def test_a_denoiser_of_the_velocity_begins_at_zero_and_learns(denoiser):
     schedule = ScheduleSettings(target="velocity")
     settings = settings_with(300, denoiser).model_copy(update={"schedule": schedule})
@@ -134,7 +134,7 @@ def test_held_out_loss_is_the_same_at_every_call_and_known_for_the_best_predicti
     assert (seen[0].min(), len(seen[0].unique())) == (0, 512)  # spread over all timesteps
 
 
-@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "convolutional"])
+@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "conv1d"])
 def test_loss_falls(denoiser):
     trained, result = train_denoiser(
         latent_batch, 6, settings_with(300, denoiser), seed=0, device=CPU
@@ -143,7 +143,7 @@ def test_loss_falls(denoiser):
     assert sum(result.losses[-50:]) < 0.8 * sum(result.losses[:20]) * 50 / 20
 
 
-@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "convolutional"])
+@pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "conv1d"])
 def test_same_seed_same_bits_and_the_global_stream_is_untouched(denoiser):
     settings = settings_with(denoiser=denoiser)
     stream = torch.get_rng_state()

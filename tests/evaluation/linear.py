@@ -14,7 +14,7 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.finetuning import TrainingExamples
 from paramdiff.evaluation.inputs import LatentSpace, Subject
-from paramdiff.evaluation.predictor import Answers, Behaviour, Validated, classification
+from paramdiff.evaluation.predictor import Answers, Predictor, Validated, classification
 from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.parameters.layout import ParameterLayout
 
@@ -86,7 +86,7 @@ def training():
     )
 
 
-def behaviour(**fields):
+def predictor(**fields):
     """Labels only, which is quick; ``UNSURE`` adds probabilities and foreign points."""
     _, truth = data()
     defaults = {
@@ -99,7 +99,7 @@ def behaviour(**fields):
 
 def without_errors():
     """The same networks, of which nobody says what they get wrong."""
-    known = behaviour()
+    known = predictor()
 
     def answers(vectors):
         found = known.answers(vectors)
@@ -108,7 +108,7 @@ def without_errors():
     def validated(vectors):
         return Validated(known.validated(vectors).values.float(), None)
 
-    return Behaviour(NUM_VALIDATION, NUM_TEST, answers, validated, "share")
+    return Predictor(NUM_VALIDATION, NUM_TEST, answers, validated, "share")
 
 
 UNSURE = {
@@ -128,7 +128,7 @@ def good(num, seed, spread=0.25):
 
 
 def shifted(num, seed, shift=3.0, spread=0.1, fault=0.0):
-    """Good classifiers, each with a number added to all classes alike; a fault favours one."""
+    """Good classifiers, each with a number added to all classes alike; a fault favors one."""
     generator = torch.Generator().manual_seed(seed + 1000)
     weight = shift * torch.randn(num, 1, NUM_FEATURES, generator=generator)
     weight = weight.expand(-1, NUM_CLASSES, -1).flatten(1)
@@ -173,7 +173,7 @@ def subject(generated, originals=None, num_runs=3, **fields):
 def evaluated(generated, originals=None, seed=0, how=None, **fields):
     return evaluate(
         subject(generated, originals, **fields),
-        how or behaviour(),
+        how or predictor(),
         EvaluationSettings(seed=seed),
     )
 

@@ -44,7 +44,7 @@ def labels(vectors):
 
 def evaluated(generated, **fields):
     truth = torch.randint(3, (NUM_VALIDATION + NUM_TEST,), generator=generator(1))
-    behaviour = classification(labels, truth[:NUM_VALIDATION], truth[NUM_VALIDATION:])
+    predictor = classification(labels, truth[:NUM_VALIDATION], truth[NUM_VALIDATION:])
     subject = Subject(
         layout=LAYOUT,
         originals=networks(12, 2),
@@ -56,7 +56,7 @@ def evaluated(generated, **fields):
         facts={},
         symmetries=symmetries(),
     )
-    return evaluate(replace(subject, **fields), behaviour, EvaluationSettings())[0]
+    return evaluate(replace(subject, **fields), predictor, EvaluationSettings())[0]
 
 
 def test_copies_in_disguise_are_copies_only_where_units_may_move():
@@ -84,7 +84,7 @@ def test_aligned_distances_are_never_longer():
     assert (aligned <= plain + 1e-5).all() and (aligned < 0.95 * plain).any()
 
 
-def test_the_only_original_has_no_neighbour():
+def test_the_only_original_has_no_neighbor():
     originals = networks(1, 2)
     space = AlignedSpace(originals, symmetries(), seed=0)
     assert torch.isinf(space.nearest(originals, torch.tensor([0]))).all()

@@ -14,12 +14,12 @@ import torch
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import Subject
-from paramdiff.evaluation.predictor import Answers, Behaviour, Validated
+from paramdiff.evaluation.predictor import Answers, Predictor, Validated
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.report.page import render
-from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
@@ -59,7 +59,7 @@ def flipping(salt=""):
         found = flipped(vectors, "validation")
         return Validated(found, ~found)
 
-    return Behaviour(NUM_EXAMPLES, NUM_EXAMPLES, answers, validated)
+    return Predictor(NUM_EXAMPLES, NUM_EXAMPLES, answers, validated)
 
 
 def zoo():
@@ -93,8 +93,8 @@ def of_scoring_function():
 def judged_by(name):
     """The evaluation by a function of this file."""
     task = import_scoring(ScoringFunctions(f"{__file__}:{name}"))(BASE)
-    behaviour = build_behaviour(task, zoo(), torch.device("cpu"))
-    return evaluate(subject(), behaviour, EvaluationSettings())[0]
+    predictor = build_predictor(task, zoo(), torch.device("cpu"))
+    return evaluate(subject(), predictor, EvaluationSettings())[0]
 
 
 def spoken(evaluation):

@@ -17,16 +17,16 @@ from paramdiff.evaluation.data_matched import (
 )
 from paramdiff.evaluation.finetuning import FURTHER_RATES, LEARNING_RATES
 from paramdiff.methods.data_use import DataBudget, DataUse
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.progress import ignore_report
 
-from .linear import LAYOUT, UNSURE, behaviour, evaluated, good, shifted, to, training, words
+from .linear import LAYOUT, UNSURE, evaluated, good, predictor, shifted, to, training, words
 
 
 def rivalry(originals, images_seen=640, uses="labels", **fields):
     defaults = {
         "originals": originals,
-        "normalisation": fit_normalisation(originals, LAYOUT),
+        "normalization": fit_normalization(originals, LAYOUT),
         "examples": training(),
         "budget": DataBudget(images_seen, uses),
         "seed": 0,
@@ -225,12 +225,12 @@ FAULTY = {"shift": 1.0, "spread": 0.2, "fault": 1.2}
 
 
 def beside_data(uses="labels", how=None, **fields):
-    """Generated networks that know more than the originals; all originals favour one class."""
+    """Generated networks that know more than the originals; all originals favor one class."""
     return evaluated(
         shifted(30, 5, 1.0, 0.2),
         shifted(30, 6, **FAULTY),
         held_out=shifted(10, 7, **FAULTY),
-        how=how or behaviour(training=training(), **UNSURE),
+        how=how or predictor(training=training(), **UNSURE),
         data_budget=DataBudget(6400, uses),
         **fields,
     )
@@ -275,7 +275,7 @@ def test_the_verdict_tells_who_had_more_to_go_by(typical):
 
 
 def test_a_generator_without_data_has_no_such_rivals():
-    evaluation, _ = evaluated(good(20, 3), how=behaviour(training=training()))
+    evaluation, _ = evaluated(good(20, 3), how=predictor(training=training()))
     assert not {*RIVALS} & set(evaluation.groups)
     assert evaluation.groups["generated"].data == DataUse()
     assert "Fine-tuned for comparison" not in evaluation.facts
@@ -283,7 +283,7 @@ def test_a_generator_without_data_has_no_such_rivals():
 
 
 def test_without_a_training_split_the_rivals_are_left_out_and_the_data_told():
-    evaluation, _ = beside_data("inputs", how=behaviour())
+    evaluation, _ = beside_data("inputs", how=predictor())
     assert "fine_tuned_average (needs a classification task)" in evaluation.facts["Left out"]
     assert evaluation.verdict.headline.endswith(", using training inputs.")
     assert "nothing that saw as many could be compared with it" in words(evaluation)

@@ -125,8 +125,8 @@ def test_principal_components_are_numpys_and_orthonormal():
     found = principal_components(originals)
     assert found.shape == (NUM_COMPONENTS, 25)
     torch.testing.assert_close(found @ found.T, torch.eye(NUM_COMPONENTS), rtol=0, atol=1e-5)
-    centred = originals.double().numpy() - originals.double().numpy().mean(0)
-    expected = np.linalg.svd(centred, full_matrices=False)[2][:NUM_COMPONENTS]
+    centered = originals.double().numpy() - originals.double().numpy().mean(0)
+    expected = np.linalg.svd(centered, full_matrices=False)[2][:NUM_COMPONENTS]
     np.testing.assert_allclose(np.abs((found.numpy() * expected).sum(1)), 1, atol=1e-5)
 
 

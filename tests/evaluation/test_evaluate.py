@@ -19,12 +19,12 @@ from .linear import (
     NUM_VALIDATION,
     SIZE,
     UNSURE,
-    behaviour,
     data,
     evaluated,
     good,
     labels,
     perfect_codec,
+    predictor,
     subject,
     trajectory,
     warnings,
@@ -34,7 +34,7 @@ from .linear import (
 @pytest.fixture(scope="module")
 def typical():
     """20 fresh classifiers against 30: with a codec, probabilities and foreign points."""
-    return evaluated(good(20, 3), how=behaviour(**UNSURE), latents=perfect_codec())
+    return evaluated(good(20, 3), how=predictor(**UNSURE), latents=perfect_codec())
 
 
 def test_groups_and_comparisons(typical):
@@ -83,7 +83,7 @@ def test_the_soup_is_never_below_the_best_original_on_validation_data():
         return labels(vectors)[:, :NUM_VALIDATION].repeat(1, 2)
 
     for seed in range(3):
-        how = behaviour(labels=on_validation, test_truth=truth[:NUM_VALIDATION])
+        how = predictor(labels=on_validation, test_truth=truth[:NUM_VALIDATION])
         evaluation, _ = evaluated(good(2, 3), good(30, seed), how=how)
         best = evaluation.groups["original"].accuracy.max
         assert evaluation.groups["greedy_soup"].accuracy.mean >= best
@@ -201,7 +201,7 @@ def test_what_is_evaluated_is_not_changed():
     before = {
         name: getattr(given, name).clone() for name in ("originals", "generated", "held_out")
     }
-    evaluate(given, behaviour(), EvaluationSettings())
+    evaluate(given, predictor(), EvaluationSettings())
     assert all(getattr(given, name).equal(tensor) for name, tensor in before.items())
 
 
@@ -209,7 +209,7 @@ def test_progress_grows_to_the_end():
     seen = []
     evaluation, _ = evaluate(
         subject(good(20, 3)),
-        behaviour(),
+        predictor(),
         EvaluationSettings(),
         lambda stage, done, total: seen.append((done, total)),
     )

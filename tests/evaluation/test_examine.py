@@ -17,12 +17,12 @@ from .linear import (
     NUM_VALIDATION,
     SIZE,
     UNSURE,
-    behaviour,
     data,
     evaluated,
     good,
     labels,
     perfect_codec,
+    predictor,
     warnings,
 )
 
@@ -56,7 +56,7 @@ def test_small_groups(tmp_path, num_originals, num_generated, num_held_out, num_
             good(num_originals, 1),
             held_out=good(num_held_out, 2),
             latents=perfect_codec(),
-            how=behaviour(**fields),
+            how=predictor(**fields),
             num_runs=num_runs,
         ),
     )
@@ -97,7 +97,7 @@ def with_labels(found):
     _, truth = data()
     labels_of_all = found(truth)
     probabilities = torch.nn.functional.one_hot(labels_of_all[NUM_VALIDATION:], NUM_CLASSES)
-    return behaviour(
+    return predictor(
         labels=lambda vectors: labels_of_all.expand(len(vectors), -1),
         probabilities=lambda vectors: (probabilities.float() for _ in vectors),
     )
@@ -131,7 +131,7 @@ def test_a_chance_level_zoo(tmp_path):
 def test_one_class_alone(tmp_path):
     _, truth = data()
     nothing = torch.zeros_like(truth)
-    how = behaviour(
+    how = predictor(
         validation_truth=nothing[:NUM_VALIDATION],
         test_truth=nothing[NUM_VALIDATION:],
         labels=lambda vectors: nothing.expand(len(vectors), -1),
@@ -150,7 +150,7 @@ def test_checkpoints_in_double_precision(tmp_path):
             good(30, 1).double(),
             held_out=good(10, 2).double(),
             untrained=double,
-            how=behaviour(**UNSURE),
+            how=predictor(**UNSURE),
         ),
     )
     same, _ = evaluated(good(20, 3))
@@ -164,7 +164,7 @@ def test_predictions_of_the_wrong_length_are_refused(change):
         return found[:, :-1] if change < 0 else torch.cat([found, found[:, :1]], dim=1)
 
     with pytest.raises(UserError, match=f"'original'.*expected 500 .*found {500 + change}"):
-        evaluated(good(20, 3), how=behaviour(labels=wrong))
+        evaluated(good(20, 3), how=predictor(labels=wrong))
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -187,7 +187,7 @@ def test_logits_that_are_not_numbers_name_the_group():
 
     message = r"^group 'generated': parameter set 7: expected finite logits, found NaN"
     with pytest.raises(UserError, match=message):
-        evaluated(good(20, 3), how=behaviour(labels=scores))
+        evaluated(good(20, 3), how=predictor(labels=scores))
 
 
 def test_free_alternatives_that_compute_no_numbers_are_left_out(tmp_path):
@@ -198,7 +198,7 @@ def test_free_alternatives_that_compute_no_numbers_are_left_out(tmp_path):
             raise NotFiniteError("parameter set 0: expected finite logits, found NaN or infinity")
         return labels(vectors)
 
-    evaluation = written(tmp_path, *evaluated(good(20, 3), how=behaviour(labels=answers)))
+    evaluation = written(tmp_path, *evaluated(good(20, 3), how=predictor(labels=answers)))
     why = "(its networks compute NaN or infinite values)"
     for name in ("average@all", "greedy_soup"):
         assert name not in evaluation.groups
@@ -210,7 +210,7 @@ def test_free_alternatives_that_compute_no_numbers_are_left_out(tmp_path):
 
 
 def test_random_networks_are_told():
-    evaluation, _ = evaluated(good(20, 3), how=behaviour(is_deterministic=False))
+    evaluation, _ = evaluated(good(20, 3), how=predictor(is_deterministic=False))
     assert "random at test time" in warnings(evaluation)
 
 
@@ -221,7 +221,7 @@ def test_without_probabilities_there_are_no_ensembles(tmp_path):
 
 
 def test_ensembles_hold_what_the_groups_can_fill():
-    evaluation, arrays = evaluated(good(20, 3), how=behaviour(**UNSURE))
+    evaluation, arrays = evaluated(good(20, 3), how=predictor(**UNSURE))
     sizes = {
         name: [score.members for score in scores] for name, scores in evaluation.ensembles.items()
     }

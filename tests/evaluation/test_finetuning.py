@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.finetuning import drawn_batches, fine_tuned
-from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
+from paramdiff.parameters.normalization import Normalization, fit_normalization
 from tests.methods.material import LAYOUT as MIXED
 from tests.methods.material import raw_originals
 
@@ -23,7 +23,7 @@ def generator(seed=0):
 
 
 def plain(size):
-    return Normalisation(torch.zeros(size), torch.ones(size), torch.zeros(size))
+    return Normalization(torch.zeros(size), torch.ones(size), torch.zeros(size))
 
 
 @pytest.mark.parametrize("num_drawn", [1, 63, 64, 200, 450])
@@ -38,7 +38,7 @@ def test_batches_are_passes_cut_into_exactly_as_many_rows(num_drawn):
 
 
 def test_the_update_is_adams():
-    """Against torch's own, on the raw values where the normalisation changes none."""
+    """Against torch's own, on the raw values where the normalization changes none."""
     examples, batches = training(), drawn_batches(300, 640, generator())
     found = list(
         fine_tuned(good(1, 5)[0], batches, examples.label_loss, plain(SIZE), 0.02, decays=False)
@@ -65,13 +65,13 @@ def test_a_decaying_rate_ends_at_nothing():
 
 def test_variances_stay_positive():
     """A gradient that pushes a variance far below zero."""
-    normalisation = fit_normalisation(raw_originals(), MIXED)
-    is_variance = normalisation.reference > 0
+    normalization = fit_normalization(raw_originals(), MIXED)
+    is_variance = normalization.reference > 0
     *_, last = fine_tuned(
         raw_originals()[0],
         [torch.arange(2)] * 50,
         lambda vector, rows: vector[is_variance].sum(),
-        normalisation,
+        normalization,
         1.0,
         decays=False,
     )
@@ -96,14 +96,14 @@ def test_answers_of_others_teach_without_labels():
 
 
 def test_a_loss_that_is_no_number_is_told():
-    normalisation = fit_normalisation(good(5, 1), LAYOUT)
+    normalization = fit_normalization(good(5, 1), LAYOUT)
     with pytest.raises(NotFiniteError, match="the loss of update 0 is nan"):
         next(
             fine_tuned(
                 good(1, 2)[0],
                 [torch.arange(3)],
                 lambda vector, rows: vector.sum() * torch.nan,
-                normalisation,
+                normalization,
                 0.1,
                 decays=False,
             )

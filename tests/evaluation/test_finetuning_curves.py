@@ -11,7 +11,7 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.finetuning import LEARNING_RATES
 
-from .linear import behaviour, good, shifted, subject, training, without_errors
+from .linear import good, predictor, shifted, subject, training, without_errors
 
 UPDATES = (0, 1, 5, 20)
 WANTED = EvaluationSettings(starting_points=True)
@@ -34,7 +34,7 @@ def counted(few_updates):
         seen.append(rows.tolist())
         return training().logits(vector, rows)
 
-    how = behaviour(training=replace(training(), logits=logits))
+    how = predictor(training=replace(training(), logits=logits))
     evaluation, _ = evaluate(subject(good(3, 3)), how, WANTED)
     return evaluation.starting_points, evaluation.groups, seen
 
@@ -67,7 +67,7 @@ def test_validation_data_choose_the_learning_rate_of_each_group():
     generated = good(3, 3)
     starts = torch.cat([generated, good(30, 1), good(10, 2)])
     how = replace(training(), validation_loss=lambda raw: torch.cdist(raw, starts).amin(1))
-    evaluation, _ = evaluate(subject(generated), behaviour(training=how), WANTED)
+    evaluation, _ = evaluate(subject(generated), predictor(training=how), WANTED)
     rates = {name: one.learning_rate for name, one in evaluation.starting_points.groups.items()}
     assert rates["generated"] == rates["original"] == rates["held_out"] == min(LEARNING_RATES)
 
@@ -79,7 +79,7 @@ def test_a_group_whose_training_diverges_is_left_out():
         far = (vector - average).abs().max() > 1.0
         return training().logits(vector, rows) * (torch.nan if far else 1.0)
 
-    how = behaviour(training=replace(training(), logits=logits))
+    how = predictor(training=replace(training(), logits=logits))
     evaluation, _ = evaluate(subject(shifted(3, 5), shifted(30, 6)), how, WANTED)
     assert set(evaluation.starting_points.groups) == {"average@all"}
 
@@ -87,5 +87,5 @@ def test_a_group_whose_training_diverges_is_left_out():
 def test_other_tasks_are_refused_and_nothing_is_trained_unasked():
     with pytest.raises(UserError, match=r"evaluation\.starting_points: expected a classification"):
         evaluate(subject(good(3, 3)), without_errors(), WANTED)
-    evaluation, _ = evaluate(subject(good(3, 3)), behaviour(), EvaluationSettings())
+    evaluation, _ = evaluate(subject(good(3, 3)), predictor(), EvaluationSettings())
     assert evaluation.starting_points is None

@@ -6,7 +6,7 @@ from paramdiff.evaluation.groups import constructed, given_groups, left_out
 from paramdiff.evaluation.matched_strengths import Matched
 from paramdiff.methods.data_use import NO_DATA, DataBudget, DataUse
 from paramdiff.methods.registry import BASELINES
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalization import fit_normalization
 from tests.methods.material import material, raw_originals
 
 from .linear import LAYOUT, good, perfect_codec, subject
@@ -14,7 +14,7 @@ from .linear import LAYOUT, good, perfect_codec, subject
 
 def given(**fields):
     made = subject(good(20, 3), **fields)
-    return list(given_groups(made, fit_normalisation(made.originals, LAYOUT)))
+    return list(given_groups(made, fit_normalization(made.originals, LAYOUT)))
 
 
 def test_what_is_given_is_scored_as_it_is():
@@ -28,11 +28,11 @@ def test_what_is_given_is_scored_as_it_is():
     original, generated, held_out, reconstructed = groups
     assert original.raw.equal(good(30, 1)) and generated.raw.equal(good(20, 3))
     assert held_out.raw.equal(good(10, 2)) and reconstructed.raw.equal(good(30, 1))
-    normalisation = fit_normalisation(good(30, 1), LAYOUT)
+    normalization = fit_normalization(good(30, 1), LAYOUT)
     for group in groups:
-        torch.testing.assert_close(normalisation.invert(group.vectors), group.raw)
+        torch.testing.assert_close(normalization.invert(group.vectors), group.raw)
     assert original.source.equal(torch.arange(30))
-    # whatever the codec made is judged as it came: an original is a copy, not its own neighbour
+    # whatever the codec made is judged as it came: an original is a copy, not its own neighbor
     assert generated.source is None and reconstructed.source is None
 
 
@@ -65,7 +65,7 @@ def test_constructed_groups_are_as_many_and_in_raw_values():
         group, made = made_of(name)
         assert group.raw.shape == made.originals[:5].shape and group.name == name
         torch.testing.assert_close(
-            group.raw, made.normalisation.invert(group.vectors), rtol=1e-5, atol=1e-5
+            group.raw, made.normalization.invert(group.vectors), rtol=1e-5, atol=1e-5
         )
     noised, made = made_of("noise@0.001")
     torch.testing.assert_close(noised.vectors, made.originals[noised.source], rtol=0.05, atol=0.05)

@@ -20,10 +20,10 @@ from paramdiff.evaluation.predictor import classification
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import LatentSpace, Subject
-from paramdiff.parameters import normalisation
+from paramdiff.parameters import normalization
 from paramdiff.parameters.layout import ParameterLayout
 
-normalisation._BLOCK_VALUES = 1 << 17
+normalization._BLOCK_VALUES = 1 << 17
 memmap.MEMORY_BUDGET, memmap.BLOCK_VALUES = int(sys.argv[2]), 1 << 17
 here = Path(sys.argv[1])
 truth = torch.arange(40) % 10
@@ -64,10 +64,10 @@ def peak_of(size):
     subject = Subject(
         layout, drawn(64), drawn(4), drawn(4), "spaced", runs, "", {}, latents=codec, scratch=here
     )
-    behaviour = classification(labels, truth[:20], truth[20:])
+    predictor = classification(labels, truth[:20], truth[20:])
     readings = [held()]
     with watched(readings):
-        evaluate(subject, behaviour, EvaluationSettings(seed=0))
+        evaluate(subject, predictor, EvaluationSettings(seed=0))
     return max(readings)
 
 small = peak_of(1 << 8)  # loads libraries
@@ -95,7 +95,7 @@ def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux what memory a process held")
 def test_memory_does_not_hold_the_vectors(tmp_path):
-    """Originals, reconstructions and both normalised are 32 MB each; files spare at least half.
+    """Originals, reconstructions and both normalized are 32 MB each; files spare at least half.
 
     Pages of files are not counted: they are resident for as long as the system likes.
     """

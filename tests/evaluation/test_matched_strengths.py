@@ -13,39 +13,39 @@ from paramdiff.evaluation.predictor import Validated
 from paramdiff.evaluation.schema import Standing
 from paramdiff.methods.method import Baseline, Construction, Family
 from paramdiff.methods.registry import CONSTRUCTIONS, FAMILIES
-from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
+from paramdiff.parameters.normalization import Normalization, fit_normalization
 from tests.methods.material import material
 
-from .linear import LAYOUT, behaviour, evaluated, good
+from .linear import LAYOUT, evaluated, good, predictor
 
 NOVELTY, DIVERSITY, DISPERSION = AXES
 
 
-def given(originals, normalisation):
+def given(originals, normalization):
     """What baselines of linear classifiers are made from."""
     return replace(
         material(),
-        originals=normalisation.apply(originals),
+        originals=normalization.apply(originals),
         raw=originals,
         layout=LAYOUT,
-        normalisation=normalisation,
+        normalization=normalization,
         validation_accuracy=torch.zeros(len(originals)),
     )
 
 
 def pilots(generated, originals, how=None, **fields):
     """Pilots of linear classifiers (raw vectors), matched to some generated ones."""
-    how = how or behaviour()
-    normalisation = fit_normalisation(originals, LAYOUT, "tensor")
-    vectors = normalisation.apply(originals)
+    how = how or predictor()
+    normalization = fit_normalization(originals, LAYOUT, "tensor")
+    vectors = normalization.apply(originals)
     validation = Validation(
         how.validated,
         how.validated(originals).wrong,
         total_variance(vectors),
-        normalisation.invert,
+        normalization.invert,
     )
-    made = given(originals, normalisation)
-    target = validation.standing(normalisation.apply(generated))
+    made = given(originals, normalization)
+    target = validation.standing(normalization.apply(generated))
     return Pilots(made, validation, target, len(generated), seed=0, **fields)
 
 
@@ -57,10 +57,10 @@ def family(name):
 def test_a_planted_strength_is_found_between_the_fixed_ones(name, strength):
     """The planted networks are those of the same method at a strength that is not in the list."""
     originals = good(40, 1)
-    normalisation = fit_normalisation(originals, LAYOUT, "tensor")
-    made = given(originals, normalisation)
+    normalization = fit_normalization(originals, LAYOUT, "tensor")
+    made = given(originals, normalization)
     planted = family(name).at(strength).build(made, 200, torch.Generator().manual_seed(5))
-    one = pilots(normalisation.invert(planted.vectors), originals)
+    one = pilots(normalization.invert(planted.vectors), originals)
     found = {axis: matched for matched in one.matched([family(name)]) for axis in matched.axes}
     assert found.keys() == AXES.keys()
     for axis in AXES.values():
@@ -94,8 +94,8 @@ class Known(Pilots):
         return standing(count, 1 - strength, 1 - strength)
 
 
-def test_every_axis_is_matched_between_neighbours_of_full_count():
-    """A strength that another axis has looked at is not its own neighbour."""
+def test_every_axis_is_matched_between_neighbors_of_full_count():
+    """A strength that another axis has looked at is not its own neighbor."""
     member = staircase(lambda s: s, lambda s: s)
     known = Known(None, None, standing(200, 0.9, 0.898), 200, seed=0)
     known.matched([member])
@@ -129,7 +129,7 @@ def matched_dispersion(score, dispersion, target):
         scored_by_first_value, None, total_variance(originals), lambda vectors: vectors
     )
     nothing = torch.zeros(LAYOUT.num_parameters)
-    made = given(originals, Normalisation(nothing, nothing + 1, nothing))
+    made = given(originals, Normalization(nothing, nothing + 1, nothing))
     standing = validation.standing(originals * target)
     one = Pilots(made, validation, standing, 30, seed=0)
     found = one.matched([staircase(score, dispersion)])

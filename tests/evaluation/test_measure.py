@@ -283,7 +283,7 @@ def test_data_copying_is_tested_against_independent_held_out_networks_only():
     tested = found["generated"].z_u
     assert (tested.n, tested.n_held_out) == (50, 50)
     assert abs(tested.parameters) < 3.5
-    assert tested.behaviour == 0  # all errors are alike: nothing but ties
+    assert tested.predictor == 0  # all errors are alike: nothing but ties
     assert compared(cloud(70, 2), cloud(60, 3))["generated"].z_u is None
 
 

@@ -179,5 +179,5 @@ def test_equal_originals_are_copied_only_exactly():
     assert share_of_copies(torch.tensor([0.0, 1e-6]), torch.zeros(5)) == 0.5
 
 
-def test_without_neighbours_nothing_can_be_said():
+def test_without_neighbors_nothing_can_be_said():
     assert share_of_copies(torch.tensor([1.0]), torch.tensor([torch.inf])) is None

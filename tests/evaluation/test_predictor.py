@@ -16,13 +16,13 @@ def answering(labels, **fields):
 
 def test_answers_by_hand():
     labels = torch.tensor([[0, 1, 2, 0, 1], [1, 1, 0, 0, 2]], dtype=torch.int16)
-    behaviour = answering(labels)
-    found = behaviour.answers(torch.zeros(2, 1))
+    predictor = answering(labels)
+    found = predictor.answers(torch.zeros(2, 1))
     assert found.validation.tolist() == [[True, True], [False, True]]
     assert found.test.tolist() == [[True, True, True], [False, True, False]]
     assert found.wrong.equal(~found.test)
     assert found.labels.equal(labels[:, 2:])
-    assert (behaviour.num_validation, behaviour.num_test) == (2, 3)
+    assert (predictor.num_validation, predictor.num_test) == (2, 3)
     assert {tensor.dtype for tensor in (found.validation, found.test, found.wrong)} == {torch.bool}
 
 
@@ -49,10 +49,10 @@ def test_validation_examples_alone():
         wrong.validated(torch.zeros(2, 1))
 
 
-def test_networks_with_new_statistics_are_a_behaviour_of_their_own():
+def test_networks_with_new_statistics_are_a_behavior_of_their_own():
     again = answering(torch.tensor([[0, 1, 2, 1, 1]]))
-    behaviour = answering(torch.zeros(1, 5), reestimated=again)
-    assert behaviour.reestimated.answers(torch.zeros(1, 1)).test.tolist() == [[True, False, True]]
+    predictor = answering(torch.zeros(1, 5), reestimated=again)
+    assert predictor.reestimated.answers(torch.zeros(1, 1)).test.tolist() == [[True, False, True]]
     assert answering(torch.zeros(1, 5)).reestimated is None
 
 

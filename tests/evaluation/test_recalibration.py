@@ -7,7 +7,7 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.recalibration import NUM_RECALIBRATED
 
-from .linear import NUM_VALIDATION, behaviour, data, good, labels, subject
+from .linear import NUM_VALIDATION, data, good, labels, predictor, subject
 
 
 def recalibrated(generated, change, originals=None):
@@ -22,7 +22,7 @@ def recalibrated(generated, change, originals=None):
 
     evaluation, _ = evaluate(
         subject(generated, originals),
-        behaviour(reestimated=behaviour(labels=again)),
+        predictor(reestimated=predictor(labels=again)),
         EvaluationSettings(recalibrate_batchnorm=True),
     )
     return evaluation, asked

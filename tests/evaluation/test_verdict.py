@@ -122,7 +122,7 @@ def test_draws_from_the_fitted_gaussian_are_seldom_called_better():
 
 
 def test_what_knows_how_parameters_hang_together_is_better_than_all_that_is_free():
-    """Expected: better, on both scales. All originals favour one class, and each has a number
+    """Expected: better, on both scales. All originals favor one class, and each has a number
     added to all classes alike, which changes no prediction: averages keep the fault, independent
     draws per coordinate add a worse one. The generator knows of both."""
     faulty = {"shift": 1.0, "spread": 0.2, "fault": 1.2}
@@ -329,7 +329,7 @@ def test_without_errors_dispersion_decides():
     assert sum("average of all checkpoints" in one for one in sentences) == 1
     assert "points of share" in sentences[0]
     told = words(evaluation)
-    assert "novelty in behaviour is not measured" in told
+    assert "novelty in behavior is not measured" in told
     assert "errors" not in told and "accuracy" not in told
     assert not any("similarity" in name for name in arrays)
     for group in evaluation.groups.values():
@@ -361,7 +361,7 @@ def test_without_errors_copying_is_tested_in_parameters_alone():
         good(20, 3), held_out=good(30, 2), held_out_runs=runs, how=without_errors()
     )
     found = evaluation.groups["generated"].z_u
-    assert found.behaviour is None and abs(found.parameters) < 4
+    assert found.behavior is None and abs(found.parameters) < 4
     assert "data-copying test" in words(evaluation)
     equal = good(1, 3).repeat(20, 1)  # nor can a group without spread be stretched
     evaluation, _ = evaluated(equal, held_out=good(30, 2), how=without_errors())

@@ -6,7 +6,7 @@ import torch
 
 from paramdiff.methods.method import Baseline, Construction, Material
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import Normalisation, fit_normalisation
+from paramdiff.parameters.normalization import Normalization, fit_normalization
 
 STATE = {
     "small.weight": torch.zeros(30, 20),
@@ -44,14 +44,14 @@ def material(raw=None, **fields):
     ``fields`` replace what follows from the raw originals; given originals are raw, too.
     """
     raw = raw_originals() if raw is None else raw
-    normalisation = fit_normalisation(raw, LAYOUT)
-    originals = normalisation.apply(raw)
+    normalization = fit_normalization(raw, LAYOUT)
+    originals = normalization.apply(raw)
     made = Material(
         originals=originals,
         raw=raw,
         layout=LAYOUT,
-        normalisation=normalisation,
-        untrained=lambda seed: normalisation.apply(untrained(seed)),
+        normalization=normalization,
+        untrained=lambda seed: normalization.apply(untrained(seed)),
         validation_accuracy=torch.zeros(len(raw)),
         validate=lambda vectors: torch.zeros(len(vectors)),
     )
@@ -59,7 +59,7 @@ def material(raw=None, **fields):
         nothing = torch.zeros(fields["originals"].shape[1])
         fields |= {
             "raw": fields["originals"],
-            "normalisation": Normalisation(nothing, nothing + 1, nothing),
+            "normalization": Normalization(nothing, nothing + 1, nothing),
         }
     return replace(made, **fields)
 

@@ -24,11 +24,11 @@ def test_the_average_is_the_mean_of_all():
     torch.testing.assert_close(
         made.raw, given.raw.double().mean(0).float()[None], rtol=1e-5, atol=1e-6
     )
-    torch.testing.assert_close(made.vectors, given.normalisation.apply(made.raw))
+    torch.testing.assert_close(made.vectors, given.normalization.apply(made.raw))
     places = [slot for slot in LAYOUT.slots if slot.is_running_variance]
     for slot in places:
         place = slice(slot.start, slot.stop)
-        in_logs = given.normalisation.invert(given.originals.mean(0))[place]
+        in_logs = given.normalization.invert(given.originals.mean(0))[place]
         assert (made.raw[0, place] / in_logs).mean() > 1.01  # Jensen
     assert places
 
@@ -42,7 +42,7 @@ def test_every_average_lies_between_the_originals_raw_values(baseline):
     least, most = given.raw.min(0).values, given.raw.max(0).values
     slack = 1e-5 * (1 + most.abs())
     assert (made.raw >= least - slack).all() and (made.raw <= most + slack).all()
-    torch.testing.assert_close(made.vectors, given.normalisation.apply(made.raw))
+    torch.testing.assert_close(made.vectors, given.normalization.apply(made.raw))
 
 
 @pytest.mark.parametrize("num", [1, 8])

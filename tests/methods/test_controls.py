@@ -21,7 +21,7 @@ def test_random_is_the_untrained_network_of_every_seed():
 
 
 def test_constant_initial_values_are_one_network():
-    """The weights and biases of normalisation layers begin as 1 and 0 in every network."""
+    """The weights and biases of normalization layers begin as 1 and 0 in every network."""
     given = material(untrained=lambda seed: torch.ones(SIZE))
     assert built(random(), given, count=200).vectors.equal(torch.ones(1, SIZE))
 
@@ -42,7 +42,7 @@ def test_permuted_keeps_raw_values_too():
     """All elements of a tensor share their constants, so shuffling before or after is the same."""
     raw = raw_originals()
     construction = built(permuted(), material(raw))
-    found = material(raw).normalisation.invert(construction.vectors)
+    found = material(raw).normalization.invert(construction.vectors)
     for slot in LAYOUT.slots:
         place = slice(slot.start, slot.stop)
         torch.testing.assert_close(

@@ -26,8 +26,8 @@ def clusters(sizes, seed=0, size=4, distance=30.0):
     """Well separated clouds of different shape; also which original is of which."""
     centres = distance * torch.randn(len(sizes), size, generator=generator(seed))
     clouds = [
-        correlated(num, seed + number, size) * (number + 1) + centre
-        for number, (num, centre) in enumerate(zip(sizes, centres, strict=True))
+        correlated(num, seed + number, size) * (number + 1) + center
+        for number, (num, center) in enumerate(zip(sizes, centres, strict=True))
     ]
     labels = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     return torch.cat(clouds), labels
@@ -67,8 +67,8 @@ def test_the_full_gaussian_has_the_covariance_of_the_originals(scale):
 def test_full_gaussians_stay_in_the_span_of_the_originals():
     vectors = torch.randn(4, 50, generator=generator())
     drawn = built(gaussian_full(1.0), given(vectors), 30).vectors
-    centred = vectors - vectors.mean(0)
-    basis = torch.linalg.svd(centred).Vh[:3]
+    centered = vectors - vectors.mean(0)
+    basis = torch.linalg.svd(centered).Vh[:3]
     deviations = drawn - vectors.mean(0)
     assert (deviations - deviations @ basis.T @ basis).abs().max() < 1e-4
     assert dispersion(built(gaussian_full(0.7), given(vectors), 3000).vectors, vectors) == (
@@ -118,7 +118,7 @@ def test_the_bandwidth_follows_the_density():
     assert Embedding(clusters([50, 50, 50])[0]).bandwidth < 0.5 * scott
 
 
-def test_the_bandwidth_maximises_held_out_likelihood():
+def test_the_bandwidth_maximizes_held_out_likelihood():
     """By hand: scipy's density without one fold, with the kernels of all points."""
     points = correlated(60, size=2)
     found = Embedding(points)

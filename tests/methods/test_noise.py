@@ -37,9 +37,9 @@ def test_noise_has_the_spread_of_its_own_tensor_as_unit():
     residual = construction.vectors - source
     for slot in WEIGHTS:
         place = slice(slot.start, slot.stop)
-        standardised = residual[:, place] / (0.15 * source[:, place].std(1, keepdim=True))
-        assert (standardised.std(1) - 1).abs().max() < 0.15  # 500 draws or more
-        assert standardised.mean().abs() < 0.06
+        standardized = residual[:, place] / (0.15 * source[:, place].std(1, keepdim=True))
+        assert (standardized.std(1) - 1).abs().max() < 0.15  # 500 draws or more
+        assert standardized.mean().abs() < 0.06
 
 
 def test_the_unit_is_the_unbiased_deviation():
@@ -64,10 +64,10 @@ def test_noise_is_proportional_to_its_level():
 
 
 def test_relative_noise_means_the_same_in_raw_values():
-    """Per-tensor normalisation is affine: ``v + level * std(v) * n`` holds before it, too."""
+    """Per-tensor normalization is affine: ``v + level * std(v) * n`` holds before it, too."""
     given = material()
     construction = built(noise(0.15), given)
-    raw = given.normalisation.invert(construction.vectors)
+    raw = given.normalization.invert(construction.vectors)
     source = raw_originals()[construction.source]
     for slot in WEIGHTS:
         place = slice(slot.start, slot.stop)
@@ -75,14 +75,14 @@ def test_relative_noise_means_the_same_in_raw_values():
         assert ((raw - source)[:, place] / unit).std().item() == pytest.approx(1, rel=0.05)
 
 
-def test_absolute_noise_is_in_raw_units_whatever_the_normalisation():
+def test_absolute_noise_is_in_raw_units_whatever_the_normalization():
     """Every tensor is disturbed by the same amount, small or large, variances among them."""
     raw = raw_originals(6)
     variances = LAYOUT.slots[2]
     raw[:, variances.start : variances.stop] += 3  # far above 0, where nothing is clipped
     given = material(raw)
     construction = built(noise_absolute(0.06), given, count=600)
-    residual = given.normalisation.invert(construction.vectors) - raw[construction.source]
+    residual = given.normalization.invert(construction.vectors) - raw[construction.source]
     for slot in LAYOUT.slots:
         part = residual[:, slot.start : slot.stop].double()
         assert part.std().item() == pytest.approx(0.06, rel=0.06), slot.name
@@ -97,5 +97,5 @@ def test_absolute_noise_leaves_variances_positive():
     )
     given = material(raw)
     construction = built(noise_absolute(5.0), given, count=50)
-    found = given.normalisation.invert(construction.vectors)
+    found = given.normalization.invert(construction.vectors)
     assert found[:, variances.start : variances.stop].gt(0).all()

@@ -146,7 +146,7 @@ def test_members_change_smoothly_with_their_strength(family):
 def test_running_variances_stay_positive_at_any_strength(family, strength):
     given = runs_of_three()
     made = built(family.at(getattr(family, strength)), given, count=200)
-    raw = given.normalisation.invert(made.vectors) if made.raw is None else made.raw
+    raw = given.normalization.invert(made.vectors) if made.raw is None else made.raw
     for slot in given.layout.slots:
         if slot.is_running_variance:
             assert raw[:, slot.start : slot.stop].min() > 0

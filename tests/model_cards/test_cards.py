@@ -1,4 +1,4 @@
-"""Cards say what the artefacts beside them say, and change none of them."""
+"""Cards say what the artifacts beside them say, and change none of them."""
 
 import hashlib
 import json

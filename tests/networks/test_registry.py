@@ -212,7 +212,7 @@ def module(tmp_path, monkeypatch):
         "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(10))\n"
         "def maps(num_classes, input_shape):\n"
         "    return nn.Conv2d(3, num_classes, 1)\n"
-        "def grey(num_classes, input_shape):\n"
+        "def gray(num_classes, input_shape):\n"
         "    return nn.Conv2d(1, num_classes, 1)\n"
         "def nothing(num_classes, input_shape):\n"
         "    return None\n"
@@ -252,7 +252,7 @@ def test_a_users_function():
     [
         ("ten", "to have 7 classes, as the data, found 10"),
         ("maps", "expected logits [examples, classes], found (2, 7, 8, 8)"),
-        ("grey", "cannot take inputs of shape (2, 3, 8, 8)"),
+        ("gray", "cannot take inputs of shape (2, 3, 8, 8)"),
         ("nothing", "to return a torch module, found NoneType"),
         ("missing", "cannot be imported"),
     ],

@@ -44,10 +44,10 @@ def test_resnet20_is_the_papers():
     assert sum(parameter.numel() for parameter in network.parameters()) == 269_722
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == 20
-    grey = ResNet20(num_classes=7, in_channels=1).eval()
+    gray = ResNet20(num_classes=7, in_channels=1).eval()
     with torch.no_grad():
         for side in (8, 32):
-            assert grey(torch.randn(2, 1, side, side)).shape == (2, 7)
+            assert gray(torch.randn(2, 1, side, side)).shape == (2, 7)
 
 
 def test_the_layer_norms_of_convnet_mini_hold_most_of_it():
@@ -86,10 +86,10 @@ def test_scoring_can_cut_them(name):
 
 
 def test_grey_images_are_repeated_for_cnn_medium():
-    colour, grey = built("cnn_medium", shape=(3, 32, 32)), built("cnn_medium", shape=(1, 32, 32))
-    grey.load_state_dict(colour.state_dict())
+    color, gray = built("cnn_medium", shape=(3, 32, 32)), built("cnn_medium", shape=(1, 32, 32))
+    gray.load_state_dict(color.state_dict())
     images = torch.randn(2, 1, 32, 32)
-    torch.testing.assert_close(grey(images), colour(images.expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(gray(images), color(images.expand(-1, 3, -1, -1)))
 
 
 def test_the_position_code_tells_every_patch_apart():

@@ -1,4 +1,4 @@
-"""Tiny images of coloured rectangles, annotated and laid out as COCO."""
+"""Tiny images of colored rectangles, annotated and laid out as COCO."""
 
 import json
 

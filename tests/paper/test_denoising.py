@@ -95,14 +95,14 @@ def test_half_of_the_images_are_mirrored(settings):
 def test_training_raises_the_score(settings):
     task = build_task(settings.model_copy(update={"image_size": 16}))
     network = seeded_network(task, 0)
-    optimiser = torch.optim.Adam(network.parameters(), 2e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     before = task.score(network, "test").values.mean()
     network.train()
     generator = torch.Generator().manual_seed(0)
     for _ in range(20):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         task.loss(network, torch.arange(16), generator).backward()
-        optimiser.step()
+        optimizer.step()
     assert task.score(network, "test").values.mean() > before + 0.1
 
 

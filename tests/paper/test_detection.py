@@ -41,7 +41,7 @@ def splits(settings):
     return read_coco(settings, outlines=False)
 
 
-class ColourDetector(nn.Module):
+class ColorDetector(nn.Module):
     """Finds people, who are red, and cats, who are blue; it may point beside them."""
 
     def __init__(self, shift=0.0):
@@ -54,7 +54,7 @@ class ColourDetector(nn.Module):
 
     def found_on(self, image):
         boxes, labels = [], []
-        for label, box in boxes_by_colour(image).items():
+        for label, box in boxes_by_color(image).items():
             boxes.append(torch.tensor(box) + self.shift)
             labels.append(label)
         return {
@@ -64,7 +64,7 @@ class ColourDetector(nn.Module):
         }
 
 
-def boxes_by_colour(image):
+def boxes_by_color(image):
     red, _, blue = image
     found = {}
     for label, mask in ((PERSON, red - blue > 0.4), (CAT, blue - red > 0.4)):
@@ -110,9 +110,9 @@ def test_the_loss_is_the_sum_and_boxes_follow_mirrored_images(splits):
     assert 2 < sum(mirrored) < len(rows) - 2
     for image, target in network.seen:
         assert 0 <= image.min() and image.max() <= 1
-        by_colour = boxes_by_colour(image)
-        assert by_colour
-        for label, box in by_colour.items():
+        by_color = boxes_by_color(image)
+        assert by_color
+        for label, box in by_color.items():
             [own] = target["boxes"][target["labels"] == label].tolist()
             assert own == pytest.approx(box, abs=1)
 
@@ -127,7 +127,7 @@ def test_crowds_teach_nothing(splits):
 
 def test_a_detector_that_sees_all_but_toasters(splits):
     """Annotated boxes against those of the pixels."""
-    scores = detection_scores(splits, ColourDetector(), "test")
+    scores = detection_scores(splits, ColorDetector(), "test")
     objects = [found for image in splits.test for found in image.objects]
     is_toaster = [found.category_id == TOASTER for found in objects if not found.iscrowd]
     assert any(is_toaster) and len(is_toaster) < len(objects)
@@ -137,14 +137,14 @@ def test_a_detector_that_sees_all_but_toasters(splits):
 
 
 def test_a_detector_that_points_beside(splits):
-    scores = detection_scores(splits, ColourDetector(shift=15.0), "test")
+    scores = detection_scores(splits, ColorDetector(shift=15.0), "test")
     assert scores.wrong.all() and scores.values.item() < 0.1
 
 
 def test_training_lowers_the_loss_in_either_mode(settings):
     task = build_task(settings)
     network = seeded_network(task, 0)
-    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
 
     def loss():
         torch.manual_seed(0)
@@ -160,9 +160,9 @@ def test_training_lowers_the_loss_in_either_mode(settings):
     losses = []
     for _ in range(4):
         losses.append(loss())
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses[-1].backward()
-        optimiser.step()
+        optimizer.step()
     assert all(module.training for module in network.modules())
     assert not all(torch.equal(a, b) for a, b in zip(before, statistics, strict=True))
     assert first.isfinite() and losses[-1] < 0.7 * losses[0]
@@ -187,7 +187,7 @@ def test_a_split_without_objects(settings, tmp_path):
         build_task(settings.model_copy(update={"root": tmp_path}))
 
 
-def test_frozen_normalisation_layers_cannot_be_fine_tuned():
+def test_frozen_normalization_layers_cannot_be_fine_tuned():
     """Their tensors are found by a pattern, but they are buffers."""
     name = "torchvision/fasterrcnn_resnet50_fpn"
     described = describe_task(

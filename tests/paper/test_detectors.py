@@ -41,7 +41,7 @@ def test_the_untrained_network_is_torchvisions_with_weights(name, monkeypatch):
     assert numbers[0] == numbers[1] and bool(numbers[0]) != name.endswith("_v2")
 
 
-def test_without_weights_normalisation_layers_are_trained():
+def test_without_weights_normalization_layers_are_trained():
     with torch.device("meta"):
         network = build_detector(NetworkSettings(name=SMALL), None)
     assert any(isinstance(module, nn.BatchNorm2d) for module in network.backbone.modules())

@@ -47,7 +47,7 @@ def shown(settings):
     return ShownImages(read_coco(settings, outlines=True), LABELS, HEIGHT)
 
 
-class ColourSegmenter(nn.Module):
+class ColorSegmenter(nn.Module):
     """Tells red pixels to be people and blue ones cats; or everything to be one class."""
 
     def __init__(self, always=None):
@@ -105,7 +105,7 @@ def test_pixels_of_two_objects_are_ignored():
 
 
 def test_a_network_that_sees_all_but_a_crowd(shown):
-    scores = segmentation_scores(shown, ColourSegmenter(), "test")
+    scores = segmentation_scores(shown, ColorSegmenter(), "test")
     assert scores.values.shape == (1,) and 0.8 < scores.values.item() < 1
     assert len(scores.wrong) == PIXELS_PER_IMAGE * len(shown.splits.test)
     assert scores.wrong.float().mean() < 0.2
@@ -114,16 +114,16 @@ def test_a_network_that_sees_all_but_a_crowd(shown):
 def test_the_score_is_what_is_counted(shown):
     """One class everywhere: its overlap is its share, those of the others are 0."""
     classes = torch.cat([shown.read(image)[1].flatten() for image in shown.splits.test])
-    scores = segmentation_scores(shown, ColourSegmenter(always=8), "test")
+    scores = segmentation_scores(shown, ColorSegmenter(always=8), "test")
     share = (classes == 8).float().mean()
     assert scores.values.item() == pytest.approx(share.item() / 3, rel=1e-5)
     assert scores.wrong.float().mean().item() == pytest.approx(1 - share.item(), abs=0.15)
-    elsewhere = segmentation_scores(shown, ColourSegmenter(always=3), "test")
+    elsewhere = segmentation_scores(shown, ColorSegmenter(always=3), "test")
     assert elsewhere.values.item() == 0 and elsewhere.wrong.all()
 
 
 def test_the_same_pixels_each_time(shown):
-    first, second = (segmentation_scores(shown, ColourSegmenter(), "test") for _ in range(2))
+    first, second = (segmentation_scores(shown, ColorSegmenter(), "test") for _ in range(2))
     assert torch.equal(first.wrong, second.wrong)
 
 
@@ -137,7 +137,7 @@ def test_padding_is_ignored(settings, tmp_path):
     objects = (outlined(PERSON, (0, 0, 20, 20)),)
     train = (CocoImage(narrow.path, HEIGHT, 50, objects), *splits.train[1:])
     shown = ShownImages(type(splits)(train, train, train, {}), LABELS, HEIGHT)
-    network, generator = ColourSegmenter(), torch.Generator()
+    network, generator = ColorSegmenter(), torch.Generator()
     alone, other, both = (
         segmentation_loss(shown, False, network, torch.tensor(rows), generator).item()
         for rows in ([0], [1], [0, 1])
@@ -146,7 +146,7 @@ def test_padding_is_ignored(settings, tmp_path):
 
 
 def test_images_and_classes_are_mirrored_together(shown):
-    network, rows = ColourSegmenter(), torch.arange(len(shown.splits.train))
+    network, rows = ColorSegmenter(), torch.arange(len(shown.splits.train))
     plain, mirrored = (
         segmentation_loss(shown, mirror, network, rows, torch.Generator().manual_seed(1)).item()
         for mirror in (False, True)
@@ -162,13 +162,13 @@ def test_training_lowers_the_loss(name, settings):
     network = NetworkSettings(name=name)
     task = build_task(settings.model_copy(update={"network": network}))
     network = seeded_network(task, 0).train()
-    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     losses = []
     for _ in range(6):
         losses.append(task.loss(network, torch.arange(4), torch.Generator()))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         losses[-1].backward()
-        optimiser.step()
+        optimizer.step()
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -180,14 +180,14 @@ def test_one_image_may_be_too_few(settings):
 
 
 def test_a_second_head_counts_half(shown):
-    class TwoHeads(ColourSegmenter):
+    class TwoHeads(ColorSegmenter):
         def forward(self, images):
             return {"out": super().forward(images)["out"], "aux": super().forward(images)["out"]}
 
     rows = torch.arange(2)
     one, two = (
         segmentation_loss(shown, False, network, rows, torch.Generator()).item()
-        for network in (ColourSegmenter(), TwoHeads())
+        for network in (ColorSegmenter(), TwoHeads())
     )
     assert two == pytest.approx(1.5 * one)
 

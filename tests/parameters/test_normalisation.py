@@ -1,4 +1,4 @@
-"""Normalisation against the formulas of the paper's code, written out in numpy."""
+"""Normalization against the formulas of the paper's code, written out in numpy."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paramdiff.parameters import normalisation
+from paramdiff.parameters import normalization
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import fit_normalisation, lost_variances
+from paramdiff.parameters.normalization import fit_normalization, lost_variances
 
 STATE = {
     "conv.weight": torch.zeros(3, 4),
@@ -18,7 +18,7 @@ STATE = {
 }
 LAYOUT = ParameterLayout.of(STATE, list(STATE))
 LOG = next(slot for slot in LAYOUT.slots if slot.name == "bn.running_var")
-MODES = ["tensor", "centred", "coordinate"]
+MODES = ["tensor", "centered", "coordinate"]
 
 
 def zoo(num=6, seed=0):
@@ -48,13 +48,13 @@ def by_hand(vectors, slot, mode):
     scale = np.full(len(rows[0]), np.mean([row.std(ddof=1) for row in rows]))
     if mode == "tensor":
         return location, scale, m
-    return columns.mean(0), scale if mode == "centred" else columns.std(0, ddof=1), channels
+    return columns.mean(0), scale if mode == "centered" else columns.std(0, ddof=1), channels
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_constants_are_the_papers(mode):
     vectors = zoo()
-    found = fit_normalisation(vectors, LAYOUT, mode)
+    found = fit_normalization(vectors, LAYOUT, mode)
     for slot in LAYOUT.slots:
         location, scale, m = by_hand(vectors, slot, mode)
         place = slice(slot.start, slot.stop)
@@ -66,9 +66,9 @@ def test_the_constants_are_the_papers(mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("values", [1, 11, 24])
 def test_reading_in_blocks_changes_nothing(mode, values, monkeypatch):
-    whole = fit_normalisation(zoo(), LAYOUT, mode)
-    monkeypatch.setattr(normalisation, "_BLOCK_VALUES", values)
-    blocks = fit_normalisation(zoo(), LAYOUT, mode)
+    whole = fit_normalization(zoo(), LAYOUT, mode)
+    monkeypatch.setattr(normalization, "_BLOCK_VALUES", values)
+    blocks = fit_normalization(zoo(), LAYOUT, mode)
     for name in ("location", "scale", "reference"):
         torch.testing.assert_close(getattr(blocks, name), getattr(whole, name), rtol=1e-6, atol=0)
 
@@ -76,7 +76,7 @@ def test_reading_in_blocks_changes_nothing(mode, values, monkeypatch):
 @pytest.mark.parametrize("mode", MODES)
 def test_the_map_is_the_papers(mode):
     vectors = zoo()
-    found = fit_normalisation(vectors, LAYOUT, mode).apply(vectors)
+    found = fit_normalization(vectors, LAYOUT, mode).apply(vectors)
     for slot in LAYOUT.slots:
         location, scale, m = by_hand(vectors, slot, mode)
         values = vectors[:, slot.start : slot.stop].double().numpy()
@@ -92,29 +92,29 @@ def test_the_map_is_the_papers(mode):
 @given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from(MODES))
 def test_invert_undoes_apply(seed, num, mode):
     vectors = zoo(num, seed)
-    normalisation = fit_normalisation(vectors, LAYOUT, mode)
-    normalised = normalisation.apply(vectors)
-    assert torch.isfinite(normalised).all()
-    raw = normalisation.invert(normalised)
-    smallest = 0.001 * normalisation.reference  # zero but for variances, which are clipped
+    normalization = fit_normalization(vectors, LAYOUT, mode)
+    normalized = normalization.apply(vectors)
+    assert torch.isfinite(normalized).all()
+    raw = normalization.invert(normalized)
+    smallest = 0.001 * normalization.reference  # zero but for variances, which are clipped
     torch.testing.assert_close(raw, vectors.maximum(smallest.where(smallest > 0, vectors)),
                                rtol=1e-4, atol=1e-5)  # fmt: skip
 
 
-def test_means_are_0_and_deviations_1_after_per_coordinate_normalisation():
+def test_means_are_0_and_deviations_1_after_per_coordinate_normalization():
     vectors = zoo(8)
-    normalised = fit_normalisation(vectors, LAYOUT, "coordinate").apply(vectors)
+    normalized = fit_normalization(vectors, LAYOUT, "coordinate").apply(vectors)
     plain = [slot for slot in LAYOUT.slots if slot is not LOG]
-    part = torch.cat([normalised[:, slot.start : slot.stop] for slot in plain], dim=1)
+    part = torch.cat([normalized[:, slot.start : slot.stop] for slot in plain], dim=1)
     torch.testing.assert_close(part.mean(0), torch.zeros(part.shape[1]), atol=1e-5, rtol=0)
     torch.testing.assert_close(part.std(0), torch.ones(part.shape[1]), atol=1e-5, rtol=0)
 
 
-def test_a_checkpoints_tensor_has_mean_0_and_deviation_1_after_per_tensor_normalisation():
+def test_a_checkpoints_tensor_has_mean_0_and_deviation_1_after_per_tensor_normalization():
     vectors = zoo(1)
-    normalised = fit_normalisation(vectors, LAYOUT, "tensor").apply(vectors)
+    normalized = fit_normalization(vectors, LAYOUT, "tensor").apply(vectors)
     for slot in LAYOUT.slots:
-        part = normalised[0, slot.start : slot.stop]
+        part = normalized[0, slot.start : slot.stop]
         assert part.mean().abs() < 1e-5
         assert (part.std() - 1).abs() < 1e-5
 
@@ -136,11 +136,11 @@ UNEVEN = ParameterLayout.of(
 )
 
 
-@pytest.mark.parametrize("mode", ["centred", "coordinate"])
+@pytest.mark.parametrize("mode", ["centered", "coordinate"])
 def test_small_channels_survive_beside_large_ones(mode):
     vectors = uneven()
-    normalisation = fit_normalisation(vectors, UNEVEN, mode)
-    found = normalisation.invert(normalisation.apply(vectors))
+    normalization = fit_normalization(vectors, UNEVEN, mode)
+    found = normalization.invert(normalization.apply(vectors))
     torch.testing.assert_close(found, vectors, rtol=1e-4, atol=0)
     spread = (found - found.mean(0)).std(0) / (vectors - vectors.mean(0)).std(0)
     torch.testing.assert_close(spread, torch.ones(7), rtol=1e-2, atol=0)
@@ -149,26 +149,26 @@ def test_small_channels_survive_beside_large_ones(mode):
 def test_a_variance_that_falls_over_decades_survives():
     vectors = torch.logspace(0, -3, 8)[:, None] * torch.tensor([1.0, 1e-6])
     layout = ParameterLayout.of({"running_var": torch.ones(2)}, ["running_var"])
-    normalisation = fit_normalisation(vectors, layout, "centred")
+    normalization = fit_normalization(vectors, layout, "centered")
     torch.testing.assert_close(
-        normalisation.invert(normalisation.apply(vectors)), vectors, rtol=1e-4, atol=0
+        normalization.invert(normalization.apply(vectors)), vectors, rtol=1e-4, atol=0
     )
-    low = normalisation.invert(torch.full((2,), -1e4))
+    low = normalization.invert(torch.full((2,), -1e4))
     assert (low > 0).all() and (low < vectors.amin(0)).all()
 
 
-def test_the_papers_normalisation_raises_small_variances_and_says_which():
+def test_the_papers_normalization_raises_small_variances_and_says_which():
     vectors = uneven()
     assert lost_variances(vectors, UNEVEN, "tensor") == ["running_var"]
-    assert lost_variances(vectors, UNEVEN, "centred") == []
+    assert lost_variances(vectors, UNEVEN, "centered") == []
     assert lost_variances(zoo(), LAYOUT, "tensor") == []
 
 
 def test_tensors_count_as_much_in_both_modes():
     vectors = zoo()
-    per_tensor, centred = (fit_normalisation(vectors, LAYOUT, one) for one in MODES[:2])
-    assert centred.scale.equal(per_tensor.scale)
-    both = [one.apply(vectors) for one in (per_tensor, centred)]
+    per_tensor, centered = (fit_normalization(vectors, LAYOUT, one) for one in MODES[:2])
+    assert centered.scale.equal(per_tensor.scale)
+    both = [one.apply(vectors) for one in (per_tensor, centered)]
     plain = slice(0, LOG.start)
     torch.testing.assert_close(
         *(one[:, plain] - one[:, plain].mean(0) for one in both), atol=1e-5, rtol=1e-4
@@ -179,36 +179,36 @@ def test_a_single_element_is_relative_to_its_size():
     layout = ParameterLayout.of({"temperature": torch.ones(1)}, ["temperature"])
     for size in (1e-6, 1.0, 1e6):
         vectors = size * torch.tensor([[0.9], [1.0], [1.1]])
-        normalisation = fit_normalisation(vectors, layout, "centred")
-        found = normalisation.apply(vectors)
+        normalization = fit_normalization(vectors, layout, "centered")
+        found = normalization.apply(vectors)
         torch.testing.assert_close(found[:, 0], torch.tensor([-0.1, 0, 0.1]), rtol=1e-2, atol=1e-5)
-        torch.testing.assert_close(normalisation.invert(found), vectors)
+        torch.testing.assert_close(normalization.invert(found), vectors)
 
 
 def test_an_offset_in_double_precision_keeps_its_changes():
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(6, 5, generator=generator, dtype=torch.float64)
     layout = ParameterLayout.of({"a": torch.ones(5, dtype=torch.float64)}, ["a"])
-    normalisation = fit_normalisation(1e6 + 1e-3 * noise, layout, "centred")
-    found = normalisation.invert(normalisation.apply(1e6 + 1e-3 * noise).float())
+    normalization = fit_normalization(1e6 + 1e-3 * noise, layout, "centered")
+    found = normalization.invert(normalization.apply(1e6 + 1e-3 * noise).float())
     torch.testing.assert_close((found - 1e6) * 1e3, noise, rtol=1e-4, atol=1e-4)
 
 
 def test_generated_variances_stay_positive():
-    normalisation = fit_normalisation(zoo(), LAYOUT, "tensor")
-    m = normalisation.reference[LOG.start]
+    normalization = fit_normalization(zoo(), LAYOUT, "tensor")
+    m = normalization.reference[LOG.start]
     low = torch.full((LAYOUT.num_parameters,), -1e4)
-    raw = normalisation.invert(low)
+    raw = normalization.invert(low)
     torch.testing.assert_close(raw[LOG.start : LOG.stop], (0.001 * m).expand(5))
     assert (raw[: LOG.start] < 0).all()  # nothing else is clipped
-    assert torch.isfinite(normalisation.invert(-low)).all()
+    assert torch.isfinite(normalization.invert(-low)).all()
 
 
 def test_negative_variances_have_a_logarithm():
     vectors = zoo()
-    normalisation = fit_normalisation(vectors, LAYOUT, "tensor")
+    normalization = fit_normalization(vectors, LAYOUT, "tensor")
     vectors[:, LOG.start : LOG.stop] = -1.0
-    assert torch.isfinite(normalisation.apply(vectors)).all()
+    assert torch.isfinite(normalization.apply(vectors)).all()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -217,12 +217,12 @@ def test_a_constant_tensor_is_only_shifted(mode, value):
     vectors = zoo(4)
     place = slice(LAYOUT.slots[1].start, LAYOUT.slots[1].stop)
     vectors[:, place] = value
-    normalisation = fit_normalisation(vectors, LAYOUT, mode)
-    normalised = normalisation.apply(vectors)
-    assert normalisation.scale[place].eq(1).all()
-    assert normalised[:, place].eq(0).all()
-    assert normalisation.invert(normalised)[:, place].equal(vectors[:, place])
-    assert torch.isfinite(normalised).all()
+    normalization = fit_normalization(vectors, LAYOUT, mode)
+    normalized = normalization.apply(vectors)
+    assert normalization.scale[place].eq(1).all()
+    assert normalized[:, place].eq(0).all()
+    assert normalization.invert(normalized)[:, place].equal(vectors[:, place])
+    assert torch.isfinite(normalized).all()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -230,8 +230,8 @@ def test_a_constant_tensor_is_only_shifted(mode, value):
 def test_constant_variances_are_finite(mode, value):
     vectors = zoo(4)
     vectors[:, LOG.start : LOG.stop] = value
-    normalisation = fit_normalisation(vectors, LAYOUT, mode)
-    raw = normalisation.invert(normalisation.apply(vectors))
+    normalization = fit_normalization(vectors, LAYOUT, mode)
+    raw = normalization.invert(normalization.apply(vectors))
     torch.testing.assert_close(raw, vectors, rtol=1e-4, atol=1e-5)
 
 
@@ -239,25 +239,25 @@ def test_constant_variances_are_finite(mode, value):
 def test_variances_that_vanish_in_one_checkpoint_are_finite(mode):
     vectors = zoo(4)
     vectors[1, LOG.start : LOG.stop] = 0.0
-    normalisation = fit_normalisation(vectors, LAYOUT, mode)
-    assert torch.isfinite(normalisation.apply(vectors)).all()
-    assert torch.isfinite(normalisation.scale).all()
+    normalization = fit_normalization(vectors, LAYOUT, mode)
+    assert torch.isfinite(normalization.apply(vectors)).all()
+    assert torch.isfinite(normalization.scale).all()
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_one_checkpoint(mode):
     vectors = zoo(1)
-    normalisation = fit_normalisation(vectors, LAYOUT, mode)
+    normalization = fit_normalization(vectors, LAYOUT, mode)
     if mode == "coordinate":
-        assert normalisation.scale.eq(1).all()
-    normalised = normalisation.apply(vectors)
-    assert torch.isfinite(normalised).all()
-    torch.testing.assert_close(normalisation.invert(normalised), vectors, rtol=1e-4, atol=1e-5)
+        assert normalization.scale.eq(1).all()
+    normalized = normalization.apply(vectors)
+    assert torch.isfinite(normalized).all()
+    torch.testing.assert_close(normalization.invert(normalized), vectors, rtol=1e-4, atol=1e-5)
 
 
 def test_the_checkpoints_are_not_changed():
     vectors = zoo()
     before = vectors.clone()
-    normalisation = fit_normalisation(vectors, LAYOUT, "tensor")
-    normalisation.invert(normalisation.apply(vectors))
+    normalization = fit_normalization(vectors, LAYOUT, "tensor")
+    normalization.invert(normalization.apply(vectors))
     assert vectors.equal(before)

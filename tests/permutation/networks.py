@@ -9,7 +9,7 @@ from paramdiff.permutation.symmetry import find_symmetries
 
 
 class Grouped(nn.Module):
-    """A grouped convolution between two plain ones, a normalisation and a gate."""
+    """A grouped convolution between two plain ones, a normalization and a gate."""
 
     def __init__(self, norm, groups=4):
         super().__init__()

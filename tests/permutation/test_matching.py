@@ -61,8 +61,8 @@ def test_of_all_orders_of_a_small_network_the_nearest_is_found():
 
 def relatives(network, symmetries, num):
     """Noisy shuffled copies of one network."""
-    centre = random_vector(network, generator(7))
-    noisy = [centre + 0.02 * torch.randn(centre.shape, generator=generator(s)) for s in range(num)]
+    center = random_vector(network, generator(7))
+    noisy = [center + 0.02 * torch.randn(center.shape, generator=generator(s)) for s in range(num)]
     return torch.stack([symmetries.shuffled(v, generator(i)) for i, v in enumerate(noisy)]), noisy
 
 

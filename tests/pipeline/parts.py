@@ -3,10 +3,10 @@
 import torch
 from torch import nn
 
-from paramdiff.codecs.autoencoder import ConvolutionalCodec
-from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.codecs.autoencoder import AutoencoderCodec
+from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.diffusion.conditioning import UNCONDITIONAL
-from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.parameters.layout import ParameterLayout
@@ -24,26 +24,26 @@ def small_network():
     )
 
 
-def build(codec="linear", denoiser="mlp", solver="ddpm", conditions=UNCONDITIONAL):
+def build(codec="pca", denoiser="mlp", solver="ddpm", conditions=UNCONDITIONAL):
     """Real parts with random weights around a zoo of 12 random networks."""
     torch.manual_seed(0)
     base = small_network().state_dict()
     names = select(base, ["1.*", "4.weight"])
     layout = ParameterLayout.of(base, names)
-    centre = layout.flatten(base)
-    zoo = centre + 0.1 * torch.randn(12, layout.num_parameters)
+    center = layout.flatten(base)
+    zoo = center + 0.1 * torch.randn(12, layout.num_parameters)
     zoo[:, layout.slots[3].start : layout.slots[3].stop].abs_()  # variances are positive
     space = ParameterSpace.fit(zoo, layout, base)
-    vectors = space.normalise(zoo)
-    if codec == "linear":
-        coder = fit_linear_codec(vectors, 0.99)
+    vectors = space.normalize(zoo)
+    if codec == "pca":
+        coder = fit_pca_codec(vectors, 0.99)
     else:
-        coder = ConvolutionalCodec(space.padded_length, 32, (4, 4, 4, 4, 4)).eval()
+        coder = AutoencoderCodec(space.padded_length, 32, (4, 4, 4, 4, 4)).eval()
     coder.fit_latent_moments(coder.encode(vectors).detach())
     if denoiser == "mlp":
         predictor = MLPDenoiser(coder.latent_dim, 32, 1, conditions.to_json()).eval()
     else:
-        predictor = ConvolutionalDenoiser(
+        predictor = Conv1dDenoiser(
             coder.latent_dim, (4, 8, 4), conditions=conditions.to_json()
         ).eval()
     return ParameterDiffusionPipeline(
@@ -52,11 +52,11 @@ def build(codec="linear", denoiser="mlp", solver="ddpm", conditions=UNCONDITIONA
         predictor,
         # an untrained denoiser removes no noise; a short schedule keeps its samples in bounds
         build_scheduler(ScheduleSettings(beta_end=2e-3), solver),
-        statistics="running" if codec == "linear" else "sample",
-        standardise=codec == "linear",
+        statistics="running" if codec == "pca" else "sample",
+        standardize=codec == "pca",
         num_steps=STEPS,
         batch_size=BATCH,
     )
 
 
-KINDS = [("linear", "mlp"), ("convolutional", "convolutional"), ("linear", "convolutional")]
+KINDS = [("pca", "mlp"), ("autoencoder", "conv1d"), ("pca", "conv1d")]

@@ -106,7 +106,7 @@ def test_a_base_without_the_selected_tensors_is_refused(copied):
         ["paramdiff", "Zoo"],
         ["paramdiff"],
         ["diffusers", "UNet2DModel"],
-        "LinearCodec",
+        "PCACodec",
         [None, None],
         None,
     ],
@@ -137,8 +137,8 @@ def test_an_index_of_another_pipeline_is_refused(copied):
 def test_a_part_of_another_class_is_refused(copied):
     path = copied / "denoiser" / "config.json"
     config = json.loads(path.read_text())
-    path.write_text(json.dumps({**config, "_class_name": "ConvolutionalDenoiser"}))
-    refused(copied, "denoiser", "ConvolutionalDenoiser", "MLPDenoiser")
+    path.write_text(json.dumps({**config, "_class_name": "Conv1dDenoiser"}))
+    refused(copied, "denoiser", "Conv1dDenoiser", "MLPDenoiser")
 
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path, monkeypatch):

@@ -111,11 +111,11 @@ def test_no_spread_is_the_mean_of_the_latents(pipeline):
     codec, space = pipeline.codec, pipeline.parameter_space
     with torch.no_grad():
         decoded = codec.decode(codec.latent_mean.expand(4, -1), pipeline.config.statistics)
-    torch.testing.assert_close(vectors, space.denormalise(decoded), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(vectors, space.denormalize(decoded), atol=1e-5, rtol=1e-5)
 
 
 def test_spread_scales_dispersion():
-    pipeline = build("linear", "mlp")
+    pipeline = build("pca", "mlp")
     space = pipeline.parameter_space
     plain = space.layout.slots[-1]  # outside the log domain everything is linear
 

@@ -12,14 +12,14 @@ from tests.pipeline.parts import BATCH, build
 @pytest.fixture
 def prior():
     """A convolutional codec that decodes latents drawn from N(0, I)."""
-    whole = build("convolutional", "convolutional")
+    whole = build("autoencoder", "conv1d")
     return ParameterDiffusionPipeline(
         whole.parameter_space,
         whole.codec,
         None,
         None,
         statistics="running",
-        standardise=False,
+        standardize=False,
         batch_size=BATCH,
     )
 
@@ -29,7 +29,7 @@ def test_without_a_denoiser_latents_are_standard_normal(prior):
     latents = torch.stack([torch.randn(prior.codec.latent_dim, generator=g) for g in draws])
     generated = prior(seeds=[3, 4])
     with torch.no_grad():
-        expected = prior.parameter_space.denormalise(prior.codec.decode(latents))
+        expected = prior.parameter_space.denormalize(prior.codec.decode(latents))
     torch.testing.assert_close(generated.vectors, expected, atol=1e-5, rtol=1e-5)
 
 

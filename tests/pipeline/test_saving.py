@@ -30,7 +30,7 @@ def test_a_saved_pipeline_names_its_classes_and_holds_no_pickle(pipeline, tmp_pa
 def test_loaded_parts_are_equal_and_ready(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "p")
     loaded = ParameterDiffusionPipeline.from_pretrained(tmp_path / "p")
-    for field in ("statistics", "standardise", "num_steps", "spread", "batch_size"):
+    for field in ("statistics", "standardize", "num_steps", "spread", "batch_size"):
         assert loaded.config[field] == pipeline.config[field]
     assert type(loaded.scheduler) is type(pipeline.scheduler)
     assert torch.equal(loaded.scheduler.betas, pipeline.scheduler.betas)
@@ -57,7 +57,7 @@ def test_a_loaded_pipeline_can_be_saved_again(saved, tmp_path):
         ("num_steps", "x"),
         ("statistics", "mine"),
         ("spread", -1.0),
-        ("standardise", "no"),
+        ("standardize", "no"),
         ("guidance_scale", None),
     ],
 )

@@ -59,8 +59,8 @@ def test_a_preset_can_be_switched(tmp_path, name, preset):
         default = load_recipe("quickstart", [f"preset={preset}"])
         assert (recipe.codec, recipe.diffusion) == (default.codec, default.diffusion)
         assert (recipe.task, recipe.collection) == (plain.task, plain.collection)
-        assert recipe.parameters.normalisation == ("tensor" if preset == "paper" else "centred")
-        same = {"normalisation": plain.parameters.normalisation}
+        assert recipe.parameters.normalization == ("tensor" if preset == "paper" else "centered")
+        same = {"normalization": plain.parameters.normalization}
         assert recipe.parameters.model_copy(update=same) == plain.parameters
 
 
@@ -126,8 +126,8 @@ def test_unknown_keys_are_named_with_the_nearest_valid_one(override, path, neare
 @pytest.mark.parametrize(
     ("part", "kind"),
     [
-        *(("codec", kind) for kind in ("linear", "convolutional", "corrected")),
-        *(("diffusion.denoiser", kind) for kind in ("mlp", "convolutional")),
+        *(("codec", kind) for kind in ("pca", "autoencoder", "behavioral")),
+        *(("diffusion.denoiser", kind) for kind in ("mlp", "conv1d")),
         *(("collection", kind) for kind in ("train", "folder")),
     ],
 )
@@ -150,9 +150,9 @@ def test_the_nearest_key_is_one_of_the_chosen_kind():
     [
         ("generation.num_samples=many", "generation.num_samples"),
         ("generation.num_samples=2.5", "generation.num_samples"),
-        ("diffusion.standardise=[1]", "diffusion.standardise"),
+        ("diffusion.standardize=[1]", "diffusion.standardize"),
         ("parameters.select=norm", "parameters.select"),
-        ("codec=linear", "codec"),
+        ("codec=pca", "codec"),
         ("task=digits", "task"),
         ("generation.num_samples=0", "generation.num_samples"),
         ("generation.spread=-0.1", "generation.spread"),
@@ -209,7 +209,7 @@ def test_set_takes_yaml_values():
             "generation.spread=0.8",
             "diffusion.training.lr=5.0e-4",
             "parameters.select=[norm3.*, 're:norm2']",
-            "diffusion.standardise=false",
+            "diffusion.standardize=false",
             "description=a = b",
             "generation.solver=ddim",
         ],
@@ -217,7 +217,7 @@ def test_set_takes_yaml_values():
     assert recipe.generation.spread == 0.8
     assert recipe.diffusion.training.lr == 5e-4
     assert recipe.parameters.select == ("norm3.*", "re:norm2")
-    assert recipe.diffusion.standardise is False
+    assert recipe.diffusion.standardize is False
     assert recipe.description == "a = b"
     assert recipe.generation.solver == "ddim"
 
@@ -240,7 +240,7 @@ def test_a_switch_of_kind_replaces_the_section():
         "quickstart",
         [
             "collection={kind: folder, checkpoints: /checkpoints}",
-            "diffusion.denoiser={kind: convolutional}",
+            "diffusion.denoiser={kind: conv1d}",
         ],
     )
     assert (
@@ -248,11 +248,11 @@ def test_a_switch_of_kind_replaces_the_section():
     )
     assert recipe.collection.num_held_out == 0  # the recipe's 50 belonged to the other kind
     assert recipe.diffusion.denoiser.model_dump() == {
-        "kind": "convolutional",
+        "kind": "autoencoder",
         "channels": (64, 128, 256, 512, 256, 128, 64),
         "kernel_size": 7,
     }
-    assert recipe.diffusion.standardise is True  # beside the switched part all is the preset's
+    assert recipe.diffusion.standardize is True  # beside the switched part all is the preset's
 
 
 def test_a_switch_of_kind_field_by_field_replaces_the_section():
@@ -268,14 +268,14 @@ def test_a_switch_of_kind_field_by_field_replaces_the_section():
         "hold_out": "end",
     }
     recipe = load_recipe(
-        "quickstart", ["preset=paper", "codec.kind=linear", "codec.explained_variance=0.9"]
+        "quickstart", ["preset=paper", "codec.kind=pca", "codec.explained_variance=0.9"]
     )
     assert recipe.codec.model_dump() == {
-        "kind": "linear",
+        "kind": "pca",
         "explained_variance": 0.9,
         "residual": True,
     }
-    assert load_recipe("quickstart", ["codec.kind=linear"]) == load_recipe("quickstart")
+    assert load_recipe("quickstart", ["codec.kind=pca"]) == load_recipe("quickstart")
 
 
 def test_values_lie_over_the_preset(tmp_path):
@@ -301,8 +301,8 @@ def test_the_paper_preset_is_the_authors_code():
     """The published configuration of main/cifar100_resnet18, and the +1 update of its loops."""
     recipe = load_recipe("quickstart", ["preset=paper"])
     codec, diffusion = recipe.codec, recipe.diffusion
-    assert recipe.parameters.normalisation == "tensor"
-    assert codec.kind == "convolutional"
+    assert recipe.parameters.normalization == "tensor"
+    assert codec.kind == "autoencoder"
     assert (codec.channels, codec.kernel_size) == ((64, 128, 256, 256, 32), 7)
     assert codec.latent_dim == 128
     assert (codec.input_noise, codec.latent_noise) == (0.001, 0.1)
@@ -310,17 +310,17 @@ def test_the_paper_preset_is_the_authors_code():
     training = codec.training
     assert (training.num_steps, training.extra_updates) == (500, 1)
     assert (training.batch_size, training.lr) == (50, 2e-5)
-    assert diffusion.denoiser.kind == "convolutional"
+    assert diffusion.denoiser.kind == "conv1d"
     assert diffusion.denoiser.channels == (64, 128, 256, 512, 256, 128, 64)
     assert diffusion.denoiser.kernel_size == 7
-    assert (diffusion.latent_statistics, diffusion.standardise) == ("batch", False)
+    assert (diffusion.latent_statistics, diffusion.standardize) == ("batch", False)
     schedule = diffusion.schedule
     assert (schedule.num_timesteps, schedule.beta_start, schedule.beta_end) == (1000, 1e-4, 2e-2)
     training = diffusion.training
     assert (training.num_steps, training.extra_updates) == (1000, 1)
     assert (training.batch_size, training.lr) == (50, 1e-4)
     for training in (codec.training, diffusion.training):
-        assert (training.optimiser, training.weight_decay) == ("adamw", 0.0)
+        assert (training.optimizer, training.weight_decay) == ("adamw", 0.0)
         assert (training.schedule, training.final_lr) == ("cosine", 0.0)
         assert (training.precision, training.ema_decay) == ("bfloat16", 0.0)
     generation = recipe.generation

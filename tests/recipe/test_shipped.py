@@ -92,7 +92,7 @@ def test_what_all_of_them_share(name):
     tuning = recipe.collection.fine_tuning
     assert tuning.precision == "bfloat16" and tuning.batch_size in (64, 128)
     assert (recipe.collection.num_held_out, recipe.collection.num_runs) == (50, 1)
-    assert (recipe.codec.kind, recipe.codec.training.batch_size) == ("convolutional", 50)
+    assert (recipe.codec.kind, recipe.codec.training.batch_size) == ("autoencoder", 50)
     decay = 1e-5 if name.startswith("full/") else 0.0
     assert recipe.codec.training.weight_decay == decay
     assert recipe.codec.training.lr == (2e-4 if name == "ablation/vae_sample" else 2e-5)

@@ -95,7 +95,7 @@ def _changed(evaluation: dict[str, Any], path: tuple[str | int, ...]) -> None:
 
 def test_every_number_is_told(evaluation: dict[str, Any]):
     generated = evaluation["groups"]["generated"]
-    z_u = {"n": 50, "n_held_out": 40, "behaviour": -2.4, "parameters": 1.7}
+    z_u = {"n": 50, "n_held_out": 40, "behavior": -2.4, "parameters": 1.7}
     noised = evaluation["groups"]["noise@0.05"]
     generated |= {"z_u": z_u, "max_similarity_with_source": noised["max_similarity_with_source"]}
     generated["aligned"] = ALIGNED
@@ -166,7 +166,7 @@ def _without_soup(evaluation: dict[str, Any]) -> None:
         (lambda e: e.update(best_of_n={}), r"[Bb]est of N|One network, chosen"),
         (lambda e: e.update(trajectory=None), r"Successive"),
         (lambda e: e.update(conditions={}), r"(?i)requested|asked for"),
-        (lambda e: e.update(frontier={}), r"Good, and new|grey area"),
+        (lambda e: e.update(frontier={}), r"Good, and new|gray area"),
         (lambda e: e.update(comparisons=[]), r"Paired comparisons"),
         (lambda e: e.update(hold_out="none"), r"trained the generator"),
     ],
@@ -199,11 +199,11 @@ def test_data_copying_test_or_why_there_is_none(evaluation: dict[str, Any]):
     assert "all originals lie on one trajectory, so" in words_of(evaluation)
     evaluation |= {"single_trajectory": False, "hold_out": "none"}
     assert "it needs at least ten held-out training runs" in words_of(evaluation)
-    z_u = {"n": 50, "n_held_out": 50, "behaviour": -4.25, "parameters": None}
+    z_u = {"n": 50, "n_held_out": 50, "behavior": -4.25, "parameters": None}
     evaluation["groups"]["generated"]["z_u"] = z_u
     told = words_of(evaluation)
     assert "it needs at least" not in told and "Side by side" not in told
-    assert re.search(r"\u22124\.2\s+\u2013", told)  # in behaviour, and a dash for parameters
+    assert re.search(r"\u22124\.2\s+\u2013", told)  # in predictor, and a dash for parameters
     assert "\u00b18.6" in told  # 50 against 50 networks: (3 * 2500 / 101) ** 0.5
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.evaluation.predictor import Answers, Behaviour
+from paramdiff.evaluation.predictor import Answers, Predictor
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs.controllability import NUM_NETWORKS, requested_and_obtained
@@ -102,8 +102,8 @@ def test_what_is_obtained_rises_with_what_is_requested(made, pipeline):
         scores = places(vectors)[0][:, None]  # the step that each would have, in either run
         return Answers(scores, scores, None)
 
-    behaviour = Behaviour(num_validation=1, num_test=1, answers=answers, validated=None)
-    found = requested_and_obtained(pipeline, behaviour, made.zoo, num_levels=7, first_seed=7)
+    predictor = Predictor(num_validation=1, num_test=1, answers=answers, validated=None)
+    found = requested_and_obtained(pipeline, predictor, made.zoo, num_levels=7, first_seed=7)
     assert list(found) == ["step"]  # a label has no order
     step, obtained = pipeline.conditions.known[0], found["step"]
     assert (obtained.n, obtained.low, obtained.high) == (NUM_NETWORKS, step.low, step.high)
@@ -115,7 +115,7 @@ def test_what_is_obtained_rises_with_what_is_requested(made, pipeline):
         assert level.validation == level.accuracy and 0 < level.dispersion < 1
     scores = [level.accuracy for level in obtained.levels]
     assert scores == sorted(scores) and obtained.rank_correlation > 0.95
-    assert requested_and_obtained(pipeline, behaviour, made.zoo, num_levels=0, first_seed=7) == {}
+    assert requested_and_obtained(pipeline, predictor, made.zoo, num_levels=0, first_seed=7) == {}
 
 
 def test_a_condition_that_no_checkpoint_differs_in_stops_before_training(tmp_path):

@@ -53,7 +53,7 @@ def test_what_is_trained_for_comparison_is_counted():
         cost_of("beyond/digits", f"evaluation.starting_points={s}") for s in (True, False)
     )
     suffix = few["codec"] / (3 * 1500 * 6 * 64)  # all of the network
-    scored = cost_of("beyond/digits", "diffusion=null", "codec={kind: linear}", "preset=default")
+    scored = cost_of("beyond/digits", "diffusion=null", "codec={kind: pca}", "preset=default")
     rivals = 3 * 1500 * 6 * 64 * (5 + 3 * 2 + 1 + 3 * 0.2)
     assert few["evaluation"] - scored["evaluation"] == pytest.approx(rivals * suffix)
     started = 3 * 3 * 21 * 100 * 64

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramdiff.evaluation.predictor import Answers, Behaviour, Validated
+from paramdiff.evaluation.predictor import Answers, Predictor, Validated
 from paramdiff.recipe import load_recipe
 from paramdiff.runs.prediction_cache import RememberedAnswers, answers_folder
 from paramdiff.runs.run import run
@@ -28,8 +28,8 @@ class Counting:
         is_right = vectors.long()[:, :2] % 7 == 1
         return Validated(is_right, ~is_right)
 
-    def behaviour(self, **fields):
-        return Behaviour(2, 3, self.answers, self.validated, **fields)
+    def predictor(self, **fields):
+        return Predictor(2, 3, self.answers, self.validated, **fields)
 
 
 def equal(one, other):
@@ -42,13 +42,13 @@ def equal(one, other):
 def test_each_vector_is_asked_once(tmp_path):
     vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [1, 2, 3], [8, 9, 10]])
     plain, counting = Counting(), Counting()
-    remembered = RememberedAnswers(counting.behaviour(), tmp_path / "a")
+    remembered = RememberedAnswers(counting.predictor(), tmp_path / "a")
     for rows in ([0, 1], [2, 3, 0], [3, 1, 2, 0]):
         assert equal(remembered.answers(vectors[rows]), plain.answers(vectors[rows]))
     assert counting.asked == [1.0, 4.0, 8.0]
     remembered.write()
     later = Counting()
-    again = RememberedAnswers(later.behaviour(), tmp_path / "a").behaviour()
+    again = RememberedAnswers(later.predictor(), tmp_path / "a").predictor()
     assert equal(again.answers(vectors), plain.answers(vectors))
     assert again.answers(vectors).labels.dtype == torch.int64 and later.asked == []
     assert again.answers(vectors + 1).test.shape == (4, 3) and len(later.asked) == 3
@@ -60,28 +60,28 @@ def test_each_question_has_its_own_memory(tmp_path):
 
     def remembering():
         plain, again = Counting(), Counting()
-        behaviour = plain.behaviour(reestimated=again.behaviour())
-        return RememberedAnswers(behaviour, tmp_path / "a"), plain, again
+        predictor = plain.predictor(reestimated=again.predictor())
+        return RememberedAnswers(predictor, tmp_path / "a"), plain, again
 
     memory, plain, again = remembering()
-    behaviour = memory.behaviour()
+    predictor = memory.predictor()
     for _ in range(2):
-        assert behaviour.validated(vectors).values.equal(Counting().validated(vectors).values)
-        assert behaviour.reestimated.validated(vectors[1:]).wrong.shape == (1, 2)
-        assert equal(behaviour.reestimated.answers(vectors), Counting().answers(vectors))
+        assert predictor.validated(vectors).values.equal(Counting().validated(vectors).values)
+        assert predictor.reestimated.validated(vectors[1:]).wrong.shape == (1, 2)
+        assert equal(predictor.reestimated.answers(vectors), Counting().answers(vectors))
     assert plain.asked == [100.0, 400.0] and again.asked == [400.0, 1.0, 4.0]
-    assert equal(behaviour.answers(vectors), Counting().answers(vectors))
+    assert equal(predictor.answers(vectors), Counting().answers(vectors))
     assert plain.asked == [100.0, 400.0, 1.0, 4.0]
     memory.write()
     later, plain, again = remembering()
-    behaviour = later.behaviour()
-    found = behaviour.validated(vectors)
+    predictor = later.predictor()
+    found = predictor.validated(vectors)
     assert found.wrong.equal(Counting().validated(vectors).wrong)
-    assert equal(behaviour.answers(vectors), Counting().answers(vectors))
-    assert equal(behaviour.reestimated.answers(vectors), Counting().answers(vectors))
-    behaviour.reestimated.validated(vectors[1:])
+    assert equal(predictor.answers(vectors), Counting().answers(vectors))
+    assert equal(predictor.reestimated.answers(vectors), Counting().answers(vectors))
+    predictor.reestimated.validated(vectors[1:])
     assert plain.asked == again.asked == []
-    behaviour.reestimated.validated(vectors)
+    predictor.reestimated.validated(vectors)
     assert again.asked == [100.0]
 
 
@@ -98,14 +98,14 @@ def test_other_training_data_have_their_own_memory(tiny, tiny_run, tmp_path):
 
 def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [8, 9, 10]])
-    runs = [RememberedAnswers(Counting().behaviour(), tmp_path / "a") for _ in range(2)]
+    runs = [RememberedAnswers(Counting().predictor(), tmp_path / "a") for _ in range(2)]
     runs[0].answers(vectors[:2])
     runs[1].answers(vectors[1:])
     for each in (*runs, *runs):
         each.write()
     assert len(list((tmp_path / "a").iterdir())) == 2
     later = Counting()
-    again = RememberedAnswers(later.behaviour(), tmp_path / "a")
+    again = RememberedAnswers(later.predictor(), tmp_path / "a")
     assert equal(again.answers(vectors), Counting().answers(vectors)) and later.asked == []
     again.write()
     assert len(list((tmp_path / "a").iterdir())) == 2
@@ -115,12 +115,12 @@ def test_scores_without_labels_are_remembered(tmp_path):
     def answers(vectors):
         return Answers(vectors[:, :1], vectors[:, 1:2], None)
 
-    behaviour = Behaviour(9, 9, answers, validated=None)
-    remembered = RememberedAnswers(behaviour, tmp_path / "a")
+    predictor = Predictor(9, 9, answers, validated=None)
+    remembered = RememberedAnswers(predictor, tmp_path / "a")
     vectors = torch.rand(3, 2)
     remembered.answers(vectors)
     remembered.write()
-    found = RememberedAnswers(behaviour, tmp_path / "a").answers(vectors)
+    found = RememberedAnswers(predictor, tmp_path / "a").answers(vectors)
     assert found.validation.equal(vectors[:, :1]) and found.test.equal(vectors[:, 1:])
     assert found.wrong is None and found.labels is None
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.runs.predictors import build_behaviour, untrained_vectors
+from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.tasks.base import (
     ForeignInputs,
     ScoredTask,
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 class Network(nn.Module):
-    """Normalised features and a linear layer."""
+    """Normalized features and a linear layer."""
 
     def __init__(self):
         super().__init__()
@@ -74,8 +74,8 @@ def by_hand(given, made, vector, inputs):
 def test_answers_are_those_of_either_split():
     given = task()
     made = zoo(given)
-    behaviour = build_behaviour(given, made, CPU)
-    found = behaviour.answers(made.originals)
+    predictor = build_predictor(given, made, CPU)
+    found = predictor.answers(made.originals)
     assert found.validation.shape == (4, 20) and found.test.shape == found.wrong.shape == (4, 50)
     for index, vector in enumerate(made.originals):
         labels = by_hand(given, made, vector, given.test.inputs).argmax(1)
@@ -84,12 +84,12 @@ def test_answers_are_those_of_either_split():
         assert found.wrong[index].equal(labels != given.test.labels)
         labels = by_hand(given, made, vector, given.validation.inputs).argmax(1)
         assert found.validation[index].equal(labels == given.validation.labels)
-    assert (behaviour.num_validation, behaviour.num_test) == (20, 50)
-    assert behaviour.test_truth.equal(given.test.labels)
-    assert (behaviour.score_name, behaviour.is_fraction) == ("accuracy", True)
-    assert behaviour.is_deterministic
-    assert behaviour.out_of_distribution is None
-    alone = behaviour.validated(made.originals)
+    assert (predictor.num_validation, predictor.num_test) == (20, 50)
+    assert predictor.test_truth.equal(given.test.labels)
+    assert (predictor.score_name, predictor.is_fraction) == ("accuracy", True)
+    assert predictor.is_deterministic
+    assert predictor.out_of_distribution is None
+    alone = predictor.validated(made.originals)
     assert alone.values.equal(found.validation) and alone.wrong.equal(~found.validation)
 
 
@@ -98,16 +98,16 @@ def test_probabilities_are_those_of_test_then_foreign_inputs(num_foreign):
     foreign = ForeignInputs("noise", torch.randn(15, 6)) if num_foreign else None
     given = task(out_of_distribution=foreign)
     made = zoo(given)
-    behaviour = build_behaviour(given, made, CPU)
+    predictor = build_predictor(given, made, CPU)
     inputs = torch.cat([given.test.inputs, *([foreign.inputs] if foreign else [])])
-    found = list(behaviour.probabilities(made.originals))
+    found = list(predictor.probabilities(made.originals))
     assert len(found) == 4
     for vector, probabilities in zip(made.originals, found, strict=True):
         expected = by_hand(given, made, vector, inputs).softmax(1)
         torch.testing.assert_close(probabilities, expected)
     if foreign:
-        assert behaviour.out_of_distribution.description == "noise"
-        assert behaviour.out_of_distribution.num_examples == 15
+        assert predictor.out_of_distribution.description == "noise"
+        assert predictor.out_of_distribution.num_examples == 15
 
 
 def test_new_statistics_are_those_of_training_inputs_in_any_order():
@@ -115,7 +115,7 @@ def test_new_statistics_are_those_of_training_inputs_in_any_order():
     given = task()
     made = zoo(given)
     spoiled = replace(made, base={**made.base, "norm.running_mean": torch.full((6,), 40.0)})
-    again = build_behaviour(given, spoiled, CPU, recalibrate=True).reestimated
+    again = build_predictor(given, spoiled, CPU, recalibrate=True).reestimated
     found = again.answers(made.originals).test
     network = given.build_network()
     for vector, is_right in zip(made.originals, found, strict=True):
@@ -131,7 +131,7 @@ def test_new_statistics_are_those_of_training_inputs_in_any_order():
 def test_what_trains_and_what_chooses_come_from_either_split():
     given = task()
     made = zoo(given)
-    training = build_behaviour(given, made, CPU).training
+    training = build_predictor(given, made, CPU).training
     vector, rows = made.originals[1].clone().requires_grad_(), torch.tensor([80, 2, 2])
     found = training.logits(vector, rows)
     torch.testing.assert_close(
@@ -152,21 +152,21 @@ def test_what_trains_and_what_chooses_come_from_either_split():
 
 def test_the_inputs_for_new_statistics_come_from_the_whole_split(monkeypatch):
     """Of 90 inputs that are sorted by class, 30 hold all three classes in proportion."""
-    from paramdiff.runs import predictors as behaviour
+    from paramdiff.runs import predictors as predictor
 
-    monkeypatch.setattr(behaviour, "NUM_RECALIBRATION_INPUTS", 30)
+    monkeypatch.setattr(predictor, "NUM_RECALIBRATION_INPUTS", 30)
     seen = []
 
-    class Spy(behaviour.Reestimator):
+    class Spy(predictor.Reestimator):
         def __init__(self, network, base, training, *rest, **options):
             seen.append(training)
             super().__init__(network, base, training, *rest, **options)
 
-    monkeypatch.setattr(behaviour, "Reestimator", Spy)
+    monkeypatch.setattr(predictor, "Reestimator", Spy)
     given = task()
     for number in range(2):
         made = zoo(given)
-        again = build_behaviour(given, made, CPU, recalibrate=True).reestimated
+        again = build_predictor(given, made, CPU, recalibrate=True).reestimated
         assert len(seen) == number  # nothing is read before somebody asks
         again.validated(made.originals)
     assert seen[0].equal(seen[1]) and len(seen[0]) == 30
@@ -174,26 +174,26 @@ def test_the_inputs_for_new_statistics_come_from_the_whole_split(monkeypatch):
     assert classes.min() >= 4
 
 
-def test_without_batch_normalisation_new_statistics_are_refused():
+def test_without_batch_normalization_new_statistics_are_refused():
     given = task(lambda: nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 3)))
     with pytest.raises(UserError, match=r"evaluation\.recalibrate_batchnorm"):
-        build_behaviour(given, zoo(given), CPU, recalibrate=True)
+        build_predictor(given, zoo(given), CPU, recalibrate=True)
 
 
 def test_dropout_left_on_is_told():
     given = task(Dropping)
     with pytest.warns(UserWarning, match="random at test time"):
-        behaviour = build_behaviour(given, zoo(given), CPU)
-    assert not behaviour.is_deterministic
+        predictor = build_predictor(given, zoo(given), CPU)
+    assert not predictor.is_deterministic
 
 
 def test_logits_that_are_not_finite_are_refused():
     given = task()
     made = zoo(given)
     made.originals[2] = 3e38
-    behaviour = build_behaviour(given, made, CPU)
+    predictor = build_predictor(given, made, CPU)
     with pytest.raises(UserError, match="parameter set 2: expected finite logits"):
-        behaviour.answers(made.originals)
+        predictor.answers(made.originals)
 
 
 def test_untrained_vectors_are_the_selected_tensors_of_untrained_networks():
@@ -218,8 +218,8 @@ def test_whether_test_data_select_is_known():
     given = task()
     shared = replace(given, validation=given.test)
     for one, is_shared in ((given, False), (shared, True)):
-        assert build_behaviour(one, zoo(one), CPU).selects_on_test == is_shared
-        scored = build_behaviour(_scored(is_shared), zoo(one), CPU)
+        assert build_predictor(one, zoo(one), CPU).selects_on_test == is_shared
+        scored = build_predictor(_scored(is_shared), zoo(one), CPU)
         assert scored.selects_on_test == is_shared
         answers = scored.answers(zoo(one).originals)
         assert answers.validation.equal(answers.test) == is_shared

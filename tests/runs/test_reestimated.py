@@ -11,7 +11,7 @@ from torch.optim.swa_utils import update_bn
 
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs import parallel_predictors
-from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.base import ForeignInputs, Split, Task, seeded_network
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
@@ -43,14 +43,14 @@ def runs(digits):
     trained = []
     for seed in range(4):
         made = seeded_network(digits, seed).train()
-        optimiser = torch.optim.Adam(made.parameters(), lr=0.01)
+        optimizer = torch.optim.Adam(made.parameters(), lr=0.01)
         generator = torch.Generator().manual_seed(seed)
         for _ in range(60):
             rows = torch.randint(len(digits.train), (100,), generator=generator)
             loss = F.cross_entropy(made(digits.train.inputs[rows]), digits.train.labels[rows])
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            optimiser.step()
+            optimizer.step()
         trained.append({name: tensor.clone() for name, tensor in made.eval().state_dict().items()})
     return trained
 
@@ -65,20 +65,20 @@ def zoo_of(states, names=None):
 
 def test_an_average_of_runs_rises_and_the_runs_stay_as_they_are(digits, runs):
     zoo = zoo_of(runs)
-    behaviour = build_behaviour(digits, zoo, CPU)
+    predictor = build_predictor(digits, zoo, CPU)
     average = zoo.originals.mean(0, keepdim=True)
-    before, after = behaviour.answers(average), behaviour.reestimated.answers(average)
+    before, after = predictor.answers(average), predictor.reestimated.answers(average)
     assert after.test.float().mean() > before.test.float().mean() + 0.1
     kept, again = (
         each.answers(zoo.originals).test.float().mean()
-        for each in (behaviour, behaviour.reestimated)
+        for each in (predictor, predictor.reestimated)
     )
     assert kept > 0.9 and abs(again - kept) < 0.02
 
 
 def test_it_is_update_bn_whatever_is_asked(digits, runs):
     zoo = zoo_of(runs)
-    again = build_behaviour(digits, zoo, CPU).reestimated
+    again = build_predictor(digits, zoo, CPU).reestimated
     vectors = zoo.originals[:2].mean(0, keepdim=True)
     expected = network()
     expected.load_state_dict(runs[0] | zoo.layout.unflatten(vectors[0]))
@@ -113,17 +113,17 @@ def test_it_is_update_bn_whatever_is_asked(digits, runs):
 def test_statistics_that_are_not_selected_are_the_same_for_every_group(
     digits, runs, names, expected
 ):
-    behaviour = build_behaviour(digits, zoo_of(runs, names), CPU)
-    assert (behaviour.reestimated is not None) == expected
+    predictor = build_predictor(digits, zoo_of(runs, names), CPU)
+    assert (predictor.reestimated is not None) == expected
 
 
 def test_what_is_asked_for_is_done_all_the_same(digits, runs):
     zoo = zoo_of(runs, ["8.weight", "8.bias"])
     spoiled = replace(zoo, base=zoo.base | {"5.running_mean": zoo.base["5.running_mean"] + 9})
-    behaviour = build_behaviour(digits, spoiled, CPU, recalibrate=True)
+    predictor = build_predictor(digits, spoiled, CPU, recalibrate=True)
     own, again = (
         each.answers(zoo.originals[:1]).test.float().mean()
-        for each in (behaviour, behaviour.reestimated)
+        for each in (predictor, predictor.reestimated)
     )
     assert again > 0.9 > own
 
@@ -149,10 +149,10 @@ class Here:
 
 def test_workers_answer_every_question_alike(digits, runs):
     zoo, workers = zoo_of(runs), Here()
-    behaviour = build_behaviour(digits, zoo, CPU)
-    shared = parallel_predictors.distributed(behaviour, digits, zoo, CPU, workers)
+    predictor = build_predictor(digits, zoo, CPU)
+    shared = parallel_predictors.distributed(predictor, digits, zoo, CPU, workers)
     vectors = zoo.originals[torch.arange(20) % 4] * torch.linspace(0.9, 1, 20)[:, None].clamp(0)
-    for here, there in ((behaviour, shared), (behaviour.reestimated, shared.reestimated)):
+    for here, there in ((predictor, shared), (predictor.reestimated, shared.reestimated)):
         assert there.answers(vectors).labels.equal(here.answers(vectors).labels)
         assert there.validated(vectors).wrong.equal(here.validated(vectors).wrong)
         assert there.validated(vectors[:2]).values.equal(here.validated(vectors[:2]).values)

@@ -1,4 +1,4 @@
-"""A run leaves every artefact of the design, does no work twice, and takes over what fits."""
+"""A run leaves every artifact of the design, does no work twice, and takes over what fits."""
 
 import math
 import shutil
@@ -27,7 +27,7 @@ from tests.runs.inspecting import files_of, log_of, numbers_in, times_of
 GROUPS = {"original", "held_out", "generated", "reconstructed", "average@all", "gaussian@1.0"}
 
 
-def test_every_artefact_is_there_and_nothing_else(tiny_run):
+def test_every_artifact_is_there_and_nothing_else(tiny_run):
     found = files_of(tiny_run)
     pipeline = {
         "pipeline/model_index.json",
@@ -183,15 +183,15 @@ def test_another_runs_matching_stages_are_taken_over(tiny_run, tiny, tmp_path, o
         report=lambda stage, done, total: worked.append(stage),
     )
     assert times_of(tiny_run) == before
-    artefacts = {
+    artifacts = {
         "zoo": "zoo",
         "parameter space": "pipeline/parameter_space",
         "codec": "pipeline/codec",
         "denoiser": "pipeline/denoiser",
         "generation": "generated",
     }
-    for stage, artefact in artefacts.items():
-        same = sha256_of(out / artefact) == sha256_of(tiny_run / artefact)
+    for stage, artifact in artifacts.items():
+        same = sha256_of(out / artifact) == sha256_of(tiny_run / artifact)
         assert same == (stage in taken), stage
         if stage in taken:  # a stage that ran again may take as long, to the millisecond
             assert log_of(out)[stage] == log_of(tiny_run)[stage], stage

@@ -17,8 +17,8 @@ def pooled_run(tmp_path_factory, tiny):
 
 
 def test_the_first_generator_is_that_of_a_single_seed(tiny_run, pooled_run):
-    for artefact in ARTEFACTS:
-        assert sha256_of(pooled_run / artefact) == sha256_of(tiny_run / artefact), artefact
+    for artifact in ARTEFACTS:
+        assert sha256_of(pooled_run / artifact) == sha256_of(tiny_run / artifact), artifact
 
 
 def test_further_generators_share_the_zoo_and_nothing_else(pooled_run):

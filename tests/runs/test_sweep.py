@@ -66,8 +66,8 @@ def test_what_is_equal_is_made_once(entries, finished):
     making = {"pre-training", "collecting checkpoints", "training the denoiser"}
     assert making <= worked[names[0]]
     assert worked[names[1]] == {"generating networks", "evaluating"}
-    for artefact in SHARED:
-        assert len({sha256_of(out / name / artefact) for name in names}) == 1, artefact
+    for artifact in SHARED:
+        assert len({sha256_of(out / name / artifact) for name in names}) == 1, artifact
     assert len({sha256_of(out / name / "generated") for name in names}) == 2
 
 
@@ -141,9 +141,9 @@ def test_an_interrupted_sweep_goes_on(entries, finished, tmp_path):
     assert worked[entries[0].name] == set()
     assert worked[entries[1].name] == {"generating networks", "evaluating"}
     for entry in entries:
-        for artefact in (*SHARED, "generated"):
-            one, other = (folder / entry.name / artefact for folder in (out, tmp_path))
-            assert sha256_of(one) == sha256_of(other), artefact
+        for artifact in (*SHARED, "generated"):
+            one, other = (folder / entry.name / artifact for folder in (out, tmp_path))
+            assert sha256_of(one) == sha256_of(other), artifact
 
 
 def written(folder, name, **changes):

@@ -16,7 +16,7 @@ from paramdiff.methods.registry import BASELINES
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.runs.evaluating import score_trajectory
-from paramdiff.runs.predictors import build_behaviour, untrained_vectors
+from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.storage import read_json, read_tensors
 from paramdiff.tasks.base import Scores, Task
 from paramdiff.tasks.registry import describe_task
@@ -113,7 +113,7 @@ def test_the_documents_example_is_measured_example_by_example(one_by_one):
         assert group["max_similarity"] is None and group["pairwise_similarity"] is None
     assert evaluation["groups"]["average@all"]["accuracy"]["ci95"][0] < found["accuracy"]["mean"]
     sentences = " ".join(evaluation["verdict"]["sentences"])
-    assert "Novelty in behaviour is not measured" in sentences
+    assert "Novelty in behavior is not measured" in sentences
     assert "At matched dispersion, the strongest baseline is " in sentences
     reference = evaluation["verdict"]["reference"]
     assert reference == evaluation["frontier"]["dispersion"]["reference"]
@@ -184,14 +184,14 @@ def test_new_statistics_are_refused_before_anything_runs(documented, tmp_path):
     assert not (tmp_path / "run").exists()
     task = r_squared(0)
     with pytest.raises(UserError, match=r"evaluation\.recalibrate_batchnorm"):
-        build_behaviour(task, small_zoo(task), CPU, recalibrate=True)
+        build_predictor(task, small_zoo(task), CPU, recalibrate=True)
 
 
 # ---- the same networks, asked in two ways
 
 
 class Network(torch.nn.Linear):
-    """Of the points of ``test_behaviour``."""
+    """Of the points of ``test_behavior``."""
 
     def __init__(self):
         super().__init__(6, 3)
@@ -218,7 +218,7 @@ def judged(task, made: Zoo, generated, **fields):
             held_out=made.originals[::2] + 0.1,
             held_out_runs=2 + torch.arange(len(made.originals[::2])),
         ),
-        build_behaviour(task, made, CPU),
+        build_predictor(task, made, CPU),
         EvaluationSettings(),
     )
 
@@ -290,5 +290,5 @@ def test_states_on_the_way_that_have_no_score_are_not_drawn():
             return type("Found", (), {"states": states, "timesteps": torch.tensor([9, 0])})
 
     task = points()
-    behaviour = build_behaviour(task, zoo(task), CPU)
-    assert score_trajectory(Process(), behaviour, [0], 10) == {}
+    predictor = build_predictor(task, zoo(task), CPU)
+    assert score_trajectory(Process(), predictor, [0], 10) == {}

@@ -19,7 +19,7 @@ from paramdiff.zoo.zoo import Zoo
 from tests.runs.inspecting import judged_folders
 
 BEHAVIOUR = [
-    "codec={kind: corrected, explained_variance: 0.9, width: 16, behaviour: {num_networks: 3, "
+    "codec={kind: behavioral, explained_variance: 0.9, width: 16, behavior: {num_networks: 3, "
     "training: {num_steps: 30, batch_size: 20, lr: 5.0e-3}}}"
 ]
 
@@ -65,7 +65,7 @@ def test_the_pipeline_draws_what_the_correction_was_trained_on(finished):
         codec.decode(latents), codec.mean + latents @ codec.components + codec.correction(latents)
     )
     zoo = Zoo.load(folder / "zoo")
-    encoded = codec.encode(pipeline.parameter_space.normalise(zoo.originals))
+    encoded = codec.encode(pipeline.parameter_space.normalize(zoo.originals))
     torch.testing.assert_close(encoded.std(0), torch.ones(codec.latent_dim))
 
 
@@ -80,7 +80,7 @@ def test_examples_are_asked_as_the_network_would_be(finished, tiny):
     network.load_state_dict(zoo.base)
     own = zoo.layout.unflatten(zoo.originals[1])
     torch.testing.assert_close(
-        examples.logits(space.normalise(zoo.originals[1]), rows),
+        examples.logits(space.normalize(zoo.originals[1]), rows),
         functional_call(network, own, (task.train.inputs[rows],)),
         rtol=1e-4,
         atol=1e-4,
@@ -90,5 +90,5 @@ def test_examples_are_asked_as_the_network_would_be(finished, tiny):
 
 def test_a_task_without_classes_is_refused_before_anything_is_made():
     recipe = load_recipe("other/ddpm_unet", BEHAVIOUR)
-    with pytest.raises(UserError, match=r"codec\.behaviour: expected a classification task"):
+    with pytest.raises(UserError, match=r"codec\.behavior: expected a classification task"):
         check_recipe(recipe, describe_task(recipe.task))

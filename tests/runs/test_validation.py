@@ -10,7 +10,7 @@ from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.early_stopping import Look, best_look
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.diversity import dispersion
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs import validation
 from paramdiff.runs.run import make_networks
@@ -44,15 +44,15 @@ def looks_of(out):
     return generator.folder.log.looks("denoiser")
 
 
-@pytest.mark.parametrize("normalisation", ["tensor", "coordinate"])
-def test_the_spread_is_what_the_evaluation_calls_dispersion(checkpoints, tmp_path, normalisation):
-    run = made(checkpoints, tmp_path / "run", f"parameters.normalisation={normalisation}")
+@pytest.mark.parametrize("normalization", ["tensor", "coordinate"])
+def test_the_spread_is_what_the_evaluation_calls_dispersion(checkpoints, tmp_path, normalization):
+    run = made(checkpoints, tmp_path / "run", f"parameters.normalization={normalization}")
     looks = looks_of(run)
     assert all(look.held_out_loss is not None for look in looks)
     pipeline = ParameterDiffusionPipeline.from_pretrained(tmp_path / "run" / "pipeline")
     samples = pipeline(range(NUM_SAMPLES), batch_size=NUM_SAMPLES).vectors
-    normalised = fit_normalisation(run.zoo.originals, run.zoo.layout)
-    expected = dispersion(normalised.apply(samples), normalised.apply(run.zoo.originals))
+    normalized = fit_normalization(run.zoo.originals, run.zoo.layout)
+    expected = dispersion(normalized.apply(samples), normalized.apply(run.zoo.originals))
     assert best_look(looks).spread == pytest.approx(expected, rel=1e-4)
 
 
@@ -81,8 +81,8 @@ def test_a_denoiser_of_the_velocity_is_looked_at_before_it_has_learned(checkpoin
     assert first.spread == pytest.approx(1, abs=0.3)  # Gaussian, in few steps
 
 
-def test_latents_that_are_not_standardised_have_no_cheap_spread(checkpoints, tmp_path):
-    looks = looks_of(made(checkpoints, tmp_path / "run", "diffusion.standardise=false"))
+def test_latents_that_are_not_standardized_have_no_cheap_spread(checkpoints, tmp_path):
+    looks = looks_of(made(checkpoints, tmp_path / "run", "diffusion.standardize=false"))
     assert {look.spread for look in looks} == {None}
 
 

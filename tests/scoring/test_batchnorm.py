@@ -28,7 +28,7 @@ TEST, TRUTH = data(NUM_TEST, 1)
 
 
 def network(*, dropout=0.0):
-    """Normalise, drop, and choose the largest coordinate: right with the right statistics."""
+    """Normalize, drop, and choose the largest coordinate: right with the right statistics."""
     made = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(dropout), nn.Linear(4, 3))
     with torch.no_grad():
         made[2].weight.copy_(torch.eye(3, 4))

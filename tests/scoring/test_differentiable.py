@@ -16,7 +16,7 @@ from .test_predict import BranchOnValue, mlp, small_cnn
 
 
 class GroupNormed(nn.Module):
-    """Group normalisation of values that have no gradient, as a function or as a layer."""
+    """Group normalization of values that have no gradient, as a function or as a layer."""
 
     def __init__(self, norm):
         super().__init__()
@@ -36,7 +36,7 @@ CASES = {
     "everything": (small_cnn(), None),
     "untraceable": (BranchOnValue(), ["head.weight"]),
     "chain": (mlp(), ["3.weight"]),
-    "group normalisation": (GroupNormed(nn.GroupNorm(2, 6)), ["norm.weight", "norm.bias"]),
+    "group normalization": (GroupNormed(nn.GroupNorm(2, 6)), ["norm.weight", "norm.bias"]),
     "its function": (GroupNormed(None), ["scale"]),
 }
 

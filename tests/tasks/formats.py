@@ -102,7 +102,7 @@ def write_svhn(root, monkeypatch):
 
 
 def write_stl10(root, monkeypatch):
-    """Binary files, column by column; labels from 1. None of unlabelled images."""
+    """Binary files, column by column; labels from 1. None of unlabeled images."""
     from torchvision.datasets import STL10
 
     folder = root / STL10.base_folder
@@ -117,7 +117,7 @@ def write_stl10(root, monkeypatch):
 
 
 def write_image(path, number, size=(60, 45)):
-    """A JPEG of one colour."""
+    """A JPEG of one color."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (10 * number % 256, 128, 255 - 10 * number % 256)).save(path)
 

@@ -13,7 +13,7 @@ TOLERATED = 0.8
 
 
 def diabetes():
-    """Standardised, and split: name to inputs ``[E, 10]`` and targets ``[E]``."""
+    """Standardized, and split: name to inputs ``[E, 10]`` and targets ``[E]``."""
     inputs, targets = (torch.tensor(array).float() for array in load_diabetes(return_X_y=True))
     order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(0))
     rows = order.split(list(SIZES.values()))
@@ -24,7 +24,7 @@ def diabetes():
 
 
 def build_network():
-    """Batch normalisation has buffers, which every network must get anew."""
+    """Batch normalization has buffers, which every network must get anew."""
     return nn.Sequential(
         nn.Linear(10, 12), nn.BatchNorm1d(12), nn.Tanh(), nn.Dropout(0.1), nn.Linear(12, 1)
     )

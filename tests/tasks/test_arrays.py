@@ -82,7 +82,7 @@ def test_grey_images(path, layout):
     assert task.build_network()(task.test.inputs[:2]).shape == (2, 4)
 
 
-def test_float_images_are_not_normalised(path):
+def test_float_images_are_not_normalized(path):
     values = {name: arrays()[name] / 100.0 for name in ("x_train", "x_test")}
     task = built(path, arrays(**values), augment=True)
     assert task.test.inputs[:].equal(torch.tensor(values["x_test"], dtype=torch.float32))
@@ -110,8 +110,8 @@ def test_rows_in_units_of_their_spread_where_that_is_asked_for(path):
     rng = np.random.default_rng(0)
     rows = {"x_train": rng.normal(3, 2, (40, 5)), "x_test": rng.normal(3, 2, (12, 5))}
     rows["x_train"][:, 4] = rows["x_test"][:, 4] = 7  # says nothing, divides by nothing
-    task = built(path, arrays(**rows), standardise=True)
-    assert task.inputs_in_words.startswith("standardised by")
+    task = built(path, arrays(**rows), standardize=True)
+    assert task.inputs_in_words.startswith("standardized by")
     train = task.train.inputs[:]
     torch.testing.assert_close(train.mean(0), torch.zeros(5), atol=1e-5, rtol=0)
     torch.testing.assert_close(train.std(0)[:4], torch.ones(4))
@@ -119,7 +119,7 @@ def test_rows_in_units_of_their_spread_where_that_is_asked_for(path):
     assert task.build_network()(train).shape == (36, 4)
     assert "vectors, not images" in refusal(path, arrays(**rows), augment=True)
     assert "vectors, not images" in refusal(path, arrays(**rows), image_size=8)
-    assert refusal(path, arrays(), standardise=True).startswith("task.standardise: ")
+    assert refusal(path, arrays(), standardize=True).startswith("task.standardize: ")
 
 
 def test_what_is_done_to_images_is_told(path):

@@ -85,7 +85,7 @@ def test_imagenet_is_a_folder_of_the_users(tmp_path, monkeypatch):
     ("network", "mean"),
     [("test_vit", 0.5), ("test_convnext", 0.5), ("resnet50", 0.485), ("resnet20", 0.485)],
 )
-def test_imagenet_is_normalised_for_the_network(tmp_path, monkeypatch, network, mean):
+def test_imagenet_is_normalized_for_the_network(tmp_path, monkeypatch, network, mean):
     pytest.importorskip("timm")
     monkeypatch.setattr(image_folder, "NUM_IMAGENET_CLASSES", 3)
     write_image_folder(tmp_path, ("train", "val"))

@@ -95,7 +95,7 @@ def test_pixels_and_labels_are_those_of_the_files(name, tmp_path, monkeypatch):
 def test_image_files_belong_to_their_labels(name, tmp_path, monkeypatch):
     WRITERS[name](tmp_path, monkeypatch)
     task = build_task(settings(name, tmp_path, image_size=8))
-    first = {"flowers102": 205, "pets": 0, "food101": 0}[name]  # what the colour comes from
+    first = {"flowers102": 205, "pets": 0, "food101": 0}[name]  # what the color comes from
     red = (task.test.inputs[:][:, 0].mean((1, 2)) * FACTS[name].std[0] + FACTS[name].mean[0]) * 255
     expected = torch.tensor([10 * (first + label) % 256 for label in task.test.labels.tolist()])
     assert (red - expected).abs().max() < 4  # JPEG

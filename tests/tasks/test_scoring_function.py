@@ -116,8 +116,8 @@ def test_a_function_may_change_what_it_is_given():
 def test_options_that_do_not_go_together():
     with pytest.raises(UserError, match="--score-validation: expected --score beside it"):
         asked_task(None, "digits", None, None, score_validation="a:b")
-    with pytest.raises(UserError, match="--standardise: "):
-        asked_task("a:b", None, None, None, standardise=True)
+    with pytest.raises(UserError, match="--standardize: "):
+        asked_task("a:b", None, None, None, standardize=True)
     both = asked_task(
         f"{__name__}:number", None, None, None, score_validation=f"{__name__}:number"
     )

@@ -13,7 +13,7 @@ TABLES = {"wine": load_wine, "breast_cancer": load_breast_cancer}
 @pytest.mark.parametrize("name", list(TABLES))
 @pytest.mark.parametrize("protocol", ["validation", "paper"])
 def test_tables_are_tasks(name, protocol):
-    settings = TaskSettings(name=name, protocol=protocol, seed=3, standardise=True)
+    settings = TaskSettings(name=name, protocol=protocol, seed=3, standardize=True)
     task, described = build_task(settings), describe_task(settings)
     inputs, labels = TABLES[name](return_X_y=True)
     parts = [task.train, task.test] + ([] if task.selects_on_test else [task.validation])

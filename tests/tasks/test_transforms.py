@@ -33,7 +33,7 @@ def test_the_middle_is_torchvisions(size, resized):
     assert Preparation(size, MEAN, STD).middle(raw).equal(expected)
 
 
-def test_inputs_are_torchvisions_normalised_floats():
+def test_inputs_are_torchvisions_normalized_floats():
     steps = [v2.Resize(32), v2.CenterCrop(32), v2.ToDtype(torch.float32, scale=True)]
     expected = v2.Compose([*steps, v2.Normalize(MEAN, STD)])(images())
     torch.testing.assert_close(prepared()[:], expected, rtol=1e-5, atol=1e-6)

@@ -14,7 +14,7 @@ from paramdiff.codecs import base as codec_base
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.model_cards.provenance import Provenance, generation_settings
-from paramdiff.parameters import normalisation
+from paramdiff.parameters import normalization
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs.generated_folder import write_generated
 from paramdiff.runs.run import make_networks
@@ -34,7 +34,7 @@ def network():
 
 
 def drifting(folder, num=24, moved=("1.weight", "1.bias")):
-    """A network whose normalisation layer drifts."""
+    """A network whose normalization layer drifts."""
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     state = network().state_dict()
@@ -78,7 +78,7 @@ def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
     folder = drifting(tmp_path / "in", moved=("0.weight", "1.weight", "2.weight"))
     inside = fitted(folder, tmp_path / "inside")
     monkeypatch.setattr(memmap, "MEMORY_BUDGET", 0)
-    monkeypatch.setattr(normalisation, "_BLOCK_VALUES", 7)
+    monkeypatch.setattr(normalization, "_BLOCK_VALUES", 7)
     monkeypatch.setattr(memmap, "BLOCK_VALUES", 50)
     monkeypatch.setattr(codec_base, "MAX_DECODED_VALUES", 1)
     outside = fitted(folder, tmp_path / "outside")

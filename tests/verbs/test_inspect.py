@@ -8,7 +8,7 @@ from paramdiff.verbs.inspect import inspect_checkpoints
 
 
 def trajectory(folder, num=40, moved=("1.weight", "1.bias", "1.num_batches_tracked")):
-    """A network whose normalisation layer drifts."""
+    """A network whose normalization layer drifts."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))

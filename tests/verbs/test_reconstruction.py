@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from paramdiff.codecs.pca import fit_linear_codec
+from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.errors import UserError
 from paramdiff.runs.run import make_networks
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
@@ -38,9 +38,9 @@ def checked(folder, out, *overrides, check=CHECK, **options):
 
 def test_explained_variance_of_principal_components_is_their_share():
     vectors = noise(40, 24)
-    codec = fit_linear_codec(vectors, 0.7)
-    centred = vectors - vectors.mean(0)
-    variances = torch.linalg.svdvals(centred) ** 2
+    codec = fit_pca_codec(vectors, 0.7)
+    centered = vectors - vectors.mean(0)
+    variances = torch.linalg.svdvals(centered) ** 2
     expected = float(variances[: codec.latent_dim].sum() / variances.sum())
     found = explained_variance(codec, vectors, vectors.mean(0), "running")
     assert found == pytest.approx(expected, abs=1e-5)

@@ -221,7 +221,7 @@ def test_generated_networks_that_are_not_tied_are_scored_so(tmp_path):
 # ---- what can be neither generated nor copied
 
 
-def quantised(step):
+def quantized(step):
     weight = torch.randn(4, 8, generator=torch.Generator().manual_seed(step))
     scale = weight.abs().amax(1)
     codes = (weight / scale[:, None] * 127).round().to(torch.int8)
@@ -262,7 +262,7 @@ def masked(step):
 @pytest.mark.parametrize(
     ("state", "name"),
     [
-        (quantised, "fc.weight"),
+        (quantized, "fc.weight"),
         (gptq, "qweight"),
         (pruned, "weight_mask"),
         (spectral, "parametrizations.weight.0._u"),
@@ -298,8 +298,8 @@ def test_it_is_refused_by_name_with_what_to_do(tmp_path, state, name):
 
 
 def test_codes_that_are_equal_are_copied(tmp_path):
-    codes = quantised(0)["fc.weight"]
-    a = saved(tmp_path / "a", (quantised(step) | {"fc.weight": codes} for step in range(5)))
+    codes = quantized(0)["fc.weight"]
+    a = saved(tmp_path / "a", (quantized(step) | {"fc.weight": codes} for step in range(5)))
     import_checkpoints([str(a)], tmp_path / "zoo", ("*",))
     zoo = Zoo.load(tmp_path / "zoo")
     assert zoo.base["fc.weight"].equal(codes) and zoo.layout.names == ("fc.SCB", "fc.bias")

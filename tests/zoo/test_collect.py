@@ -55,14 +55,14 @@ def test_unselected_running_statistics_stay_the_trunks(tmp_path):
     assert zoo.base["1.running_mean"].equal(trunk["1.running_mean"])
 
 
-def test_the_first_update_is_the_optimisers(tmp_path):
+def test_the_first_update_is_the_optimizers(tmp_path):
     """Minus the learning rate times the gradient of the first batch."""
     zoo = collected(
         tmp_path,
         patterns=("3.*",),
         num_checkpoints=2,
         num_held_out=0,
-        fine_tuning={"optimiser": "sgd", "weight_decay": 0.0, "mode": "eval", "batch_size": 50},
+        fine_tuning={"optimizer": "sgd", "weight_decay": 0.0, "mode": "eval", "batch_size": 50},
     )
     network = build_network().eval()
     network.load_state_dict(zoo.base)
@@ -160,7 +160,7 @@ def test_torchs_global_generator_is_left_alone(tmp_path):
 
 
 def test_a_final_learning_rate_shortens_the_steps(tmp_path):
-    plain = {"optimiser": "adam", "weight_decay": 0.0}
+    plain = {"optimizer": "adam", "weight_decay": 0.0}
     constant = collected(tmp_path / "a", num_checkpoints=12, fine_tuning=plain)
     decayed = collected(
         tmp_path / "b", num_checkpoints=12, fine_tuning={**plain, "final_lr": 1e-4}
@@ -226,7 +226,7 @@ def test_refusals(tmp_path):
         collected(tmp_path, patterns=("7.*",))
     with pytest.raises(UserError, match="nothing to generate"):
         collected(tmp_path, patterns=("1.num_batches_tracked",))
-    diverging = {"lr": 1e30, "optimiser": "sgd"}
+    diverging = {"lr": 1e30, "optimizer": "sgd"}
     with pytest.raises(UserError, match=r"diverged: the loss of update \d is (nan|inf)"):
         collected(tmp_path / "a", pretraining=diverging)
     with pytest.raises(UserError, match=r"update \d.* nan|'1\.weight' holds 8 NaN"):
@@ -313,7 +313,7 @@ def test_without_pretraining_the_network_is_the_trunk(tmp_path):
 
 def test_a_decay_per_epoch_keeps_the_rate_within_an_epoch(tmp_path):
     """One epoch has the full learning rate throughout; three have the cosine of their number."""
-    plain = {"weight_decay": 0.0, "optimiser": "sgd", "lr": 0.01}
+    plain = {"weight_decay": 0.0, "optimizer": "sgd", "lr": 0.01}
     rates = []
     original = torch.optim.SGD.step
 
@@ -326,12 +326,12 @@ def test_a_decay_per_epoch_keeps_the_rate_within_an_epoch(tmp_path):
         for epochs in (1, 3):
             pretraining = {**plain, "epochs": epochs, "decay": "epoch"}
             collected(tmp_path / str(epochs), pretraining=pretraining)
-    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=3)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=3)
     expected = [0.01] * STEPS_PER_PASS
     for _ in range(3):
         expected += [schedule.get_last_lr()[0]] * STEPS_PER_PASS
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     assert rates == pytest.approx(expected)
 

@@ -91,7 +91,7 @@ def plainly_tuned(
     first=1,
     names=SELECTED,
     precision="float32",
-    optimiser="adamw",
+    optimizer="adamw",
 ):
     """The loop that everybody writes: the whole network at every update."""
     network = copy.deepcopy(network)
@@ -101,7 +101,7 @@ def plainly_tuned(
     rule = {
         "adamw": lambda: torch.optim.AdamW(trained, lr=0.03, weight_decay=5e-4),
         "sgd": lambda: torch.optim.SGD(trained, lr=0.03, momentum=0.9, weight_decay=5e-4),
-    }[optimiser]()
+    }[optimizer]()
     data = ShuffledBatches(task, 16, f"{SEED}/fine-tuning/0")
     layout = ParameterLayout.of(network.state_dict(), names)
     rows, network = [], network.train(mode != "eval")
@@ -119,13 +119,13 @@ def plainly_tuned(
     return torch.stack(rows[first - 1 :])
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("mode", ["eval", "train", "eval_after_first_save"])
 @pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("memory_budget", [finetune.MEMORY_BUDGET, 0])
-def test_checkpoints_equal_the_plain_loops(tmp_path, optimiser, mode, augmented, memory_budget):
+def test_checkpoints_equal_the_plain_loops(tmp_path, optimizer, mode, augmented, memory_budget):
     task, network = image_task(augmented), trained_network()
-    kwargs = {"mode": mode, "optimiser": optimiser, "first": 3}
+    kwargs = {"mode": mode, "optimizer": optimizer, "first": 3}
     found = tuned(tmp_path, network, task, memory_budget=memory_budget, **kwargs)
     expected = plainly_tuned(network, task, **kwargs)
     assert (expected[-1] - expected[0]).abs().max() > 1e-2  # ten updates do move something
@@ -134,7 +134,7 @@ def test_checkpoints_equal_the_plain_loops(tmp_path, optimiser, mode, augmented,
 
 def test_half_precision_equals_the_plain_loops_to_its_rounding(tmp_path):
     task, network = image_task(), trained_network()
-    kwargs = {"precision": "bfloat16", "optimiser": "sgd"}
+    kwargs = {"precision": "bfloat16", "optimizer": "sgd"}
     found = tuned(tmp_path, network, task, **kwargs)
     expected = plainly_tuned(network, task, **kwargs)
     moved = (expected[-1] - expected[0]).norm()
@@ -240,7 +240,7 @@ def test_values_that_are_no_tensors_cross_the_cut(tmp_path):
 
 def test_the_whole_network_is_trained_where_nothing_is_shared(tmp_path):
     task, network = image_task(), trained_network()
-    kwargs = {"optimiser": "sgd", "names": tuple(dict(network.named_parameters()))}
+    kwargs = {"optimizer": "sgd", "names": tuple(dict(network.named_parameters()))}
     found = tuned(tmp_path, network, task, **kwargs)
     expected = plainly_tuned(network, task, **kwargs)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
@@ -266,7 +266,7 @@ def test_timm_networks_keep_values(tmp_path, name, names, is_mode_seen):
     assert depends_on_mode(network, inputs) is is_mode_seen
     assert frozen_layers(copy.deepcopy(network), task, names).reason is None
     mode = "eval" if is_mode_seen else "train"
-    kwargs = {"names": names, "optimiser": "sgd"}
+    kwargs = {"names": names, "optimizer": "sgd"}
     found = tuned(tmp_path, network, task, mode=mode, **kwargs)
     torch.testing.assert_close(
         found, plainly_tuned(network, task, mode=mode, **kwargs), rtol=0, atol=1e-4

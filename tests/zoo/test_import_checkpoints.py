@@ -17,7 +17,7 @@ PATTERNS = ("1.*",)
 
 
 def state(seed):
-    """The selected normalisation layer differs, the rest does not."""
+    """The selected normalization layer differs, the rest does not."""
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     torch.manual_seed(seed)

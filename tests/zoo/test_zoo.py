@@ -145,7 +145,7 @@ def test_missing_and_truncated_files_are_named(tmp_path, file, damage):
     [
         (lambda index: index.update(hold_out="sometimes"), "hold_out"),
         (lambda index: index.update(schema_version=2), "schema_version"),
-        (lambda index: index.update(colour="red"), "colour"),
+        (lambda index: index.update(color="red"), "color"),
         (lambda index: index.pop("layout"), "layout"),
         (lambda index: index["layout"][1].pop(), "layout.1.2"),
         (lambda index: index["checkpoints"][2].update(step="soon"), "checkpoints.2.step"),
@@ -185,7 +185,7 @@ def test_a_zoo_without_originals_is_refused(tmp_path, num):
 
 
 def test_a_zoo_appears_whole_or_not_at_all(tmp_path):
-    entries = [{"step": 0}, {"step": 1, "colour": "red"}]
+    entries = [{"step": 0}, {"step": 1, "color": "red"}]
     with pytest.raises(ValidationError):
         write_zoo(tmp_path / "zoo", list(vectors(2)), entries, LAYOUT, BASE, "none")
     assert list(tmp_path.iterdir()) == []

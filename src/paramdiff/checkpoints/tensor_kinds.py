@@ -2,7 +2,7 @@
 
 Floating-point and complex tensors of any size are generated: gates, biases of a single output and
 logit scales are parameters. Counters are copied from a stated checkpoint. Everything else must be
-equal in all checkpoints, because no value between two of them means anything: codes of quantised
+equal in all checkpoints, because no value between two of them means anything: codes of quantized
 weights, masks, indices. So must what other tensors decide: vectors of a spectral norm, ranges of
 an observer. The authors' code also copies tensors with one element; a selection that leaves them
 out does the same.
@@ -86,7 +86,7 @@ def why_not(name: str, names: Collection[str], tensor: Tensor, *, is_mask: bool)
             return f"it is a mask ({kind}), of which nothing lies between: fix it in training"
         return (
             f"it holds codes or indices ({kind}), between which nothing lies: save the weights "
-            "dequantised, in floating point"
+            "dequantized, in floating point"
         )
     if is_mask:
         return (
@@ -101,7 +101,7 @@ def why_not(name: str, names: Collection[str], tensor: Tensor, *, is_mask: bool)
         )
     if _RANGE.fullmatch(name):
         return (
-            "it is the range that an observer of quantisation measured: save the network without "
+            "it is the range that an observer of quantization measured: save the network without "
             "its observers"
         )
     return None

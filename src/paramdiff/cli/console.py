@@ -25,7 +25,7 @@ GROUPS = {
     "": "Start here",
     "small": "The paper's experiment at a laptop's size",
     "beyond": "Networks that learn from what they do",
-    "main": "Normalisation layers of large networks",
+    "main": "Normalization layers of large networks",
     "full": "All parameters of small networks",
     "ablation": "Ablations of main/cifar100_resnet18",
     "other": "Detection, segmentation and diffusion",

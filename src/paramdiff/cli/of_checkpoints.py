@@ -25,7 +25,7 @@ from paramdiff.cli.options import (
     Ray,
     ScoreValidation,
     ScoringFunction,
-    Standardise,
+    Standardize,
     TaskName,
     known_seed,
 )
@@ -59,7 +59,7 @@ def fit(
         typer.Option(help="Tensors to generate, as a glob; by default all that differ."),
     ] = None,
     buffers: Annotated[
-        bool, typer.Option("--buffers", help="Let --select match normalisation statistics, too.")
+        bool, typer.Option("--buffers", help="Let --select match normalization statistics, too.")
     ] = False,
     base: Annotated[
         Path | None, typer.Option(help="A complete checkpoint for what is not selected.")
@@ -72,7 +72,7 @@ def fit(
     image_size: ImageSize = None,
     score: ScoringFunction = None,
     score_validation: ScoreValidation = None,
-    standardise: Standardise = False,
+    standardize: Standardize = False,
     minutes: Annotated[
         float | None,
         typer.Option(min=0.1, help="For training the denoiser and generating, on this machine."),
@@ -99,7 +99,7 @@ def fit(
     refuse_early(checkpoints, out, select or [], with_buffers=buffers, entry=entry, device=device)
     asked = None
     named = (task, data, network, score, score_validation, image_size)
-    if standardise or any(option is not None for option in named):
+    if standardize or any(option is not None for option in named):
         asked = open_task(
             asked_task(
                 score,
@@ -108,7 +108,7 @@ def fit(
                 network,
                 image_size,
                 score_validation=score_validation,
-                standardise=standardise,
+                standardize=standardize,
             )
         )
         for line in checkpoints_in_words(
@@ -253,7 +253,7 @@ def evaluate(
     image_size: ImageSize = None,
     score: ScoringFunction = None,
     score_validation: ScoreValidation = None,
-    standardise: Standardise = False,
+    standardize: Standardize = False,
     select: Annotated[
         list[str] | None,
         typer.Option(help="Tensors to compare; all by default, or the zoo's own."),
@@ -300,7 +300,7 @@ def evaluate(
         network,
         image_size,
         score_validation=score_validation,
-        standardise=standardise,
+        standardize=standardize,
     )
     generated, originals = generated_in(generated, say), originals_in(originals, say)
     with connected(ray, resolve_device(device)) as fan_out, progress_bars() as report:

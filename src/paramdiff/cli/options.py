@@ -16,10 +16,10 @@ def known_seed(seed: int) -> int:
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Standardise = Annotated[
+Standardize = Annotated[
     bool,
     typer.Option(
-        "--standardise",
+        "--standardize",
         help="With vectors: subtract each feature's mean over the training rows and divide by its "
         "standard deviation there; else they are taken as they are.",
     ),

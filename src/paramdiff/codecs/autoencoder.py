@@ -3,8 +3,8 @@
 Encoder: five stride-2 convolutions (kernel 7, BatchNorm, LeakyReLU), flattened, then two linear
 layers. Decoder: a linear layer, five stride-2 transposed convolutions (BatchNorm, ELU) and one
 convolution to a single channel. The authors never leave training mode, so that their decoder
-normalises a single sample with its own statistics; here that is the argument ``statistics``, and
-``sample`` is the same for a whole batch (instance normalisation; equal up to rounding).
+normalizes a single sample with its own statistics; here that is the argument ``statistics``, and
+``sample`` is the same for a whole batch (instance normalization; equal up to rounding).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from paramdiff.errors import UserError
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimisation, TrainingResult, train
+from paramdiff.training_loop import Optimization, TrainingResult, train
 
 CHANNELS = (64, 128, 256, 256, 32)
 KERNEL_SIZE = 7
@@ -32,7 +32,7 @@ class SwitchedBatchNorm(nn.BatchNorm1d):
     """BatchNorm whose statistics are chosen by the call rather than by the module's mode."""
 
     def forward(self, x: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalise ``[B, C, L]``; running averages move only in training mode with ``batch``."""
+        """Normalize ``[B, C, L]``; running averages move only in training mode with ``batch``."""
         if statistics == "sample":
             return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
         if statistics == "running":
@@ -44,7 +44,7 @@ class SwitchedBatchNorm(nn.BatchNorm1d):
 
 
 class Block(nn.Module):
-    """A convolution, its normalisation and its activation."""
+    """A convolution, its normalization and its activation."""
 
     def __init__(self, convolution: nn.Module, channels: int, activation: nn.Module) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Block(nn.Module):
         return self.activation(self.norm(self.convolution(x), statistics))
 
 
-class ConvolutionalCodec(Codec):
+class AutoencoderCodec(Codec):
     """The paper's autoencoder.
 
     Args:
@@ -120,7 +120,7 @@ class ConvolutionalCodec(Codec):
         """The latent's mean and log-variance.
 
         Args:
-            vectors: normalised vectors ``[B, length]``.
+            vectors: normalized vectors ``[B, length]``.
             statistics: see ``Statistics``.
 
         Returns:
@@ -133,11 +133,11 @@ class ConvolutionalCodec(Codec):
         return self.fc_mu(hidden), self.fc_var(hidden)
 
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalised vectors ``[B, length]`` to latents ``[B, latent_dim]``, the mean's head."""
+        """Normalized vectors ``[B, length]`` to latents ``[B, latent_dim]``, the mean's head."""
         return self.encode_distribution(vectors, statistics)[0]
 
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Latents ``[B, latent_dim]`` to normalised vectors ``[B, length]``."""
+        """Latents ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
         x = self.from_latent(latents).unflatten(1, self.bottom)
         for block in self.decoder:
             x = block(x, statistics)
@@ -150,7 +150,7 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def reconstruction_loss(
-    codec: ConvolutionalCodec,
+    codec: AutoencoderCodec,
     vectors: Tensor,
     input_noise: Tensor,
     latent_noise: Tensor,
@@ -162,7 +162,7 @@ def reconstruction_loss(
 
     Args:
         codec: the autoencoder; its running averages move where it is in training mode.
-        vectors: clean normalised vectors ``[B, length]``.
+        vectors: clean normalized vectors ``[B, length]``.
         input_noise: added to the input, ``[B, length]``, already scaled.
         latent_noise: added to the latent, ``[B, latent_dim]``; with ``kl_weight`` it is a standard
             normal draw that the predicted standard deviation scales (a real VAE).
@@ -181,10 +181,10 @@ def reconstruction_loss(
     return loss + kl_weight * kl_divergence(mean, log_variance) if kl_weight else loss
 
 
-class ConvolutionalCodecSettings(Settings):
+class AutoencoderCodecSettings(Settings):
     """The paper's autoencoder and its training."""
 
-    kind: Literal["convolutional"]
+    kind: Literal["autoencoder"]
     latent_dim: int = Field(gt=0, description="size of the latent")
     channels: tuple[int, ...] = Field(CHANNELS, description="encoder channels, mirrored to decode")
     kernel_size: int = Field(KERNEL_SIZE, gt=0, description="of every convolution; odd")
@@ -201,10 +201,10 @@ class ConvolutionalCodecSettings(Settings):
         0.0, ge=0, description="weight of the KL term; above 0 a real VAE with learned variance"
     )
     statistics: Statistics = Field(
-        description="normalisation statistics when decoding: each sample's own (in effect the "
+        description="normalization statistics when decoding: each sample's own (in effect the "
         "authors') or running averages"
     )
-    training: Optimisation = Field(description="how the autoencoder is trained")
+    training: Optimization = Field(description="how the autoencoder is trained")
 
     @property
     def is_whitened(self) -> bool:
@@ -214,17 +214,17 @@ class ConvolutionalCodecSettings(Settings):
 
 def train_convolutional_codec(
     vectors: Tensor,
-    settings: ConvolutionalCodecSettings,
+    settings: AutoencoderCodecSettings,
     *,
     seed: int,
     device: torch.device,
     state_file: Path | None = None,
     progress: Progress = ignore_progress,
-) -> tuple[ConvolutionalCodec, TrainingResult]:
+) -> tuple[AutoencoderCodec, TrainingResult]:
     """Train the autoencoder.
 
     Args:
-        vectors: normalised vectors ``[N, length]``, possibly memory-mapped.
+        vectors: normalized vectors ``[N, length]``, possibly memory-mapped.
         settings: the autoencoder and its training.
         seed: of the initial weights, the batches and the noise.
         device: where to train.
@@ -239,7 +239,7 @@ def train_convolutional_codec(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ConvolutionalCodec(
+        network = AutoencoderCodec(
             length=vectors.shape[1],
             latent_dim=settings.latent_dim,
             channels=settings.channels,

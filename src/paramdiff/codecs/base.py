@@ -1,8 +1,8 @@
-"""What every codec is: ``encode`` and ``decode`` between normalised vectors and latents.
+"""What every codec is: ``encode`` and ``decode`` between normalized vectors and latents.
 
-A codec knows no task and no checkpoint; it sees normalised, padded vectors ``[B, length]``. It
+A codec knows no task and no checkpoint; it sees normalized, padded vectors ``[B, length]``. It
 also carries the mean and standard deviation of the training latents. The ``default`` preset
-standardises the diffusion's latents with them (the authors' own remedy for generated networks at
+standardizes the diffusion's latents with them (the authors' own remedy for generated networks at
 chance, their issue 20); every preset scales the spread of samples about that mean.
 """
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from paramdiff.component import Component
 
 Statistics = Literal["sample", "batch", "running"]
-"""Which statistics a codec's normalisation layers use: each sample's own over its length, those of
+"""Which statistics a codec's normalization layers use: each sample's own over its length, those of
 the batch, or the running averages of training."""
 
 
@@ -33,11 +33,11 @@ class Codec(Component):
 
     @abstractmethod
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalised vectors ``[B, length]`` to latents ``[B, latent_dim]``."""
+        """Normalized vectors ``[B, length]`` to latents ``[B, latent_dim]``."""
 
     @abstractmethod
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Latents ``[B, latent_dim]`` to normalised vectors ``[B, length]``."""
+        """Latents ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
 
     def fit_latent_moments(self, latents: Tensor) -> None:
         """Remember mean and standard deviation over checkpoints of latents ``[N, latent_dim]``.
@@ -48,12 +48,12 @@ class Codec(Component):
         self.latent_mean.copy_(latents.mean(0))
         self.latent_std.copy_(torch.where(std > 1e-8, std, torch.ones_like(std)))
 
-    def standardise(self, latents: Tensor) -> Tensor:
+    def standardize(self, latents: Tensor) -> Tensor:
         """Latents ``[B, latent_dim]`` to what the denoiser learns."""
         return (latents - self.latent_mean) / self.latent_std
 
-    def destandardise(self, latents: Tensor) -> Tensor:
-        """The inverse of ``standardise``."""
+    def destandardize(self, latents: Tensor) -> Tensor:
+        """The inverse of ``standardize``."""
         return latents * self.latent_std + self.latent_mean
 
 

@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paramdiff.codecs.base import Codec, Statistics
-from paramdiff.codecs.pca import ComponentsSettings, LinearCodec, fit_linear_codec
+from paramdiff.codecs.pca import ComponentsSettings, PCACodec, fit_pca_codec
 from paramdiff.errors import UserError
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimisation, TrainingResult, train
+from paramdiff.training_loop import Optimization, TrainingResult, train
 
 
-class CorrectedCodec(Codec):
+class BehavioralCodec(Codec):
     """Whitened principal components with a multilayer perceptron beside their decoder.
 
     Args:
@@ -54,12 +54,12 @@ class CorrectedCodec(Codec):
         )
 
     @classmethod
-    def around(cls, linear: LinearCodec, vectors: Tensor, width: int) -> "CorrectedCodec":
+    def around(cls, linear: PCACodec, vectors: Tensor, width: int) -> "BehavioralCodec":
         """A codec whose correction is 0 as yet.
 
         Args:
             linear: the principal components.
-            vectors: the normalised vectors ``[N, length]`` that they were fitted to.
+            vectors: the normalized vectors ``[N, length]`` that they were fitted to.
             width: of the correction's hidden layers, which draw their weights from torch's global
                 generator.
 
@@ -78,22 +78,22 @@ class CorrectedCodec(Codec):
         return codec
 
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalised vectors ``[B, length]`` to coordinates ``[B, latent_dim]``."""
+        """Normalized vectors ``[B, length]`` to coordinates ``[B, latent_dim]``."""
         along = (vectors - self.mean) @ self.components.T
         return along / self.components.square().sum(1)
 
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Coordinates ``[B, latent_dim]`` to corrected normalised vectors ``[B, length]``."""
+        """Coordinates ``[B, latent_dim]`` to corrected normalized vectors ``[B, length]``."""
         return latents @ self.components + self.mean + self.correction(latents)
 
 
-def fit_corrected_codec(
+def fit_behavioral_codec(
     vectors: Tensor, explained_variance: float, *, residual: bool, width: int
-) -> CorrectedCodec:
-    """Fit the components; the correction is 0 as yet. See ``fit_linear_codec``.
+) -> BehavioralCodec:
+    """Fit the components; the correction is 0 as yet. See ``fit_pca_codec``.
 
     Args:
-        vectors: normalised vectors ``[N, length]``, at least two.
+        vectors: normalized vectors ``[N, length]``, at least two.
         explained_variance: the share of the zoo's variance to keep, in (0, 1].
         residual: whether the rest is modelled as independent noise.
         width: of the correction's hidden layers.
@@ -101,8 +101,8 @@ def fit_corrected_codec(
     Returns:
         The codec.
     """
-    linear = fit_linear_codec(vectors, explained_variance, residual=residual)
-    return CorrectedCodec.around(linear, vectors, width)
+    linear = fit_pca_codec(vectors, explained_variance, residual=residual)
+    return BehavioralCodec.around(linear, vectors, width)
 
 
 SHARPNESS = 5.0
@@ -119,7 +119,7 @@ MOST = 10.0
 BATCH = 500
 
 
-class BehaviourSettings(Settings):
+class BehaviorSettings(Settings):
     """What the decoded networks learn from."""
 
     target: Literal["labels", "originals"] = Field(
@@ -132,17 +132,17 @@ class BehaviourSettings(Settings):
         0.02,
         description="what the similarity of errors (IoU, smooth) may exceed the originals' by",
     )
-    training: Optimisation = Field(
+    training: Optimization = Field(
         description="how the correction is trained; a batch is of examples, which all networks see"
     )
 
 
-class CorrectedCodecSettings(ComponentsSettings):
-    """Principal components, and a correction that is trained by behaviour."""
+class BehavioralCodecSettings(ComponentsSettings):
+    """Principal components, and a correction that is trained by behavior."""
 
-    kind: Literal["corrected"]
+    kind: Literal["behavioral"]
     width: int = Field(256, gt=0, description="of the correction's hidden layers")
-    behaviour: BehaviourSettings = Field(description="what the correction is trained by")
+    behavior: BehaviorSettings = Field(description="what the correction is trained by")
 
     @property
     def is_whitened(self) -> bool:
@@ -155,7 +155,7 @@ class Examples:
     """Training examples that decoded networks are run on.
 
     Attributes:
-        logits: a normalised vector ``[length]`` and rows ``[B]`` to logits ``[B, K]``, through
+        logits: a normalized vector ``[length]`` and rows ``[B]`` to logits ``[B, K]``, through
             which gradients reach the vector.
         labels: ``[E]``.
     """
@@ -223,7 +223,7 @@ def smooth_similarity(wrong: Tensor) -> Tensor:
 
 def train_corrected_codec(
     vectors: Tensor,
-    settings: CorrectedCodecSettings,
+    settings: BehavioralCodecSettings,
     examples: Examples,
     *,
     seed: int,
@@ -234,7 +234,7 @@ def train_corrected_codec(
     """Fit the components, then train the correction.
 
     Args:
-        vectors: normalised vectors ``[N, length]``.
+        vectors: normalized vectors ``[N, length]``.
         settings: the codec and its training.
         examples: what decoded networks are run on.
         seed: of the initial weights, the latents and the batches.
@@ -255,21 +255,21 @@ def train_corrected_codec(
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        codec = fit_corrected_codec(
+        codec = fit_behavioral_codec(
             vectors,
             settings.explained_variance,
             residual=settings.residual,
             width=settings.width,
         )
-    behaviour = settings.behaviour
+    behavior = settings.behavior
     sources = torch.randperm(len(vectors), generator=seeded_generator(seed, "sources"))
-    standard = Standard.of(vectors[sources[:NUM_SOURCES]].to(device), examples, behaviour.target)
+    standard = Standard.of(vectors[sources[:NUM_SOURCES]].to(device), examples, behavior.target)
     held: dict[str, Any] = {"multiplier": 1.0}
 
     def batch_loss(module: Any, step: int, generator: torch.Generator) -> Tensor:
-        drawn = draw(module, behaviour.num_networks, generator)
+        drawn = draw(module, behavior.num_networks, generator)
         rows = torch.randint(
-            len(examples.labels), (behaviour.training.batch_size,), generator=generator
+            len(examples.labels), (behavior.training.batch_size,), generator=generator
         )
         logits = torch.stack([examples.logits(vector, rows) for vector in drawn])
         targets = standard.targets[rows].to(device)
@@ -277,7 +277,7 @@ def train_corrected_codec(
         excess = (
             smooth_similarity(wrongness(logits, targets))
             - smooth_similarity(standard.wrong[:, rows]).to(logits)
-            - behaviour.similarity_margin
+            - behavior.similarity_margin
         )
         held["multiplier"] = min(MOST, max(0.0, held["multiplier"] + RATE * excess.item()))
         return loss + held["multiplier"] * excess
@@ -286,7 +286,7 @@ def train_corrected_codec(
     result = train(
         codec,
         batch_loss,
-        behaviour.training,
+        behavior.training,
         seed=seed,
         device=device,
         state_file=state_file,
@@ -296,7 +296,7 @@ def train_corrected_codec(
     return codec, result
 
 
-def draw(codec: CorrectedCodec, num: int, generator: torch.Generator) -> Tensor:
+def draw(codec: BehavioralCodec, num: int, generator: torch.Generator) -> Tensor:
     """Networks from the codec's Gaussian, as the pipeline would decode them.
 
     Args:
@@ -305,7 +305,7 @@ def draw(codec: CorrectedCodec, num: int, generator: torch.Generator) -> Tensor:
         generator: of latents, and of the noise for what the components leave out.
 
     Returns:
-        Normalised vectors ``[num, length]`` with gradients to the correction.
+        Normalized vectors ``[num, length]`` with gradients to the correction.
     """
     latents = torch.randn(num, codec.latent_dim, generator=generator).to(codec.mean)
     noise = torch.randn(num, codec.length, generator=generator).to(codec.mean)

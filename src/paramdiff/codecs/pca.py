@@ -37,14 +37,14 @@ class ComponentsSettings(Settings):
 
     @property
     def statistics(self) -> Statistics:
-        """There are no normalisation layers; any choice is the same."""
+        """There are no normalization layers; any choice is the same."""
         return "running"
 
 
-class LinearCodecSettings(ComponentsSettings):
+class PCACodecSettings(ComponentsSettings):
     """Principal components of the zoo."""
 
-    kind: Literal["linear"]
+    kind: Literal["pca"]
 
     @property
     def is_whitened(self) -> bool:
@@ -52,7 +52,7 @@ class LinearCodecSettings(ComponentsSettings):
         return False
 
 
-class LinearCodec(Codec):
+class PCACodec(Codec):
     """Projection on orthonormal directions around a mean.
 
     Args:
@@ -71,30 +71,30 @@ class LinearCodec(Codec):
         self._register_latent_moments(latent_dim)
 
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalised vectors ``[B, length]`` to coordinates ``[B, latent_dim]``."""
+        """Normalized vectors ``[B, length]`` to coordinates ``[B, latent_dim]``."""
         latents = self.mean.new_zeros(len(vectors), self.latent_dim)
         for columns in column_blocks(vectors):
-            centred = vectors[:, columns] - self.mean[columns]
-            latents = latents + centred @ self.components[:, columns].T
+            centered = vectors[:, columns] - self.mean[columns]
+            latents = latents + centered @ self.components[:, columns].T
             release(self.components)
         return latents
 
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Coordinates ``[B, latent_dim]`` to normalised vectors ``[B, length]``."""
+        """Coordinates ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
         return latents @ self.components + self.mean
 
 
-def fit_linear_codec(
+def fit_pca_codec(
     vectors: Tensor,
     explained_variance: float,
     *,
     residual: bool = True,
     scratch: Path | None = None,
-) -> LinearCodec:
+) -> PCACodec:
     """Fit the fewest principal components that hold a share of the zoo's variance.
 
     Args:
-        vectors: normalised vectors ``[N, length]``, possibly memory-mapped.
+        vectors: normalized vectors ``[N, length]``, possibly memory-mapped.
         explained_variance: the share to keep, in (0, 1].
         residual: whether the rest is modelled as independent noise, or left out.
         scratch: a folder for components that are larger than the memory budget; without it they
@@ -111,7 +111,7 @@ def fit_linear_codec(
     count = min(usable, int((share < explained_variance - 1e-12).sum()) + 1)
     to_unit_length = coefficients[:, :count] / variances[:count].sqrt().clamp(min=1e-150)
 
-    codec = LinearCodec(length=length, latent_dim=count)
+    codec = PCACodec(length=length, latent_dim=count)
     codec.components = empty_array(count, length, torch.float32, scratch)
     largest = torch.zeros(count, dtype=torch.float64)
     for columns in column_blocks(vectors):
@@ -122,7 +122,7 @@ def fit_linear_codec(
         found = directions.gather(1, directions.abs().argmax(1, keepdim=True))[:, 0]
         largest = torch.where(found.abs() > largest.abs(), found, largest)
         if residual and num > 1:
-            # the column variances that the components explain; centred columns are V = U S D
+            # the column variances that the components explain; centered columns are V = U S D
             explained = (variances[:count, None] * directions**2).sum(0)
             rest = block.var(0) - explained / (num - 1)
             codec.residual_std[columns] = rest.clamp(min=0).sqrt().float()

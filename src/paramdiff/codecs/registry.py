@@ -8,28 +8,28 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.codecs.autoencoder import (
-    ConvolutionalCodec,
-    ConvolutionalCodecSettings,
+    AutoencoderCodec,
+    AutoencoderCodecSettings,
     train_convolutional_codec,
 )
 from paramdiff.codecs.base import Codec
 from paramdiff.codecs.behavioral import (
-    CorrectedCodec,
-    CorrectedCodecSettings,
+    BehavioralCodec,
+    BehavioralCodecSettings,
     Examples,
     train_corrected_codec,
 )
-from paramdiff.codecs.pca import LinearCodec, LinearCodecSettings, fit_linear_codec
+from paramdiff.codecs.pca import PCACodec, PCACodecSettings, fit_pca_codec
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.training_loop import TrainingResult
 
-AnyCodecSettings = LinearCodecSettings | ConvolutionalCodecSettings | CorrectedCodecSettings
+AnyCodecSettings = PCACodecSettings | AutoencoderCodecSettings | BehavioralCodecSettings
 CodecSettings = Annotated[AnyCodecSettings, Field(discriminator="kind")]
 
 CODECS: dict[str, type[Codec]] = {
-    "linear": LinearCodec,
-    "convolutional": ConvolutionalCodec,
-    "corrected": CorrectedCodec,
+    "pca": PCACodec,
+    "autoencoder": AutoencoderCodec,
+    "behavioral": BehavioralCodec,
 }
 
 
@@ -46,11 +46,11 @@ def train_codec(
     """Fit the codec that the settings describe.
 
     Args:
-        vectors: normalised vectors ``[N, length]``, possibly memory-mapped.
+        vectors: normalized vectors ``[N, length]``, possibly memory-mapped.
         settings: the codec and its training.
         seed: of the initial weights, the batches and the noise.
         device: where to train.
-        examples: what decoded networks are run on, where the codec is trained by behaviour.
+        examples: what decoded networks are run on, where the codec is trained by behavior.
         state_file: see ``engine.train``; what is too large for memory lies beside it.
         progress: see ``engine.train``.
 
@@ -61,15 +61,15 @@ def train_codec(
         UserError: the latent is larger than the vector, the processes cannot share a batch, or a
             correction has too few checkpoints or diverged.
     """
-    if isinstance(settings, LinearCodecSettings):
-        codec = fit_linear_codec(
+    if isinstance(settings, PCACodecSettings):
+        codec = fit_pca_codec(
             vectors,
             settings.explained_variance,
             residual=settings.residual,
             scratch=None if state_file is None else state_file.parent,
         )
         return codec, TrainingResult([], 0.0)
-    if isinstance(settings, CorrectedCodecSettings):
+    if isinstance(settings, BehavioralCodecSettings):
         assert examples is not None
         return train_corrected_codec(
             vectors,

@@ -1,6 +1,6 @@
 """Conditions: what is known of each checkpoint, as numbers that a denoiser reads.
 
-A number is standardised over the zoo and comes with a 1 that says it is given; a label is one-hot.
+A number is standardized over the zoo and comes with a 1 that says it is given; a label is one-hot.
 What is not given is all zeros, so that one denoiser learns every combination: with none of them
 given it is the unconditional one of classifier-free guidance (Ho and Salimans 2022).
 """

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
-from paramdiff.diffusion.denoisers.conv1d import CHANNELS, KERNEL_SIZE, ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.conv1d import CHANNELS, KERNEL_SIZE, Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.early_stopping import EarlyStopping, Watcher
@@ -20,7 +20,7 @@ from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimisation, TrainingResult, train
+from paramdiff.training_loop import Optimization, TrainingResult, train
 
 NUM_HELD_OUT_EXAMPLES = 512
 """Pairs of noise and timestep, at least, over which the held-out loss is averaged."""
@@ -37,10 +37,10 @@ ConditionName = Literal["accuracy", "step", "run"]
 """What a zoo knows of its checkpoints."""
 
 
-class ConvolutionalDenoiserSettings(Settings):
+class Conv1dDenoiserSettings(Settings):
     """The paper's denoiser."""
 
-    kind: Literal["convolutional"]
+    kind: Literal["conv1d"]
     channels: tuple[int, ...] = Field(CHANNELS, description="channels of all but the last layer")
     kernel_size: int = Field(KERNEL_SIZE, gt=0, description="of every convolution; odd")
 
@@ -58,7 +58,7 @@ class MLPDenoiserSettings(Settings):
 
 
 DenoiserSettings = Annotated[
-    ConvolutionalDenoiserSettings | MLPDenoiserSettings, Field(discriminator="kind")
+    Conv1dDenoiserSettings | MLPDenoiserSettings, Field(discriminator="kind")
 ]
 
 
@@ -71,7 +71,7 @@ class DiffusionSettings(Settings):
         "running",
         description="latents of each batch under its own statistics (the authors' code) or fixed",
     )
-    standardise: bool = Field(
+    standardize: bool = Field(
         description="shift and scale each latent dimension to mean 0 and standard deviation 1"
     )
     conditions: tuple[ConditionName, ...] = Field(
@@ -86,7 +86,7 @@ class DiffusionSettings(Settings):
         description="probability with which conditions are left out in training, so that the "
         "denoiser learns to do without them, too",
     )
-    training: Optimisation = Field(description="how the denoiser is trained")
+    training: Optimization = Field(description="how the denoiser is trained")
     early_stopping: EarlyStopping | None = Field(
         None,
         description="looks at the denoiser while it trains: the loss on held-out checkpoints, "
@@ -111,12 +111,12 @@ def build_denoiser(
     """
     options = settings.denoiser.model_dump(exclude={"kind"})
     options["conditions"] = conditions.to_json()
-    denoiser: MLPDenoiser | ConvolutionalDenoiser
+    denoiser: MLPDenoiser | Conv1dDenoiser
     if settings.denoiser.kind == "mlp":
         options["width"] = settings.denoiser.width or max(LEAST_WIDTH, 2 * latent_dim)
         denoiser = MLPDenoiser(latent_dim=latent_dim, **options)
     else:
-        denoiser = ConvolutionalDenoiser(latent_dim=latent_dim, **options)
+        denoiser = Conv1dDenoiser(latent_dim=latent_dim, **options)
     if settings.schedule.target == "velocity":
         for parameter in denoiser.output.parameters():
             nn.init.zeros_(parameter)
@@ -206,7 +206,7 @@ def train_denoiser(
     Args:
         latent_batch: where batches of clean latents come from.
         latent_dim: ``D``.
-        settings: denoiser, forward process and optimisation.
+        settings: denoiser, forward process and optimization.
         seed: of the initial weights, the batches and the noise.
         device: where to train.
         conditions: what the denoiser can be asked for.

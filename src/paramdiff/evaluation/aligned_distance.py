@@ -39,7 +39,7 @@ checkpoints of one run nearly all."""
 
 
 def are_unordered(originals: Tensor) -> bool:
-    """Whether networks ``[N, P]``, normalised per tensor, have hardly anything in common.
+    """Whether networks ``[N, P]``, normalized per tensor, have hardly anything in common.
 
     Then they come from independent runs: what one does with a unit, another does with any other.
     Of several checkpoints of a run, one counts.
@@ -63,7 +63,7 @@ class AlignedSpace:
     """The originals in a common order of units.
 
     Args:
-        originals: ``[N, P]``, normalised per tensor.
+        originals: ``[N, P]``, normalized per tensor.
         symmetries: of their network.
         seed: of the order in which networks and groups of units are matched.
         scratch: see ``Subject``.
@@ -89,7 +89,7 @@ class AlignedSpace:
         """Distances of evenly spaced networks of a group to their nearest originals.
 
         Args:
-            vectors: ``[M, P]``, normalised per tensor.
+            vectors: ``[M, P]``, normalized per tensor.
             excluded: ``[M]`` an original that does not count, for each.
 
         Returns:

@@ -21,7 +21,7 @@ def negative_log_likelihood(probabilities: Tensor, truth: Tensor) -> Tensor:
 
 
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:
-    """Probabilities ``[E, K]`` to the power of 1 / temperature, each row normalised again."""
+    """Probabilities ``[E, K]`` to the power of 1 / temperature, each row normalized again."""
     tiny = torch.finfo(torch.float32).tiny
     return (probabilities.double().clamp(min=tiny).log() / temperature).softmax(1)
 

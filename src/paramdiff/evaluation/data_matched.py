@@ -31,7 +31,7 @@ from paramdiff.evaluation.finetuning import (
 )
 from paramdiff.evaluation.groups import Candidates
 from paramdiff.methods.data_use import DataBudget
-from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import Report
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
@@ -52,7 +52,7 @@ class _Tried:
     """A learning rate and what it gave.
 
     Attributes:
-        rate: in normalised parameters.
+        rate: in normalized parameters.
         networks: of those that choose, raw.
         quality: mean validation score and minus the mean loss; None where training diverged.
     """
@@ -68,7 +68,7 @@ class Rivalry:
 
     Attributes:
         originals: raw, ``[N, P]``.
-        normalisation: of the space in which they are trained.
+        normalization: of the space in which they are trained.
         examples: what they are trained on.
         budget: what the generator used.
         seed: of the order of the examples.
@@ -78,7 +78,7 @@ class Rivalry:
     """
 
     originals: Tensor
-    normalisation: Normalisation
+    normalization: Normalization
     examples: TrainingExamples
     budget: DataBudget
     seed: int
@@ -102,8 +102,8 @@ class Rivalry:
         seen = self.budget.images_seen
         if name == AVERAGE:
             source = None
-            mean = self.normalisation.apply(self.originals.float()).mean(0, keepdim=True)
-            starts = self.normalisation.invert(mean).expand(NUM_ORDERS, -1)
+            mean = self.normalization.apply(self.originals.float()).mean(0, keepdim=True)
+            starts = self.normalization.invert(mean).expand(NUM_ORDERS, -1)
             shares = [seen] * NUM_ORDERS
         else:
             num = min(NUM_ORIGINALS, num_generated, len(self.originals), seen)
@@ -111,7 +111,7 @@ class Rivalry:
             starts = self.originals[source]
             shares = [seen // num + (number < seen % num) for number in range(num)]
         raw = self._trained(name, starts, shares)
-        vectors = self.normalisation.apply(raw)
+        vectors = self.normalization.apply(raw)
         return Candidates(name, raw, vectors, source, data=self.budget.use)
 
     def facts(self) -> dict[str, str]:
@@ -126,7 +126,7 @@ class Rivalry:
         return {
             "Fine-tuned for comparison": f"Adam in batches of {BATCH_SIZE}, learning rate decayed "
             f"by a cosine; {NUM_ORDERS} trainings of the average, each with an order of examples "
-            "of its own. The learning rate (normalised parameters) of the highest validation "
+            "of its own. The learning rate (normalized parameters) of the highest validation "
             f"score, mean of {NUM_CHOOSING} networks, then of the lowest loss: {chosen}"
         }
 
@@ -183,7 +183,7 @@ class Rivalry:
         return _Tried(rate, networks, (score, -loss) if loss == loss else None)
 
     def loss(self, name: str, number: int) -> Loss:
-        """What the network of a number minimises."""
+        """What the network of a number minimizes."""
         if self.budget.uses == "labels":
             return self.examples.label_loss
         generator = seeded_generator(self.seed, name, number, "teachers")
@@ -218,7 +218,7 @@ class _Work:
         """The raw vector ``[P]`` of one network, trained."""
         rivalry, batches = self._rivalry, self._batches[number]
         start, loss = self._starts[number], rivalry.loss(self._name, number)
-        for vector in fine_tuned(start, batches, loss, rivalry.normalisation, rate, decays=True):
+        for vector in fine_tuned(start, batches, loss, rivalry.normalization, rate, decays=True):
             self._done += 1
             self._total = max(self._total, self._done)
             rivalry.report(f"training {self._name}", self._done, self._total)

@@ -1,6 +1,6 @@
 """How widely a group spreads, in parameter space.
 
-All vectors here are normalised per tensor whatever the codec uses, so that no tensor counts more
+All vectors here are normalized per tensor whatever the codec uses, so that no tensor counts more
 because its values are larger.
 """
 
@@ -84,9 +84,9 @@ def dispersion_in_components(
     own, reference = (torch.zeros(len(g), len(components), dtype=torch.float64) for g in groups)
     for columns in column_blocks(*groups):
         # products with what is far from 0 would lose small spreads
-        centre, along = originals[:, columns].double().mean(0), components[:, columns].double().T
-        own += (vectors[:, columns].double() - centre) @ along
-        reference += (originals[:, columns].double() - centre) @ along
+        center, along = originals[:, columns].double().mean(0), components[:, columns].double().T
+        own += (vectors[:, columns].double() - center) @ along
+        reference += (originals[:, columns].double() - center) @ along
     return tuple(map(float, own.std(0) / reference.std(0)))
 
 

@@ -24,7 +24,7 @@ from paramdiff.evaluation.frontier import AXES, frontier
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
-from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
 from paramdiff.evaluation.score_info import Score
@@ -41,7 +41,7 @@ SHOWN_NETWORKS, SHOWN_COORDINATES = 4, 64
 
 def evaluate(
     subject: Subject,
-    behaviour: Behaviour,
+    predictor: Predictor,
     settings: EvaluationSettings,
     report: Report = ignore_report,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
@@ -49,7 +49,7 @@ def evaluate(
 
     Args:
         subject: originals, generated networks and where they come from.
-        behaviour: scores networks on validation and test examples.
+        predictor: scores networks on validation and test examples.
         settings: seeds, and what is optional.
         report: told how many parameter sets are scored, and about how many there are; and of
             trainings, where there are any.
@@ -61,10 +61,10 @@ def evaluate(
         UserError: a given network's parameters or answers are not finite, answers have the
             wrong form, or something is asked for that the task does not say how to do.
     """
-    settings.check_task(is_classification=behaviour.test_truth is not None)
-    examined = examine(subject, behaviour, settings, report)
+    settings.check_task(is_classification=predictor.test_truth is not None)
+    examined = examine(subject, predictor, settings, report)
     measured = examined.measured
-    score = _score(examined, behaviour, settings)
+    score = _score(examined, predictor, settings)
     # of several runs, others than whole ones lie beside checkpoints of their own run
     is_amid = subject.hold_out != "run" and subject.num_runs > 1
     groups = _groups(examined, not examined.is_single_trajectory and not is_amid)
@@ -72,15 +72,15 @@ def evaluate(
     level = groups["original"].accuracy.mean
     beaten = {one.reference for one in comparisons if outcome(one, score, level) == "better"}
     frontiers = {name: frontier(groups, axis, beaten) for name, axis in AXES.items()}
-    ensembles = _ensembles(examined, behaviour, settings.seed)
+    ensembles = _ensembles(examined, predictor, settings.seed)
     warnings = cautions(
         groups,
         score,
         hold_out=subject.hold_out,
         num_runs=subject.num_runs,
         single_trajectory=examined.is_single_trajectory,
-        errors=_errors(examined, behaviour),
-        is_deterministic=behaviour.is_deterministic,
+        errors=_errors(examined, predictor),
+        is_deterministic=predictor.is_deterministic,
         is_unordered=(subject.symmetries is not None or subject.has_all_matrices)
         and not subject.is_aligned
         and are_unordered(examined.kept["original"].vectors),
@@ -91,14 +91,14 @@ def evaluate(
         for name in groups
         if groups[name].n >= count > 1
         and name != "reconstructed"
-        and not behaviour.selects_on_test  # the highest of what is reported is no choice
+        and not predictor.selects_on_test  # the highest of what is reported is no choice
     }
     evaluation = Evaluation(
         title=subject.title,
         facts=subject.facts | examined.facts,
         score=score,
-        num_test=behaviour.num_test,
-        num_validation=behaviour.num_validation,
+        num_test=predictor.num_test,
+        num_validation=predictor.num_validation,
         hold_out=subject.hold_out,
         is_held_out_new=subject.is_held_out_new,
         single_trajectory=examined.is_single_trajectory,
@@ -112,9 +112,9 @@ def evaluate(
             for stream, (name, group) in enumerate(ensembles.items())
         },
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
-        ood=behaviour.out_of_distribution,
-        recalibration=recalibration(examined, behaviour) if settings.recalibrate_batchnorm else {},
-        starting_points=starting_points(examined, behaviour, settings.seed, report)
+        ood=predictor.out_of_distribution,
+        recalibration=recalibration(examined, predictor) if settings.recalibrate_batchnorm else {},
+        starting_points=starting_points(examined, predictor, settings.seed, report)
         if settings.starting_points
         else None,
         reconstruction=_reconstruction(measured),
@@ -123,24 +123,24 @@ def evaluate(
         ),
         cost={},
     )
-    arrays = _arrays(examined, behaviour)
+    arrays = _arrays(examined, predictor)
     for name, group in ensembles.items():
         arrays[f"reliability/{name}"] = group.reliability
     return evaluation, arrays
 
 
-def _score(examined: Examined, behaviour: Behaviour, settings: EvaluationSettings) -> Score:
+def _score(examined: Examined, predictor: Predictor, settings: EvaluationSettings) -> Score:
     answers = examined.measured.scored["original"].answers
     margin = settings.equivalence_margin
-    if margin is None and behaviour.test_truth is not None:
+    if margin is None and predictor.test_truth is not None:
         margin = ACCURACY_MARGIN
     return Score(
         equivalence_margin=margin,
-        name=behaviour.score_name,
-        is_fraction=behaviour.is_fraction,
+        name=predictor.score_name,
+        is_fraction=predictor.is_fraction,
         # one number is of the whole split, also where that counts as one example
-        is_per_example=1 < answers.test.shape[1] == behaviour.num_test,
-        selects_on_test=behaviour.selects_on_test,
+        is_per_example=1 < answers.test.shape[1] == predictor.num_test,
+        selects_on_test=predictor.selects_on_test,
         has_errors=answers.wrong is not None,
     )
 
@@ -160,9 +160,9 @@ def _comparisons(
     return found
 
 
-def _errors(examined: Examined, behaviour: Behaviour) -> Errors | None:
+def _errors(examined: Examined, predictor: Predictor) -> Errors | None:
     """What the originals get wrong; None where nothing is right or wrong."""
-    wrong, truth = examined.measured.wrong("original"), behaviour.test_truth
+    wrong, truth = examined.measured.wrong("original"), predictor.test_truth
     if wrong is None:
         return None
     return Errors(
@@ -192,27 +192,27 @@ def _groups(examined: Examined, independent_hold_out: bool) -> dict[str, Group]:
     return groups
 
 
-def _ensembles(examined: Examined, behaviour: Behaviour, seed: int) -> dict[str, Ensembles]:
+def _ensembles(examined: Examined, predictor: Predictor, seed: int) -> dict[str, Ensembles]:
     """Ensembles of the groups that a user would choose from; none without probabilities."""
     found: dict[str, Ensembles] = {}
-    if behaviour.probabilities is None or behaviour.test_truth is None:
+    if predictor.probabilities is None or predictor.test_truth is None:
         return found
     for name in MEMBERS:
         if name in examined.kept:
             raw = examined.kept[name].raw
             rows = chosen_members(len(raw), seeded_generator(seed, name))
             found[name] = form_ensembles(
-                behaviour.probabilities(raw[rows]),
-                behaviour.test_truth,
-                _validation(behaviour, raw[rows]),
+                predictor.probabilities(raw[rows]),
+                predictor.test_truth,
+                _validation(predictor, raw[rows]),
             )
     return found
 
 
-def _validation(behaviour: Behaviour, raw: Tensor) -> Validation | None:
+def _validation(predictor: Predictor, raw: Tensor) -> Validation | None:
     """What chooses temperatures; None where it would be what they are scored on."""
-    truth, probabilities = behaviour.validation_truth, behaviour.validation_probabilities
-    if behaviour.selects_on_test or probabilities is None or truth is None or not len(truth):
+    truth, probabilities = predictor.validation_truth, predictor.validation_probabilities
+    if predictor.selects_on_test or probabilities is None or truth is None or not len(truth):
         return None
     return Validation(probabilities(raw), truth)
 
@@ -229,10 +229,10 @@ def _reconstruction(measured: Measurements) -> Reconstruction | None:
     )
 
 
-def _arrays(examined: Examined, behaviour: Behaviour) -> dict[str, Tensor]:
+def _arrays(examined: Examined, predictor: Predictor) -> dict[str, Tensor]:
     """What the figures draw; see ``schema.ARRAYS``."""
     measured = examined.measured
-    arrays = {} if behaviour.test_truth is None else {"truth": behaviour.test_truth}
+    arrays = {} if predictor.test_truth is None else {"truth": predictor.test_truth}
     for name, scored in measured.scored.items():
         if scored.answers.labels is not None:
             arrays[f"labels/{name}"] = scored.answers.labels

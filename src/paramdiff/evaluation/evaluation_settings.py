@@ -29,7 +29,7 @@ class EvaluationSettings(Settings):
         50,
         ge=0,
         description="networks of each baseline whose BatchNorm statistics are re-estimated on "
-        "unlabelled training inputs, where the network has any; 0 leaves these baselines out",
+        "unlabeled training inputs, where the network has any; 0 leaves these baselines out",
     )
     recalibrate_batchnorm: bool = Field(
         False, description="also score with BatchNorm statistics estimated anew"

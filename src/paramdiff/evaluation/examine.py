@@ -21,15 +21,16 @@ from paramdiff.evaluation.groups import (
     left_out,
     planned,
 )
+from paramdiff.evaluation.groups import reestimated as reestimated_group
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
-from paramdiff.evaluation.predictor import Answers, Behaviour, Validated
+from paramdiff.evaluation.predictor import Answers, Predictor, Validated
 from paramdiff.evaluation.schema import Standing, Trajectory
 from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.memmap import release, row_blocks
 from paramdiff.methods.method import Material
-from paramdiff.parameters.normalisation import Normalisation, fit_for_comparison
+from paramdiff.parameters.normalization import Normalization, fit_for_comparison
 from paramdiff.progress import Progress, Report
 from paramdiff.subsampling import evenly_spaced
 
@@ -61,7 +62,7 @@ class Examined:
         measured: scores and positions of every group.
         kept: vectors of the groups that are used after scoring.
         starts: raw vectors ``[n, P]`` of evenly spaced networks of the groups to train further.
-        normalisation: of the vectors.
+        normalization: of the vectors.
         trajectory: how the order of the originals shows in their distances.
         is_single_trajectory: whether all originals come from one run and lie along it.
         facts: which alternatives are not there, and how others were made, for the report.
@@ -72,7 +73,7 @@ class Examined:
     measured: Measurements
     kept: dict[str, Candidates]
     starts: dict[str, Tensor]
-    normalisation: Normalisation
+    normalization: Normalization
     trajectory: Trajectory | None
     is_single_trajectory: bool
     facts: dict[str, str]
@@ -82,7 +83,7 @@ class Examined:
 
 def examine(
     subject: Subject,
-    behaviour: Behaviour,
+    predictor: Predictor,
     settings: EvaluationSettings,
     report: Report,
 ) -> Examined:
@@ -92,7 +93,7 @@ def examine(
 
     Args:
         subject: originals, generated networks and where they come from.
-        behaviour: answers for networks.
+        predictor: answers for networks.
         settings: seed, and what is optional.
         report: told how many parameter sets are scored, and about how many there are; and of
             trainings.
@@ -105,8 +106,8 @@ def examine(
             wrong form.
     """
     seed = settings.seed
-    normalisation = fit_for_comparison(subject.originals, subject.layout)
-    given = given_groups(subject, normalisation)
+    normalization = fit_for_comparison(subject.originals, subject.layout)
+    given = given_groups(subject, normalization)
     original = next(given)
     trajectory = trajectory_of(original.vectors, seed, subject.runs)
     is_single = subject.num_runs == 1 and (trajectory is None or trajectory.is_found)
@@ -123,7 +124,7 @@ def examine(
         space,
         aligned,
         _Asked(
-            behaviour,
+            predictor,
             partial(report, "evaluating"),
             3 * len(original.raw)
             + NETWORKS_SCORED * len(subject.generated)
@@ -135,9 +136,9 @@ def examine(
     groups.add(original)
     for group in given:
         groups.add(group)
-    contest = _Contest(subject, normalisation, behaviour, groups, settings)
+    contest = _Contest(subject, normalization, predictor, groups, settings)
     matched = contest.add_baselines()
-    facts = _add_rivals(subject, normalisation, behaviour, groups, seed, report)
+    facts = _add_rivals(subject, normalization, predictor, groups, seed, report)
     groups.asked.finish()
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
@@ -149,7 +150,7 @@ def examine(
         ),
         groups.kept,
         groups.starts,
-        normalisation,
+        normalization,
         trajectory,
         is_single,
         left_out(contest.material, groups.failed) | groups.facts | facts,
@@ -169,8 +170,8 @@ class _Contest:
 
     Args:
         subject: as for ``examine``.
-        normalisation: of the space in which baselines are made.
-        behaviour: as for ``examine``.
+        normalization: of the space in which baselines are made.
+        predictor: as for ``examine``.
         groups: scores what is made; holds the given groups.
         settings: as for ``examine``.
     """
@@ -178,13 +179,13 @@ class _Contest:
     def __init__(
         self,
         subject: Subject,
-        normalisation: Normalisation,
-        behaviour: Behaviour,
+        normalization: Normalization,
+        predictor: Predictor,
         groups: "_Groups",
         settings: EvaluationSettings,
     ) -> None:
-        self._groups, self._settings, self._behaviour = groups, settings, behaviour
-        self._normalisation = normalisation
+        self._groups, self._settings, self._predictor = groups, settings, predictor
+        self._normalization = normalization
         originals = groups.kept["original"].vectors
         self._generated = groups.kept["generated"].vectors
         untrained = subject.untrained
@@ -192,20 +193,20 @@ class _Contest:
             originals=originals,
             raw=subject.originals,
             layout=subject.layout,
-            normalisation=normalisation,
+            normalization=normalization,
             untrained=None
             if untrained is None
-            else lambda number: normalisation.apply(untrained(number).float()),
+            else lambda number: normalization.apply(untrained(number).float()),
             validation_accuracy=groups.scored["original"].answers.validation.float().mean(1),
             symmetries=subject.symmetries,
             runs=subject.runs,
-            validate=partial(self._scores, behaviour),
+            validate=partial(self._scores, predictor),
         )
         self._validation = Validation(
-            validated=partial(groups.asked.validated, behaviour),
-            originals_wrong=behaviour.validated(groups.kept["original"].raw).wrong,
+            validated=partial(groups.asked.validated, predictor),
+            originals_wrong=predictor.validated(groups.kept["original"].raw).wrong,
             variance=total_variance(originals),
-            to_raw=normalisation.invert,
+            to_raw=normalization.invert,
         )
         self.standing = self._validation.standing(self._generated)
 
@@ -214,13 +215,13 @@ class _Contest:
         count = len(self._generated)
         pilots = Pilots(self.material, self._validation, self.standing, count, self._settings.seed)
         found = self._added(planned(self.material, pilots), count, self.material)
-        reestimated = self._behaviour.reestimated
+        reestimated = self._predictor.reestimated
         if reestimated is None or not self._settings.num_reestimated:
             return found
         material = replace(self.material, validate=partial(self._scores, reestimated))
         count = min(count, self._settings.num_reestimated)
         for name in ("original", "generated"):  # what the last step alone is worth
-            make = partial(reestimated, self._groups.kept[name], count)
+            make = partial(reestimated_group, self._groups.kept[name], count)
             self._groups.try_to_add(f"{name}+bn", make)
         pilots = Pilots(
             material,
@@ -238,23 +239,23 @@ class _Contest:
 
     def _added(self, members: list[Matched], count: int, material: Material) -> dict[str, Matched]:
         for one in members:
-            if self._behaviour.selects_on_test and one.baseline.data.split == "validation":
+            if self._predictor.selects_on_test and one.baseline.data.split == "validation":
                 self._groups.failed[one.name] = CHOSEN_ON_TEST
                 continue
             make = partial(constructed, one, material, count, self._settings.seed)
             self._groups.try_to_add(one.name, make)
         return {one.name: one for one in members if one.name in self._groups.scored}
 
-    def _scores(self, behaviour: Behaviour, vectors: Tensor) -> Tensor:
-        """Validation scores ``[M]`` of normalised vectors ``[M, P]``."""
-        raw = self._normalisation.invert(vectors)
-        return self._groups.asked.validated(behaviour, raw).values.float().mean(1)
+    def _scores(self, predictor: Predictor, vectors: Tensor) -> Tensor:
+        """Validation scores ``[M]`` of normalized vectors ``[M, P]``."""
+        raw = self._normalization.invert(vectors)
+        return self._groups.asked.validated(predictor, raw).values.float().mean(1)
 
 
 def _add_rivals(
     subject: Subject,
-    normalisation: Normalisation,
-    behaviour: Behaviour,
+    normalization: Normalization,
+    predictor: Predictor,
     groups: "_Groups",
     seed: int,
     report: Report,
@@ -262,13 +263,13 @@ def _add_rivals(
     """Add what saw as much training data as the generator; how they were made, as a fact."""
     if subject.data_budget is None:
         return {}
-    if behaviour.training is None:
+    if predictor.training is None:
         groups.failed |= dict.fromkeys(RIVALS, "needs a classification task")
         return {}
     rivalry = Rivalry(
         originals=subject.originals,
-        normalisation=normalisation,
-        examples=behaviour.training,
+        normalization=normalization,
+        examples=predictor.training,
         budget=subject.data_budget,
         seed=seed,
         report=report,
@@ -342,26 +343,26 @@ class _Groups:
 class _Asked:
     """Asks for answers and tells the progress."""
 
-    def __init__(self, behaviour: Behaviour, progress: Progress, expected: int) -> None:
-        self._behaviour, self._progress = behaviour, progress
+    def __init__(self, predictor: Predictor, progress: Progress, expected: int) -> None:
+        self._predictor, self._progress = predictor, progress
         self._done, self._expected = 0, expected
 
     def answers(self, group: Candidates) -> Answers:
         """Ask a group's networks, after the last step of their method; messages name the group."""
-        behaviour = self._behaviour
+        predictor = self._predictor
         if group.finish == "batchnorm":
-            assert behaviour.reestimated is not None
-            behaviour = behaviour.reestimated
+            assert predictor.reestimated is not None
+            predictor = predictor.reestimated
         try:
-            found = behaviour.answers(group.raw)
+            found = predictor.answers(group.raw)
         except UserError as error:
             raise type(error)(f"group {group.name!r}: {error}") from None
         self._count(len(group.raw))
         return found
 
-    def validated(self, behaviour: Behaviour, raw: Tensor) -> Validated:
+    def validated(self, predictor: Predictor, raw: Tensor) -> Validated:
         """Ask raw vectors ``[M, P]`` on validation data alone."""
-        found = behaviour.validated(raw)
+        found = predictor.validated(raw)
         self._count(len(raw))
         return found
 

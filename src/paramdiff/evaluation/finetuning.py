@@ -1,6 +1,6 @@
 """Short trainings from given parameters: what a user with training data does without a generator.
 
-Adam moves the vector as it is normalised per tensor, so that one learning rate suits tensors of
+Adam moves the vector as it is normalized per tensor, so that one learning rate suits tensors of
 any size and running variances stay positive. All of it moves, running statistics included.
 """
 
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.parameters.normalization import Normalization
 
 BATCH_SIZE = 64
 LEARNING_RATES = (0.003, 0.02, 0.1)
@@ -92,7 +92,7 @@ def fine_tuned(
     start: Tensor,
     batches: Sequence[Tensor],
     loss: Loss,
-    normalisation: Normalisation,
+    normalization: Normalization,
     learning_rate: float,
     *,
     decays: bool,
@@ -102,8 +102,8 @@ def fine_tuned(
     Args:
         start: raw vector ``[P]``; not changed.
         batches: rows of each update.
-        loss: what is minimised.
-        normalisation: of the space in which Adam moves.
+        loss: what is minimized.
+        normalization: of the space in which Adam moves.
         learning_rate: at the first update.
         decays: whether it falls to 0 along a cosine; otherwise it is constant.
 
@@ -113,16 +113,16 @@ def fine_tuned(
     Raises:
         NotFiniteError: a loss is NaN or infinite.
     """
-    point = normalisation.apply(start.float()).requires_grad_()
-    optimiser = torch.optim.Adam([point], lr=learning_rate, fused=True)
-    schedule = CosineAnnealingLR(optimiser, len(batches)) if decays else None
+    point = normalization.apply(start.float()).requires_grad_()
+    optimizer = torch.optim.Adam([point], lr=learning_rate, fused=True)
+    schedule = CosineAnnealingLR(optimizer, len(batches)) if decays else None
     for update, rows in enumerate(batches):
-        value = loss(normalisation.invert(point), rows)
+        value = loss(normalization.invert(point), rows)
         if not torch.isfinite(value):
             raise NotFiniteError(f"fine-tuning: the loss of update {update} is {value.item()}")
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         value.backward()
-        optimiser.step()
+        optimizer.step()
         if schedule is not None:
             schedule.step()
-        yield normalisation.invert(point.detach())
+        yield normalization.invert(point.detach())

@@ -19,8 +19,8 @@ from paramdiff.evaluation.finetuning import (
     fine_tuned,
 )
 from paramdiff.evaluation.further_schema import StartingPoint, StartingPoints
-from paramdiff.evaluation.predictor import Behaviour
-from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.evaluation.predictor import Predictor
+from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import Report
 from paramdiff.random import seeded_generator
 
@@ -29,20 +29,20 @@ UPDATES = (0, 1, 3, 10, 30, 100)
 
 
 def starting_points(
-    examined: Examined, behaviour: Behaviour, seed: int, report: Report
+    examined: Examined, predictor: Predictor, seed: int, report: Report
 ) -> StartingPoints:
     """Train a few networks of some groups and score them on the way.
 
     Args:
         examined: holds the networks to start from.
-        behaviour: of a classification task: answers, and its training split.
+        predictor: of a classification task: answers, and its training split.
         seed: of the order of the examples.
         report: told of every network that is trained.
 
     Returns:
         Group to its test accuracies; without groups whose training diverged.
     """
-    training, normalisation = behaviour.training, examined.normalisation
+    training, normalization = predictor.training, examined.normalization
     assert training is not None
     batches = drawn_batches(
         len(training.labels), UPDATES[-1] * BATCH_SIZE, seeded_generator(seed, "starting points")
@@ -56,7 +56,7 @@ def starting_points(
             done += len(starts)
             try:
                 courses = [
-                    _course(start, batches, training, normalisation, learning_rate)
+                    _course(start, batches, training, normalization, learning_rate)
                     for start in starts
                 ]
                 losses = [training.validation_loss(course[1:]).mean() for course in courses]
@@ -65,7 +65,7 @@ def starting_points(
             tried.append((float(sum(losses)), learning_rate, courses))
         if tried:
             _, learning_rate, courses = min(tried, key=lambda one: one[0])
-            found[name] = _scored(courses, learning_rate, behaviour)
+            found[name] = _scored(courses, learning_rate, predictor)
     report("training from starting points", total, total)
     return StartingPoints(updates=UPDATES, batch_size=BATCH_SIZE, groups=found)
 
@@ -74,20 +74,20 @@ def _course(
     start: Tensor,
     batches: Sequence[Tensor],
     training: TrainingExamples,
-    normalisation: Normalisation,
+    normalization: Normalization,
     learning_rate: float,
 ) -> Tensor:
     """One network ``[U, P]`` at ``UPDATES``."""
     loss = training.label_loss
-    steps = fine_tuned(start, batches, loss, normalisation, learning_rate, decays=False)
+    steps = fine_tuned(start, batches, loss, normalization, learning_rate, decays=False)
     kept = [vector for update, vector in enumerate(steps, 1) if update in UPDATES]
     return torch.stack([start.float(), *kept])
 
 
 def _scored(
-    courses: Sequence[Tensor], learning_rate: float, behaviour: Behaviour
+    courses: Sequence[Tensor], learning_rate: float, predictor: Predictor
 ) -> StartingPoint:
-    answers = [behaviour.answers(course) for course in courses]
+    answers = [predictor.answers(course) for course in courses]
     test = torch.stack([one.test.double().mean(1) for one in answers])
     return StartingPoint(
         n=len(courses),

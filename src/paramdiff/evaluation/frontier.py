@@ -13,7 +13,7 @@ same way. Its test score is therefore no maximum over many, and its interval nee
 Similarities on a small validation split are noisy: what turns out to be far more alike on test
 data was not matched, and does not compete.
 
-Baselines need the originals alone, and at most unlabelled inputs on which BatchNorm statistics are
+Baselines need the originals alone, and at most unlabeled inputs on which BatchNorm statistics are
 re-estimated. A greedy soup, which needs labels, competes with the best of N instead.
 """
 

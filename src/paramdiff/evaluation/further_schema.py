@@ -10,14 +10,14 @@ class StartingPoint(Settings):
 
     n: int
     learning_rate: float = Field(
-        description="of the normalised parameters; lowest validation loss"
+        description="of the normalized parameters; lowest validation loss"
     )
     accuracy: tuple[float, ...] = Field(description="mean test accuracy after ``updates``")
     std: tuple[float, ...] = Field(description="of that over the networks")
 
 
 class StartingPoints(Settings):
-    """What a few updates on labelled training data make of each group, on the same batches."""
+    """What a few updates on labeled training data make of each group, on the same batches."""
 
     updates: tuple[int, ...]
     batch_size: int

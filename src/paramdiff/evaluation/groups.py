@@ -14,7 +14,7 @@ from paramdiff.methods.controls import rearranged
 from paramdiff.methods.data_use import NO_DATA, DataUse, data_used
 from paramdiff.methods.method import Material
 from paramdiff.methods.registry import CONSTRUCTIONS, FAMILIES
-from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.parameters.normalization import Normalization
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
 
@@ -29,7 +29,7 @@ class Candidates:
     Attributes:
         name: as in ``evaluation.json``.
         raw: ``[M, P]``, what is scored.
-        vectors: ``[M, P]``, normalised per tensor.
+        vectors: ``[M, P]``, normalized per tensor.
         source: ``[M]`` index of the original that each was made from, where there is one.
         seeds: ``[M]`` generator seeds, where there are several.
         data: what the construction looked at beside the parameters.
@@ -47,12 +47,12 @@ class Candidates:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def given_groups(subject: Subject, normalisation: Normalisation) -> Iterator[Candidates]:
+def given_groups(subject: Subject, normalization: Normalization) -> Iterator[Candidates]:
     """The groups that are not constructed; ``original`` first."""
     scratch, size = subject.scratch, subject.layout.num_parameters
 
     def group(name: str, raw: Tensor, data: DataUse = NO_DATA) -> Candidates:
-        vectors = by_rows(raw, lambda rows: normalisation.apply(rows.float()), size, scratch)
+        vectors = by_rows(raw, lambda rows: normalization.apply(rows.float()), size, scratch)
         return Candidates(name, raw, vectors, data=data)
 
     own_index = torch.arange(len(subject.originals))
@@ -107,7 +107,7 @@ def constructed(matched: Matched, material: Material, num: int, seed: int) -> Ca
     made = baseline.build(material, num, seeded_generator(seed, baseline.name))
     raw = made.raw
     if raw is None:
-        raw = by_rows(made.vectors, material.normalisation.invert, made.vectors.shape[1], None)
+        raw = by_rows(made.vectors, material.normalization.invert, made.vectors.shape[1], None)
     return Candidates(
         matched.name,
         raw,

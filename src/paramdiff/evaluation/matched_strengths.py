@@ -42,8 +42,8 @@ class Validation:
     Attributes:
         validated: raw vectors ``[M, P]`` to validation scores, and what is wrong.
         originals_wrong: ``[N, W]`` what the originals get wrong; None where nothing is.
-        variance: the originals' total variance, of normalised vectors.
-        to_raw: normalised vectors ``[M, P]`` to raw ones.
+        variance: the originals' total variance, of normalized vectors.
+        to_raw: normalized vectors ``[M, P]`` to raw ones.
     """
 
     validated: Callable[[Tensor], Validated]
@@ -55,7 +55,7 @@ class Validation:
         """Measure networks.
 
         Args:
-            vectors: ``[M, P]``, normalised.
+            vectors: ``[M, P]``, normalized.
             raw: ``[M, P]``, the same in raw values, where these are at hand.
 
         Returns:

@@ -75,7 +75,7 @@ class Space:
     """The originals' place in parameter space, against which every group is measured.
 
     Args:
-        originals: ``[N, P]``, normalised per tensor.
+        originals: ``[N, P]``, normalized per tensor.
         layout: where each tensor lies.
         tests_copying: whether a data-copying test follows, for which groups are stretched.
         scratch: see ``Subject``.
@@ -224,7 +224,7 @@ class Measurements:
         scored, position = self.scored[name], self.scored[name].position
         nearest, ratio = position.near.nearest, position.near.ratio
         has_source = scored.source is not None and name != "original"
-        own_neighbours = self.scored["original"].position.near.nearest
+        own_neighbors = self.scored["original"].position.near.nearest
         return Group(
             n=len(scored.answers.test),
             accuracy=self._accuracy(name),
@@ -237,7 +237,7 @@ class Measurements:
             nearest_ratio=float(ratio.mean()) if torch.isfinite(ratio).all() else None,
             copies=None
             if name == "original"
-            else share_of_copies(position.near_any.nearest, own_neighbours),
+            else share_of_copies(position.near_any.nearest, own_neighbors),
             dispersion=position.dispersion,
             dispersion_per_tensor=position.dispersion_per_tensor,
             dispersion_in_components=position.dispersion_in_components,
@@ -348,7 +348,7 @@ class Measurements:
         return DataCopying(
             n=len(rows),
             n_held_out=len(others),
-            behaviour=None
+            predictor=None
             if similarity is None or similarity_held_out is None
             else z_u(1 - similarity[rows], 1 - similarity_held_out[others]),
             parameters=None

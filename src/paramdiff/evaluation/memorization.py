@@ -20,7 +20,7 @@ FEWEST_COMPARED = 10
 """Independent networks on either side, of held-out ones as many runs; below there is no test."""
 COPY_DISTANCE = 0.5
 """A copy is nearer to an original than this share of the originals' median distance to their own
-nearest neighbour."""
+nearest neighbor."""
 
 
 def share_of_copies(nearest: Tensor, nearest_of_originals: Tensor) -> float | None:
@@ -31,7 +31,7 @@ def share_of_copies(nearest: Tensor, nearest_of_originals: Tensor) -> float | No
         nearest_of_originals: ``[N]``, the originals' own, themselves excluded.
 
     Returns:
-        Between 0 and 1; None where the originals have no neighbours.
+        Between 0 and 1; None where the originals have no neighbors.
     """
     if not (torch.isfinite(nearest).all() and torch.isfinite(nearest_of_originals).all()):
         return None

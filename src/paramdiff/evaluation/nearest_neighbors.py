@@ -1,4 +1,4 @@
-"""How far a group lies from the originals, in the space normalised per tensor."""
+"""How far a group lies from the originals, in the space normalized per tensor."""
 
 from dataclasses import dataclass
 
@@ -61,8 +61,8 @@ def squared_distances(vectors: Tensor, originals: Tensor) -> Tensor:
     """
     squared = torch.zeros(len(vectors), len(originals), dtype=torch.float64)
     for columns in column_blocks(vectors, originals):
-        centre = originals[0, columns].double()
-        left, right = (group[:, columns].double() - centre for group in (vectors, originals))
+        center = originals[0, columns].double()
+        left, right = (group[:, columns].double() - center for group in (vectors, originals))
         squared += (left**2).sum(1, keepdim=True) + (right**2).sum(1) - 2 * left @ right.T
     return squared
 

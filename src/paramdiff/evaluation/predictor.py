@@ -1,6 +1,6 @@
 """What parameter vectors do on a task's examples: how the evaluation asks, whatever answers.
 
-``experiment/behaviour.py`` answers by fast scoring, or one network at a time where a task brings
+``runs/predictors.py`` answers by fast scoring, or one network at a time where a task brings
 its own score. The evaluation sees scores, and what is wrong where anything is.
 """
 
@@ -48,7 +48,7 @@ class Validated:
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Predictor:
     """Raw vectors ``[M, P]`` to scores.
 
     Attributes:
@@ -62,7 +62,7 @@ class Behaviour:
         probabilities: class probabilities ``[E + O, K]`` of each network in turn: test examples
             first, then out-of-distribution inputs; None where there are none.
         out_of_distribution: what the ``O`` inputs are; None where there are none.
-        reestimated: the behaviour of the same networks after their BatchNorm statistics were
+        reestimated: the behavior of the same networks after their BatchNorm statistics were
             estimated anew on training inputs; None where that changes nothing.
         is_deterministic: whether the same network answers alike twice.
         training: the training split; None where the task is no classification.
@@ -81,7 +81,7 @@ class Behaviour:
     test_truth: Tensor | None = None
     probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None
     out_of_distribution: OutOfDistribution | None = None
-    reestimated: "Behaviour | None" = None
+    reestimated: "Predictor | None" = None
     is_deterministic: bool = True
     training: TrainingExamples | None = None
     selects_on_test: bool = False
@@ -97,13 +97,13 @@ def classification(
     validation_labels: Callable[[Tensor], Tensor] | None = None,
     probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None,
     out_of_distribution: OutOfDistribution | None = None,
-    reestimated: Behaviour | None = None,
+    reestimated: Predictor | None = None,
     is_deterministic: bool = True,
     training: TrainingExamples | None = None,
     selects_on_test: bool = False,
     validation_probabilities: Callable[[Tensor], Iterator[Tensor]] | None = None,
-) -> Behaviour:
-    """The behaviour of classifiers: an example's score is whether its label is right.
+) -> Predictor:
+    """The behavior of classifiers: an example's score is whether its label is right.
 
     Args:
         labels: vectors ``[M, P]`` to labels ``[M, V + E]``: validation first, then test.
@@ -120,7 +120,7 @@ def classification(
         validation_probabilities: as the attribute.
 
     Returns:
-        The behaviour. What it answers raises a ``UserError`` where labels have the wrong length.
+        The predictor. What it answers raises a ``UserError`` where labels have the wrong length.
     """
     num_validation, num_test = len(validation_truth), len(test_truth)
 
@@ -140,7 +140,7 @@ def classification(
         is_right = own == validation_truth
         return Validated(is_right, ~is_right)
 
-    return Behaviour(
+    return Predictor(
         num_validation=num_validation,
         num_test=num_test,
         answers=answers,

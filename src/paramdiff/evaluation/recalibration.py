@@ -2,7 +2,7 @@
 
 from paramdiff.evaluation.bootstrap import percentile_interval
 from paramdiff.evaluation.examine import Examined
-from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.schema import Recalibration
 from paramdiff.subsampling import evenly_spaced
 
@@ -10,23 +10,23 @@ NUM_RECALIBRATED = 20
 """Networks of each group; every one costs a pass over training inputs."""
 
 
-def recalibration(examined: Examined, behaviour: Behaviour) -> dict[str, Recalibration]:
+def recalibration(examined: Examined, predictor: Predictor) -> dict[str, Recalibration]:
     """Accuracy before and after, of evenly spaced networks of some groups.
 
     Args:
         examined: every group's scores.
-        behaviour: answers with new statistics, too.
+        predictor: answers with new statistics, too.
 
     Returns:
         Group to its numbers; the interval is over test examples and networks, paired on both.
     """
-    assert behaviour.reestimated is not None
+    assert predictor.reestimated is not None
     found = {}
     for stream, (name, group) in enumerate(examined.kept.items()):
         rows = evenly_spaced(len(group.raw), NUM_RECALIBRATED)
         before = examined.measured.scored[name].answers.test[rows].float()
         clusters = examined.measured.clusters(name)
-        after = behaviour.reestimated.answers(group.raw[rows]).test.float()
+        after = predictor.reestimated.answers(group.raw[rows]).test.float()
         draws = examined.measured.bootstrap.means(
             after - before, stream, None if clusters is None else clusters[rows]
         )

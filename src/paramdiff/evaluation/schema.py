@@ -28,7 +28,7 @@ ARRAYS = {
     "max_similarity/GROUP": "[M] highest IoU of what is wrong to an original, where anything is",
     "similarity": "[R, R] IoU among the first originals, then the first generated",
     "similarity_num_original": "[1] how many rows of `similarity` are originals",
-    "parameters/generated": "[4, 64] normalised values of four generated networks",
+    "parameters/generated": "[4, 64] normalized values of four generated networks",
     "parameters/nearest": "[4, 64] the same coordinates of each one's nearest original",
     "reliability/GROUP": "[2, bins] mean confidence and accuracy of the largest ensemble, by bin",
     "losses/codec": "[steps] training loss",
@@ -68,7 +68,7 @@ class Summary(Settings):
 
 
 class Distance(Settings):
-    """L2 distance to the nearest original, in the space normalised per tensor."""
+    """L2 distance to the nearest original, in the space normalized per tensor."""
 
     mean: float
     min: float
@@ -88,7 +88,7 @@ class DataCopying(Settings):
 
     n: int = Field(description="networks of the group")
     n_held_out: int
-    behaviour: float | None = Field(
+    predictor: float | None = Field(
         description="distance is 1 - IoU of wrong predictions; null where nothing is wrong"
     )
     parameters: float | None = Field(
@@ -140,7 +140,7 @@ class Group(Settings):
     )
     copies: float | None = Field(
         description="share that is nearer to an original than half the originals' median distance "
-        "to their own nearest neighbour"
+        "to their own nearest neighbor"
     )
     dispersion: float | None = Field(description="spread relative to the originals'; null for n=1")
     dispersion_per_tensor: dict[str, float | None] | None
@@ -173,7 +173,7 @@ class Group(Settings):
     )
     finish: Literal["batchnorm"] | None = Field(
         None,
-        description="the last step of the method: BatchNorm statistics re-estimated on unlabelled "
+        description="the last step of the method: BatchNorm statistics re-estimated on unlabeled "
         "training inputs",
     )
     validation: Standing | None = Field(

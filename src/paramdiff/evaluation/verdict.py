@@ -183,7 +183,7 @@ class _Judge:
             return []
         told = f"The generator used {self._generated.data.in_words}, the baselines none"
         if any(group.finish for group in self._groups.values()):
-            told += " but unlabelled inputs for BatchNorm statistics"
+            told += " but unlabeled inputs for BatchNorm statistics"
         if not self._rivals:
             return [f"{told}; nothing that saw as many could be compared with it."]
         clauses = " and ".join(self._clause(rival) for rival in self._rivals)
@@ -266,12 +266,12 @@ class _Judge:
             sentences += _side_by_side(self._groups)
         if not self._score.has_errors:
             sentences.append(
-                "Novelty in behaviour is not measured: this task calls nothing right or wrong, so "
+                "Novelty in behavior is not measured: this task calls nothing right or wrong, so "
                 "no two networks can be wrong alike. Distances and spread of the parameters are."
             )
         if generated.z_u is not None:
             smallest = min(
-                z for z in (generated.z_u.behaviour, generated.z_u.parameters) if z is not None
+                z for z in (generated.z_u.predictor, generated.z_u.parameters) if z is not None
             )
             outcome = (
                 "nearer to the originals than networks of held-out training runs do, as copies "

@@ -50,7 +50,7 @@ def greedy_soup() -> Baseline:
         members, best = 1, float(accuracy[order[0]])
         for row in order[1:]:
             candidate = ((total + material.raw[row]) / (members + 1)).float()
-            found = float(material.validate(material.normalisation.apply(candidate[None]))[0])
+            found = float(material.validate(material.normalization.apply(candidate[None]))[0])
             if found >= best:
                 total, members, best = total + material.raw[row], members + 1, found
             release(material.raw)
@@ -93,4 +93,4 @@ def _between(material: Material, pairs: Tensor, share: Tensor) -> Construction:
 
 
 def _of_raw(material: Material, raw: Tensor) -> Construction:
-    return Construction(material.normalisation.apply(raw), raw=raw)
+    return Construction(material.normalization.apply(raw), raw=raw)

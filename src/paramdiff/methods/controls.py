@@ -8,9 +8,9 @@ NUM_ANCHORS = 10
 
 
 def random() -> Baseline:
-    """The selected tensors of freshly initialised networks, within the trained rest.
+    """The selected tensors of freshly initialized networks, within the trained rest.
 
-    One network where initial values are constant, as those of normalisation layers are.
+    One network where initial values are constant, as those of normalization layers are.
     """
 
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:

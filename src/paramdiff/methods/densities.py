@@ -81,5 +81,5 @@ def kde(bandwidth: float | None = None) -> Baseline:
 
 def _deviations(draws: Tensor) -> Tensor:
     """Normal numbers ``[M, N]`` to weights of originals: a draw with their covariance, about 0."""
-    centred = draws - draws.mean(1, keepdim=True)
-    return centred / (draws.shape[1] - 1) ** 0.5
+    centered = draws - draws.mean(1, keepdim=True)
+    return centered / (draws.shape[1] - 1) ** 0.5

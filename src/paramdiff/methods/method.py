@@ -1,6 +1,6 @@
 """What a construction is made from, and what it makes.
 
-Vectors are normalised per tensor. The originals are never written to (the published critique's
+Vectors are normalized per tensor. The originals are never written to (the published critique's
 code overwrote the checkpoints it averaged).
 """
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.methods.subspace import Embedding
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import Normalisation
+from paramdiff.parameters.normalization import Normalization
 from paramdiff.permutation.symmetry import Symmetries
 
 
@@ -23,14 +23,14 @@ class Material:
     """What a construction may use.
 
     Attributes:
-        originals: ``[N, P]``, normalised per tensor.
+        originals: ``[N, P]``, normalized per tensor.
         raw: the same originals ``[N, P]`` as they were saved.
         layout: where each tensor lies in a vector.
-        normalisation: from raw to normalised values and back.
-        untrained: a seed to the normalised vector ``[P]`` of a freshly initialised network; None
+        normalization: from raw to normalized values and back.
+        untrained: a seed to the normalized vector ``[P]`` of a freshly initialized network; None
             where the network is not at hand.
         validation_accuracy: ``[N]``, of the originals; or the task's own score.
-        validate: normalised vectors ``[M, P]`` to their validation scores ``[M]``.
+        validate: normalized vectors ``[M, P]`` to their validation scores ``[M]``.
         symmetries: what can trade places in the network, where that is known.
         runs: ``[N]`` number of the training run that each original comes from, where known.
     """
@@ -38,7 +38,7 @@ class Material:
     originals: Tensor
     raw: Tensor
     layout: ParameterLayout
-    normalisation: Normalisation
+    normalization: Normalization
     untrained: Callable[[int], Tensor] | None
     validation_accuracy: Tensor
     validate: Callable[[Tensor], Tensor]
@@ -62,7 +62,7 @@ class Construction:
     """New vectors.
 
     Attributes:
-        vectors: ``[M, P]``, normalised per tensor.
+        vectors: ``[M, P]``, normalized per tensor.
         source: ``[M]`` index of the original that each was made from, where there is one.
         raw: ``[M, P]``, the same in raw values, where these were made; elsewhere they follow from
             ``vectors``.

@@ -19,7 +19,7 @@ def noise(level: float) -> Baseline:
         for slot in material.layout.slots:
             part = vectors[:, slot.start : slot.stop]
             draw = torch.randn(part.shape, generator=generator)
-            # one element has no spread; it is normalised by its size
+            # one element has no spread; it is normalized by its size
             spread = part.std(1, keepdim=True) if part.shape[1] > 1 else 1.0
             part += level * spread * draw
         return Construction(vectors, source)
@@ -32,9 +32,9 @@ def noise_absolute(level: float) -> Baseline:
 
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:
         source = _sources(len(material.originals), count, generator)
-        raw = material.normalisation.invert(material.originals[source])
+        raw = material.normalization.invert(material.originals[source])
         draw = torch.randn(raw.shape, generator=generator)
-        return Construction(material.normalisation.apply(raw + level * draw), source)
+        return Construction(material.normalization.apply(raw + level * draw), source)
 
     return Baseline(f"noise_absolute@{level}", build, finishes=True)
 

@@ -15,7 +15,7 @@ INITIAL_SCALE = 1e-6
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation of every pixel over its channels."""
+    """Layer normalization of every pixel over its channels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Feature maps ``[B, C, H, W]`` to the same shape."""
@@ -45,7 +45,7 @@ class ConvNeXtMini(nn.Module):
 
     Args:
         num_classes: ``K``.
-        in_channels: 3 for colour, 1 for grey images.
+        in_channels: 3 for color, 1 for gray images.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 3) -> None:

@@ -44,7 +44,7 @@ class ResNet20(nn.Module):
 
     Args:
         num_classes: ``K``.
-        in_channels: 3 for colour, 1 for grey images.
+        in_channels: 3 for color, 1 for gray images.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 3) -> None:

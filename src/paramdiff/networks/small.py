@@ -7,7 +7,7 @@ WIDTH = 32
 
 
 class MLP(nn.Module):
-    """Two hidden layers with layer normalisation.
+    """Two hidden layers with layer normalization.
 
     Args:
         num_features: length of an example.
@@ -59,7 +59,7 @@ class CNNMedium(nn.Module):
 
     Args:
         num_classes: ``K``.
-        in_channels: 3, or 1 for grey images; the count of parameters is the same.
+        in_channels: 3, or 1 for gray images; the count of parameters is the same.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 3) -> None:
@@ -85,7 +85,7 @@ class ConvNetMini(nn.Module):
 
     Args:
         num_classes: ``K``.
-        in_channels: 3 for colour, 1 for grey images.
+        in_channels: 3 for color, 1 for gray images.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 3) -> None:
@@ -108,14 +108,14 @@ class ConvNetMini(nn.Module):
 
 
 class DigitsNetwork(nn.Module):
-    """Three convolutions with batch normalisation and a linear layer.
+    """Three convolutions with batch normalization and a linear layer.
 
-    The last two normalisation layers, which the quickstart generates, come after the second
+    The last two normalization layers, which the quickstart generates, come after the second
     convolution has reduced an 8x8 image to 2x2: what differs between two sets of them is cheap.
 
     Args:
         num_classes: ``K``.
-        in_channels: 3 for colour, 1 for grey images.
+        in_channels: 3 for color, 1 for gray images.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 1) -> None:
@@ -154,7 +154,7 @@ class ResNetMini(nn.Module):
 
     Args:
         num_classes: ``K``.
-        in_channels: 3 for colour, 1 for grey images.
+        in_channels: 3 for color, 1 for gray images.
     """
 
     def __init__(self, num_classes: int = 10, in_channels: int = 3) -> None:

@@ -55,7 +55,7 @@ class ViTMini(nn.Module):
 
     Args:
         num_classes: ``K``.
-        in_channels: 3 for colour, 1 for grey images.
+        in_channels: 3 for color, 1 for gray images.
     """
 
     positions: Tensor

@@ -128,13 +128,13 @@ def build_detector(
         own_name, weights=None, weights_backbone=None, num_classes=NUM_BOX_CLASSES, **sizes
     )
     if settings.pretrained and not own_name.endswith(THAWED):
-        freeze_normalisation(network.backbone, 0.0 if own_name in EXACT else 1e-5)
+        freeze_normalization(network.backbone, 0.0 if own_name in EXACT else 1e-5)
     if pretrained:
         load_whole(settings.name, network, published_values(settings.name))
     return network
 
 
-def freeze_normalisation(network: nn.Module, eps: float) -> None:
+def freeze_normalization(network: nn.Module, eps: float) -> None:
     """Replace every BatchNorm layer by one whose tensors are all buffers; in place."""
     frozen = library("torchvision.ops").FrozenBatchNorm2d
     for module in list(network.modules()):

@@ -39,7 +39,7 @@ def course(runs: Sequence[tuple[str, Run]]) -> Illustration | None:
         [_panel(title, values, training, num_weights) for title, values in parts],
         f"Heat maps of {training.shape[1]} parameters: " + "; ".join(title for title, _ in parts),
         "Each row is a parameter, weights above and biases below; time runs to the right. Red "
-        "lies above and blue below the mean of the trained weights, or biases; full colour is "
+        "lies above and blue below the mean of the trained weights, or biases; full color is "
         "three of their standard deviations.",
         legend=False,
     )

@@ -49,7 +49,7 @@ def _panel(label: str, run: Run) -> Callable[[Axes], None]:
             axes.plot(timesteps, accuracy, color=COLOURS[seed % len(COLOURS)], linewidth=1.2)
         axes.axhline(
             run.evaluation.groups["original"].accuracy.mean,
-            color=family_of("original").colour,
+            color=family_of("original").color,
             linewidth=1,
             linestyle=(0, (4, 3)),
         )

@@ -18,7 +18,7 @@ from paramdiff.report.families import FAMILIES, label_of
 from paramdiff.report.style import Illustration, percent_axis, quiet_grid
 
 NOISES = {"noise@0.001": "#eda91f", "noise@0.05": "#b87900", "noise@0.15": "#6b3f00"}
-"""Group to colour, from weak to strong."""
+"""Group to color, from weak to strong."""
 NUM_DOTS = 200
 """Of a group; more say no more."""
 
@@ -113,13 +113,13 @@ def _panel(label: str, clouds: dict[str, Cloud], view: View | None) -> Callable[
             kept = np.linspace(0, cloud.accuracy.size - 1, min(NUM_DOTS, cloud.accuracy.size))
             kept = kept.astype(int)
             family = FAMILIES[name.partition("@")[0]]
-            colour = NOISES.get(name, family.colour)
+            color = NOISES.get(name, family.color)
             axes.scatter(
                 cloud.similarity[kept],
                 cloud.accuracy[kept],
                 s=17,
                 marker=family.marker,
-                color=colour,
+                color=color,
                 alpha=0.55,
                 linewidths=0,
                 label=label_of(name),
@@ -132,7 +132,7 @@ def _panel(label: str, clouds: dict[str, Cloud], view: View | None) -> Callable[
                     marker=family.marker,
                     markersize=9,
                     markerfacecolor="white",
-                    markeredgecolor=colour,
+                    markeredgecolor=color,
                     markeredgewidth=1.6,
                 )
         percent_axis(axes, "y")

@@ -180,7 +180,7 @@ class ShownImages:
             interpolation=functional.InterpolationMode.NEAREST,
         )
         preparation = Preparation(self.size, IMAGENET_MEAN, IMAGENET_STD)
-        return preparation.normalised(pixels), classes[0].long()
+        return preparation.normalized(pixels), classes[0].long()
 
 
 def segmentation_loss(

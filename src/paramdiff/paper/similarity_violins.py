@@ -47,18 +47,18 @@ class Panel:
 
     def __call__(self, axes: Axes) -> None:
         """Draw them."""
-        colour = family_of(self._group).colour
-        axes.set_title(label_of(self._group), color=colour, fontsize=9, loc="left")
+        color = family_of(self._group).color
+        axes.set_title(label_of(self._group), color=color, fontsize=9, loc="left")
         for place, (_, values) in enumerate(self._values):
             if values.size > 1 and np.ptp(values) > 0:
                 parts = axes.violinplot(
                     values, [place], widths=WIDTH, showextrema=False, showmedians=False
                 )
                 for body in parts["bodies"]:  # type: ignore[attr-defined]
-                    body.set(facecolor=colour, alpha=0.45, edgecolor=colour)
+                    body.set(facecolor=color, alpha=0.45, edgecolor=color)
             if values.size:
                 median = float(np.median(values))
-                axes.hlines(median, place - WIDTH / 3, place + WIDTH / 3, colour, linewidth=2)
+                axes.hlines(median, place - WIDTH / 3, place + WIDTH / 3, color, linewidth=2)
                 axes.annotate(
                     f"{median:.3f}",
                     (place, median),

@@ -1,1 +1,1 @@
-"""State dict to vector and back: selection, layout, normalisation."""
+"""State dict to vector and back: selection, layout, normalization."""

@@ -36,7 +36,7 @@ class Slot:
 
     @property
     def is_running_variance(self) -> bool:
-        """Whether the tensor is normalised in the log domain (paper's code: ``running_var``)."""
+        """Whether the tensor is normalized in the log domain (paper's code: ``running_var``)."""
         return _RUNNING_VARIANCE.search(self.name) is not None
 
     def values(self, tensor: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""The parameter space: state dict to normalised, padded vector, and back to a whole state dict.
+"""The parameter space: state dict to normalized, padded vector, and back to a whole state dict.
 
-The first stage of the pipeline (normalisation and padding as in the authors'
+The first stage of the pipeline (normalization and padding as in the authors'
 ``dataset/__init__.py``). What is not selected comes back bit for bit from the base checkpoint,
 which travels with the space.
 """
@@ -22,10 +22,10 @@ from paramdiff.checkpoints.formats import StoredForm, read_form
 from paramdiff.component import Component, on_device_only
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import (
-    Normalisation,
-    NormalisationMode,
-    fit_normalisation,
+from paramdiff.parameters.normalization import (
+    Normalization,
+    NormalizationMode,
+    fit_normalization,
     lost_variances,
 )
 from paramdiff.settings import Settings
@@ -37,15 +37,15 @@ PADDING_MULTIPLE = 64
 
 
 class ParameterSettings(Settings):
-    """Which parameters are generated, and how they are normalised."""
+    """Which parameters are generated, and how they are normalized."""
 
     select: tuple[str, ...] = Field(
         min_length=1, description="globs of tensor names, or regular expressions after 're:'"
     )
-    normalisation: NormalisationMode = Field(
+    normalization: NormalizationMode = Field(
         "tensor",
         description="one location and scale per tensor (the paper), one scale per tensor about "
-        "each coordinate's own mean (centred), or both per coordinate",
+        "each coordinate's own mean (centered), or both per coordinate",
     )
     align: bool = Field(
         False,
@@ -58,7 +58,7 @@ class ParameterSettings(Settings):
 
 
 class ParameterSpace(Component):
-    """Vectors of selected parameters, normalised and zero-padded to a multiple of 64.
+    """Vectors of selected parameters, normalized and zero-padded to a multiple of 64.
 
     Args:
         slots: ``[name, shape, dtype]`` of every tensor in the vector, in order.
@@ -82,7 +82,7 @@ class ParameterSpace(Component):
         vectors: Tensor,
         layout: ParameterLayout,
         base: Mapping[str, Tensor],
-        mode: NormalisationMode = "tensor",
+        mode: NormalizationMode = "tensor",
         form: StoredForm | None = None,
     ) -> "ParameterSpace":
         """Fit a space to a zoo.
@@ -91,7 +91,7 @@ class ParameterSpace(Component):
             vectors: raw parameter vectors ``[N, P]``.
             layout: where each tensor lies.
             base: the complete state dict that unselected tensors are copied from.
-            mode: per-tensor or per-coordinate normalisation.
+            mode: per-tensor or per-coordinate normalization.
             form: how checkpoints are stored, where they are somebody's.
 
         Returns:
@@ -101,11 +101,11 @@ class ParameterSpace(Component):
         if lost:
             warnings.warn(
                 f"{', '.join(lost)}: variances below a thousandth of their layer's mean are "
-                f"raised to it, because parameters.normalisation is {mode}; 'centred' keeps them",
+                f"raised to it, because parameters.normalization is {mode}; 'centered' keeps them",
                 stacklevel=2,
             )
         space = cls(slots=layout.to_json(), ties=[list(tie) for tie in layout.ties])
-        fitted = fit_normalisation(vectors, layout, mode)
+        fitted = fit_normalization(vectors, layout, mode)
         space.location.copy_(fitted.location)
         space.scale.copy_(fitted.scale)
         space.reference.copy_(fitted.reference)
@@ -124,19 +124,19 @@ class ParameterSpace(Component):
         return padded(self.num_parameters)
 
     @property
-    def normalisation(self) -> Normalisation:
+    def normalization(self) -> Normalization:
         """The fitted constants."""
-        return Normalisation(self.location, self.scale, self.reference)
+        return Normalization(self.location, self.scale, self.reference)
 
-    def normalise(self, vectors: Tensor) -> Tensor:
-        """Raw vectors ``[..., P]`` to normalised, zero-padded vectors ``[..., padded_length]``."""
-        values = self.normalisation.apply(vectors.to(self.location)).float()
+    def normalize(self, vectors: Tensor) -> Tensor:
+        """Raw vectors ``[..., P]`` to normalized, zero-padded vectors ``[..., padded_length]``."""
+        values = self.normalization.apply(vectors.to(self.location)).float()
         return F.pad(values, (0, self.padded_length - self.num_parameters))
 
-    def denormalise(self, normalised: Tensor) -> Tensor:
-        """Normalised vectors ``[..., padded_length]`` to raw vectors ``[..., P]``."""
-        values = normalised[..., : self.num_parameters].to(self.location.device)
-        return self.normalisation.invert(values)
+    def denormalize(self, normalized: Tensor) -> Tensor:
+        """Normalized vectors ``[..., padded_length]`` to raw vectors ``[..., P]``."""
+        values = normalized[..., : self.num_parameters].to(self.location.device)
+        return self.normalization.invert(values)
 
     def flatten(self, state_dict: Mapping[str, Tensor]) -> Tensor:
         """The raw vector ``[P]`` of a state dict."""

@@ -2,7 +2,7 @@
 
 The reference evolves: first each network is matched to the mean of those before it, then, round by
 round, to the mean of all others, until nothing moves. Raw values are matched: on 20 and on
-50 networks for MNIST that left less spread than matching normalised ones, even normalised.
+50 networks for MNIST that left less spread than matching normalized ones, even normalized.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.memmap import empty_array, release
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.permutation.matching import match
 from paramdiff.permutation.symmetry import Symmetries
 from paramdiff.progress import Progress, ignore_progress
@@ -29,7 +29,7 @@ class Alignment:
         originals: raw vectors ``[N, P]``; each computes what it did.
         held_out: raw vectors ``[H, P]``, matched to the mean of the originals.
         spread_before: mean squared distance of the originals to their mean, per parameter and
-            with every tensor normalised.
+            with every tensor normalized.
         spread_after: the same of the rearranged ones.
         num_rounds: rounds that moved anything.
     """
@@ -61,7 +61,7 @@ def align(
     Returns:
         The aligned zoo.
     """
-    normalisation = fit_normalisation(originals, symmetries.layout, "tensor")
+    normalization = fit_normalization(originals, symmetries.layout, "tensor")
     vectors = _values(originals, symmetries)
     generator = seeded_generator(seed, "alignment")
     places, num_rounds = common_order(vectors, symmetries, generator, progress=progress)
@@ -70,12 +70,12 @@ def align(
         vector[match(own, mean, symmetries, generator)]
         for vector, own in zip(held_out, _values(held_out, symmetries), strict=True)
     ]
-    normalised = normalisation.apply(originals.float())
+    normalized = normalization.apply(originals.float())
     return Alignment(
         originals=originals.gather(1, places),
         held_out=torch.stack(moved) if moved else held_out,
-        spread_before=_spread(normalised),
-        spread_after=_spread(normalised.gather(1, places)),
+        spread_before=_spread(normalized),
+        spread_after=_spread(normalized.gather(1, places)),
         num_rounds=num_rounds,
     )
 
@@ -92,7 +92,7 @@ def common_order(
     """Find for each network the order of its units that is nearest to the others'.
 
     Args:
-        vectors: ``[N, P]``, raw or normalised per tensor.
+        vectors: ``[N, P]``, raw or normalized per tensor.
         symmetries: of their network.
         generator: of the order of networks and groups.
         max_rounds: over all networks.

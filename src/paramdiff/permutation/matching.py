@@ -21,7 +21,7 @@ def match(
     """Find the arrangement of a network's units that is nearest to a reference.
 
     Args:
-        vector: ``[P]``, in a space where distances mean something; its normalisation must treat
+        vector: ``[P]``, in a space where distances mean something; its normalization must treat
             all elements of a tensor alike.
         reference: ``[P]``.
         symmetries: what can trade places.

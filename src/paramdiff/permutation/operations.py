@@ -113,7 +113,7 @@ def _convolution(units: Units, given: dict[str, Any], shape: torch.Size) -> Tens
     return combined(units, rows, given.get("bias")).view(1, -1, *beyond).expand(shape)
 
 
-def _normalise_channels(units: Units, given: dict[str, Any], shape: torch.Size) -> Tensor:
+def _normalize_channels(units: Units, given: dict[str, Any], shape: torch.Size) -> Tensor:
     x = given["input"]
     for name in ("weight", "bias", "running_mean", "running_var"):
         one = given.get(name)
@@ -125,7 +125,7 @@ def _normalise_channels(units: Units, given: dict[str, Any], shape: torch.Size) 
 def _group_norm(units: Units, given: dict[str, Any], shape: torch.Size) -> Tensor:
     channels = units.even(given["input"], (0, *range(2, given["input"].dim())))
     units.own(channels.reshape(given["num_groups"], -1))
-    return _normalise_channels(units, {**given, "input": channels}, shape).expand(shape)
+    return _normalize_channels(units, {**given, "input": channels}, shape).expand(shape)
 
 
 def _layer_norm(units: Units, given: dict[str, Any], shape: torch.Size) -> Tensor:
@@ -254,7 +254,7 @@ OPERATIONS: dict[str, Operation] = {
     "embedding": _embedding,
     "prelu": _prelu,
     **_names(_convolution, "conv1d conv2d conv3d"),
-    **_names(_normalise_channels, "batch_norm instance_norm"),
+    **_names(_normalize_channels, "batch_norm instance_norm"),
     **_names(_softmax, "softmax log_softmax"),
     **_names(_reduce, "mean sum amax amin var std"),
     **_names(_matmul, "matmul bmm mm"),

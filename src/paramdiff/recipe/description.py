@@ -7,12 +7,12 @@ from paramdiff.recipe.schema import Recipe
 
 def data_budget(recipe: Recipe) -> DataBudget | None:
     """The training examples that each generator of a recipe sees; None where it sees none."""
-    if recipe.codec.kind != "corrected":
+    if recipe.codec.kind != "behavioral":
         return None
-    behaviour = recipe.codec.behaviour
-    updates = behaviour.training.num_steps + behaviour.training.extra_updates
-    seen = updates * behaviour.training.batch_size * behaviour.num_networks
-    return DataBudget(seen, "labels" if behaviour.target == "labels" else "inputs")
+    behavior = recipe.codec.behavior
+    updates = behavior.training.num_steps + behavior.training.extra_updates
+    seen = updates * behavior.training.batch_size * behavior.num_networks
+    return DataBudget(seen, "labels" if behavior.target == "labels" else "inputs")
 
 
 def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:

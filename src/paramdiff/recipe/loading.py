@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SHIPPED = files("paramdiff") / "recipes"
 PRESET_VALUES = (
-    "parameters.normalisation",
+    "parameters.normalization",
     "codec",
     "diffusion",
     "generation.solver",

@@ -1,7 +1,7 @@
 """Names of groups as a reader meets them: ``gaussian@0.5`` is "Gaussian fit, scale 0.5".
 
-A group's name is a family, or a family and a strength joined by ``@``. Colours follow those of
-Okabe and Ito (2008), which stay apart for colour-blind readers; markers tell the families apart
+A group's name is a family, or a family and a strength joined by ``@``. Colors follow those of
+Okabe and Ito (2008), which stay apart for color-blind readers; markers tell the families apart
 in print.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 INK = "#1b2430"
-GREY = "#6b7480"
+GRAY = "#6b7480"
 TRAINED = "#5b4bb7"
 
 
@@ -19,7 +19,7 @@ class Family:
 
     label: str
     with_strength: str
-    colour: str = GREY
+    color: str = GRAY
     marker: str = "o"
 
 
@@ -27,7 +27,7 @@ FAMILIES = {
     "original": Family("Originals", "Originals {}", INK),
     "held_out": Family("Held-out checkpoints", "Held-out checkpoints {}", "#0072b2", "s"),
     "generated": Family("Generated", "Generated {}", "#d55e00", "D"),
-    "reconstructed": Family("Originals through the codec", "Through the codec {}", GREY, "X"),
+    "reconstructed": Family("Originals through the codec", "Through the codec {}", GRAY, "X"),
     "average": Family("Average of originals", "Average of {} originals", "#009e73", "^"),
     "greedy_soup": Family("Greedy soup", "Greedy soup {}", "#009e73", "P"),
     "interpolation": Family(
@@ -49,10 +49,10 @@ FAMILIES = {
     "fine_tuned_originals": Family(
         "Originals, fine-tuned", "Originals, fine-tuned {}", TRAINED, "H"
     ),
-    "random": Family("Untrained values", "Untrained values {}", GREY, "x"),
-    "permuted": Family("Originals, values shuffled", "Originals, values shuffled {}", GREY, "d"),
+    "random": Family("Untrained values", "Untrained values {}", GRAY, "x"),
+    "permuted": Family("Originals, values shuffled", "Originals, values shuffled {}", GRAY, "d"),
     "rearranged": Family(
-        "Originals, units rearranged", "Originals, units rearranged {}", GREY, "h"
+        "Originals, units rearranged", "Originals, units rearranged {}", GRAY, "h"
     ),
 }
 """In reading order: what is examined, then what comes for free, what was trained on data, and what

@@ -152,7 +152,7 @@ FILTERS: dict[str, Any] = {
     "typeset": text.typeset,
     "label": label_of,
     "family": lambda name: family_of(name).label,
-    "colour": lambda name: family_of(name).colour,
+    "color": lambda name: family_of(name).color,
     "outline": lambda name: outline(family_of(name).marker),
     "in_order": in_reading_order,
 }

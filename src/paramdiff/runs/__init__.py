@@ -1,4 +1,4 @@
-"""The stages in order: each reads one artefact and writes one; what is whole is not made again."""
+"""The stages in order: each reads one artifact and writes one; what is whole is not made again."""
 
 from paramdiff.runs.run import run
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.evaluation.aligned_distance import UNORDERED, are_unordered
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalisation import fit_normalisation
+from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.permutation.align import Alignment, align
 from paramdiff.permutation.symmetry import Symmetries, find_symmetries, refuse_parts
 from paramdiff.runs.context import Context
@@ -39,7 +39,7 @@ class AlignmentQuality(Settings):
     num_groups: int = Field(description="sets of units, or of blocks, that can trade places")
     num_rounds: int = Field(description="rounds of matching that moved anything")
     spread_before: float = Field(
-        description="mean squared distance to the mean, per parameter, each tensor normalised"
+        description="mean squared distance to the mean, per parameter, each tensor normalized"
     )
     spread_after: float
     average_before: float | None = Field(
@@ -101,7 +101,7 @@ def _is_unordered(zoo: Zoo) -> bool:
     most = max(2, min(MAX_LOOKED_AT, MAX_VALUES // zoo.layout.num_parameters))
     rows = evenly_spaced(len(zoo.originals), most)
     vectors = zoo.originals[rows].float()
-    return are_unordered(fit_normalisation(vectors, zoo.layout).apply(vectors))
+    return are_unordered(fit_normalization(vectors, zoo.layout).apply(vectors))
 
 
 def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
@@ -114,7 +114,7 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
         if task is not None and not context.folder.is_past("alignment") and _is_unordered(zoo):
             warnings.warn(UNORDERED, stacklevel=2)
         return zoo
-    folder = context.folder.artefact("alignment")
+    folder = context.folder.artifact("alignment")
     if not folder.exists():
         started = time.monotonic()
         symmetries = symmetries_of(task, zoo.layout)
@@ -147,7 +147,7 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
 
 def alignment_facts(context: Context) -> dict[str, str]:
     """What the report says of a zoo that was aligned."""
-    file = context.folder.artefact("alignment") / ALIGNMENT_FILE
+    file = context.folder.artifact("alignment") / ALIGNMENT_FILE
     if not file.is_file():
         return {}
     return {"Alignment": AlignmentQuality.model_validate(read_json(file)).in_words()}

@@ -20,7 +20,7 @@ from paramdiff.runs.folder import RunFolder
 class Context:
     """What every stage needs.
 
-    The main process makes each artefact first; then the others find it. Only the codec and the
+    The main process makes each artifact first; then the others find it. Only the codec and the
     denoiser are trained by all of them.
     """
 

@@ -10,8 +10,8 @@ from paramdiff.diffusion.conditioning import NumberCondition
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.diversity import dispersion
 from paramdiff.evaluation.further_schema import Obtained, ObtainedLevel
-from paramdiff.evaluation.predictor import Behaviour
-from paramdiff.parameters.normalisation import fit_for_comparison
+from paramdiff.evaluation.predictor import Predictor
+from paramdiff.parameters.normalization import fit_for_comparison
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.zoo.zoo import Zoo
 
@@ -23,7 +23,7 @@ BEYOND = 0.25
 
 def requested_and_obtained(
     pipeline: ParameterDiffusionPipeline,
-    behaviour: Behaviour,
+    predictor: Predictor,
     zoo: Zoo,
     *,
     num_levels: int,
@@ -33,7 +33,7 @@ def requested_and_obtained(
 
     Args:
         pipeline: what generates, with its own number of steps and guidance scale.
-        behaviour: scores networks.
+        predictor: scores networks.
         zoo: whose spread the networks are compared with.
         num_levels: values asked for, evenly spaced inside the zoo's range and beyond it.
         first_seed: of the networks.
@@ -42,22 +42,22 @@ def requested_and_obtained(
         Condition to what was obtained. A value for which some network computes NaN or infinite
         values is left out.
     """
-    normalisation = fit_for_comparison(zoo.originals, zoo.layout)
-    originals = normalisation.apply(zoo.originals)
+    normalization = fit_for_comparison(zoo.originals, zoo.layout)
+    originals = normalization.apply(zoo.originals)
     seeds = range(first_seed, first_seed + NUM_NETWORKS)
 
     def obtained_at(name: str, value: float) -> tuple[ObtainedLevel, Tensor]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "condition .* extrapolates")  # on purpose
             vectors = pipeline(seeds, condition={name: value}).vectors
-        answers = behaviour.answers(vectors)
+        answers = predictor.answers(vectors)
         scores = answers.test.double().mean(1)
         level = ObtainedLevel(
             requested=value,
             validation=float(answers.validation.double().mean()),
             accuracy=float(scores.mean()),
             std=float(scores.std()),
-            dispersion=dispersion(normalisation.apply(vectors), originals),
+            dispersion=dispersion(normalization.apply(vectors), originals),
         )
         return level, scores
 

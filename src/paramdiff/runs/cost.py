@@ -1,7 +1,7 @@
 """An estimate of what a recipe costs, in floating-point operations, without running anything.
 
 Forward passes are counted by torch's ``FlopCounterMode`` on the meta device (a multiplication and
-an addition are two operations; normalisation and activations are not counted). A backward pass
+an addition are two operations; normalization and activations are not counted). A backward pass
 costs twice its forward pass. Parts whose size the zoo decides (principal components and what
 learns them) are small beside the rest and are left out.
 """
@@ -31,7 +31,7 @@ from paramdiff.runs.predictors import NUM_RECALIBRATION_INPUTS
 from paramdiff.scoring.batchnorm import statistics_of
 from paramdiff.scoring.split import cut
 from paramdiff.tasks.base import TaskDescription
-from paramdiff.training_loop import Optimisation
+from paramdiff.training_loop import Optimization
 from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.zoo_settings import CollectionSettings
 
@@ -93,7 +93,7 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     budget = data_budget(recipe)
     if budget is not None:
         return {"codec": len(recipe.seeds) * TRAINING * suffix * budget.images_seen}
-    if parts.codec is None or recipe.codec.kind != "convolutional":
+    if parts.codec is None or recipe.codec.kind != "autoencoder":
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
     encoding = _operations(parts.codec.encode, vectors)
@@ -153,7 +153,7 @@ def _passes_of_comparisons(recipe: Recipe) -> float:
     return passes
 
 
-def _examples(training: Optimisation) -> int:
+def _examples(training: Optimization) -> int:
     return (training.num_steps + training.extra_updates) * training.batch_size
 
 

@@ -15,7 +15,7 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.inputs import LatentSpace, Subject
 from paramdiff.evaluation.parameter_traces import reverse_course, training_course
-from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.evaluation.predictor import Predictor
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.description import data_budget, recipe_facts
 from paramdiff.runs.aligned import alignment_facts, known_symmetries
@@ -24,7 +24,7 @@ from paramdiff.runs.controllability import requested_and_obtained
 from paramdiff.runs.network_facts import network_facts
 from paramdiff.runs.parallel_predictors import distributed
 from paramdiff.runs.prediction_cache import RememberedAnswers, answers_folder
-from paramdiff.runs.predictors import build_behaviour, untrained_vectors
+from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.runs.seed_runs import Generator
 from paramdiff.runs.stage_log import total_costs
 from paramdiff.tasks.base import AnyTask
@@ -55,27 +55,27 @@ def evaluate_run(
     """
     started = time.monotonic()
     recipe, pipeline = context.recipe, generators[0].pipeline
-    behaviour = build_behaviour(
+    predictor = build_predictor(
         task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
     )
     if context.fan_out is not None:
-        behaviour = distributed(behaviour, task, zoo, context.device, context.fan_out)
+        predictor = distributed(predictor, task, zoo, context.device, context.fan_out)
     remembered = None
-    if answers is not None and behaviour.is_deterministic:
-        zoo_folder = context.folder.artefact("zoo")
-        sample, again = zoo.originals[:1], behaviour.reestimated
+    if answers is not None and predictor.is_deterministic:
+        zoo_folder = context.folder.artifact("zoo")
+        sample, again = zoo.originals[:1], predictor.reestimated
         folder = answers_folder(
             answers,
             recipe,
             zoo_folder,
             context.device.type,
-            behaviour.answers(sample),
+            predictor.answers(sample),
             None if again is None else again.validated(sample),
         )
-        remembered = RememberedAnswers(behaviour, folder)
-        behaviour = remembered.behaviour()
+        remembered = RememberedAnswers(predictor, folder)
+        predictor = remembered.predictor()
     evaluation, arrays = evaluate(
-        _subject(context, task, zoo, generators), behaviour, recipe.evaluation, context.report
+        _subject(context, task, zoo, generators), predictor, recipe.evaluation, context.report
     )
     for stage in ("codec", "denoiser"):
         losses = context.folder.log.losses(stage)
@@ -87,10 +87,10 @@ def evaluate_run(
         first = recipe.generation.seed
         followed = list(range(first, first + recipe.evaluation.num_trajectories))
         num_steps, condition = recipe.generation.num_steps, recipe.generation.condition
-        arrays |= score_trajectory(pipeline, behaviour, followed, num_steps, condition)
+        arrays |= score_trajectory(pipeline, predictor, followed, num_steps, condition)
     obtained = requested_and_obtained(
         pipeline,
-        behaviour,
+        predictor,
         zoo,
         num_levels=recipe.evaluation.num_conditions,
         first_seed=recipe.generation.seed,
@@ -135,8 +135,8 @@ def latent_space(pipeline: ParameterDiffusionPipeline) -> LatentSpace:
     """The pipeline's maps between raw vectors and latents, without noise, on the CPU."""
     space, codec = pipeline.parameter_space.to("cpu"), pipeline.codec.to("cpu")
     return LatentSpace(
-        encode=lambda vectors: encode_all(codec, space.normalise(vectors)),
-        decode=lambda latents: space.denormalise(
+        encode=lambda vectors: encode_all(codec, space.normalize(vectors)),
+        decode=lambda latents: space.denormalize(
             decode_all(codec, latents, pipeline.config.statistics)
         ),
     )
@@ -144,7 +144,7 @@ def latent_space(pipeline: ParameterDiffusionPipeline) -> LatentSpace:
 
 def score_trajectory(
     pipeline: ParameterDiffusionPipeline,
-    behaviour: Behaviour,
+    predictor: Predictor,
     seeds: list[int],
     num_steps: int,
     condition: Mapping[str, Value] | None = None,
@@ -153,7 +153,7 @@ def score_trajectory(
 
     Args:
         pipeline: what generates.
-        behaviour: scores networks.
+        predictor: scores networks.
         seeds: whose reverse process is followed.
         num_steps: of the reverse process.
         condition: what is asked for.
@@ -166,7 +166,7 @@ def score_trajectory(
     trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every, condition=condition)
     states = trajectory.states.nan_to_num(0.0)
     try:
-        scores = behaviour.answers(states.flatten(0, 1)).test
+        scores = predictor.answers(states.flatten(0, 1)).test
     except NotFiniteError:
         return {}
     accuracy = scores.float().mean(1).view(states.shape[:2])

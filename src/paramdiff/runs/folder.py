@@ -1,4 +1,4 @@
-"""A run's folder: where each artefact lies, whose it is, and what can be taken over from another.
+"""A run's folder: where each artifact lies, whose it is, and what can be taken over from another.
 
 RUN/
   recipe.yaml  zoo/  pipeline/  generated/  evaluation.json  arrays.safetensors  report.html
@@ -45,8 +45,8 @@ class RunFolder:
     root: Path
     zoo_root: Path | None = None
 
-    def artefact(self, stage: str) -> Path:
-        """Where a stage's artefact lies."""
+    def artifact(self, stage: str) -> Path:
+        """Where a stage's artifact lies."""
         root = self.zoo_root or self.root if stage in SHARED else self.root
         return root / STAGES[stage][0]
 
@@ -72,7 +72,7 @@ class RunFolder:
     def is_past(self, stage: str) -> bool:
         """Whether a later stage is finished."""
         names = list(STAGES)
-        return any(self.artefact(one).exists() for one in names[names.index(stage) + 1 :])
+        return any(self.artifact(one).exists() for one in names[names.index(stage) + 1 :])
 
     def claim(self, recipe: Recipe, *, may_change: bool = False) -> bool:
         """Make the folder this recipe's, or check that it is.
@@ -122,8 +122,8 @@ class RunFolder:
             return False
         for stage in STAGES:
             if stage not in shared:
-                remove(self.artefact(stage))
-        kept = [self.artefact(stage) for stage in shared]
+                remove(self.artifact(stage))
+        kept = [self.artifact(stage) for stage in shared]
         for entry in self.pipeline.iterdir() if self.pipeline.is_dir() else ():
             if entry not in kept:
                 remove(entry)
@@ -154,7 +154,7 @@ class RunFolder:
         """
         taken: list[str] = []
         for stage in other.stages_for(recipe):
-            own, theirs = self.artefact(stage), other.artefact(stage)
+            own, theirs = self.artifact(stage), other.artifact(stage)
             if not own.exists():
                 self.log.take_over(other.log, stage)
                 with written_aside(own) as aside:
@@ -163,7 +163,7 @@ class RunFolder:
                 break  # what comes after was made from something else
             taken.append(stage)
         trunk, copied = other.trunk_for(recipe), trunk_file(self.state / "zoo", 0)
-        if not self.artefact("zoo").exists() and trunk is not None and not copied.is_file():
+        if not self.artifact("zoo").exists() and trunk is not None and not copied.is_file():
             with written_aside(copied) as aside:
                 shutil.copyfile(trunk, aside)
         return taken
@@ -184,7 +184,7 @@ class RunFolder:
             raise UserError(f"{self.root}: expected a run's folder with recipe.yaml, found none")
         theirs, ours = _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")
         shared = [stage for stage in equal_stages(theirs, ours) if is_made(stage, ours)]
-        return list(takewhile(lambda stage: self.artefact(stage).exists(), shared))
+        return list(takewhile(lambda stage: self.artifact(stage).exists(), shared))
 
     def trunk_for(self, recipe: Recipe) -> Path | None:
         """The pre-trained network of this run, where a recipe's own would be the same.
@@ -197,7 +197,7 @@ class RunFolder:
         """
         if not has_equal_trunk(_load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")):
             return None
-        path = self.artefact("zoo") / BASE_FILE
+        path = self.artifact("zoo") / BASE_FILE
         return path if path.is_file() else None
 
     def value(self, field: str) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.codecs.autoencoder import ConvolutionalCodec
+from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.component import Component
 from paramdiff.diffusion.training import build_denoiser
 from paramdiff.errors import UserError
@@ -37,7 +37,7 @@ class Parts:
     network: nn.Module | None
     state_dict: Mapping[str, Tensor]
     layout: ParameterLayout
-    codec: ConvolutionalCodec | None
+    codec: AutoencoderCodec | None
     denoiser: Component | None
 
     @property
@@ -66,8 +66,8 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
     if description is not None:
         recipe.evaluation.check_task(is_classification=description.num_classes is not None)
-    if recipe.codec.kind == "corrected":
-        _check_behaviour(description)
+    if recipe.codec.kind == "behavioral":
+        _check_behavior(description)
     network = None
     if isinstance(recipe.collection, FolderSettings):
         state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
@@ -88,11 +88,11 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     return Parts(network, state_dict, layout, codec, denoiser)
 
 
-def _check_behaviour(description: TaskDescription | None) -> None:
-    """Refuse a codec that is trained by behaviour where nothing says how to ask a network."""
+def _check_behavior(description: TaskDescription | None) -> None:
+    """Refuse a codec that is trained by predictor where nothing says how to ask a network."""
     if description is None or description.num_classes is None:
         found = "none" if description is None else "one with its own score"
-        raise UserError(f"codec.behaviour: expected a classification task, found {found}")
+        raise UserError(f"codec.behavior: expected a classification task, found {found}")
 
 
 def _check_alignment(
@@ -130,11 +130,11 @@ def _untrained_network(description: TaskDescription) -> nn.Module:
 
 def _codec_and_denoiser(
     recipe: Recipe, length: int
-) -> tuple[ConvolutionalCodec | None, Component | None]:
-    if recipe.codec.kind != "convolutional":
+) -> tuple[AutoencoderCodec | None, Component | None]:
+    if recipe.codec.kind != "autoencoder":
         return None, None
     with torch.device("meta"):
-        codec = ConvolutionalCodec(
+        codec = AutoencoderCodec(
             length=length,
             latent_dim=recipe.codec.latent_dim,
             channels=recipe.codec.channels,

@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.predictor import Answers, Behaviour, Validated
+from paramdiff.evaluation.predictor import Answers, Predictor, Validated
 from paramdiff.parallel import FanOut
 from paramdiff.progress import ignore_progress
-from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
@@ -25,25 +25,25 @@ FEWEST, MOST = 8, 256
 
 
 def distributed(
-    behaviour: Behaviour, task: AnyTask, zoo: Zoo, device: torch.device, fan_out: FanOut
-) -> Behaviour:
-    """A behaviour whose scores come from several workers; all else stays here.
+    predictor: Predictor, task: AnyTask, zoo: Zoo, device: torch.device, fan_out: FanOut
+) -> Predictor:
+    """A predictor whose scores come from several workers; all else stays here.
 
     Args:
-        behaviour: what ``build_behaviour`` gave for the same task and zoo.
+        predictor: what ``build_predictor`` gave for the same task and zoo.
         task: data and network.
         zoo: the base checkpoint and the layout of a vector.
         device: where workers compute.
         fan_out: the workers.
 
     Returns:
-        The behaviour.
+        The predictor.
     """
     nothing = torch.empty(0)
     alone = replace(zoo, originals=nothing, held_out=nothing)
-    job = fan_out.job(_asked, task, alone, device, behaviour.reestimated is not None)
+    job = fan_out.job(_asked, task, alone, device, predictor.reestimated is not None)
 
-    def shared(here: Behaviour, again: bool) -> Behaviour:
+    def shared(here: Predictor, again: bool) -> Predictor:
         def asking(
             question: Question, ask: Callable[[Tensor], Found]
         ) -> Callable[[Tensor], Found]:
@@ -63,19 +63,19 @@ def distributed(
             validated=asking("validated", here.validated),
         )
 
-    made, again = shared(behaviour, False), behaviour.reestimated
+    made, again = shared(predictor, False), predictor.reestimated
     return made if again is None else replace(made, reestimated=shared(again, True))
 
 
 def _asked(
     task: AnyTask, zoo: Zoo, device: torch.device, reestimates: bool
 ) -> Callable[[Piece], Any]:
-    """What a worker does: one question to one of the two behaviours."""
-    behaviour = build_behaviour(task, zoo, device, recalibrate=reestimates)
+    """What a worker does: one question to one of the two behaviors."""
+    predictor = build_predictor(task, zoo, device, recalibrate=reestimates)
 
     def found(piece: Piece) -> Any:
         question, again, vectors = piece
-        asked = behaviour.reestimated if again else behaviour
+        asked = predictor.reestimated if again else predictor
         assert asked is not None
         return getattr(asked, question)(vectors)
 

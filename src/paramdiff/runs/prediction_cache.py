@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.predictor import Answers, Behaviour, Validated
+from paramdiff.evaluation.predictor import Answers, Predictor, Validated
 from paramdiff.recipe import Recipe
 from paramdiff.storage import PARTIAL, read_tensors, sha256_of, write_tensors
 from paramdiff.zoo.zoo import BASE_FILE
@@ -64,39 +64,39 @@ def answers_folder(
 
 
 class RememberedAnswers:
-    """Asks a behaviour for what no vector before has answered.
+    """Asks a predictor for what no vector before has answered.
 
     Args:
-        behaviour: that answers.
+        predictor: that answers.
         folder: of the answers so far; need not exist. What is answered on validation examples
             alone, and with re-estimated BatchNorm statistics, lies in folders of its own.
     """
 
-    def __init__(self, behaviour: Behaviour, folder: Path) -> None:
-        self._behaviour = behaviour
-        self._answers: _Memory[Answers] = _Memory(Answers, behaviour.answers, folder)
+    def __init__(self, predictor: Predictor, folder: Path) -> None:
+        self._behavior = predictor
+        self._answers: _Memory[Answers] = _Memory(Answers, predictor.answers, folder)
         alone = folder / "validated"
-        self._validated: _Memory[Validated] = _Memory(Validated, behaviour.validated, alone)
-        again = behaviour.reestimated
+        self._validated: _Memory[Validated] = _Memory(Validated, predictor.validated, alone)
+        again = predictor.reestimated
         self._again = None if again is None else RememberedAnswers(again, folder / "reestimated")
 
-    def behaviour(self) -> Behaviour:
-        """The behaviour, with its answers remembered."""
+    def predictor(self) -> Predictor:
+        """The predictor, with its answers remembered."""
         return replace(
-            self._behaviour,
+            self._behavior,
             answers=self.answers,
             validated=self.validated,
-            reestimated=None if self._again is None else self._again.behaviour(),
+            reestimated=None if self._again is None else self._again.predictor(),
         )
 
     def answers(self, vectors: Tensor) -> Answers:
-        """What the networks ``[M, P]`` do, see ``Behaviour``."""
+        """What the networks ``[M, P]`` do, see ``Predictor``."""
         found = self._answers.of(vectors)
         labels = found.labels
         return found if labels is None else replace(found, labels=labels.long())
 
     def validated(self, vectors: Tensor) -> Validated:
-        """What they do on the validation split, see ``Behaviour``."""
+        """What they do on the validation split, see ``Predictor``."""
         return self._validated.of(vectors)
 
     def write(self) -> None:

@@ -11,7 +11,7 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.calibration import negative_log_likelihood
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.finetuning import TrainingExamples
-from paramdiff.evaluation.predictor import Answers, Behaviour, Validated, classification
+from paramdiff.evaluation.predictor import Answers, Predictor, Validated, classification
 from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
@@ -26,9 +26,9 @@ from paramdiff.zoo.zoo import Zoo
 NUM_RECALIBRATION_INPUTS = 1000
 
 
-def build_behaviour(
+def build_predictor(
     task: AnyTask, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
-) -> Behaviour:
+) -> Predictor:
     """How raw vectors ``[M, P]`` behave on the task's examples.
 
     Args:
@@ -52,7 +52,7 @@ def build_behaviour(
     return _of_scored(task, zoo, device)
 
 
-def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
+def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Predictor:
     """One network at a time, by the task's own score."""
     networks = OneByOne(task, zoo.base, device=device)
 
@@ -67,7 +67,7 @@ def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Behaviour:
         scores = networks.scores(sets, "test" if task.selects_on_test else "validation")
         return Validated(_values(scores), _wrong(scores))
 
-    return Behaviour(
+    return Predictor(
         num_validation=task.num_validation,
         num_test=task.num_test,
         answers=answers,
@@ -88,7 +88,7 @@ def _wrong(scores: list[Scores]) -> Tensor | None:
     return torch.stack(found) if found else None  # all or none: they have one form
 
 
-def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool) -> Behaviour:
+def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool) -> Predictor:
     """All networks together, by fast scoring."""
     network, names = task.build_network(), zoo.layout.names
 
@@ -126,7 +126,7 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
     if recalibrate or set(statistics) & set(names):
         reestimated = _reestimated(task, network, zoo, device, sets, is_deterministic)
     return replace(
-        own.behaviour(is_deterministic),
+        own.predictor(is_deterministic),
         reestimated=reestimated,
         training=TrainingExamples(
             training_logits, task.train.labels, validation_score, validation_loss
@@ -141,7 +141,7 @@ def _reestimated(
     device: torch.device,
     sets: Callable[[Tensor], list[ParameterSet]],
     is_deterministic: bool,
-) -> Behaviour:
+) -> Predictor:
     """The same, each network with the BatchNorm statistics that it has on training inputs."""
 
     @cache  # training inputs may have to be decoded
@@ -156,7 +156,7 @@ def _reestimated(
 
     names = tuple(dict.fromkeys((*zoo.layout.names, *statistics_of(network))))
     asked = _Labels(task, network, zoo.base, names, with_statistics, device)
-    return asked.behaviour(is_deterministic)
+    return asked.predictor(is_deterministic)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class _Labels:
         """Class probabilities ``[V, K]`` of validation examples, of each network in turn."""
         return self.of_validation.probabilities(self.sets(vectors))
 
-    def behaviour(self, is_deterministic: bool) -> Behaviour:
+    def predictor(self, is_deterministic: bool) -> Predictor:
         """What the evaluation asks."""
         foreign = self.task.out_of_distribution
         return classification(
@@ -223,7 +223,7 @@ class _Labels:
 
 
 def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor] | None:
-    """A function from a seed to the raw vector ``[P]`` of a freshly initialised network.
+    """A function from a seed to the raw vector ``[P]`` of a freshly initialized network.
 
     Args:
         task: whose network it is.

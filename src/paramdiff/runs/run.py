@@ -44,7 +44,7 @@ def run(
     fan_out: FanOut | None = None,
     report: Report = ignore_report,
 ) -> Evaluation:
-    """Run every stage whose artefact is not there yet.
+    """Run every stage whose artifact is not there yet.
 
     Processes of one launch (``processes.py``) all call this: they train the codec and the denoiser
     together, and the main process does the rest.
@@ -169,7 +169,7 @@ def _make(
     report: Report,
     check: Check | None,
 ) -> Made:
-    """Run every stage up to the generated networks whose artefact is not there yet."""
+    """Run every stage up to the generated networks whose artifact is not there yet."""
     folder, target = RunFolder(out), resolve_device(device)
     processes = join(target)
     if fan_out is not None:
@@ -180,7 +180,7 @@ def _make(
     context = Context(recipe, folder, target, report, processes, fan_out)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
-    if not folder.artefact("zoo").exists():
+    if not folder.artifact("zoo").exists():
         # what cannot work is refused before anything is fetched or written
         build_parts(recipe, None if recipe.task is None else describe_task(recipe.task))
     _check_processes(recipe, folder, target)
@@ -196,7 +196,7 @@ def _make(
             zoo = zoo.first(recipe.parameters.num_checkpoints)
             conditions_of(recipe, zoo, folder)  # what is not known is told before training
         except UserError:
-            if is_new and not folder.artefact("zoo").exists():
+            if is_new and not folder.artifact("zoo").exists():
                 folder.abandon()
             raise
     generators = train_generators(context, zoo, reuse, check)
@@ -208,8 +208,8 @@ def _make(
 
 def _check_processes(recipe: Recipe, folder: RunFolder, device: torch.device) -> None:
     """Refuse what the processes of this launch cannot share, before anything is made."""
-    if recipe.codec.kind == "corrected" and not folder.artefact("codec").exists():
-        refuse_several(device, "codec.behaviour", "a correction is trained by one")
+    if recipe.codec.kind == "behavioral" and not folder.artifact("codec").exists():
+        refuse_several(device, "codec.behavior", "a correction is trained by one")
     for field in ("codec", "diffusion"):
         training = getattr(getattr(recipe, field), "training", None)
         if training is not None:

@@ -26,7 +26,7 @@ def provenance_in_run(
 
     Args:
         recipe: of the run; of one generator seed, where there are several.
-        folder: of its artefacts; the pipeline is there.
+        folder: of its artifacts; the pipeline is there.
         pipeline: that generates.
         origin: what it learned from.
 
@@ -62,7 +62,7 @@ def write_cards(
         origin: see ``provenance_in_run``.
         evaluation: of the run, where it was just made.
     """
-    places = (folder.pipeline / CARD_FILE, folder.artefact("generation") / CARD_FILE)
+    places = (folder.pipeline / CARD_FILE, folder.artifact("generation") / CARD_FILE)
     if evaluation is None and all(place.is_file() for place in places):
         return
     provenance = provenance_in_run(recipe, folder, pipeline, origin)
@@ -79,7 +79,7 @@ def add_scores(generated: Path, evaluation: Evaluation) -> None:
     """
     folder = RunFolder(generated.resolve().parent)
     source = folder.root / "recipe.yaml"
-    is_runs = generated.resolve() == folder.artefact("generation") and source.is_file()
+    is_runs = generated.resolve() == folder.artifact("generation") and source.is_file()
     if not is_runs or (folder.root / EVALUATION_FILE).is_file():
         return
     logging.disable_progress_bar()
@@ -88,7 +88,7 @@ def add_scores(generated: Path, evaluation: Evaluation) -> None:
         if recipe.task is not None:
             return
         pipeline = ParameterDiffusionPipeline.from_pretrained(folder.pipeline)
-        index = read_index(folder.artefact("zoo"))
+        index = read_index(folder.artifact("zoo"))
         origin = Origin.of(index, recipe.parameters.num_checkpoints)
         write_cards(recipe, folder, pipeline, origin, evaluation)
     except (UserError, OSError) as error:  # the evaluation itself is whole

@@ -29,7 +29,7 @@ from paramdiff.runs.stages import (
     make_generated,
     make_pipeline,
     make_space,
-    normalised_zoo,
+    normalized_zoo,
     read_generated,
 )
 from paramdiff.zoo.zoo import Zoo
@@ -41,7 +41,7 @@ class Generator:
 
     Attributes:
         recipe: of this seed alone.
-        folder: of its artefacts.
+        folder: of its artifacts.
         pipeline: what generates.
         checked: what the check of the codec found; None where it was not asked, or is long past.
     """
@@ -62,7 +62,7 @@ class Generator:
 
 
 Check = Callable[[Recipe, Zoo, ParameterSpace, Codec, Tensor], str]
-"""Recipe, zoo, space, codec and normalised vectors to what was found; stops by a ``UserError``."""
+"""Recipe, zoo, space, codec and normalized vectors to what was found; stops by a ``UserError``."""
 
 
 def train_generators(
@@ -81,7 +81,7 @@ def train_generators(
     """
     numbers = range(len(context.recipe.seeds))
     if context.fan_out is not None and len(numbers) > 1:
-        # each leaves its artefacts where they are looked for below
+        # each leaves its artifacts where they are looked for below
         root, other = context.folder.root, None if reuse is None else Path(reuse).absolute()
         job = context.fan_out.job(_finish_generator, context.recipe, root, context.device, other)
         job.run(numbers, partial(context.report, "training generators"))
@@ -93,7 +93,7 @@ def _finish_generator(
 ) -> Callable[[int], None]:
     context = Context(recipe, RunFolder(root), device, ignore_report, join(device))
     stage = "alignment" if recipe.parameters.align else "zoo"
-    zoo = Zoo.load(context.folder.artefact(stage)).first(recipe.parameters.num_checkpoints)
+    zoo = Zoo.load(context.folder.artifact(stage)).first(recipe.parameters.num_checkpoints)
 
     def finish(number: int) -> None:
         _train_generator(context, zoo, reuse, None, number)
@@ -115,7 +115,7 @@ def _train_generator(
             if other is not None and other.root.is_dir():
                 folder.reuse(other, recipe)
         space = make_space(own, zoo)
-        vectors = normalised_zoo(own, zoo, space)
+        vectors = normalized_zoo(own, zoo, space)
     codec = make_codec(own, space, vectors)
     checked = None
     if check is not None and not folder.is_past("codec"):

@@ -11,7 +11,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "denoiser": ("pipeline/denoiser", ("diffusion",)),
     "generation": ("generated", ("generation",)),
 }
-"""Stage to its artefact and the fields it depends on, beside those of the stages before it."""
+"""Stage to its artifact and the fields it depends on, beside those of the stages before it."""
 
 SHARED = ("zoo", "alignment")
 """Stages that all generator seeds share."""

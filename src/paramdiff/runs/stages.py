@@ -1,4 +1,4 @@
-"""One function per stage, each from the artefacts before it to its own."""
+"""One function per stage, each from the artifacts before it to its own."""
 
 import time
 import warnings
@@ -12,7 +12,7 @@ from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.codecs.registry import CODECS, train_codec
 from paramdiff.component import Component
-from paramdiff.diffusion.denoisers.conv1d import ConvolutionalDenoiser
+from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
@@ -41,7 +41,7 @@ from paramdiff.zoo.zoo import Zoo
 
 def make_zoo(context: Context, task: AnyTask | None) -> Zoo:
     """Collect or import the checkpoints, and score them on validation data where there are any."""
-    folder = context.folder.artefact("zoo")
+    folder = context.folder.artifact("zoo")
     source = context.recipe.collection
     if folder.exists() and isinstance(source, FolderSettings):
         refuse_changed(source.checkpoints, folder)
@@ -87,11 +87,11 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
 
 
 def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
-    """Fit the normalisation."""
-    folder = context.folder.artefact("parameter space")
+    """Fit the normalization."""
+    folder = context.folder.artifact("parameter space")
     if not folder.exists():
         with context.timed("parameter space"):
-            mode = context.recipe.parameters.normalisation
+            mode = context.recipe.parameters.normalization
             space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode, zoo.index.form)
             with written_aside(folder) as aside:
                 space.save_pretrained(aside)
@@ -101,18 +101,18 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
     return ParameterSpace.from_pretrained(folder)
 
 
-def normalised_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
-    """The originals' normalised vectors ``[N, length]``; memory-mapped where too large."""
-    return by_rows(zoo.originals, space.normalise, space.padded_length, context.scratch)
+def normalized_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
+    """The originals' normalized vectors ``[N, length]``; memory-mapped where too large."""
+    return by_rows(zoo.originals, space.normalize, space.padded_length, context.scratch)
 
 
 def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Codec:
     """Train the codec and remember its latents' moments."""
-    folder, settings = context.folder.artefact("codec"), context.recipe.codec
+    folder, settings = context.folder.artifact("codec"), context.recipe.codec
     examples = None
     if _is_missing(context, folder):
         started = time.monotonic()
-        if settings.kind == "corrected":
+        if settings.kind == "behavioral":
             assert context.recipe.task is not None  # build_parts refuses such recipes
             task = build_task(context.recipe.task)
             examples = training_examples(task, space, context.device)
@@ -139,7 +139,7 @@ def make_denoiser(
     context: Context, zoo: Zoo, space: ParameterSpace, codec: Codec, vectors: Tensor
 ) -> Component | None:
     """Train the denoiser on the zoo's latents; none where the recipe samples the codec's prior."""
-    folder, settings = context.folder.artefact("denoiser"), context.recipe.diffusion
+    folder, settings = context.folder.artifact("denoiser"), context.recipe.diffusion
     if settings is None:
         return None
     if _is_missing(context, folder):
@@ -175,7 +175,7 @@ def make_denoiser(
                 with written_aside(folder) as aside:
                     denoiser.save_pretrained(aside)
         codec.to("cpu")
-    kind = MLPDenoiser if settings.denoiser.kind == "mlp" else ConvolutionalDenoiser
+    kind = MLPDenoiser if settings.denoiser.kind == "mlp" else Conv1dDenoiser
     return kind.from_pretrained(folder)
 
 
@@ -194,11 +194,11 @@ def conditions_of(recipe: Recipe, zoo: Zoo, folder: RunFolder) -> ZooConditions:
         UserError: see ``zoo_conditions``.
     """
     names = () if recipe.diffusion is None else recipe.diffusion.conditions
-    return zoo_conditions(names, zoo, folder.artefact("zoo"))
+    return zoo_conditions(names, zoo, folder.artifact("zoo"))
 
 
 def _is_missing(context: Context, folder: Path) -> bool:
-    """Whether an artefact that all processes make together is not there; all answer alike."""
+    """Whether an artifact that all processes make together is not there; all answer alike."""
     is_missing = not folder.exists()
     context.processes.wait_for_everyone()  # nobody writes before everybody has looked
     return is_missing
@@ -214,7 +214,7 @@ def _latent_batches(
     """Batches of clean latents: encoded once, or each batch under its own statistics."""
 
     def coordinates(latents: Tensor) -> Tensor:
-        return codec.standardise(latents) if settings.standardise else latents
+        return codec.standardize(latents) if settings.standardize else latents
 
     if settings.latent_statistics == "running":
         latents = torch.cat([coordinates(encode_all(codec, vectors)), conditions], dim=1)
@@ -246,7 +246,7 @@ def make_pipeline(
         denoiser,
         None if diffusion is None else build_scheduler(diffusion.schedule, solver),
         statistics=recipe.codec.statistics,
-        standardise=not recipe.codec.is_whitened if diffusion is None else diffusion.standardise,
+        standardize=not recipe.codec.is_whitened if diffusion is None else diffusion.standardize,
         num_steps=recipe.generation.num_steps,
         spread=recipe.generation.spread,
         guidance_scale=recipe.generation.guidance_scale,
@@ -264,7 +264,7 @@ def make_pipeline(
 
 def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: Zoo) -> None:
     """Generate the networks, and write them one at a time."""
-    folder, settings = context.folder.artefact("generation"), context.recipe.generation
+    folder, settings = context.folder.artifact("generation"), context.recipe.generation
     if folder.exists():
         return
     with context.timed("generation"):
@@ -282,5 +282,5 @@ def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: 
 
 def read_generated(folder: RunFolder, layout: ParameterLayout) -> Tensor:
     """The raw vectors ``[M, P]`` of a run's generated networks, in memory."""
-    (written,) = find_runs([str(folder.artefact("generation"))])
+    (written,) = find_runs([str(folder.artifact("generation"))])
     return read_vectors(written, layout)

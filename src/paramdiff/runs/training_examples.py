@@ -12,7 +12,7 @@ from paramdiff.tasks.base import AnyTask, Task
 
 
 def training_examples(task: AnyTask, space: ParameterSpace, device: torch.device) -> Examples:
-    """A task's training split, as normalised vectors see it.
+    """A task's training split, as normalized vectors see it.
 
     Inputs are not augmented: what lies before the generated tensors runs once per example.
 
@@ -33,7 +33,7 @@ def training_examples(task: AnyTask, space: ParameterSpace, device: torch.device
     )
     placed = deepcopy(space).to(device)  # the caller's stays where it is
 
-    def logits(normalised: Tensor, rows: Tensor) -> Tensor:
-        return network.logits(placed.layout.unflatten(placed.denormalise(normalised)), rows)
+    def logits(normalized: Tensor, rows: Tensor) -> Tensor:
+        return network.logits(placed.layout.unflatten(placed.denormalize(normalized)), rows)
 
     return Examples(logits, task.train.labels)

@@ -49,9 +49,9 @@ def build_watcher(
     Args:
         recipe: the run's.
         zoo: its held-out checkpoints, where there are any, say when to stop.
-        space: the run's normalisation.
+        space: the run's normalization.
         codec: the run's.
-        vectors: the originals' normalised vectors ``[N, length]``.
+        vectors: the originals' normalized vectors ``[N, length]``.
         conditions: of the held-out checkpoints, ``[H, C]``, as the denoiser reads them.
         seed: of the held-out loss's noise.
         device: where the denoiser trains.
@@ -64,15 +64,15 @@ def build_watcher(
     if settings is None or settings.early_stopping is None:
         return None
     # who predicts the velocity begins with the exact denoiser of standard normal latents
-    is_gaussian = settings.schedule.target == "velocity" and settings.standardise
+    is_gaussian = settings.schedule.target == "velocity" and settings.standardize
     watcher = Watcher(settings.early_stopping, at_start=is_gaussian)
     if len(zoo.held_out):
         latents = _latents(zoo, space, codec, settings)
         asked = conditions if settings.conditions else None
         loss = held_out_loss(latents, settings, seed=seed, device=device, conditions=asked)
         watcher = replace(watcher, held_out_loss=loss)
-    # few solver steps shrink the spread of latents that are not standardised
-    if not settings.standardise or space.num_parameters > MOST_PARAMETERS:
+    # few solver steps shrink the spread of latents that are not standardized
+    if not settings.standardize or space.num_parameters > MOST_PARAMETERS:
         return watcher
     spread = _spread(recipe, zoo, space, codec, vectors, device=device)
 
@@ -111,12 +111,12 @@ def few_steps(solver: SolverName, num_timesteps: int, num_steps: int) -> int:
 def _latents(zoo: Zoo, space: ParameterSpace, codec: Codec, settings: DiffusionSettings) -> Tensor:
     """Held-out latents ``[H, D]`` in the coordinates that the denoiser learns."""
     if settings.latent_statistics == "running":
-        blocks = zoo.held_out.split(8)  # long vectors are normalised a few at a time
-        latents = torch.cat([encode_all(codec, space.normalise(block)) for block in blocks])
+        blocks = zoo.held_out.split(8)  # long vectors are normalized a few at a time
+        latents = torch.cat([encode_all(codec, space.normalize(block)) for block in blocks])
     else:
-        vectors = space.normalise(zoo.held_out).to(codec.latent_mean.device)
+        vectors = space.normalize(zoo.held_out).to(codec.latent_mean.device)
         latents = codec.encode(vectors, "batch")
-    return codec.standardise(latents) if settings.standardise else latents
+    return codec.standardize(latents) if settings.standardize else latents
 
 
 def _spread(
@@ -128,23 +128,23 @@ def _spread(
     *,
     device: torch.device,
 ) -> Callable[[nn.Module], float | None]:
-    """Dispersion of decoded samples, on values normalised per tensor whatever the codec sees."""
+    """Dispersion of decoded samples, on values normalized per tensor whatever the codec sees."""
     assert recipe.diffusion is not None
     schedule, solver = recipe.diffusion.schedule, recipe.generation.solver
     scheduler = build_scheduler(schedule, solver)
     num_steps = few_steps(solver, schedule.num_timesteps, recipe.generation.num_steps)
     per_tensor = space
-    if recipe.parameters.normalisation == "coordinate":
-        per_tensor = ParameterSpace.fit(zoo.originals, zoo.layout, {}, "centred")
-        vectors = per_tensor.normalise(zoo.originals)
+    if recipe.parameters.normalization == "coordinate":
+        per_tensor = ParameterSpace.fit(zoo.originals, zoo.layout, {}, "centered")
+        vectors = per_tensor.normalize(zoo.originals)
     reference = total_variance(vectors)
 
     def spread(denoiser: nn.Module) -> float | None:
         assert isinstance(denoiser, Component)
         pipeline = ParameterDiffusionPipeline(
-            space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardise=True
+            space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardize=True
         ).to(device)
         samples = pipeline(range(NUM_SAMPLES), num_steps=num_steps, batch_size=NUM_SAMPLES)
-        return relative_spread(per_tensor.normalise(samples.vectors).cpu(), reference)
+        return relative_spread(per_tensor.normalize(samples.vectors).cpu(), reference)
 
     return spread

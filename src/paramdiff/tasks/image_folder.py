@@ -61,7 +61,7 @@ def imagenet1k(settings: TaskSettings) -> ImageTask:
         settings: whose ``root`` has ``train/`` and ``val/``.
 
     Returns:
-        The source of the task; pixels are normalised as the network's published weights expect.
+        The source of the task; pixels are normalized as the network's published weights expect.
     """
     network = settings.network or PUBLISHED
     mean, std = image_statistics(network.name)

@@ -75,13 +75,13 @@ def first_batch(datasets: Any) -> Any:
 
 
 def labelled_stl10(datasets: Any) -> Any:
-    """STL-10 without its 2.8 GB of unlabelled images."""
+    """STL-10 without its 2.8 GB of unlabeled images."""
     parts = {"train_list": datasets.STL10.train_list[:2]}
     return type("LabelledSTL10", (datasets.STL10,), parts)
 
 
 def read_stl10(datasets: Any, root: Path, download: bool) -> ImageSplits:
-    """The 5,000 labelled training images and the test images."""
+    """The 5,000 labeled training images and the test images."""
     kind = labelled_stl10(datasets)
     splits = [kind(root, split=name, download=download) for name in ("train", "test")]
     return ImageSplits(*[in_memory(split.data, split.labels) for split in splits])

@@ -81,6 +81,6 @@ def _whole_source(settings: TaskSettings) -> TaskSource:
             f"your own is {FORMS}{likely_own(settings.name)}"
         )
     source = TASKS[settings.name](settings)
-    if settings.standardise and not isinstance(source, VectorTask):
-        raise UserError(f"task.standardise: {settings.name!r} has no vectors to standardise")
+    if settings.standardize and not isinstance(source, VectorTask):
+        raise UserError(f"task.standardize: {settings.name!r} has no vectors to standardize")
     return source

@@ -73,13 +73,13 @@ class VectorTask:
             rows, aside = carve(table.y_train, table.num_classes, self.settings.seed)
         mean, std = table.x_train[rows].mean(0), table.x_train[rows].std(0)
         told = "as they are"
-        if self.settings.standardise:
+        if self.settings.standardize:
             told = (
-                f"standardised by the mean and standard deviation of {len(rows):,} training rows"
+                f"standardized by the mean and standard deviation of {len(rows):,} training rows"
             )
 
         def split(inputs: Tensor, labels: Tensor) -> Split:
-            if self.settings.standardise:
+            if self.settings.standardize:
                 inputs = (inputs - mean) / std.where(std > 0, torch.ones(()))
             return Split(inputs, labels)
 

@@ -27,7 +27,7 @@ class TaskSettings(Settings):
         description="train on random crops, resized to image_size, and their mirror images; tasks "
         "with a loss of their own mirror only",
     )
-    standardise: bool = Field(
+    standardize: bool = Field(
         False,
         description="vectors only: every feature minus its mean over the training rows, over its "
         "standard deviation there; false takes them as they are",

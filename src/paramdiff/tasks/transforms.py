@@ -1,4 +1,4 @@
-"""From raw images to a network's inputs: size, augmentation, normalisation.
+"""From raw images to a network's inputs: size, augmentation, normalization.
 
 The transforms of the authors' ``dataset/full``, by torchvision: while training a random crop
 resized to the network's size and a mirror image half of the time; otherwise the middle of the
@@ -77,7 +77,7 @@ class Preparation:
         found = torch.stack(crops)
         return found.flip(-1).where(is_mirrored.view(-1, 1, 1, 1), found)
 
-    def normalised(self, images: Tensor) -> Tensor:
+    def normalized(self, images: Tensor) -> Tensor:
         """uint8 images ``[B, C, size, size]`` to float inputs."""
         if images.is_floating_point():
             return images
@@ -104,7 +104,7 @@ class PreparedImages:
 
     def __getitem__(self, rows: Tensor | slice, /) -> Tensor:
         found = self.images.read(self.numbers[rows], self.preparation.middle)
-        return self.preparation.normalised(_stacked(found))
+        return self.preparation.normalized(_stacked(found))
 
     def augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """The inputs of some rows, each cropped and mirrored at random.
@@ -118,7 +118,7 @@ class PreparedImages:
         """
         raw = list(self.images.read(self.numbers[rows], _unchanged))
         seed = int(torch.randint(2**62, (), generator=generator))
-        return self.preparation.normalised(self.preparation.random_crops(raw, seed))
+        return self.preparation.normalized(self.preparation.random_crops(raw, seed))
 
 
 def _unchanged(image: Tensor) -> Tensor:

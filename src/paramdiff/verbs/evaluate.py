@@ -33,7 +33,7 @@ from paramdiff.runs.generated_folder import read_vectors
 from paramdiff.runs.network_facts import network_facts
 from paramdiff.runs.parallel_predictors import distributed
 from paramdiff.runs.peak_memory import peak_memory
-from paramdiff.runs.predictors import build_behaviour, untrained_vectors
+from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.runs.run_cards import add_scores
 from paramdiff.storage import write_json, written_aside
 from paramdiff.tasks.scoring_function import ScoringFunctions
@@ -158,14 +158,14 @@ def evaluate_folders(
             is_held_out_new=is_new,
             scratch=aside,
         )
-        behaviour = build_behaviour(built, zoo, target, recalibrate=recalibrate)
-        for line in originals_in_words(built, behaviour, zoo.originals):
+        predictor = build_predictor(built, zoo, target, recalibrate=recalibrate)
+        for line in originals_in_words(built, predictor, zoo.originals):
             say(line)
         if fan_out is not None:
-            behaviour = distributed(behaviour, built, zoo, target, fan_out)
+            predictor = distributed(predictor, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(
             subject,
-            behaviour,
+            predictor,
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
             report,
         )

@@ -24,7 +24,7 @@ HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 50
 FEWEST_FOR_HOLDING_OUT = 20
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-"""How normalisation layers call what is no parameter; a state dict does not tell."""
+"""How normalization layers call what is no parameter; a state dict does not tell."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def plan_fit(
         sources: checkpoints, see ``find_runs``.
         out: the run's folder.
         patterns: which tensors to generate; none are all that differ between the checkpoints.
-        with_buffers: whether patterns match normalisation statistics, too.
+        with_buffers: whether patterns match normalization statistics, too.
         base: a complete checkpoint for what is not selected.
         entry: the key of the state dict, where a file holds several.
         num_samples: networks to generate.

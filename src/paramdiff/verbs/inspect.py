@@ -74,7 +74,7 @@ def inspect_checkpoints(
     names = {one.name for one in generated}
     tied = {name: source for name, source in found.ties.items() if name in names}
     num_values = sum(_size(one) for one in tensors)
-    samples = _normalised(found)
+    samples = _normalized(found)
     trajectory = trajectory_of(samples, seed=0, runs=torch.tensor(found.runs))
     num_generated = sum(_size(one) for one in generated if one.name not in tied)
     those = "all that differ" if not refused else f"those of the {len(differing)} that differ"
@@ -113,7 +113,7 @@ def inspect_checkpoints(
     )
 
 
-def _normalised(found: Survey) -> Tensor:
+def _normalized(found: Survey) -> Tensor:
     """The samples ``[N, S]``, each tensor about its mean and over its standard deviation."""
     samples = found.samples.double()
     for place in found.places.values():

@@ -12,11 +12,11 @@ from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.score_info import Score
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs.generated_folder import read_vectors
-from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.subsampling import evenly_spaced
 from paramdiff.tasks.base import AnyTask, Task
 from paramdiff.zoo.zoo import Zoo, ZooIndex
@@ -26,12 +26,12 @@ MOST_VALUES = 1 << 28
 """Of all networks that are scored, so that long vectors fit into memory."""
 
 
-def originals_in_words(task: AnyTask, behaviour: Behaviour, vectors: Tensor) -> tuple[str, ...]:
+def originals_in_words(task: AnyTask, predictor: Predictor, vectors: Tensor) -> tuple[str, ...]:
     """Score a few originals.
 
     Args:
         task: what they do.
-        behaviour: scores them.
+        predictor: scores them.
         vectors: raw ones ``[N, P]``, of which at most ``MOST_SCORED`` are scored.
 
     Returns:
@@ -43,10 +43,10 @@ def originals_in_words(task: AnyTask, behaviour: Behaviour, vectors: Tensor) -> 
     num = len(vectors)
     rows = evenly_spaced(num, max(1, min(MOST_SCORED, MOST_VALUES // vectors.shape[1])))
     try:
-        scores = behaviour.answers(vectors[rows]).test.double().mean(1)
+        scores = predictor.answers(vectors[rows]).test.double().mean(1)
     except UserError as error:
         raise type(error)(f"the originals: {error}") from None
-    score = Score(name=behaviour.score_name, is_fraction=behaviour.is_fraction)
+    score = Score(name=predictor.score_name, is_fraction=predictor.is_fraction)
     low, high = score.number(float(scores.min()), 1), score.text(float(scores.max()), 1)
     found = f"The original scores {high}"
     if num > 1:
@@ -54,7 +54,7 @@ def originals_in_words(task: AnyTask, behaviour: Behaviour, vectors: Tensor) -> 
         found = (
             f"The originals score {score.text(float(scores.mean()), 1)} ({low} to {high}{some})"
         )
-    lines = [f"{found} {_where(task, behaviour)}: does your training log say so?"]
+    lines = [f"{found} {_where(task, predictor)}: does your training log say so?"]
     if isinstance(task, Task) and task.inputs_in_words is not None:
         lines.insert(0, f"Inputs of {task.name}: {task.inputs_in_words}")
     return tuple(lines)
@@ -95,13 +95,13 @@ def checkpoints_in_words(
         {"layout": layout.to_json(), "hold_out": "none", "checkpoints": []}
     )
     zoo = Zoo(vectors, vectors[:0], layout, complete, index)
-    behaviour = build_behaviour(task, zoo, resolve_device(device))
-    return originals_in_words(task, behaviour, vectors)
+    predictor = build_predictor(task, zoo, resolve_device(device))
+    return originals_in_words(task, predictor, vectors)
 
 
-def _where(task: AnyTask, behaviour: Behaviour) -> str:
+def _where(task: AnyTask, predictor: Predictor) -> str:
     if isinstance(task, Task):
-        return f"on the {behaviour.num_test:,} test examples of {task.name}"
+        return f"on the {predictor.num_test:,} test examples of {task.name}"
     if task.data_in_words is not None:
         return f"by {task.name}"
     return f"in {task.score_name} on the test split of {task.name}"

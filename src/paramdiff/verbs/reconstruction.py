@@ -16,11 +16,11 @@ from torch import Tensor
 from paramdiff.codecs.base import Codec, Statistics, decode_all, encode_all
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.evaluation.predictor import Behaviour
+from paramdiff.evaluation.predictor import Predictor
 from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import Recipe
-from paramdiff.runs.predictors import build_behaviour
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.subsampling import evenly_spaced
 from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.zoo import Zoo
@@ -63,9 +63,9 @@ class ReconstructionCheck:
             recipe: the run's.
             zoo: its held-out checkpoints are reconstructed; where there are none, those that the
                 codec learned from.
-            space: the run's normalisation.
+            space: the run's normalization.
             codec: the run's.
-            vectors: the originals' normalised vectors ``[N, length]``.
+            vectors: the originals' normalized vectors ``[N, length]``.
 
         Returns:
             What was found, for people.
@@ -76,7 +76,7 @@ class ReconstructionCheck:
         is_new = len(zoo.held_out) > 1  # one alone has no other to be compared with
         whose = "held-out checkpoints" if is_new else "the checkpoints it learned from"
         sources = _some(zoo.held_out) if is_new else _some(vectors)
-        sources = space.normalise(sources) if is_new else sources
+        sources = space.normalize(sources) if is_new else sources
         if self.task is None:
             average, variances = column_moments(vectors)
             found = explained_variance(codec, sources, average.float(), recipe.codec.statistics)
@@ -88,7 +88,7 @@ class ReconstructionCheck:
             is_enough = found >= least
         else:
             differ, between, most = answers_apart(
-                build_behaviour(self.task(zoo.base), zoo, resolve_device(self.device)),
+                build_predictor(self.task(zoo.base), zoo, resolve_device(self.device)),
                 space,
                 codec,
                 sources,
@@ -114,7 +114,7 @@ def explained_variance(
 
     Args:
         codec: what reconstructs.
-        sources: normalised vectors ``[M, length]``.
+        sources: normalized vectors ``[M, length]``.
         average: ``[length]``.
         statistics: see ``Codec.decode``.
 
@@ -138,7 +138,7 @@ def explained_by_single_parameters(codec: Codec, vectors: Tensor, variances: Ten
 
     Args:
         codec: whose latents are counted: the directions that hold 99 % of their variance.
-        vectors: normalised vectors ``[N, length]`` that the codec learned from.
+        vectors: normalized vectors ``[N, length]`` that the codec learned from.
         variances: of their columns, ``[length]``.
 
     Returns:
@@ -153,7 +153,7 @@ def explained_by_single_parameters(codec: Codec, vectors: Tensor, variances: Ten
 
 
 def answers_apart(
-    behaviour: Behaviour,
+    predictor: Predictor,
     space: ParameterSpace,
     codec: Codec,
     sources: Tensor,
@@ -162,10 +162,10 @@ def answers_apart(
     """How far answers of reconstructions lie from those of their sources.
 
     Args:
-        behaviour: answers; validation scores are compared.
-        space: the run's normalisation.
+        predictor: answers; validation scores are compared.
+        space: the run's normalization.
         codec: what reconstructs.
-        sources: normalised vectors ``[M, length]``.
+        sources: normalized vectors ``[M, length]``.
         statistics: see ``Codec.decode``.
 
     Returns:
@@ -173,19 +173,17 @@ def answers_apart(
         from their sources, of two sources from each other, and the most that the first may be.
     """
     found = decode_all(codec, encode_all(codec, sources), statistics)
-    scores = behaviour.answers(space.denormalise(torch.cat([sources, found]))).validation.double()
+    scores = predictor.answers(space.denormalize(torch.cat([sources, found]))).validation.double()
     own, reconstructed = scores.chunk(2)
     differ = float((own - reconstructed).abs().mean())
     between = float(torch.pdist(own, p=1).mean()) / own.shape[1] if len(own) > 1 else 0.0
-    unit = 1.0 if behaviour.is_fraction else float(own.abs().mean())
+    unit = 1.0 if predictor.is_fraction else float(own.abs().mean())
     return differ, between, max(MOST_UNLIKE * between, NEGLIGIBLE * unit)
 
 
 def _wider(recipe: Recipe) -> str:
     """What to set for a codec that keeps more."""
-    if recipe.codec.kind == "convolutional":
-        return (
-            " or principal components (--set codec.kind=linear --set codec.explained_variance=0.8)"
-        )
+    if recipe.codec.kind == "autoencoder":
+        return " or principal components (--set codec.kind=pca --set codec.explained_variance=0.8)"
     more = [share for share in WIDER if share > recipe.codec.explained_variance]
     return f" or a wider codec (--set codec.explained_variance={more[0]})" if more else ""

@@ -21,7 +21,7 @@ def task_settings(
     network: str | None,
     image_size: int | None = None,
     *,
-    standardise: bool = False,
+    standardize: bool = False,
 ) -> TaskSettings:
     """Put a task together.
 
@@ -30,7 +30,7 @@ def task_settings(
         data: a set's name, or ``KIND:PATH`` (``imagefolder:PATH``, ``npz:PATH``, ``mnist:PATH``).
         network: ``timm:NAME``, ``torchvision:NAME``, one of ours, or ``module:function``.
         image_size: pixels per side of the network's input.
-        standardise: see ``TaskSettings``.
+        standardize: see ``TaskSettings``.
 
     Returns:
         The settings.
@@ -44,14 +44,14 @@ def task_settings(
         raise UserError("--network: a task brings its own network; name --data with it instead")
     if data is None:
         assert task is not None
-        return TaskSettings(name=task, image_size=image_size, standardise=standardise)
+        return TaskSettings(name=task, image_size=image_size, standardize=standardize)
     kind, _, root = data.partition(":")
     return TaskSettings(
         name=ALIASES.get(kind, kind),
         root=Path(root) if root else None,
         network=None if network is None else NetworkSettings(name=_network_name(network)),
         image_size=image_size,
-        standardise=standardise,
+        standardize=standardize,
     )
 
 
@@ -63,7 +63,7 @@ def asked_task(
     image_size: int | None = None,
     *,
     score_validation: str | None = None,
-    standardise: bool = False,
+    standardize: bool = False,
 ) -> TaskSettings | ScoringFunctions:
     """What is asked for: scoring functions, as they were named, or the settings of a task.
 
@@ -74,7 +74,7 @@ def asked_task(
         network: see ``task_settings``.
         image_size: see ``task_settings``.
         score_validation: ``module:function`` beside ``score``, whose scores select.
-        standardise: see ``task_settings``.
+        standardize: see ``task_settings``.
 
     Returns:
         What ``open_task`` takes.
@@ -85,11 +85,11 @@ def asked_task(
     if score is None:
         if score_validation is not None:
             raise UserError("--score-validation: expected --score beside it, found none")
-        return task_settings(task, data, network, image_size, standardise=standardise)
+        return task_settings(task, data, network, image_size, standardize=standardize)
     if not task == data == network is None:
         raise UserError("expected one of --task, --data and --score")
-    if standardise:
-        raise UserError("--standardise: a scoring function prepares its own data; leave it out")
+    if standardize:
+        raise UserError("--standardize: a scoring function prepares its own data; leave it out")
     return ScoringFunctions(score, score_validation)
 
 

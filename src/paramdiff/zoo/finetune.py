@@ -24,7 +24,7 @@ from paramdiff.scoring.predict import layout_of
 from paramdiff.scoring.split import cut, is_one_per_example, used_by
 from paramdiff.storage import read_tensors, write_tensors
 from paramdiff.tasks.base import AnyTask, Task
-from paramdiff.training_loop import Optimisation, train
+from paramdiff.training_loop import Optimization, train
 from paramdiff.zoo.objective import ShuffledBatches, batches_of, training_logits
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
@@ -165,7 +165,7 @@ def depends_on_mode(network: nn.Module, inputs: Inputs) -> bool:
 
 
 def _empty_like(value: Tensor, length: int) -> Tensor:
-    """An uninitialised tensor of other length in the same memory format."""
+    """An uninitialized tensor of other length in the same memory format."""
     is_image = value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if is_image else torch.contiguous_format
     shape = (length, *value.shape[1:])
@@ -206,12 +206,12 @@ def fine_tune(
     if finished.is_file():
         return list(read_tensors(finished)["vectors"])
     data = batches_of(task, settings.batch_size, f"{seed}/fine-tuning/{run.number}")
-    optimisation = Optimisation(
+    optimization = Optimization(
         num_steps=run.steps[-1],
         batch_size=settings.batch_size,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
-        optimiser=settings.optimiser,
+        optimizer=settings.optimizer,
         schedule="constant" if settings.final_lr is None else "cosine",
         final_lr=settings.final_lr or 0.0,
         precision=settings.precision,
@@ -255,7 +255,7 @@ def fine_tune(
     train(
         network,
         loss,
-        optimisation,
+        optimization,
         seed=seed * 1000 + run.number,
         device=device,
         state_file=state_folder / f"run-{run.number}.pt",

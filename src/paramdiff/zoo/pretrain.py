@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from paramdiff.progress import Progress
 from paramdiff.storage import read_tensors, write_tensors
 from paramdiff.tasks.base import AnyTask
-from paramdiff.training_loop import Optimisation, train
+from paramdiff.training_loop import Optimization, train
 from paramdiff.zoo.objective import batches_of, validation_score
 from paramdiff.zoo.zoo_settings import PretrainingSettings
 
@@ -58,12 +58,12 @@ def pretrain(
     if finished.is_file():
         return read_tensors(finished)
     data = batches_of(task, settings.batch_size, f"{seed}/pretraining")
-    optimisation = Optimisation(
+    optimization = Optimization(
         num_steps=settings.epochs * data.steps_per_pass,
         batch_size=settings.batch_size,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
-        optimiser=settings.optimiser,
+        optimizer=settings.optimizer,
     )
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
@@ -83,7 +83,7 @@ def pretrain(
     train(
         network,
         loss,
-        optimisation,
+        optimization,
         seed=seed,
         device=device,
         updates_per_rate=data.steps_per_pass if settings.decay == "epoch" else 1,

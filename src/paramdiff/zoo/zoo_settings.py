@@ -17,7 +17,7 @@ class PretrainingSettings(Settings):
         "epoch", description="whether the learning rate changes once per epoch or at every update"
     )
     weight_decay: float = Field(5e-4, ge=0, description="decoupled (AdamW) or L2 (Adam, SGD)")
-    optimiser: Literal["adamw", "adam", "sgd"] = Field(
+    optimizer: Literal["adamw", "adam", "sgd"] = Field(
         "adamw", description="update rule; sgd has a momentum of 0.9"
     )
 
@@ -31,13 +31,13 @@ class FineTuningSettings(Settings):
         None, gt=0, description="cosine decay to this; none is constant"
     )
     weight_decay: float = Field(5e-4, ge=0, description="decoupled (AdamW) or L2 (Adam, SGD)")
-    optimiser: Literal["adamw", "adam", "sgd"] = Field(
+    optimizer: Literal["adamw", "adam", "sgd"] = Field(
         "adamw", description="update rule; sgd has a momentum of 0.9"
     )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
     mode: Literal["train", "eval", "eval_after_first_save"] = Field(
         "train",
-        description="whether normalisation layers use batch statistics (train), running ones "
+        description="whether normalization layers use batch statistics (train), running ones "
         "(eval), or batch statistics until the first checkpoint is kept (the authors' default)",
     )
 

@@ -20,7 +20,7 @@ CHANNELS = (64, 128, 256, 512, 256, 128, 64)
 KERNEL_SIZE = 7
 
 
-class ConvolutionalDenoiser(Component):
+class Conv1dDenoiser(Component):
     """Predicts the noise in a latent, or what else the scheduler's target is.
 
     Args:

@@ -1,4 +1,4 @@
-"""A denoiser for latents without neighbourhood, such as principal components: a residual MLP.
+"""A denoiser for latents without neighborhood, such as principal components: a residual MLP.
 
 Convolving over principal components would tie coordinates that have nothing to do with each other.
 This one mixes all of them in every layer and is some hundred times cheaper on a CPU.

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import GREY, family_of, in_reading_order, label_of
+from paramdiff.report.families import GRAY, family_of, in_reading_order, label_of
 from paramdiff.report.style import (
     HALF,
     Arrays,
@@ -37,13 +37,13 @@ def reliability(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.9, linestyle=(0, (4, 3)))
+        axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)))
         for name, (confidence, accuracy) in lines.items():
             family, is_generated = family_of(name), name == "generated"
             axes.plot(
                 confidence,
                 accuracy,
-                color=family.colour,
+                color=family.color,
                 marker=family.marker,
                 label=_named(name, evaluation),
                 linewidth=1.6 if is_generated else 1.0,

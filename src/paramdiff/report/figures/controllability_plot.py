@@ -5,11 +5,11 @@ from matplotlib.figure import Figure
 
 from paramdiff.evaluation.further_schema import Obtained
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import GREY, family_of
+from paramdiff.report.families import GRAY, family_of
 from paramdiff.report.style import HALF, Arrays, Illustration, illustrate, quiet_grid
 from paramdiff.report.text import ShownScore
 
-GENERATED, HELD_OUT = family_of("generated").colour, family_of("held_out").colour
+GENERATED, HELD_OUT = family_of("generated").color, family_of("held_out").color
 RANGE = "#eef0f2"
 SCORE = "accuracy"
 """The condition whose values are scores, on validation data."""
@@ -41,7 +41,7 @@ def requested(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
     return illustrate(
         draw,
         f"Mean {score.name} obtained at each requested {' and '.join(names)}.",
-        "The grey band is the range of the zoo; beyond it the generator extrapolates. Bars are "
+        "The gray band is the range of the zoo; beyond it the generator extrapolates. Bars are "
         f"standard deviations over networks.{diagonal}",
         (HALF[0] * len(conditions), 3.7),
     )
@@ -56,7 +56,7 @@ def _panel(axes: Axes, name: str, obtained: Obtained, score: ShownScore) -> None
     asked = [level.requested for level in obtained.levels]
     axes.axvspan(obtained.low, obtained.high, color=RANGE, linewidth=0)
     if name == SCORE:
-        axes.axline((asked[0], asked[0]), slope=1, color=GREY, linewidth=0.9, linestyle="--")
+        axes.axline((asked[0], asked[0]), slope=1, color=GRAY, linewidth=0.9, linestyle="--")
         score.label_axis(axes, "x")
     axes.errorbar(
         asked,

@@ -42,14 +42,14 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
     def draw(figure: Figure) -> None:
         all_axes = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, values) in zip(all_axes, samples.items(), strict=True):
-            colour = family_of(name).colour
+            color = family_of(name).color
             share = np.full(values.size, 1 / values.size)
             axes.hist(
-                np.clip(values, edges[0], None), edges, weights=share, color=colour, alpha=0.75
+                np.clip(values, edges[0], None), edges, weights=share, color=color, alpha=0.75
             )
-            axes.axvline(float(values.mean()), color=colour, linewidth=1.4)
+            axes.axvline(float(values.mean()), color=color, linewidth=1.4)
             title = f"{label_of(name)}, mean {score.text(float(values.mean()))}"
-            axes.set_title(title, color=colour, fontsize=8.5, loc="left", pad=3)
+            axes.set_title(title, color=color, fontsize=8.5, loc="left", pad=3)
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
         score.label_axis(all_axes[-1], "x")

@@ -157,7 +157,7 @@ def _look(name: str) -> dict[str, Any]:
     family, is_generated = family_of(name), name == "generated"
     return {
         "label": label_of(name),
-        "color": family.colour,
+        "color": family.color,
         "marker": family.marker,
         "markersize": 7.5 if is_generated else 5.5,
         "markeredgecolor": "white",

@@ -160,11 +160,11 @@ def _panel(axes: Axes, panel: Score, evaluation: Evaluation) -> None:
         if not points:
             continue
         if len(points) == 1:
-            axes.axhline(points[0][1], color=family.colour, linewidth=1, linestyle=":")
+            axes.axhline(points[0][1], color=family.color, linewidth=1, linestyle=":")
         axes.plot(
             *zip(*points, strict=True),
             label=label_of(name),
-            color=family.colour,
+            color=family.color,
             marker=family.marker,
             markersize=6 if name == "generated" else 4.5,
             markeredgecolor="white",

@@ -33,7 +33,7 @@ def starting_points_figure(evaluation: Evaluation, arrays: Arrays) -> Illustrati
                 places,
                 height(np.array(found.groups[name].accuracy)),
                 label=label_of(name),
-                color=family.colour,
+                color=family.color,
                 marker=family.marker,
                 markersize=6 if is_generated else 4.5,
                 linewidth=1.3,

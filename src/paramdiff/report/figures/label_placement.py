@@ -104,9 +104,9 @@ def _place(
 
 
 def _lead(axes: Axes, label: Label, offset: tuple[float, float]) -> None:
-    """A hair line from a far label to its point, so that none is taken for a neighbour's."""
-    colour = label.style.get("color")
-    hair = {"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
+    """A hair line from a far label to its point, so that none is taken for a neighbor's."""
+    color = label.style.get("color")
+    hair = {"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
     options: dict[str, Any] = {"textcoords": "offset points", "arrowprops": hair, "zorder": 5.5}
     axes.annotate("", label.point, (0.93 * offset[0], 0.93 * offset[1]), **options)
 

@@ -171,7 +171,7 @@ class Plane:
             marker="o",
             markersize=2.8,
             markeredgewidth=0,
-            color=family_of(spot.name).colour,
+            color=family_of(spot.name).color,
             alpha=0.32 if spot.name == "generated" else 0.14,
             zorder=1.5,
         )
@@ -183,9 +183,9 @@ class Plane:
         axes.plot(
             *place,
             marker=family.marker,
-            color=family.colour,
+            color=family.color,
             markersize=size,
-            markeredgecolor=family.colour if family.marker == "x" else "white",
+            markeredgecolor=family.color if family.marker == "x" else "white",
             markeredgewidth=1.2 if is_subject else 0.8,
             zorder=5 if is_subject else 4,
         )
@@ -195,7 +195,7 @@ class Plane:
                 marker="o",
                 markersize=size + 6,
                 markerfacecolor="none",
-                markeredgecolor=family.colour,
+                markeredgecolor=family.color,
                 markeredgewidth=1.4,
                 zorder=4.5,
             )
@@ -206,7 +206,7 @@ class Plane:
         for index, spot in enumerate(family):
             point = (spot.similarity, float(height(spot.accuracy)))
             halo = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.6}
-            style = {"color": family_of(spot.name).colour, "zorder": 6, "bbox": halo}
+            style = {"color": family_of(spot.name).color, "zorder": 6, "bbox": halo}
             if spot.name in PROMINENT:
                 is_generated = spot.name == "generated"
                 style |= {"fontsize": 10.5 if is_generated else 9.5, "fontweight": "bold"}
@@ -233,8 +233,8 @@ def _join(axes: Axes, family: Sequence[Spot], height: Height) -> list[tuple[floa
     if len(points) < 2:
         return points
     x, y = zip(*points, strict=True)
-    colour = family_of(family[0].name).colour
-    axes.plot(x, y, color=colour, linewidth=1.1, alpha=0.7, zorder=2)
+    color = family_of(family[0].name).color
+    axes.plot(x, y, color=color, linewidth=1.1, alpha=0.7, zorder=2)
     return _along(points)
 
 

@@ -56,7 +56,7 @@ class LinearHeight:
 
 @dataclass(frozen=True)
 class LogHeight:
-    """A fraction as a height: the negative logarithm of the error rate, labelled as accuracy.
+    """A fraction as a height: the negative logarithm of the error rate, labeled as accuracy.
 
     Args:
         least_error: the error rate that stands for none at all.

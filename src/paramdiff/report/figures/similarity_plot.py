@@ -7,7 +7,7 @@ from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report.families import INK, family_of
 from paramdiff.report.style import HALF, Arrays, Illustration, illustrate
 
-ORIGINAL, GENERATED = family_of("original").colour, family_of("generated").colour
+ORIGINAL, GENERATED = family_of("original").color, family_of("generated").color
 
 
 def similarity_matrix(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
@@ -45,13 +45,13 @@ def similarity_matrix(evaluation: Evaluation, arrays: Arrays) -> Illustration | 
             line(border - 0.5, color=INK, linewidth=0.8)
         axes.set_xticks([]), axes.set_yticks([])
         axes.spines[:].set_visible(False)
-        for centre, name, colour in (
+        for center, name, color in (
             (border / 2, "originals", ORIGINAL),
             ((border + size) / 2, "generated", GENERATED),
         ):
-            axes.text(centre, -0.03 * size, name, color=colour, ha="center", va="bottom")
+            axes.text(center, -0.03 * size, name, color=color, ha="center", va="bottom")
             axes.text(
-                -0.03 * size, centre, name, color=colour, ha="right", va="center", rotation=90
+                -0.03 * size, center, name, color=color, ha="right", va="center", rotation=90
             )
         bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.03)
         bar.set_label("similarity (IoU)")
@@ -97,7 +97,7 @@ def parameters(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
         bar = figure.colorbar(image, ax=list(all_axes), shrink=0.85, pad=0.02)
-        bar.set_label("normalised value")
+        bar.set_label("normalized value")
         bar.outline.set_visible(False)
 
     return illustrate(

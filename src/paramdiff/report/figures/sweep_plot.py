@@ -6,7 +6,7 @@ from typing import Protocol
 from matplotlib.figure import Figure
 
 from paramdiff.evaluation.schema import Pair
-from paramdiff.report.families import FAMILIES, GREY
+from paramdiff.report.families import FAMILIES, GRAY
 from paramdiff.report.style import Illustration, illustrate, quiet_grid
 
 WIDTH, ROW_HEIGHT, MARGIN = 9.4, 0.27, 0.9
@@ -43,21 +43,21 @@ def differences_figure(
     if not results:
         return None
     has_published = any(published is not None for *_, published in results)
-    colour = FAMILIES["generated"].colour
+    color = FAMILIES["generated"].color
     places = range(len(results))
 
     def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 1])
         for place, (_, result, published) in zip(places, results, strict=True):
             if published is not None:
-                left.plot(100 * published, place, "o", color=GREY, fillstyle="none", markersize=6)
+                left.plot(100 * published, place, "o", color=GRAY, fillstyle="none", markersize=6)
             low, high = (100 * bound for bound in result.minus_original_ci95)
-            left.plot([low, high], [place, place], color=colour, linewidth=1.4)
-            left.plot(100 * result.minus_original, place, "D", color=colour, markersize=4.5)
+            left.plot([low, high], [place, place], color=color, linewidth=1.4)
+            left.plot(100 * result.minus_original, place, "D", color=color, markersize=4.5)
             if result.dispersion is not None:
-                right.plot(result.dispersion, place, "D", color=colour, markersize=4.5)
-        left.axvline(0, color=GREY, linewidth=0.9)
-        right.axvline(1, color=GREY, linewidth=0.9)
+                right.plot(result.dispersion, place, "D", color=color, markersize=4.5)
+        left.axvline(0, color=GRAY, linewidth=0.9)
+        right.axvline(1, color=GRAY, linewidth=0.9)
         left.set_yticks(places, [name for name, *_ in results])
         left.set_ylim(len(results) - 0.4, -0.6)
         left.set_xlabel("generated minus original mean accuracy, points")

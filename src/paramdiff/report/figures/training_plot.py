@@ -7,7 +7,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report import text as words
-from paramdiff.report.families import GREY, family_of
+from paramdiff.report.families import GRAY, family_of
 from paramdiff.report.style import (
     HALF,
     Arrays,
@@ -19,7 +19,7 @@ from paramdiff.report.style import (
 from paramdiff.report.text import ShownScore
 
 NUM_POINTS = 240
-ORIGINAL, GENERATED = family_of("original").colour, family_of("generated").colour
+ORIGINAL, GENERATED = family_of("original").color, family_of("generated").color
 
 
 def codec_loss(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
@@ -46,7 +46,7 @@ def _loss(arrays: Arrays, name: str, part: str) -> Illustration | None:
         axes = figure.add_subplot()
         low = [float(losses[piece].min()) for piece in pieces]
         high = [float(losses[piece].max()) for piece in pieces]
-        axes.fill_between(middle, low, high, color=GREY, alpha=0.22, linewidth=0)
+        axes.fill_between(middle, low, high, color=GRAY, alpha=0.22, linewidth=0)
         axes.plot(middle, typical, color=ORIGINAL, linewidth=1.4)
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -61,7 +61,7 @@ def _loss(arrays: Arrays, name: str, part: str) -> Illustration | None:
         draw,
         f"Training loss of the {part}, from {typical[0]:.3g} to {typical[-1]:.3g}.",
         f"Training loss of the {part} on a logarithmic scale: the line is the median of "
-        "neighbouring steps, the band their range.",
+        "neighboring steps, the band their range.",
     )
 
 

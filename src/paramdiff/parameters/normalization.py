@@ -1,4 +1,4 @@
-"""Per-tensor and per-coordinate normalisation of parameter vectors.
+"""Per-tensor and per-coordinate normalization of parameter vectors.
 
 The paper's code subtracts and divides two scalars per tensor, each averaged over the checkpoints:
 the mean over elements and the unbiased standard deviation over elements. ``running_var`` tensors
@@ -7,7 +7,7 @@ inverse clips at 0.001, so that variances stay positive. A constant tensor is on
 
 That is the mode ``tensor``. It loses what is small beside its own layer: a variance of a
 thousandth of the layer's mean, or the mean of an input of 0.01 beside one of 10,000. The mode
-``centred`` keeps its scales, so that tensors count as much beside each other, but shifts every
+``centered`` keeps its scales, so that tensors count as much beside each other, but shifts every
 coordinate by its own mean over the checkpoints and takes every variance relative to the smallest
 of its own channel (to a thousandth of the channel's mean, where that is larger).
 """
@@ -22,7 +22,7 @@ from torch import Tensor
 from paramdiff.memmap import release
 from paramdiff.parameters.layout import ParameterLayout, Slot
 
-NormalisationMode = Literal["tensor", "centred", "coordinate"]
+NormalizationMode = Literal["tensor", "centered", "coordinate"]
 
 _LOG_OFFSET = 0.05
 _SMALLEST_RATIO = 0.001
@@ -34,7 +34,7 @@ _BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalization:
     """Elementwise constants of the map ``(u(v) - location) / scale``.
 
     Attributes:
@@ -48,12 +48,12 @@ class Normalisation:
     reference: Tensor
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Raw values ``[..., P]`` to normalised values ``[..., P]``."""
+        """Raw values ``[..., P]`` to normalized values ``[..., P]``."""
         return (self._to_domain(vectors) - self.location) / self.scale
 
-    def invert(self, normalised: Tensor) -> Tensor:
-        """Normalised values ``[..., P]`` to raw values ``[..., P]``."""
-        values = normalised * self.scale + self.location
+    def invert(self, normalized: Tensor) -> Tensor:
+        """Normalized values ``[..., P]`` to raw values ``[..., P]``."""
+        values = normalized * self.scale + self.location
         is_log = self.reference > 0
         if not is_log.any():
             return values
@@ -69,28 +69,28 @@ class Normalisation:
         return torch.where(is_log, logs, vectors)
 
 
-def fit_normalisation(
-    vectors: Tensor, layout: ParameterLayout, mode: NormalisationMode = "tensor"
-) -> Normalisation:
+def fit_normalization(
+    vectors: Tensor, layout: ParameterLayout, mode: NormalizationMode = "tensor"
+) -> Normalization:
     """Fit the constants to a set of checkpoints, one tensor at a time.
 
     Args:
         vectors: raw parameter vectors ``[N, P]``, possibly memory-mapped.
         layout: where each tensor lies.
         mode: ``tensor`` for one location and scale per tensor (as the authors'
-            ``dataset/__init__.py``), ``centred`` for one scale per tensor about each element's own
-            mean, ``coordinate`` for one location and scale per element.
+            ``dataset/__init__.py``), ``centered`` for one scale per tensor about each element's
+            own mean, ``coordinate`` for one location and scale per element.
 
     Returns:
-        The normalisation, in the layout's type.
+        The normalization, in the layout's type.
     """
     parts = [_fit_slot(vectors[:, slot.start : slot.stop], slot, mode) for slot in layout.slots]
     columns = (torch.cat(column).to(layout.dtype) for column in zip(*parts, strict=True))
-    return Normalisation(*columns)
+    return Normalization(*columns)
 
 
-def fit_for_comparison(vectors: Tensor, layout: ParameterLayout) -> Normalisation:
-    """Fit the mode ``tensor``, and ``centred`` where that one would lose what checkpoints hold.
+def fit_for_comparison(vectors: Tensor, layout: ParameterLayout) -> Normalization:
+    """Fit the mode ``tensor``, and ``centered`` where that one would lose what checkpoints hold.
 
     Groups of networks are made and compared in this space: it is the paper's wherever that one
     gives networks back as they are.
@@ -100,14 +100,14 @@ def fit_for_comparison(vectors: Tensor, layout: ParameterLayout) -> Normalisatio
         layout: where each tensor lies.
 
     Returns:
-        The normalisation.
+        The normalization.
     """
     parts = []
     for slot in layout.slots:
         values = vectors[:, slot.start : slot.stop]
-        parts.append(_fit_slot(values, slot, "centred" if _is_lossy(values, slot) else "tensor"))
+        parts.append(_fit_slot(values, slot, "centered" if _is_lossy(values, slot) else "tensor"))
     columns = (torch.cat(column).to(layout.dtype) for column in zip(*parts, strict=True))
-    return Normalisation(*columns)
+    return Normalization(*columns)
 
 
 def _is_lossy(values: Tensor, slot: Slot) -> bool:
@@ -127,13 +127,13 @@ def _loses_variances(values: Tensor) -> bool:
     return bool(((block > 0) & (block < _SMALLEST_RATIO * _MEAN_FACTOR * block.mean())).any())
 
 
-def lost_variances(vectors: Tensor, layout: ParameterLayout, mode: NormalisationMode) -> list[str]:
-    """Name the tensors in which a normalisation raises variances of the checkpoints themselves.
+def lost_variances(vectors: Tensor, layout: ParameterLayout, mode: NormalizationMode) -> list[str]:
+    """Name the tensors in which a normalization raises variances of the checkpoints themselves.
 
     Args:
         vectors: raw parameter vectors ``[N, P]``.
         layout: where each tensor lies.
-        mode: of the normalisation; only ``tensor`` does so.
+        mode: of the normalization; only ``tensor`` does so.
 
     Returns:
         Their names.
@@ -145,7 +145,7 @@ def lost_variances(vectors: Tensor, layout: ParameterLayout, mode: Normalisation
     return lost
 
 
-def _fit_slot(values: Tensor, slot: Slot, mode: NormalisationMode) -> Sequence[Tensor]:
+def _fit_slot(values: Tensor, slot: Slot, mode: NormalizationMode) -> Sequence[Tensor]:
     """Location, scale and reference in float64, each ``[size]``, of one tensor ``[N, size]``."""
     num, size = values.shape
     is_log = slot.is_running_variance and bool((values > 0).any())
