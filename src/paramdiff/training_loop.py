@@ -21,7 +21,7 @@ from diffusers.training_utils import EMAModel
 from pydantic import Field
 from torch import Tensor, nn
 
-from paramdiff.early_stopping import Look, Watcher, best_look
+from paramdiff.early_stopping import ValidationCallback, ValidationRecord, best_record
 from paramdiff.errors import UserError
 from paramdiff.processes import join
 from paramdiff.progress import Progress, ignore_progress
@@ -71,12 +71,12 @@ class TrainingResult:
     Attributes:
         losses: of every update.
         seconds: that this and earlier attempts took.
-        looks: of the watcher, where there was one.
+        validation: the records of the validation callback, if there was one.
     """
 
     losses: list[float]
     seconds: float
-    looks: tuple[Look, ...] = ()
+    validation: tuple[ValidationRecord, ...] = ()
 
 
 def train(
@@ -92,14 +92,14 @@ def train(
     progress: Progress = ignore_progress,
     after_step: Callable[[int, nn.Module], None] | None = None,
     recorded: dict[str, Any] | None = None,
-    watcher: Watcher | None = None,
+    validation: ValidationCallback | None = None,
 ) -> TrainingResult:
     """Train a module in place.
 
     Args:
         module: what is trained, in the mode that the caller set; only parameters that require a
             gradient move. On return it is in evaluation mode on the CPU, with averaged weights
-            where ``ema_decay`` is set, and those of the best look where there is a watcher.
+            where ``ema_decay`` is set, and those of the best validation if there is one.
         batch_loss: see ``BatchLoss``; it draws everything random from the generator.
         settings: steps, optimizer, schedule, precision, averaging.
         seed: of the stream that the steps' generators come from.
@@ -114,11 +114,11 @@ def train(
         after_step: called with the step's index and the module after each update.
         recorded: what ``after_step`` collects, or what ``batch_loss`` carries from update to
             update; saved and restored with the state, in place.
-        watcher: looks at the module on the way, and says when to stop; of a shared training, the
-            main process' alone.
+        validation: validates the module on the way and decides when to stop; in a shared training
+            only that of the main process counts.
 
     Returns:
-        The losses (of a shared training, over the whole batch), the time and the looks.
+        The losses (of a shared training, over the whole batch), the time and the validations.
 
     Raises:
         UserError: the loss became NaN or infinite.
@@ -133,7 +133,7 @@ def train(
     state = _State(module, parameters, optimizer, average, {} if recorded is None else recorded)
     state.load_if_there(state_file)
     if is_keeper:
-        state.look_at_start(watcher)
+        state.validate_at_start(validation)
     for step in range(len(state.losses), num_updates):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step - step % updates_per_rate)
@@ -149,8 +149,8 @@ def train(
         if after_step is not None:
             after_step(step, module)
         is_over = False
-        if watcher is not None and watcher.is_due(step + 1, num_updates):
-            is_over = _all_hear(is_keeper and state.is_over(watcher), is_shared)
+        if validation is not None and validation.is_due(step + 1, num_updates):
+            is_over = _all_hear(is_keeper and state.is_over(validation), is_shared)
         progress(step + 1, step + 1 if is_over else num_updates)
         if is_over:
             break
@@ -158,7 +158,7 @@ def train(
             state.save_now_and_then(state_file)
     state.settle()
     module.eval().to("cpu")
-    return TrainingResult(state.losses, state.seconds, tuple(state.looks))
+    return TrainingResult(state.losses, state.seconds, tuple(state.validation))
 
 
 def _all_hear(decision: bool, is_shared: bool) -> bool:
@@ -194,7 +194,7 @@ class _State:
     average: EMAModel | None
     recorded: dict[str, Any]
     losses: list[float] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    validation: list[ValidationRecord] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     earlier: float = 0.0
     started: float = field(default_factory=time.monotonic)
@@ -213,27 +213,28 @@ class _State:
         if self.average is not None:
             self.average.step(self.parameters)
 
-    def look_at_start(self, watcher: Watcher | None) -> None:
-        """Look before the first update, where the watcher wants to."""
-        if watcher is not None and watcher.at_start and not self.losses and not self.looks:
-            self.is_over(watcher)
+    def validate_at_start(self, validation: ValidationCallback | None) -> None:
+        """Validate before the first update, if the callback wants it and nothing was trained."""
+        is_wanted = validation is not None and validation.at_start
+        if is_wanted and not self.losses and not self.validation:
+            self.is_over(validation)
 
-    def is_over(self, watcher: Watcher) -> bool:
-        """Look, keep the best weights, and say whether to stop."""
+    def is_over(self, validation: ValidationCallback) -> bool:
+        """Validate, keep the best weights, and return True if training is to stop."""
         modes = {part: part.training for part in self.module.modules()}
         self.module.eval()
         if self.average is not None:
             self.average.store(self.parameters)
             self.average.copy_to(self.parameters)
-        self.looks.append(watcher.look(self.module, len(self.losses)))
-        if best_look(self.looks) is self.looks[-1]:
+        self.validation.append(validation.validate(self.module, len(self.losses)))
+        if best_record(self.validation) is self.validation[-1]:
             values = self.module.state_dict().items()
             self.best = {name: value.detach().cpu().clone() for name, value in values}
         if self.average is not None:
             self.average.restore(self.parameters)
         for part, mode in modes.items():
             part.training = mode
-        return watcher.is_over(self.looks)
+        return validation.is_over(self.validation)
 
     def settle(self) -> None:
         """Put the weights in place that training gives."""
@@ -256,7 +257,7 @@ class _State:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "losses": self.losses,
-            "looks": [asdict(look) for look in self.looks],
+            "validation": [asdict(record) for record in self.validation],
             "best": self.best,
             "seconds": self.seconds,
             "recorded": self.recorded,
@@ -274,7 +275,7 @@ class _State:
             # it takes the loaded tensors as they lie; modules and optimizers move theirs
             self.average.to(self.parameters[0].device)
         self.losses, self.earlier = content["losses"], content["seconds"]
-        self.looks = [Look(**look) for look in content["looks"]]
+        self.validation = [ValidationRecord(**one) for one in content["validation"]]
         self.best = content["best"]
         self.recorded.update(content["recorded"])
 

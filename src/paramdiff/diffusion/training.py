@@ -15,7 +15,7 @@ from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
 from paramdiff.diffusion.denoisers.conv1d import CHANNELS, KERNEL_SIZE, Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
-from paramdiff.early_stopping import EarlyStopping, Watcher
+from paramdiff.early_stopping import EarlyStopping, ValidationCallback
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
@@ -89,7 +89,7 @@ class DiffusionSettings(Settings):
     training: Optimization = Field(description="how the denoiser is trained")
     early_stopping: EarlyStopping | None = Field(
         None,
-        description="looks at the denoiser while it trains: the loss on held-out checkpoints, "
+        description="validates the denoiser while it trains: the loss on held-out checkpoints, "
         "where there are any, says when to stop and which weights to keep; the spread of samples "
         "is logged",
     )
@@ -199,7 +199,7 @@ def train_denoiser(
     conditions: Conditions = UNCONDITIONAL,
     state_file: Path | None = None,
     progress: Progress = ignore_progress,
-    watcher: Watcher | None = None,
+    validation: ValidationCallback | None = None,
 ) -> tuple[Component, TrainingResult]:
     """Train a denoiser.
 
@@ -210,9 +210,9 @@ def train_denoiser(
         seed: of the initial weights, the batches and the noise.
         device: where to train.
         conditions: what the denoiser can be asked for.
-        state_file: see ``engine.train``.
-        progress: see ``engine.train``.
-        watcher: see ``engine.train``.
+        state_file: see ``training_loop.train``.
+        progress: see ``training_loop.train``.
+        validation: see ``training_loop.train``.
 
     Returns:
         The denoiser in evaluation mode, and its losses and looks.
@@ -247,6 +247,6 @@ def train_denoiser(
         is_shared=True,
         state_file=state_file,
         progress=progress,
-        watcher=watcher,
+        validation=validation,
     )
     return denoiser, result

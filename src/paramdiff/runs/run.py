@@ -27,7 +27,7 @@ from paramdiff.runs.stages import (
     conditions_of,
     make_zoo,
 )
-from paramdiff.runs.validation import spread_warning
+from paramdiff.runs.validation import dispersion_warning
 from paramdiff.storage import StrPath, path_or_none
 from paramdiff.tasks.base import AnyTask
 from paramdiff.tasks.registry import build_task, describe_task
@@ -116,7 +116,10 @@ class Made:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What should be known of the networks before they are used."""
-        found = [spread_warning(one.folder.log.looks("denoiser")) for one in self.generators]
+        found = [
+            dispersion_warning(one.folder.log.validation_records("denoiser"))
+            for one in self.generators
+        ]
         return tuple(warning for warning in found if warning is not None)
 
     def finish(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from paramdiff.early_stopping import Look
+from paramdiff.early_stopping import ValidationRecord
 from paramdiff.evaluation.schema import Cost
 from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.storage import write_text
@@ -33,7 +33,7 @@ class StageLog:
         stage: str,
         seconds: float,
         losses: Sequence[float] = (),
-        looks: Sequence[Look] = (),
+        validation: Sequence[ValidationRecord] = (),
     ) -> None:
         """Write the record of a stage that ends now, in place of an earlier one."""
         self._write(
@@ -42,7 +42,7 @@ class StageLog:
                 "seconds": round(seconds, 3),
                 "peak_memory_mb": round(peak_memory(), 1),
                 "losses": list(losses),
-                "looks": [asdict(look) for look in looks],
+                "validation": [asdict(one) for one in validation],
             }
         )
         forget_peak_memory()  # what the next stage holds is its own
@@ -61,9 +61,11 @@ class StageLog:
         """The training losses of a stage."""
         return [loss for record in self._of(stage) for loss in record["losses"]]
 
-    def looks(self, stage: str) -> list[Look]:
-        """What looks at a module found while the stage trained it."""
-        return [Look(**look) for record in self._of(stage) for look in record["looks"]]
+    def validation_records(self, stage: str) -> list[ValidationRecord]:
+        """Return the validation records of a stage that trained a module."""
+        return [
+            ValidationRecord(**one) for record in self._of(stage) for one in record["validation"]
+        ]
 
     def _of(self, stage: str) -> list[dict[str, Any]]:
         return [record for record in self.records() if record["stage"] == stage]

@@ -28,7 +28,7 @@ from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.generated_folder import read_vectors, write_generated
 from paramdiff.runs.run_cards import provenance_in_run
 from paramdiff.runs.training_examples import training_examples
-from paramdiff.runs.validation import build_watcher
+from paramdiff.runs.validation import build_validation
 from paramdiff.storage import remove, written_aside
 from paramdiff.tasks.base import AnyTask
 from paramdiff.tasks.registry import build_task
@@ -159,7 +159,7 @@ def make_denoiser(
             progress=lambda done, total: context.progress(
                 "training the denoiser", done, total, *notes[-1:]
             ),
-            watcher=build_watcher(
+            validation=build_validation(
                 context.recipe,
                 zoo,
                 space,
@@ -168,12 +168,14 @@ def make_denoiser(
                 known.held_out,
                 seed=seed,
                 device=context.device,
-                told=notes.append,
+                note=notes.append,
             ),
         )
         with context.processes.main_process_first():
             if context.processes.is_main_process:
-                context.folder.log.record("denoiser", result.seconds, result.losses, result.looks)
+                context.folder.log.record(
+                    "denoiser", result.seconds, result.losses, result.validation
+                )
                 with written_aside(folder) as aside:
                     denoiser.save_pretrained(aside)
         codec.to("cpu")

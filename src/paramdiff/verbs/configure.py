@@ -32,7 +32,7 @@ LARGEST_TIMED = 512
 TIMED_UPDATES = 20
 TIMED_EVALUATIONS = 20
 LOOKS_IN_EVALUATIONS = 65
-"""What a look costs: solver steps, decoding and the held-out loss."""
+"""Time of one validation: solver steps, decoding and the held-out loss."""
 
 
 @dataclass(frozen=True)
