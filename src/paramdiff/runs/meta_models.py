@@ -23,7 +23,7 @@ from paramdiff.zoo.zoo import check_num_originals
 
 
 @dataclass(frozen=True)
-class Parts:
+class MetaModels:
     """What a run computes with.
 
     Attributes:
@@ -46,7 +46,7 @@ class Parts:
         return padded(self.layout.num_parameters)
 
 
-def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
+def build_meta_models(recipe: Recipe, description: TaskDescription | None) -> MetaModels:
     """Build every part whose size is known before there is a zoo.
 
     Args:
@@ -85,7 +85,7 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     if recipe.parameters.align:
         _check_alignment(network, layout, description)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
-    return Parts(network, state_dict, layout, codec, denoiser)
+    return MetaModels(network, state_dict, layout, codec, denoiser)
 
 
 def _check_behavior(description: TaskDescription | None) -> None:
