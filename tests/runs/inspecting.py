@@ -31,7 +31,7 @@ def numbers_in(value):
 
 
 def judged_folders(originals, generated, task, out):
-    """What ``paramdiff evaluate`` finds of two folders, all tensors compared."""
+    """What ``paramdiff compare`` finds of two folders, all tensors compared."""
     return evaluate_folders(
         str(originals),
         str(generated),

@@ -21,7 +21,7 @@ SETTINGS = (
     "diffusion.training.lr=3e-3",
     "diffusion.training.ema_decay=0.98",
     "diffusion.denoiser.width=64",
-    "generation.num_steps=50",
+    "generation.num_inference_steps=50",
     "generation.condition.step=30",
 )
 

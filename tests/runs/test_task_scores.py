@@ -35,7 +35,7 @@ TINY = [
     "collection.num_held_out=4",
     "diffusion.training.num_steps=20",
     "generation.num_samples=6",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
     "evaluation.num_trajectories=1",
 ]
 WHOLE = ["task.name=tasks.scored:r_squared", "parameters.select=['4.*', '1.*']"]
@@ -285,7 +285,7 @@ def test_states_on_the_way_that_have_no_score_are_not_drawn():
     class Process:
         """Stands for a reverse process; the first states are far from any network."""
 
-        def trajectory(self, seeds, num_steps, every, condition):
+        def trajectory(self, seeds, num_inference_steps, every, condition):
             states = torch.stack([torch.full((1, 21), 3e38), torch.zeros(1, 21)])
             return type("Found", (), {"states": states, "timesteps": torch.tensor([9, 0])})
 

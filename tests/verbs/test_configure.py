@@ -19,7 +19,7 @@ from paramdiff.verbs.configure import (
 
 from .test_fit import drifting, planned
 
-SMALL = ["diffusion.denoiser.width=8", "generation.num_steps=10"]
+SMALL = ["diffusion.denoiser.width=8", "generation.num_inference_steps=10"]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from paramdiff.verbs.fit import plan_fit
 QUICK = (
     "diffusion.training.num_steps=20",
     "diffusion.denoiser.width=8",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
 )
 
 

@@ -38,7 +38,7 @@ def test_an_unfinished_run_says_what_is_next(tiny_run, tmp_path):
 def test_a_run_without_a_task_is_evaluated_by_another_command(tmp_path):
     (tmp_path / "recipe.yaml").write_text("task: null\n")
     (tmp_path / "generated").mkdir()
-    command = f"paramdiff evaluate {tmp_path} --originals {tmp_path} --out DIR"
+    command = f"paramdiff compare {tmp_path} --originals {tmp_path} --out DIR"
     with pytest.raises(UserError) as raised:
         refuse_unevaluated(tmp_path)
     assert command in str(raised.value)

@@ -100,7 +100,9 @@ def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrap
                     around = around.model_copy(update={"beside": beside, "left_out": left_out})
                 return content, around
         if len(found) > 1:
-            options = " or ".join(f"--entry {'.'.join([*keys, key])}" for key in found[:MAX_NAMED])
+            options = " or ".join(
+                f"--state-dict-key {'.'.join([*keys, key])}" for key in found[:MAX_NAMED]
+            )
             raise UserError(
                 f"expected one state dict, found several: {', '.join(found)}; choose one with "
                 f"{options}"

@@ -10,11 +10,11 @@ import typer
 
 from paramdiff.cli.console import console, errors
 from paramdiff.cli.failures import Verbs
-from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect, push
+from paramdiff.cli.of_checkpoints import compare, fit, generate, inspect, push
 from paramdiff.cli.of_recipes import check, quickstart, recipes, report, run, sweep
 from paramdiff.user_code import add_current_folder
 
-VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, push, report, recipes)
+VERBS = (quickstart, run, sweep, check, inspect, fit, generate, compare, push, report, recipes)
 
 app = typer.Typer(
     cls=Verbs,

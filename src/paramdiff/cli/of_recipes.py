@@ -60,7 +60,7 @@ def sweep(
         str | None,
         typer.Option(metavar="PATH=VALUE,VALUE,...", help="Run one recipe once per value."),
     ] = None,
-    base: Annotated[
+    base_recipe: Annotated[
         str | None,
         typer.Option(
             metavar="RECIPE", help="What ablations change, instead of the recipe they extend."
@@ -78,7 +78,7 @@ def sweep(
     from paramdiff.runs.sweep import run_sweep
     from paramdiff.runs.sweep_entries import asked_for, plan_sweep
 
-    entries = plan_sweep(recipes, overrides or [], vary, base)
+    entries = plan_sweep(recipes, overrides or [], vary, base_recipe)
 
     @contextmanager
     def watch(name: str) -> Iterator[Report]:

@@ -92,7 +92,7 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     """Codec and denoiser: their training and their use."""
     budget = data_budget(recipe)
     if budget is not None:
-        return {"codec": len(recipe.seeds) * TRAINING * suffix * budget.images_seen}
+        return {"codec": len(recipe.generator_seeds) * TRAINING * suffix * budget.images_seen}
     if parts.codec is None or recipe.codec.kind != "autoencoder":
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
@@ -107,9 +107,11 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
         step = _operations(parts.denoiser, latents, timesteps)
         encoded = encoding if diffusion.latent_statistics == "batch" else 0.0
         stages["denoiser"] = (TRAINING * step + encoded) * _examples(diffusion.training)
-        sample += generation.num_steps * step
+        sample += generation.num_inference_steps * step
     stages |= {"generation": generation.num_samples * sample}
-    return {stage: len(recipe.seeds) * operations for stage, operations in stages.items()}
+    return {
+        stage: len(recipe.generator_seeds) * operations for stage, operations in stages.items()
+    }
 
 
 def _passes_of_scores(recipe: Recipe, description: TaskDescription) -> int:
@@ -136,7 +138,7 @@ def _reestimation(
 
 
 def _num_generated(recipe: Recipe) -> int:
-    return len(recipe.seeds) * recipe.generation.num_samples
+    return len(recipe.generator_seeds) * recipe.generation.num_samples
 
 
 def _passes_of_comparisons(recipe: Recipe) -> float:
