@@ -29,8 +29,13 @@ def test_a_key_and_its_value_are_named_together():
         load_recipe("quickstart", ["diffusion.schedule.target=velocity"])
 
 
+def test_an_old_name_in_a_list_is_found():
+    with pytest.raises(UserError, match="conditions: 'accuracy' is now called 'score'"):
+        load_recipe("quickstart", ["diffusion.conditions=[step, accuracy]"])
+
+
 def test_the_new_names_are_fields_and_the_old_ones_are_none():
-    paths = set(_paths(Recipe))
+    paths = {*_paths(Recipe), "generation.condition.score"}
     assert paths.issuperset(RENAMED_KEYS.values()) and paths.issuperset(RENAMED_VALUES)
     assert paths.isdisjoint(RENAMED_KEYS)
 

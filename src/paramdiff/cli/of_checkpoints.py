@@ -147,7 +147,7 @@ def fit(
     show_facts(plan.facts, plan.warnings)
     with progress_bars() as stages:
         check = ReconstructionCheck(asked, device, is_binding=not force)
-        made = make_networks(plan.recipe, out, device=device, check=check, report=stages)
+        made = make_networks(plan.recipe, out, device=device, check=check, progress=stages)
     show_facts(made.facts, made.warnings)
     say(f"{num_samples} checkpoints in {out / 'generated'}")
     say(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR")
@@ -173,7 +173,7 @@ def generate(
     ] = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Ask for it: accuracy=0.80, step=100, run=b."),
+        typer.Option(metavar="NAME=VALUE", help="Ask for it: score=0.80, step=100, run=b."),
     ] = None,
     guidance_scale: Annotated[
         float | None,
@@ -209,7 +209,7 @@ def generate(
     loading()
     from paramdiff.verbs.generate import generate as generate_networks
 
-    with progress_bars() as report:
+    with progress_bars() as progress:
         generate_networks(
             pipeline,
             out,
@@ -225,7 +225,7 @@ def generate(
             entry=state_dict_key,
             selected_only=selected_only,
             device=device,
-            report=report,
+            progress=progress,
         )
     say(f"{num_samples} checkpoints in {out}")
 
@@ -319,7 +319,7 @@ def compare(
         standardize=standardize,
     )
     generated, originals = generated_in(generated, say), originals_in(originals, say)
-    with connected(ray, resolve_device(device)) as fan_out, progress_bars() as report:
+    with connected(ray, resolve_device(device)) as fan_out, progress_bars() as progress:
         evaluation = evaluate_folders(
             originals,
             generated,
@@ -334,13 +334,13 @@ def compare(
             recalibrate=recalibrate_batchnorm,
             device=device,
             fan_out=fan_out,
-            report=report,
+            progress=progress,
             say=say,
         )
     show_evaluation(evaluation)
     say(f"Report: {out / 'report.html'}")
     if copy_best:
-        shared = evaluation.score.selects_on_test
+        shared = evaluation.score_info.selects_on_test
         by = "by the reported scores themselves" if shared else "on validation data"
         say(f"The best {copy_best} {by}: {out / 'best'}")
 

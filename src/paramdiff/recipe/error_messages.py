@@ -22,6 +22,7 @@ RENAMED_KEYS = {
     "diffusion.schedule.target": "diffusion.schedule.prediction_type",
     "diffusion.standardise": "diffusion.standardize",
     "diffusion.training.optimiser": "diffusion.training.optimizer",
+    "generation.condition.accuracy": "generation.condition.score",
     "generation.num_steps": "generation.num_inference_steps",
     "generation.spread": "generation.temperature",
 }
@@ -33,6 +34,7 @@ RENAMED_VALUES = {
         "convolutional": "autoencoder",
         "corrected": "behavioral",
     },
+    "diffusion.conditions": {"accuracy": "score"},
     "diffusion.denoiser.kind": {"convolutional": "conv1d"},
     "diffusion.schedule.prediction_type": {"noise": "epsilon", "velocity": "v_prediction"},
     "generation.solver": {"dpm": "dpmsolver++"},
@@ -53,13 +55,13 @@ def renamed(content: Mapping[Any, Any], path: str = "") -> str | None:
     for key, value in content.items():
         field = f"{path}.{key}".lstrip(".")
         present = RENAMED_KEYS.get(field, field)
-        values = RENAMED_VALUES.get(present, {})
-        new = values.get(value) if isinstance(value, str) else None
+        names = RENAMED_VALUES.get(present, {})
+        old = [one for one in (value if isinstance(value, list) else [value]) if one in [*names]]
         if present != field:
-            also = "" if new is None else f", and its value {value!r} is called {new!r}"
+            also = f", and its value {old[0]!r} is called {names[old[0]]!r}" if old else ""
             return f"{field}: this key is now called {present}{also}"
-        if new is not None:
-            return f"{field}: {value!r} is now called {new!r}"
+        if old:
+            return f"{field}: {old[0]!r} is now called {names[old[0]]!r}"
         found = renamed(value, field) if isinstance(value, Mapping) else None
         if found is not None:
             return found

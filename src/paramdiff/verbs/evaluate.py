@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from paramdiff.checkpoints.formats import StoredCheckpoint
-from paramdiff.checkpoints.order import named
+from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
@@ -26,7 +26,7 @@ from paramdiff.model_cards.card import data_on_card
 from paramdiff.parallel import FanOut
 from paramdiff.parameters.selection import select
 from paramdiff.processes import refuse_several
-from paramdiff.progress import Report, ignore_line
+from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.report.page import write_report
 from paramdiff.runs.aligned import known_symmetries
 from paramdiff.runs.generated_folder import read_vectors
@@ -64,8 +64,8 @@ def evaluate_folders(
     recalibrate: bool,
     device: str,
     fan_out: FanOut | None = None,
-    report: Report,
-    say: Callable[[str], None] = ignore_line,
+    progress: StageProgress,
+    say: Callable[[str], None] = ignore_progress,
 ) -> Evaluation:
     """Judge the checkpoints of one folder against those of another.
 
@@ -87,7 +87,7 @@ def evaluate_folders(
         recalibrate: whether to score with BatchNorm statistics estimated anew, too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         fan_out: workers that score networks side by side.
-        report: told the stage's name, steps done and steps in all.
+        progress: told the stage's name, steps done and steps in all.
         say: told what the originals score, before the long work.
 
     Returns:
@@ -127,7 +127,7 @@ def evaluate_folders(
                 patterns or ("*",),
                 base=base,
                 num_held_out=num_held_out,
-                entry=entry,
+                state_dict_key=entry,
                 known=known,
                 compared=found,
             )
@@ -167,7 +167,7 @@ def evaluate_folders(
             subject,
             predictor,
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
-            report,
+            progress,
         )
         verdict = evaluation.verdict
         told_first = verdict.model_copy(update={"warnings": (*notes, *verdict.warnings)})
@@ -208,7 +208,7 @@ def _completed(zoo: Zoo, replaced: set[str], base: Path | None) -> dict[str, str
         return {}
     first = zoo.index.checkpoints[0].source or "the first checkpoint"
     source = first if base is None else base.name
-    told = f"{named(names)} of every network: those of {source}"
+    told = f"{first_names(names)} of every network: those of {source}"
     if base is not None:
         told += ", so that the scores of the originals are not those of their files"
         warnings.warn(told, stacklevel=2)
