@@ -13,10 +13,10 @@ from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
 from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.diversity import (
+from paramdiff.evaluation.metrics.diversity import (
     HIGHEST_DISPERSION,
     LOWEST_DISPERSION,
-    relative_spread,
+    relative_dispersion,
     total_variance,
 )
 from paramdiff.parameters.space import ParameterSpace
@@ -149,6 +149,6 @@ def _spread(
         samples = pipeline(
             range(NUM_SAMPLES), num_inference_steps=num_inference_steps, batch_size=NUM_SAMPLES
         )
-        return relative_spread(per_tensor.normalize(samples.vectors).cpu(), reference)
+        return relative_dispersion(per_tensor.normalize(samples.vectors).cpu(), reference)
 
     return spread
