@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from paramdiff.cli.console import progress_bars
+from paramdiff.cli._console import progress_bars
 from paramdiff.evaluation.schema import Comparison, Evaluation
 from paramdiff.recipe import load_recipe
 from paramdiff.runs.run import run

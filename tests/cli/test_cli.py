@@ -1,4 +1,4 @@
-"""The verbs: what they print, what they write, and how they refuse."""
+"""The commands: what they print, what they write, and how they refuse."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
 from paramdiff.report.tables import ALWAYS
 from paramdiff.storage import read_json, read_metadata, read_tensors, write_text
 
-from .help import HELP_FILE, rendered, verbs
+from .help import HELP_FILE, commands, rendered
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
@@ -39,11 +39,11 @@ def test_help_is_the_documented_one():
 def test_every_verb_of_the_issue_is_there():
     named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "compare"}
     named |= {"push", "report", "recipes"}
-    assert named <= set(verbs())
+    assert named <= set(commands())
     text = HELP_FILE.read_text(encoding="utf-8")
-    for verb in ("quickstart", "run", "sweep", "generate", "compare"):
-        section = text.split(f"Usage: paramdiff {verb} ")[1].split("Usage: ")[0]
-        assert "--device" in section, verb
+    for command in ("quickstart", "run", "sweep", "generate", "compare"):
+        section = text.split(f"Usage: paramdiff {command} ")[1].split("Usage: ")[0]
+        assert "--device" in section, command
     assert "--reuse" in text and "--set" in text
 
 
@@ -377,7 +377,7 @@ def test_errors_of_the_system_are_one_line(refused, tiny_run, tmp_path, monkeypa
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("paramdiff.verbs.generate.write_generated", full)
+    monkeypatch.setattr("paramdiff.commands.generate.write_generated", full)
     told = refused(
         "generate", tiny_run / "pipeline", "--num-samples", 1, "--out", tmp_path / "new"
     )

@@ -3,8 +3,8 @@
 import pytest
 import typer
 
-from paramdiff.cli.app import app
-from paramdiff.cli.options import (
+from paramdiff.cli._app import app
+from paramdiff.cli._options import (
     RENAMED_COMMANDS,
     RENAMED_OPTIONS,
     RENAMED_OPTIONS_OF,

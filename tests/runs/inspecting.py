@@ -2,7 +2,7 @@
 
 import json
 
-from paramdiff.verbs.evaluate import evaluate_folders
+from paramdiff.commands.compare import evaluate_folders
 
 
 def files_of(folder):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from paramdiff import load_recipe, run
+from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
@@ -21,7 +22,6 @@ from paramdiff.storage import read_json, read_tensors
 from paramdiff.tasks.base import Scores, Task
 from paramdiff.tasks.registry import describe_task
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.verbs.check import check_recipe
 from paramdiff.zoo.zoo import Zoo
 from tests.runs.inspecting import judged_folders
 from tests.tasks.scored import r_squared, wrapped

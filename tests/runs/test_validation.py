@@ -15,7 +15,7 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs import validation
 from paramdiff.runs.run import make_networks
 from paramdiff.runs.validation import NUM_SAMPLES, few_steps, spread_warning
-from tests.verbs.test_fit import QUICK, drifting, planned
+from tests.commands.test_fit import QUICK, drifting, planned
 
 WATCHED = [
     *QUICK,

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from paramdiff.commands.task_choice import asked_task, open_task
 from paramdiff.errors import UserError
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
-from paramdiff.verbs.task_options import asked_task, open_task
 
 STATE = {"w": torch.tensor([0.5, -1.0, 2.0])}
 

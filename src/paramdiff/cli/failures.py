@@ -5,8 +5,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from paramdiff.cli.console import console, errors
-from paramdiff.cli.options import RENAMED_COMMANDS, with_present_options
+from paramdiff.cli._console import console, errors
+from paramdiff.cli._options import RENAMED_COMMANDS, with_present_options
 from paramdiff.errors import UserError, in_one_line
 
 GOES_ON = "the same command goes on from here"

@@ -1,4 +1,4 @@
-"""The verbs that take somebody's checkpoints or a saved pipeline; no recipe is needed."""
+"""The commands that take somebody's checkpoints or a saved pipeline; no recipe is needed."""
 
 from functools import partial
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from paramdiff.cli.console import (
+from paramdiff.cli._console import (
     loading,
     progress_bars,
     say,
@@ -14,7 +14,7 @@ from paramdiff.cli.console import (
     show_facts,
     show_inspection,
 )
-from paramdiff.cli.options import (
+from paramdiff.cli._options import (
     Checkpoints,
     Data,
     Device,
@@ -40,7 +40,7 @@ def inspect(
 ) -> None:
     """Tell what a set of checkpoints is: what differs, what is broken, what would be generated."""
     loading()
-    from paramdiff.verbs.inspect import inspect_checkpoints
+    from paramdiff.commands.inspect import inspect_checkpoints
 
     with progress_bars() as stages:
         inspection = inspect_checkpoints(
@@ -97,11 +97,11 @@ def fit(
     is good enough; else their parameters do.
     """
     loading()
+    from paramdiff.commands.fit import plan_fit, refuse_early
+    from paramdiff.commands.original_scores import checkpoints_in_words
+    from paramdiff.commands.reconstruction_gate import ReconstructionCheck
+    from paramdiff.commands.task_choice import asked_task, open_task
     from paramdiff.runs.run import make_networks
-    from paramdiff.verbs.fit import plan_fit, refuse_early
-    from paramdiff.verbs.originals import checkpoints_in_words
-    from paramdiff.verbs.reconstruction import ReconstructionCheck
-    from paramdiff.verbs.task_options import asked_task, open_task
 
     refuse_early(
         checkpoints,
@@ -207,7 +207,7 @@ def generate(
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
     loading()
-    from paramdiff.verbs.generate import generate as generate_networks
+    from paramdiff.commands.generate import generate as generate_networks
 
     with progress_bars() as progress:
         generate_networks(
@@ -303,11 +303,11 @@ def compare(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     loading()
+    from paramdiff.commands.compare import evaluate_folders
+    from paramdiff.commands.run_artifacts import generated_in, originals_in
+    from paramdiff.commands.task_choice import asked_task
     from paramdiff.device import resolve_device
     from paramdiff.parallel import connected
-    from paramdiff.verbs.evaluate import evaluate_folders
-    from paramdiff.verbs.run_parts import generated_in, originals_in
-    from paramdiff.verbs.task_options import asked_task
 
     asked = asked_task(
         score_fn,
@@ -355,7 +355,7 @@ def push(
     ] = False,
 ) -> None:
     """Give a pipeline away with its card: to the Hugging Face Hub, or to a folder."""
-    from paramdiff.verbs.push import push as push_pipeline
+    from paramdiff.commands.push import push as push_pipeline
 
     where = push_pipeline(source, target, is_public=public)
     say(f"Pipeline: {where}")

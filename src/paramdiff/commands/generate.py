@@ -7,6 +7,7 @@ from pathlib import Path
 from diffusers.utils import logging
 
 from paramdiff.checkpoints.formats import StoredCheckpoint
+from paramdiff.commands.energy_by_name import build_energy, data_with_energy, energy_in_words
 from paramdiff.device import resolve_device
 from paramdiff.diffusion.conditioning import Value
 from paramdiff.locking import sole_maker
@@ -18,7 +19,6 @@ from paramdiff.processes import refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.runs.generated_folder import write_generated
 from paramdiff.storage import StrPath, sha256_of
-from paramdiff.verbs.guiding import build_energy, data_with_energy, energy_in_words
 from paramdiff.zoo.learned_from import LearnedFrom
 
 

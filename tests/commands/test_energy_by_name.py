@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from paramdiff.commands.energy_by_name import build_energy, data_with_energy
+from paramdiff.commands.generate import generate
 from paramdiff.errors import UserError
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.storage import read_tensors
 from paramdiff.tasks.digits import digits
-from paramdiff.verbs.generate import generate
-from paramdiff.verbs.guiding import build_energy, data_with_energy
 
 CPU = torch.device("cpu")
 

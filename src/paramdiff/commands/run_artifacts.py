@@ -1,4 +1,4 @@
-"""The parts of a run by its folder alone, for verbs that take something of a run."""
+"""The parts of a run by its folder alone, for commands that take something of a run."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from paramdiff.codecs.pca import fit_pca_codec
+from paramdiff.commands.reconstruction_gate import ReconstructionCheck, explained_variance
 from paramdiff.errors import UserError
 from paramdiff.runs.run import make_networks
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
-from paramdiff.verbs.reconstruction import ReconstructionCheck, explained_variance
 from tests.runs.inspecting import times_of
 
 from .test_fit import planned

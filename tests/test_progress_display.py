@@ -7,8 +7,14 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from paramdiff.cli import stages
-from paramdiff.cli.stages import Bars, Lines, TimeColumn, clock, lines_of_stages, shown_stages
+from paramdiff.progress_display import (
+    Bars,
+    Lines,
+    TimeColumn,
+    clock,
+    lines_of_stages,
+    shown_stages,
+)
 
 
 class Clock:

@@ -13,6 +13,8 @@ from torch import Tensor
 from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
+from paramdiff.commands.original_scores import originals_in_words
+from paramdiff.commands.task_choice import open_task
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
@@ -38,8 +40,6 @@ from paramdiff.runs.run_cards import add_scores
 from paramdiff.storage import write_json, written_aside
 from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.verbs.originals import originals_in_words
-from paramdiff.verbs.task_options import open_task
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import (
     LearnedFrom,

@@ -1,4 +1,4 @@
-"""Options and arguments that several verbs have, and what some were once called."""
+"""Options and arguments that several commands have, and what some were once called."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from paramdiff.commands.compare import evaluate_folders
+from paramdiff.commands.fit import plan_fit
+from paramdiff.commands.inspect import inspect_checkpoints
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.progress import ignore_progress
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json
 from paramdiff.tasks.scoring_function import ScoringFunctions
-from paramdiff.verbs.evaluate import evaluate_folders
-from paramdiff.verbs.fit import plan_fit
-from paramdiff.verbs.inspect import inspect_checkpoints
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.zoo import Zoo
 

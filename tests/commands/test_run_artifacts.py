@@ -6,11 +6,11 @@ import pytest
 
 from paramdiff.checkpoints.hub import name_on_hub, names_revisions
 from paramdiff.checkpoints.sources import find_runs
+from paramdiff.commands.generate import generate
+from paramdiff.commands.run_artifacts import generated_in, originals_in, refuse_unevaluated
 from paramdiff.errors import UserError
 from paramdiff.pipeline_io import locate_pipeline
 from paramdiff.storage import sha256_of
-from paramdiff.verbs.generate import generate
-from paramdiff.verbs.run_parts import generated_in, originals_in, refuse_unevaluated
 
 
 def test_generate_takes_a_run_as_its_pipeline(tiny_run, tmp_path):
