@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from paramdiff import progress_display
 from paramdiff.progress_display import (
     Bars,
     Lines,
