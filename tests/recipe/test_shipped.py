@@ -6,7 +6,7 @@ import pytest
 
 from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
 from paramdiff.recipe.listing import COSTS, list_recipes
-from paramdiff.runs.meta_models import build_parts, num_values
+from paramdiff.runs.meta_models import build_meta_models, num_values
 from paramdiff.tasks.registry import describe_task
 
 from .costs import computed
@@ -68,7 +68,7 @@ def test_all_of_the_papers_recipes_are_there():
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_recipe_has_the_papers_sizes(name):
     recipe = load_recipe(name)
-    parts = build_parts(recipe, describe_task(recipe.task))
+    parts = build_meta_models(recipe, describe_task(recipe.task))
     found = (
         parts.layout.num_parameters,
         parts.vector_length,
@@ -100,7 +100,7 @@ def test_what_all_of_them_share(name):
         training, schedule = recipe.diffusion.training, recipe.diffusion.schedule
         assert (training.lr, training.weight_decay) == (1e-4, decay)
         assert (schedule.beta_start, schedule.beta_end) == (1e-4, 2e-2)
-        assert recipe.generation.num_steps == schedule.num_timesteps
+        assert recipe.generation.num_inference_steps == schedule.num_timesteps
     assert (recipe.generation.solver, recipe.generation.num_samples) == ("ddpm", 200)
 
 
@@ -146,7 +146,7 @@ def test_recipes_of_other_tasks(name):
     """Tables 10 to 12: 300 checkpoints, fine-tuned from published networks."""
     pytest.importorskip("torchvision")
     recipe = load_recipe(name)
-    parts = build_parts(recipe, describe_task(recipe.task))
+    parts = build_meta_models(recipe, describe_task(recipe.task))
     trained = num_values(parts.network.parameters())
     assert (parts.layout.num_parameters, parts.vector_length, trained) == OTHERS[name]
     assert (recipe.preset, recipe.task.protocol) == ("paper", "validation")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from paramdiff.commands.fit import plan_fit
 from paramdiff.errors import UserError
 from paramdiff.evaluation.predictor import Answers, Predictor
 from paramdiff.evaluation.schema import Evaluation
@@ -11,7 +12,6 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs.controllability import NUM_NETWORKS, measure_controllability
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json
-from paramdiff.verbs.fit import plan_fit
 
 NUM, LENGTH = 40, 12
 SIDES = {"left": -1.0, "right": 1.0}
@@ -21,7 +21,7 @@ SETTINGS = (
     "diffusion.training.lr=3e-3",
     "diffusion.training.ema_decay=0.98",
     "diffusion.denoiser.width=64",
-    "generation.num_steps=50",
+    "generation.num_inference_steps=50",
     "generation.condition.step=30",
 )
 
@@ -90,7 +90,7 @@ def test_one_condition_alone_leaves_the_other_open(pipeline):
 
 def test_the_runs_own_networks_are_what_its_recipe_asks_for(made, pipeline):
     again = pipeline(seeds=range(4), condition={"step": 30})
-    assert torch.equal(made.generators[0].generated, again.vectors)
+    assert torch.equal(made.seed_runs[0].generated, again.vectors)
     card = (made.context.folder.root / "generated" / "README.md").read_text()
     assert "| Asked for | `step=30`, guidance scale 1 |" in card
     card = (made.context.folder.pipeline / "README.md").read_text()

@@ -6,14 +6,14 @@ import pytest
 
 from paramdiff.recipe import load_recipe
 from paramdiff.runs.cost import estimate_cost
-from paramdiff.runs.meta_models import build_parts
+from paramdiff.runs.meta_models import build_meta_models
 from paramdiff.tasks.registry import describe_task
 
 
 def cost_of(name, *overrides):
     recipe = load_recipe(name, overrides)
     description = describe_task(recipe.task)
-    return estimate_cost(recipe, description, build_parts(recipe, description))
+    return estimate_cost(recipe, description, build_meta_models(recipe, description))
 
 
 def convolutions(channels, length, kernel=7):
@@ -78,7 +78,9 @@ def test_only_what_follows_the_first_selected_tensor_is_scored_per_network():
 
 
 def test_every_generator_is_trained_and_used():
-    one, two = (cost_of("quickstart", "preset=paper", f"seeds={s}") for s in ("[0]", "[0, 1]"))
+    one, two = (
+        cost_of("quickstart", "preset=paper", f"generator_seeds={s}") for s in ("[0]", "[0, 1]")
+    )
     for stage in ("codec", "denoiser", "generation"):
         assert two[stage] == 2 * one[stage], stage
     for stage in ("pre-training", "collection"):

@@ -139,7 +139,7 @@ def test_running_again_does_nothing(tiny_run, tiny):
     ("override", "named"),
     [
         ("collection.fine_tuning.lr=0.1", "collection.fine_tuning.lr: 0.03 there, 0.1 here"),
-        ("generation.spread=0.5", "generation.spread: 1.0 there, 0.5 here"),
+        ("generation.temperature=0.5", "generation.temperature: 1.0 there, 0.5 here"),
         ("preset=paper", "preset: 'default' there, 'paper' here"),
     ],
 )

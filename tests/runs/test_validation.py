@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paramdiff import training_loop
-from paramdiff.diffusion.schedule import check_num_steps
+from paramdiff.diffusion.schedule import check_num_inference_steps
 from paramdiff.early_stopping import ValidationRecord, best_record
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.metrics.diversity import dispersion
@@ -15,7 +15,7 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs import validation
 from paramdiff.runs.run import make_networks
 from paramdiff.runs.validation import NUM_SAMPLES, dispersion_warning, few_steps
-from tests.verbs.test_fit import QUICK, drifting, planned
+from tests.commands.test_fit import QUICK, drifting, planned
 
 WATCHED = [
     *QUICK,
@@ -40,7 +40,7 @@ def made(checkpoints, out, *overrides, **options):
 
 
 def records_of(out):
-    (generator,) = out.generators
+    (generator,) = out.seed_runs
     return generator.folder.log.validation_records("denoiser")
 
 
@@ -70,14 +70,14 @@ def test_a_run_killed_between_validations_ends_alike(checkpoints, tmp_path, monk
         made(checkpoints, tmp_path / "killed", progress=stop)
     killed = made(checkpoints, tmp_path / "killed")
     assert records_of(killed) == records_of(whole)
-    assert torch.equal(killed.generators[0].generated, whole.generators[0].generated)
+    assert torch.equal(killed.seed_runs[0].generated, whole.seed_runs[0].generated)
     spreads = [f"dispersion {record.dispersion:.2f}" for record in records_of(whole)[:2]]
     assert list(dict.fromkeys(notes)) == ["", *spreads]
 
 
 def test_a_denoiser_of_the_velocity_is_validated_before_it_has_learned(checkpoints, tmp_path):
     first, *_ = records_of(
-        made(checkpoints, tmp_path / "run", "diffusion.schedule.target=velocity")
+        made(checkpoints, tmp_path / "run", "diffusion.schedule.prediction_type=v_prediction")
     )
     assert first.update == 0
     assert first.dispersion == pytest.approx(1, abs=0.3)  # Gaussian, in few steps
@@ -105,14 +105,14 @@ def test_nothing_is_validated_unless_asked(checkpoints, tmp_path):
     assert records_of(run) == []
 
 
-@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
 @pytest.mark.parametrize("num_timesteps", [2, 7, 12, 60, 1000])
 def test_few_steps_are_what_the_solver_can_take(solver, num_timesteps):
     for num_steps in (1, 7, num_timesteps - 1, num_timesteps):
-        if solver == "dpm" and num_steps >= num_timesteps:
+        if solver == "dpmsolver++" and num_steps >= num_timesteps:
             continue  # which no recipe asks for
         found = few_steps(solver, num_timesteps, num_steps)
-        check_num_steps(solver, num_timesteps, found)
+        check_num_inference_steps(solver, num_timesteps, found)
         assert found <= min(50, num_steps)
     assert few_steps("ddpm", 1000, 1000) == 50
 

@@ -33,7 +33,7 @@ from .collecting import (
 def test_only_what_is_selected_moves(tmp_path):
     built = []
     zoo = collected(tmp_path, made_task(built=built))
-    trunk = read_tensors(tmp_path / "state" / "trunk-0.safetensors")
+    trunk = read_tensors(tmp_path / "state" / "pretrained-0.safetensors")
     assert zoo.base.keys() == trunk.keys() == build_network().state_dict().keys()
     assert all(zoo.base[name].equal(trunk[name]) for name in trunk)
     assert zoo.layout.names == ("1.weight", "1.bias", "1.running_mean", "1.running_var")
@@ -50,7 +50,7 @@ def test_only_what_is_selected_moves(tmp_path):
 def test_unselected_running_statistics_stay_the_trunks(tmp_path):
     built = []
     zoo = collected(tmp_path, made_task(built=built), patterns=("1.weight",))
-    trunk = read_tensors(tmp_path / "state" / "trunk-0.safetensors")
+    trunk = read_tensors(tmp_path / "state" / "pretrained-0.safetensors")
     assert not built[0].state_dict()["1.running_mean"].equal(trunk["1.running_mean"])
     assert zoo.base["1.running_mean"].equal(trunk["1.running_mean"])
 
@@ -307,7 +307,7 @@ def test_without_pretraining_the_network_is_the_trunk(tmp_path):
     zoo = collected(tmp_path, pretraining=None)
     own = seeded_network(made_task(), 0).state_dict()
     assert all(zoo.base[name].equal(own[name]) for name in own)
-    assert not (tmp_path / "state" / "trunk-0.safetensors").exists()
+    assert not (tmp_path / "state" / "pretrained-0.safetensors").exists()
     assert not zoo.originals[0].equal(zoo.layout.flatten(own))
 
 

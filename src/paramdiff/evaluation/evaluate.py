@@ -4,6 +4,9 @@ The originals, the generated networks and every baseline are scored on the same 
 validation split selects, the test split is scored once.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 
@@ -20,6 +23,7 @@ from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.examine import Examined, examine
 from paramdiff.evaluation.finetuning_curves import finetuning_curves
 from paramdiff.evaluation.frontier import AXES, frontier
+from paramdiff.evaluation.further_schema import Controllability
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.metrics.aligned_distance import are_unordered
@@ -27,7 +31,7 @@ from paramdiff.evaluation.metrics.similarity import similarity_matrix
 from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.recalibration import recalibration
-from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
+from paramdiff.evaluation.schema import Comparison, Cost, Evaluation, Group, Reconstruction
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.verdict import judge
 from paramdiff.evaluation.warnings import Errors, find_warnings
@@ -44,6 +48,9 @@ def evaluate(
     predictor: Predictor,
     settings: EvaluationSettings,
     progress: StageProgress = ignore_progress,
+    *,
+    controllability: Mapping[str, Controllability] = MappingProxyType({}),
+    cost: Callable[[], dict[str, Cost]] = dict,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
     """Measure every group.
 
@@ -53,9 +60,11 @@ def evaluate(
         settings: seeds, and what is optional.
         progress: told how many parameter sets are scored, and about how many there are; and of
             trainings, where there are any.
+        controllability: requested and achieved values by condition; see ``runs``.
+        cost: called when all is evaluated; seconds and memory by stage.
 
     Returns:
-        The numbers (without costs), and the arrays that figures draw.
+        The content of ``evaluation.json``, and the arrays that figures draw.
 
     Raises:
         UserError: a given network's parameters or answers are not finite, answers have the
@@ -119,9 +128,10 @@ def evaluate(
         else None,
         reconstruction=_reconstruction(measured),
         verdict=judge(groups, comparisons, frontiers, best_of_n, score).model_copy(
-            update={"warnings": warnings}
+            update={"warnings": (*subject.notes, *warnings)}
         ),
-        cost={},
+        controllability=dict(controllability),
+        cost=cost(),
     )
     arrays = _arrays(examined, predictor)
     for name, group in ensembles.items():

@@ -47,6 +47,7 @@ class Subject:
             where it used none.
         has_all_matrices: whether every matrix of the network is among the parameters.
         is_held_out_new: whether it is known that no held-out checkpoint trained the generator.
+        notes: warnings that come before those of the evaluation.
         scratch: an existing folder for arrays that are larger than memory; without one they are
             held there all the same.
     """
@@ -68,6 +69,7 @@ class Subject:
     data_budget: DataBudget | None = None
     has_all_matrices: bool = False
     is_held_out_new: bool = False
+    notes: tuple[str, ...] = ()
     scratch: Path | None = None
 
     @property

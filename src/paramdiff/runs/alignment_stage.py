@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.metrics.aligned_distance import UNORDERED, are_unordered
+from paramdiff.evaluation.metrics.aligned_distance import are_unordered
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.permutation.align import Alignment, align
@@ -28,7 +28,7 @@ from paramdiff.zoo.zoo import Zoo, write_zoo
 
 ALIGNMENT_FILE = "alignment.json"
 MAX_LOOKED_AT, MAX_VALUES = 20, 1 << 25
-"""Bounds on the originals, and on their values in memory, that the test of a common order reads."""
+"""Most originals, and most of their values in memory, in the test of a common order."""
 
 
 class AlignmentQuality(Settings):

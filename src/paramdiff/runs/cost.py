@@ -2,7 +2,7 @@
 
 Forward passes are counted by torch's ``FlopCounterMode`` on the meta device (a multiplication and
 an addition are two operations; normalization and activations are not counted). A backward pass
-costs twice its forward pass. Parts whose size the zoo decides (principal components and what
+costs twice its forward pass. MetaModels whose size the zoo decides (principal components and what
 learns them) are small beside the rest and are left out.
 """
 
@@ -26,7 +26,7 @@ from paramdiff.evaluation.finetuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.evaluation.finetuning_curves import UPDATES
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.description import data_budget
-from paramdiff.runs.meta_models import Parts
+from paramdiff.runs.meta_models import MetaModels
 from paramdiff.runs.predictors import NUM_RECALIBRATION_INPUTS
 from paramdiff.scoring.batchnorm import statistics_of
 from paramdiff.scoring.split import cut
@@ -41,7 +41,9 @@ TRAINING = 3
 
 
 @torch.no_grad()
-def estimate_cost(recipe: Recipe, description: TaskDescription, parts: Parts) -> dict[str, float]:
+def estimate_cost(
+    recipe: Recipe, description: TaskDescription, parts: MetaModels
+) -> dict[str, float]:
     """Count the operations of every stage.
 
     Args:
@@ -77,22 +79,22 @@ def _collection(
     suffix: float,
 ) -> dict[str, float]:
     """Pre-training and fine-tuning; frozen layers in front of the selection run forward only."""
-    trunks = settings.num_runs if settings.independent_runs else 1
+    pretrained = settings.num_runs if settings.independent_runs else 1
     plan = plan_of(settings, description.num_train)
     updates = sum(run.steps[-1] for run in plan.runs if run.steps)
     tuned = updates * settings.fine_tuning.batch_size * (prefix + TRAINING * suffix)
     if settings.pretraining is None:
         return {"collection": tuned}
     passed = TRAINING * description.num_train + description.num_validation
-    trained = trunks * settings.pretraining.epochs * passed * whole
+    trained = pretrained * settings.pretraining.epochs * passed * whole
     return {"pre-training": trained, "collection": tuned}
 
 
-def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
+def _generator(recipe: Recipe, parts: MetaModels, suffix: float) -> dict[str, float]:
     """Codec and denoiser: their training and their use."""
     budget = data_budget(recipe)
     if budget is not None:
-        return {"codec": len(recipe.seeds) * TRAINING * suffix * budget.images_seen}
+        return {"codec": len(recipe.generator_seeds) * TRAINING * suffix * budget.images_seen}
     if parts.codec is None or recipe.codec.kind != "autoencoder":
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
@@ -107,9 +109,11 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
         step = _operations(parts.denoiser, latents, timesteps)
         encoded = encoding if diffusion.latent_statistics == "batch" else 0.0
         stages["denoiser"] = (TRAINING * step + encoded) * _examples(diffusion.training)
-        sample += generation.num_steps * step
+        sample += generation.num_inference_steps * step
     stages |= {"generation": generation.num_samples * sample}
-    return {stage: len(recipe.seeds) * operations for stage, operations in stages.items()}
+    return {
+        stage: len(recipe.generator_seeds) * operations for stage, operations in stages.items()
+    }
 
 
 def _passes_of_scores(recipe: Recipe, description: TaskDescription) -> int:
@@ -136,7 +140,7 @@ def _reestimation(
 
 
 def _num_generated(recipe: Recipe) -> int:
-    return len(recipe.seeds) * recipe.generation.num_samples
+    return len(recipe.generator_seeds) * recipe.generation.num_samples
 
 
 def _passes_of_comparisons(recipe: Recipe) -> float:

@@ -1,7 +1,7 @@
-"""The last stage of a run: its networks into ``evaluation.json`` and its arrays."""
+"""The evaluation stage: generated networks to ``evaluation.json`` and its arrays."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,123 +16,137 @@ from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.inputs import LatentSpace, Subject
 from paramdiff.evaluation.parameter_traces import reverse_traces, training_traces
 from paramdiff.evaluation.predictor import Predictor
+from paramdiff.evaluation.schema import Cost
+from paramdiff.model_cards.provenance import Origin
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.description import data_budget, recipe_facts
-from paramdiff.runs.aligned import alignment_facts, known_symmetries
-from paramdiff.runs.context import Context
+from paramdiff.runs.alignment_stage import alignment_facts, known_symmetries
 from paramdiff.runs.controllability import measure_controllability
 from paramdiff.runs.network_facts import network_facts
 from paramdiff.runs.parallel_predictors import distributed
-from paramdiff.runs.prediction_cache import RememberedAnswers, answers_folder
+from paramdiff.runs.prediction_cache import PredictionCache, cache_folder
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
-from paramdiff.runs.seed_runs import Generator
+from paramdiff.runs.run_cards import write_cards
+from paramdiff.runs.run_context import RunContext
 from paramdiff.runs.stage_log import total_costs
-from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.learned_from import LearnedFrom, is_held_out_new
-from paramdiff.zoo.zoo import Zoo
 
 TRAJECTORY_STATES = 50
 
 
-def evaluate_run(
-    context: Context,
-    task: AnyTask,
-    zoo: Zoo,
-    generators: Sequence[Generator],
-    answers: Path | None,
-) -> None:
-    """Measure what all generators of a run made, and write the numbers and the cards.
+def evaluate_run(run: RunContext) -> None:
+    """Evaluate the pooled networks of all generator seeds; write the numbers and the cards.
 
     Args:
-        context: of the run.
-        task: scores networks.
-        zoo: what was learned from.
-        generators: whose networks are pooled.
-        answers: a folder that several runs share, so that no parameter vector is scored twice.
+        run: whose generated networks are evaluated.
 
     Raises:
         UserError: anything that the user can mend.
     """
     started = time.monotonic()
-    recipe, pipeline = context.recipe, generators[0].pipeline
-    predictor = build_predictor(
-        task, zoo, context.device, recalibrate=recipe.evaluation.recalibrate_batchnorm
-    )
-    if context.fan_out is not None:
-        predictor = distributed(predictor, task, zoo, context.device, context.fan_out)
-    remembered = None
-    if answers is not None and predictor.is_deterministic:
-        zoo_folder = context.folder.artifact("zoo")
-        sample, again = zoo.originals[:1], predictor.reestimated
-        folder = answers_folder(
-            answers,
-            recipe,
-            zoo_folder,
-            context.device.type,
-            predictor.answers(sample),
-            None if again is None else again.validated(sample),
-        )
-        remembered = RememberedAnswers(predictor, folder)
-        predictor = remembered.predictor()
-    evaluation, arrays = evaluate(
-        _subject(context, task, zoo, generators), predictor, recipe.evaluation, context.progress
-    )
-    for stage in ("codec", "denoiser"):
-        losses = context.folder.log.losses(stage)
-        if losses:
-            arrays[f"losses/{stage}"] = torch.tensor(losses)
-    arrays |= training_traces(zoo.originals, zoo.layout)
-    pipeline.to(context.device)
+    recipe, zoo, pipeline = run.recipe, run.zoo, run.seed_runs[0].pipeline
+    predictor = _predictor(run)
+    cache = None
+    if run.prediction_cache is not None and predictor.is_deterministic:
+        cache = _cached(run, run.prediction_cache, predictor)
+        predictor = cache.predictor()
+
+    def cost() -> dict[str, Cost]:
+        run.folder.log.record("evaluation", time.monotonic() - started)
+        return total_costs(one.folder.log for one in run.seed_runs)
+
+    inputs = _inputs(run)
+    arrays = training_traces(zoo.originals, zoo.layout)
+    pipeline.to(run.device)
     if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
-        first = recipe.generation.seed
-        followed = list(range(first, first + recipe.evaluation.num_trajectories))
-        num_steps, condition = recipe.generation.num_steps, recipe.generation.condition
-        arrays |= score_trajectory(pipeline, predictor, followed, num_steps, condition)
-    obtained = measure_controllability(
+        settings = recipe.generation
+        seeds = list(range(settings.seed, settings.seed + recipe.evaluation.num_trajectories))
+        num_steps, condition = settings.num_inference_steps, settings.condition
+        arrays |= score_trajectory(pipeline, predictor, seeds, num_steps, condition)
+    controllability = measure_controllability(
         pipeline,
         predictor,
         zoo,
         num_levels=recipe.evaluation.num_conditions,
         first_seed=recipe.generation.seed,
     )
-    if remembered is not None:
-        remembered.write()
-    context.folder.log.record("evaluation", time.monotonic() - started)
-    cost = total_costs(one.folder.log for one in generators)
-    costed = evaluation.model_copy(update={"controllability": obtained, "cost": cost})
-    for one in generators:
-        one.write_cards(zoo, costed)
-    write_evaluation(context.folder.root, costed, arrays)
+    evaluation, of_groups = evaluate(
+        inputs,
+        predictor,
+        recipe.evaluation,
+        run.progress,
+        controllability=controllability,
+        cost=cost,
+    )
+    if cache is not None:
+        cache.write()
+    for one in run.seed_runs:
+        origin = Origin.of(zoo.index)
+        write_cards(one.recipe, one.folder, one.pipeline, origin, evaluation)
+    write_evaluation(run.folder.root, evaluation, of_groups | _losses(run) | arrays)
 
 
-def _subject(
-    context: Context, task: AnyTask, zoo: Zoo, generators: Sequence[Generator]
-) -> Subject:
-    """What is judged, and what is known of it."""
-    recipe, pipeline = context.recipe, generators[0].pipeline
-    seeds = [torch.full((len(one.generated),), one.recipe.seeds[0]) for one in generators]
+def _predictor(run: RunContext) -> Predictor:
+    """Build the predictor of the run's task, on Ray workers if there are any."""
+    assert run.task is not None  # without one, the stage is not run
+    predictor = build_predictor(
+        run.task, run.zoo, run.device, recalibrate=run.recipe.evaluation.recalibrate_batchnorm
+    )
+    if run.fan_out is None:
+        return predictor
+    return distributed(predictor, run.task, run.zoo, run.device, run.fan_out)
+
+
+def _cached(run: RunContext, folder: Path, predictor: Predictor) -> PredictionCache:
+    sample, again = run.zoo.originals[:1], predictor.reestimated
+    own = cache_folder(
+        folder,
+        run.recipe,
+        run.folder.artifact("zoo"),
+        run.device.type,
+        predictor.answers(sample),
+        None if again is None else again.validated(sample),
+    )
+    return PredictionCache(predictor, own)
+
+
+def _losses(run: RunContext) -> dict[str, Tensor]:
+    """Read the training losses of the first generator seed."""
+    losses = {stage: run.folder.log.losses(stage) for stage in ("codec", "denoiser")}
+    return {f"losses/{stage}": torch.tensor(found) for stage, found in losses.items() if found}
+
+
+def _inputs(run: RunContext) -> Subject:
+    """Collect what is evaluated, and what is known of it."""
+    recipe, zoo, task, pipeline = run.recipe, run.zoo, run.task, run.seed_runs[0].pipeline
+    assert task is not None
+    generated = [one.generated for one in run.seed_runs]
+    seeds = [
+        torch.full((len(vectors),), seed)
+        for vectors, seed in zip(generated, recipe.generator_seeds, strict=True)
+    ]
     return replace(
         Subject.of(
             zoo,
-            torch.cat([one.generated for one in generators]),
+            torch.cat(generated),
             title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
             facts=network_facts(task, zoo)
-            | alignment_facts(context)
+            | alignment_facts(run)
             | recipe_facts(recipe, pipeline.codec.latent_dim),
         ),
-        generator_seeds=torch.cat(seeds) if len(generators) > 1 else None,
+        generator_seeds=torch.cat(seeds) if len(generated) > 1 else None,
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
         symmetries=known_symmetries(task, zoo),
         is_aligned=recipe.parameters.align,
         data_budget=data_budget(recipe),
         is_held_out_new=is_held_out_new(zoo.index, LearnedFrom.of(zoo.index)),
-        scratch=context.scratch,
+        scratch=run.scratch,
     )
 
 
 def latent_space(pipeline: ParameterDiffusionPipeline) -> LatentSpace:
-    """The pipeline's maps between raw vectors and latents, without noise, on the CPU."""
+    """Return the maps between raw vectors and latents, without noise, on the CPU."""
     space, codec = pipeline.parameter_space.to("cpu"), pipeline.codec.to("cpu")
     return LatentSpace(
         encode=lambda vectors: encode_all(codec, space.normalize(vectors)),
@@ -146,24 +160,26 @@ def score_trajectory(
     pipeline: ParameterDiffusionPipeline,
     predictor: Predictor,
     seeds: list[int],
-    num_steps: int,
+    num_inference_steps: int,
     condition: Mapping[str, Value] | None = None,
 ) -> dict[str, Tensor]:
-    """The score of the decoded states of the reverse process (paper Figure 5b).
+    """Score the decoded states of the reverse process (paper Figure 5b).
 
     Args:
-        pipeline: what generates.
+        pipeline: of the run.
         predictor: scores networks.
-        seeds: whose reverse process is followed.
-        num_steps: of the reverse process.
-        condition: what is asked for.
+        seeds: of the samples whose reverse process is followed.
+        num_inference_steps: of the reverse process.
+        condition: of the samples.
 
     Returns:
         The arrays ``trajectory/timestep``, ``trajectory/score`` and ``parameter_traces/reverse``;
         none if a network on the way computes NaN or infinite values.
     """
-    every = max(1, num_steps // TRAJECTORY_STATES)
-    trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every, condition=condition)
+    every = max(1, num_inference_steps // TRAJECTORY_STATES)
+    trajectory = pipeline.trajectory(
+        seeds, num_inference_steps=num_inference_steps, every=every, condition=condition
+    )
     states = trajectory.states.nan_to_num(0.0)
     try:
         scores = predictor.answers(states.flatten(0, 1)).test

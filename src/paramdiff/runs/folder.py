@@ -15,8 +15,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, of_an_earlier_version
 from paramdiff.recipe import Recipe
+from paramdiff.recipe.error_messages import renamed
 from paramdiff.runs.stage_log import StageLog
 from paramdiff.storage import PARTIAL, remove
 
@@ -73,7 +74,7 @@ class RunFolder:
             The recipe; None if the folder holds none.
 
         Raises:
-            UserError: the file is not YAML.
+            UserError: the file is not YAML, or an earlier version wrote it.
         """
         if not self.recipe_file.is_file():
             return None
@@ -81,6 +82,9 @@ class RunFolder:
             content = yaml.safe_load(self.recipe_file.read_text(encoding="utf-8"))
         except yaml.YAMLError:
             raise UserError(f"{self.recipe_file}: this resolved recipe is not YAML") from None
+        old = renamed(content) if isinstance(content, dict) else None
+        if old is not None:
+            raise of_an_earlier_version(self.recipe_file, old)
         try:
             return Recipe.model_validate(content).model_dump(mode="json")
         except ValidationError:

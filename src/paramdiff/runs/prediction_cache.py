@@ -26,7 +26,7 @@ DIGEST_BYTES = 16
 Found = TypeVar("Found", Answers, Validated)
 
 
-def answers_folder(
+def cache_folder(
     folder: Path,
     recipe: Recipe,
     zoo: Path,
@@ -63,7 +63,7 @@ def answers_folder(
     return folder / digest.hexdigest()[:DIGEST_BYTES]
 
 
-class RememberedAnswers:
+class PredictionCache:
     """Asks a predictor for what no vector before has answered.
 
     Args:
@@ -78,7 +78,7 @@ class RememberedAnswers:
         alone = folder / "validated"
         self._validated: _Memory[Validated] = _Memory(Validated, predictor.validated, alone)
         again = predictor.reestimated
-        self._again = None if again is None else RememberedAnswers(again, folder / "reestimated")
+        self._again = None if again is None else PredictionCache(again, folder / "reestimated")
 
     def predictor(self) -> Predictor:
         """The predictor, with its answers remembered."""

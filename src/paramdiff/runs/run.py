@@ -210,7 +210,7 @@ def _make_networks(
         if is_new and not context.folder.artifact("zoo").exists():
             rollback(context.folder)
         raise
-    numbers = range(len(context.recipe.seeds))
+    numbers = range(len(context.recipe.generator_seeds))
     if context.fan_out is not None and len(numbers) > 1:
         # each seed leaves its artifacts where they are found below
         other = None if reuse is None else reuse.absolute()
@@ -272,7 +272,7 @@ def _complete_seed(
     run = SeedRun(context, number)  # its normalized vectors are freed at the end
     if number and context.processes.is_main_process:
         bind_recipe(run.folder, run.recipe)
-        other = None if reuse is None else RunFolder(reuse).of_seed(run.recipe.seeds[0])
+        other = None if reuse is None else RunFolder(reuse).of_seed(run.recipe.generator_seeds[0])
         if other is not None and other.root.is_dir():
             reuse_stages(run.folder, other, run.recipe)
     complete(CODEC_STAGES, run)

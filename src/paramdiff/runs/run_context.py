@@ -76,7 +76,7 @@ class RunContext:
     @cached_property
     def seed_runs(self) -> tuple["SeedRun", ...]:
         """One per generator seed; the first lies in the run's root, others under ``seeds/``."""
-        return tuple(SeedRun(self, number) for number in range(len(self.recipe.seeds)))
+        return tuple(SeedRun(self, number) for number in range(len(self.recipe.generator_seeds)))
 
     @property
     def scratch(self) -> Path:
@@ -105,7 +105,7 @@ class SeedRun:
     def folder(self) -> RunFolder:
         """The folder of this seed's artifacts."""
         root = self.run.folder
-        return root.of_seed(self.run.recipe.seeds[self.number]) if self.number else root
+        return root.of_seed(self.run.recipe.generator_seeds[self.number]) if self.number else root
 
     @property
     def device(self) -> torch.device:
@@ -133,7 +133,7 @@ class SeedRun:
 
     def random_seed(self, purpose: str) -> int:
         """Derive a seed for one purpose from the generator seed."""
-        return seeded_generator(self.recipe.seeds[0], purpose).initial_seed() % 2**31
+        return seeded_generator(self.recipe.generator_seeds[0], purpose).initial_seed() % 2**31
 
     @cached_property
     def space(self) -> ParameterSpace:
@@ -173,8 +173,8 @@ class SeedRun:
             None if diffusion is None else build_scheduler(diffusion.schedule, settings.solver),
             statistics=recipe.codec.statistics,
             standardize=not is_whitened if diffusion is None else diffusion.standardize,
-            num_steps=settings.num_steps,
-            spread=settings.spread,
+            num_inference_steps=settings.num_inference_steps,
+            temperature=settings.temperature,
             guidance_scale=settings.guidance_scale,
             batch_size=settings.batch_size,
         ).to(self.device)

@@ -256,7 +256,7 @@ ZOO_STAGES: tuple[Stage[RunContext], ...] = (
 
 CODEC_STAGES: tuple[Stage[SeedRun], ...] = (
     Stage("parameter space", ("parameters",), "pipeline/parameter_space", make_space),
-    Stage("codec", ("codec", "seeds.0"), "pipeline/codec", make_codec, is_trained=True),
+    Stage("codec", ("codec", "generator_seeds.0"), "pipeline/codec", make_codec, is_trained=True),
 )
 """Stages of each generator seed up to its codec, which may be checked then."""
 

@@ -2,7 +2,7 @@
 
 A run takes over every stage that another run in the sweep's folder has finished with equal
 fields: recipes which differ only in later stages share their checkpoints, those which differ in
-fine-tuning the pre-trained network. On several workers a recipe waits for the one that it would
+fine-tuning the pretrained checkpoint. On several workers a recipe waits for the one that it would
 take most over from. The same call completes an interrupted sweep. One recipe that fails does not
 stop the others.
 """
@@ -36,9 +36,15 @@ from paramdiff.report.sweep_page import (
     write_sweep,
 )
 from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.reuse import (
+    bind_recipe,
+    equal_stages,
+    has_equal_pretraining,
+    pretrained_checkpoint,
+    shared_stages,
+)
 from paramdiff.runs.run import run
-from paramdiff.runs.stage_fields import equal_stages, has_equal_trunk
-from paramdiff.runs.sweep_entries import ANSWERS, Entry
+from paramdiff.runs.sweep_entries import PREDICTION_CACHE, Entry
 from paramdiff.storage import write_text
 
 Watch = Callable[[str], AbstractContextManager[StageProgress]]
@@ -142,7 +148,7 @@ def _row(
             out / entry.name,
             device=device,
             reuse=_nearest(entry, out, passed_over),
-            answers=out / ANSWERS,
+            prediction_cache=out / PREDICTION_CACHE,
             progress=progress,
         )
         return _unfinished(entry).model_copy(update={"result": result_of(evaluation)})
@@ -169,13 +175,13 @@ def waits_for(recipes: Sequence[Recipe]) -> dict[int, int]:
 
     Returns:
         Index of a recipe to that of the earlier one with which it shares most, where it shares a
-        stage or the pre-trained network with any.
+        stage or the pretrained checkpoint with any.
     """
     contents = [recipe.model_dump(mode="json") for recipe in recipes]
     after: dict[int, int] = {}
     for index, content in enumerate(contents):
         shared = [
-            len(equal_stages(other, content)) + 0.5 * has_equal_trunk(other, content)
+            len(equal_stages(other, content)) + 0.5 * has_equal_pretraining(other, content)
             for other in contents[:index]
         ]
         if any(shared):
@@ -222,7 +228,7 @@ def _finished(entry: Entry, out: Path) -> Evaluation | None:
     folder = RunFolder(out / entry.name)
     if folder.state.exists() or not (folder.root / REPORT_FILE).is_file():
         return None
-    folder.claim(entry.recipe)  # refuses the folder of another recipe
+    bind_recipe(folder, entry.recipe)  # refuses the folder of another recipe
     return read_evaluation(folder.root / EVALUATION_FILE)
 
 
@@ -234,8 +240,8 @@ def _nearest(entry: Entry, out: Path, passed_over: Collection[str]) -> Path | No
         folder = RunFolder(path.parent)
         if folder.root in skipped:
             continue
-        has_trunk = folder.trunk_for(entry.recipe) is not None
-        shared = len(folder.stages_for(entry.recipe)) + 0.5 * has_trunk
+        has_pretrained = pretrained_checkpoint(folder, entry.recipe) is not None
+        shared = len(shared_stages(folder, entry.recipe)) + 0.5 * has_pretrained
         if shared > most:
             best, most = folder.root, shared
     return best

@@ -16,8 +16,8 @@ from paramdiff.recipe import Recipe, load_factors, load_recipe, shipped_recipes
 from paramdiff.recipe.differences import differences
 from paramdiff.report.sweep_page import SWEEP_FILE, SWEEP_PAGE
 
-ANSWERS = "answers"
-OWN_NAMES = (ANSWERS, SWEEP_FILE, SWEEP_PAGE)
+PREDICTION_CACHE = "prediction_cache"
+OWN_NAMES = (PREDICTION_CACHE, SWEEP_FILE, SWEEP_PAGE)
 """What a sweep itself keeps beside its runs."""
 
 

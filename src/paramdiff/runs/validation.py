@@ -27,8 +27,8 @@ from paramdiff.zoo.zoo import Zoo
 NUM_SAMPLES = 64
 MOST_STEPS = 50
 """Steps of the recipe's own solver. Another would not do: for a denoiser of 100 dimensions after
-400 updates, the dispersion of ancestral samples is 0.91 (50 steps) and 0.96 (1,000), that of an ODE
-solver's 3.8."""
+400 updates, the dispersion of ancestral samples is 0.91 (50 steps) and 0.96 (1,000), with an
+ODE solver 3.8."""
 MOST_PARAMETERS = 2**20
 """Samples of longer vectors would cost more memory and time than the training itself."""
 
@@ -65,7 +65,7 @@ def build_validation(
     if settings is None or settings.early_stopping is None:
         return None
     # a denoiser that predicts the velocity begins as the exact denoiser of standard normal latents
-    is_gaussian = settings.schedule.target == "velocity" and settings.standardize
+    is_gaussian = settings.schedule.prediction_type == "v_prediction" and settings.standardize
     validation = ValidationCallback(settings.early_stopping, at_start=is_gaussian)
     if len(zoo.held_out):
         latents = _latents(zoo, space, codec, settings)
@@ -101,10 +101,10 @@ def dispersion_warning(records: list[ValidationRecord]) -> str | None:
     )
 
 
-def few_steps(solver: SolverName, num_timesteps: int, num_steps: int) -> int:
+def few_steps(solver: SolverName, num_timesteps: int, num_inference_steps: int) -> int:
     """Return the most steps that a solver can take of ``T``: fifty, and those of generation."""
-    most = min(MOST_STEPS, num_steps)
-    if solver == "dpm":
+    most = min(MOST_STEPS, num_inference_steps)
+    if solver == "dpmsolver++":
         return most
     return max(count for count in range(1, most + 1) if num_timesteps % count == 0)
 
@@ -133,7 +133,9 @@ def _dispersion(
     assert recipe.diffusion is not None
     schedule, solver = recipe.diffusion.schedule, recipe.generation.solver
     scheduler = build_scheduler(schedule, solver)
-    num_steps = few_steps(solver, schedule.num_timesteps, recipe.generation.num_steps)
+    num_inference_steps = few_steps(
+        solver, schedule.num_timesteps, recipe.generation.num_inference_steps
+    )
     per_tensor = space
     if recipe.parameters.normalization == "coordinate":
         per_tensor = ParameterSpace.fit(zoo.originals, zoo.layout, {}, "centered")
@@ -145,7 +147,9 @@ def _dispersion(
         pipeline = ParameterDiffusionPipeline(
             space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardize=True
         ).to(device)
-        samples = pipeline(range(NUM_SAMPLES), num_steps=num_steps, batch_size=NUM_SAMPLES)
+        samples = pipeline(
+            range(NUM_SAMPLES), num_inference_steps=num_inference_steps, batch_size=NUM_SAMPLES
+        )
         return relative_dispersion(per_tensor.normalize(samples.vectors).cpu(), reference)
 
     return dispersion

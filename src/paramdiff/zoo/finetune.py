@@ -188,7 +188,7 @@ def fine_tune(
     """Fine-tune what is selected.
 
     Args:
-        network: the trunk; trained in place.
+        network: the pretrained checkpoint; trained in place.
         task: data and loss.
         layout: the tensors that are kept; those of them that are parameters are trained.
         settings: the protocol.

@@ -18,9 +18,9 @@ from paramdiff.zoo.objective import batches_of, validation_score
 from paramdiff.zoo.zoo_settings import PretrainingSettings
 
 
-def trunk_file(state_folder: Path, number: int) -> Path:
-    """Where the finished network of one trunk lies."""
-    return state_folder / f"trunk-{number}.safetensors"
+def pretrained_file(state_folder: Path, number: int) -> Path:
+    """Return the path of a finished pretrained checkpoint."""
+    return state_folder / f"pretrained-{number}.safetensors"
 
 
 def pretrain(
@@ -40,7 +40,7 @@ def pretrain(
         network: with its initial weights; trained in place.
         task: data, loss and score.
         settings: the protocol; None leaves the network as it is.
-        number: of the trunk, for the names of its files.
+        number: of the pretrained checkpoint, for the names of its files.
         seed: of the order of the data and of augmentation.
         device: where to train.
         state_folder: where unfinished and finished work is kept.
@@ -54,7 +54,7 @@ def pretrain(
     """
     if settings is None:
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    finished = trunk_file(state_folder, number)
+    finished = pretrained_file(state_folder, number)
     if finished.is_file():
         return read_tensors(finished)
     data = batches_of(task, settings.batch_size, f"{seed}/pretraining")

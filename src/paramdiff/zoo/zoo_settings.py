@@ -47,9 +47,11 @@ class CollectionSettings(Settings):
 
     kind: Literal["train"] = "train"
     pretraining: PretrainingSettings | None = Field(
-        description="from the initial weights to the trunk; none takes the network as it is"
+        description="training of the whole network; null: its initial weights"
     )
-    fine_tuning: FineTuningSettings = Field(description="from the trunk to the checkpoints")
+    fine_tuning: FineTuningSettings = Field(
+        description="of the pretrained network, whose checkpoints are the zoo"
+    )
     num_checkpoints: int = Field(300, gt=0, description="checkpoints to learn from")
     num_held_out: int = Field(50, ge=0, description="checkpoints that train nothing")
     num_runs: int = Field(1, gt=0, description="fine-tuning runs; above 1 the last are held out")

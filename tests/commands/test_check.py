@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.recipe import load_recipe
 from paramdiff.tasks.registry import describe_task
-from paramdiff.verbs.check import check_recipe
 
 
 class LooksAtValues(DigitsNetwork):

@@ -11,6 +11,7 @@ from torch import nn
 
 from paramdiff import memmap
 from paramdiff.codecs import base as codec_base
+from paramdiff.commands.fit import plan_fit
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.model_cards.provenance import Provenance, generation_settings
@@ -20,12 +21,11 @@ from paramdiff.runs.generated_folder import write_generated
 from paramdiff.runs.run import make_networks
 from paramdiff.runs.run_cards import add_scores
 from paramdiff.storage import sha256_of
-from paramdiff.verbs.fit import plan_fit
 
 QUICK = (
     "diffusion.training.num_steps=20",
     "diffusion.denoiser.width=8",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
 )
 
 
@@ -70,7 +70,7 @@ def test_what_differs_is_generated_and_comes_out_as_it_came_in(tmp_path):
         network().load_state_dict(content["state_dict"], strict=True)
         assert content["state_dict"]["2.weight"].equal(first["2.weight"])
         found = made.zoo.layout.flatten(content["state_dict"])
-        assert found.equal(made.generators[0].generated[number])
+        assert found.equal(made.seed_runs[0].generated[number])
     assert not list((tmp_path / "out").rglob("evaluation.json"))
 
 
@@ -83,7 +83,7 @@ def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(codec_base, "MAX_DECODED_VALUES", 1)
     outside = fitted(folder, tmp_path / "outside")
     assert outside.zoo.originals.equal(inside.zoo.originals)
-    for one, other in zip(outside.generators, inside.generators, strict=True):
+    for one, other in zip(outside.seed_runs, inside.seed_runs, strict=True):
         torch.testing.assert_close(one.generated, other.generated, rtol=1e-6, atol=1e-5)
     left = {path.name for path in (tmp_path / "outside").rglob("*")}
     assert left == {path.name for path in (tmp_path / "inside").rglob("*")}
