@@ -215,8 +215,9 @@ class _State:
 
     def validate_at_start(self, validation: ValidationCallback | None) -> None:
         """Validate before the first update, if the callback wants it and nothing was trained."""
-        is_wanted = validation is not None and validation.at_start
-        if is_wanted and not self.losses and not self.validation:
+        if validation is None or not validation.at_start:
+            return
+        if not self.losses and not self.validation:
             self.is_over(validation)
 
     def is_over(self, validation: ValidationCallback) -> bool:

@@ -129,8 +129,8 @@ def align_zoo(run: RunContext) -> None:
             zoo.layout,
             zoo.base,
             index.hold_out,
-            index.form,
-            index.left_out,
+            index.checkpoint_format,
+            index.duplicates,
         )
         write_json(aside / ALIGNMENT_FILE, quality.model_dump(mode="json"))
 

@@ -15,7 +15,7 @@ from paramdiff.component import Component
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import build_scheduler
-from paramdiff.memmap import by_rows
+from paramdiff.memmap import map_rows
 from paramdiff.parallel import FanOut
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -144,7 +144,7 @@ class SeedRun:
     def vectors(self) -> Tensor:
         """The originals' normalized vectors ``[N, length]``; memory-mapped if too large."""
         space, scratch = self.space, _existing(self.folder.state)
-        return by_rows(self.zoo.originals, space.normalize, space.padded_length, scratch)
+        return map_rows(self.zoo.originals, space.normalize, space.padded_length, scratch)
 
     @cached_property
     def codec(self) -> Codec:

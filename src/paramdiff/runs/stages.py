@@ -7,6 +7,7 @@ import warnings
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,7 +75,7 @@ def _import_zoo(run: RunContext, source: FolderSettings) -> None:
         base=source.base,
         num_held_out=source.num_held_out,
         spaced=source.hold_out == "spaced",
-        entry=source.entry,
+        state_dict_key=source.entry,
     )
     if run.recipe.task is not None:  # without a task, the plan has shown the notes
         for note in imported.notes:
@@ -84,7 +85,7 @@ def _import_zoo(run: RunContext, source: FolderSettings) -> None:
 def make_space(run: SeedRun) -> None:
     """Fit the normalization."""
     zoo, mode = run.zoo, run.recipe.parameters.normalization
-    space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode, zoo.index.form)
+    space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode, zoo.index.checkpoint_format)
     with written_aside(run.folder.artifact("pipeline/parameter_space")) as aside:
         space.save_pretrained(aside)
         learned_from = LearnedFrom.of(zoo.index)
@@ -301,5 +302,10 @@ EVALUATION_STAGES: tuple[Stage[RunContext], ...] = (
 )
 """Stages that pool all generator seeds; they need a task."""
 
-STAGES = (*ZOO_STAGES, *CODEC_STAGES, *GENERATION_STAGES, *EVALUATION_STAGES)
+STAGES: tuple[Stage[Any], ...] = (
+    *ZOO_STAGES,
+    *CODEC_STAGES,
+    *GENERATION_STAGES,
+    *EVALUATION_STAGES,
+)
 """The whole order."""
