@@ -1,8 +1,8 @@
-"""Arrays that lie in a file instead of memory, because they are larger.
+"""Memory-mapped arrays in temporary files, for arrays larger than memory.
 
-The file has no name and is gone with its array, or with the program. What is read or written of a
-mapped array counts as the program's memory until it is given back with ``free_pages``: whoever goes
-through such an array in blocks releases it after each, and never holds more than a block.
+The file has no name and disappears with its array or with the process. Pages of a mapped array
+that were read or written count as the process's memory until ``free_pages`` returns them: a loop
+over such an array in blocks frees them after each block and never holds more than one.
 """
 
 import mmap

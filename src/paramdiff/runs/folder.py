@@ -193,7 +193,7 @@ class RunFolder:
             recipe: another run's.
 
         Returns:
-            Its state dict: the zoo's base, which runs that branch from one pretrained do not change.
+            Its state dict: the zoo's base, which runs from one pretrained network do not change.
         """
         if not has_equal_pretraining(
             _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")

@@ -88,7 +88,7 @@ def _kept_steps(settings: CollectionSettings, steps_per_epoch: int) -> Iterator[
     period = math.lcm(every, steps_per_epoch)  # places in a pass repeat after so many updates
     if not any(is_kept(step) for step in range(first, first + period, every)):
         raise UserError(
-            f"collection.skip_steps_per_epoch: expected less than the {steps_per_epoch} updates of "
-            f"a pass over the data and room for one of every {every}, found {skipped}"
+            f"collection.skip_steps_per_epoch: {skipped} leaves no checkpoint to keep: an epoch "
+            f"has {steps_per_epoch} updates, and every {every} of them one is kept"
         )
     return filter(is_kept, count(first, every))
