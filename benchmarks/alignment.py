@@ -19,8 +19,8 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.zoos import collected
-from paramdiff.cli.console import progress_bars
-from paramdiff.evaluation.similarity import pairwise_similarity
+from paramdiff.cli._console import progress_bars
+from paramdiff.evaluation.metrics.similarity import pairwise_similarity
 from paramdiff.permutation.align import align
 from paramdiff.permutation.symmetry import find_symmetries
 from paramdiff.recipe.schema import load_recipe

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from paramdiff import load_recipe, run
+from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.runs.aligned import alignment_facts, make_aligned
@@ -14,7 +15,6 @@ from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.run import make_networks
 from paramdiff.tasks.digits import digits
 from paramdiff.tasks.registry import describe_task
-from paramdiff.verbs.check import check_recipe
 from paramdiff.zoo.zoo import Zoo
 from tests.permutation.networks import outputs
 

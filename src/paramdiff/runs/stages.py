@@ -35,7 +35,7 @@ from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.import_checkpoints import import_checkpoints, refuse_changed
 from paramdiff.zoo.learned_from import LearnedFrom
-from paramdiff.zoo.metadata import ACCURACIES_FILE, ZooConditions, write_accuracies, zoo_conditions
+from paramdiff.zoo.metadata import SCORES_FILE, ZooConditions, write_scores, zoo_conditions
 from paramdiff.zoo.zoo import Zoo
 
 
@@ -45,14 +45,14 @@ def make_zoo(context: Context, task: AnyTask | None) -> Zoo:
     source = context.recipe.collection
     if folder.exists() and isinstance(source, FolderSettings):
         refuse_changed(source.checkpoints, folder)
-    if (folder if task is None else folder / ACCURACIES_FILE).exists():
+    if (folder if task is None else folder / SCORES_FILE).exists():
         return Zoo.load(folder)
     with context.timed("zoo"):
         if not folder.exists():
             _collect_or_import(context, task, folder)
         zoo = Zoo.load(folder)
         if task is not None:
-            write_accuracies(folder, zoo, task, context.device)
+            write_scores(folder, zoo, task, context.device)
     return zoo
 
 
@@ -249,8 +249,8 @@ def make_pipeline(
         None if diffusion is None else build_scheduler(diffusion.schedule, solver),
         statistics=recipe.codec.statistics,
         standardize=not recipe.codec.is_whitened if diffusion is None else diffusion.standardize,
-        num_steps=recipe.generation.num_steps,
-        spread=recipe.generation.spread,
+        num_inference_steps=recipe.generation.num_inference_steps,
+        temperature=recipe.generation.temperature,
         guidance_scale=recipe.generation.guidance_scale,
         batch_size=recipe.generation.batch_size,
     )
