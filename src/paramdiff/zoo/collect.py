@@ -85,7 +85,7 @@ def collect(
     ]
     for number, entry in enumerate(entries):
         entry["held_out"] = number >= settings.num_checkpoints
-    # Running statistics that are not selected keep their pretrained values, as in the authors' code.
+    # Unselected running statistics keep their pretrained values, as in the authors' evaluation.
     write_zoo(zoo_folder, vectors, entries, layout, base, plan.hold_out)
 
 
