@@ -84,8 +84,10 @@ def _import_zoo(run: RunContext, source: FolderSettings) -> None:
 
 def make_space(run: SeedRun) -> None:
     """Fit the normalization."""
-    zoo, mode = run.zoo, run.recipe.parameters.normalization
-    space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode, zoo.index.checkpoint_format)
+    zoo, mode, form = run.zoo, run.recipe.parameters.normalization, run.zoo.index.checkpoint_format
+    space = ParameterSpace.fit(
+        zoo.originals, zoo.layout, zoo.base, mode, zoo.index.checkpoint_format
+    )
     with written_aside(run.folder.artifact("pipeline/parameter_space")) as aside:
         space.save_pretrained(aside)
         learned_from = LearnedFrom.of(zoo.index)

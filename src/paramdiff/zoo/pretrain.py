@@ -59,7 +59,7 @@ def pretrain(
         return read_tensors(finished)
     data = batches_of(task, settings.batch_size, f"{seed}/pretraining")
     optimization = Optimization(
-        num_steps=settings.epochs * data.steps_per_pass,
+        num_steps=settings.epochs * data.steps_per_epoch,
         batch_size=settings.batch_size,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
@@ -72,7 +72,7 @@ def pretrain(
     best: dict = {"score": -math.inf, "state": {}}
 
     def keep_best(step: int, module: nn.Module) -> None:
-        if (step + 1) % data.steps_per_pass:
+        if (step + 1) % data.steps_per_epoch:
             return
         score = validation_score(task, module, device, f"pre-training, update {step}")
         if score > best["score"]:
@@ -86,7 +86,7 @@ def pretrain(
         optimization,
         seed=seed,
         device=device,
-        updates_per_rate=data.steps_per_pass if settings.decay == "epoch" else 1,
+        updates_per_rate=data.steps_per_epoch if settings.decay == "epoch" else 1,
         state_file=state_folder / f"pretraining-{number}.pt",
         progress=progress,
         after_step=keep_best,
