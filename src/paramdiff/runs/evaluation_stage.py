@@ -55,9 +55,7 @@ def evaluate_run(run: RunContext) -> None:
         run.folder.log.record("evaluation", time.monotonic() - started)
         return total_costs(one.folder.log for one in run.seed_runs)
 
-    inputs = _inputs(run)
     arrays = training_traces(zoo.originals, zoo.layout)
-    pipeline.to(run.device)
     if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
         settings = recipe.generation
         seeds = list(range(settings.seed, settings.seed + recipe.evaluation.num_trajectories))
@@ -71,7 +69,7 @@ def evaluate_run(run: RunContext) -> None:
         first_seed=recipe.generation.seed,
     )
     evaluation, of_groups = evaluate(
-        inputs,
+        _inputs(run),  # moves the pipeline to the CPU
         predictor,
         recipe.evaluation,
         run.progress,

@@ -84,7 +84,7 @@ def _import_zoo(run: RunContext, source: FolderSettings) -> None:
 
 def make_space(run: SeedRun) -> None:
     """Fit the normalization."""
-    zoo, mode, form = run.zoo, run.recipe.parameters.normalization, run.zoo.index.checkpoint_format
+    zoo, mode = run.zoo, run.recipe.parameters.normalization
     space = ParameterSpace.fit(
         zoo.originals, zoo.layout, zoo.base, mode, zoo.index.checkpoint_format
     )
