@@ -33,7 +33,7 @@ BatchLoss = Callable[[nn.Module, int, torch.Generator], Tensor]
 """Module, index of the update and its generator to a scalar loss."""
 
 SECONDS_BETWEEN_SAVES = 10.0
-"""Longer where saving takes more than half a second, so that it takes a twentieth of the time."""
+"""Longer if saving takes more than half a second, so that it takes a twentieth of the time."""
 
 
 class Optimization(Settings):
@@ -66,11 +66,11 @@ class Optimization(Settings):
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training gave beside the module.
+    """The result of a training beside the module.
 
     Attributes:
-        losses: of every update.
-        seconds: that this and earlier attempts took.
+        losses: one per update.
+        seconds: of this and earlier attempts.
         validation: the records of the validation callback, if there was one.
     """
 
@@ -97,7 +97,7 @@ def train(
     """Train a module in place.
 
     Args:
-        module: what is trained, in the mode that the caller set; only parameters that require a
+        module: to train, in the mode that the caller set; only parameters that require a
             gradient move. On return it is in evaluation mode on the CPU, with averaged weights
             where ``ema_decay`` is set, and those of the best validation if there is one.
         batch_loss: see ``BatchLoss``; it draws everything random from the generator.
@@ -110,7 +110,7 @@ def train(
             over its own share of the batch (``processes.own_share``), gradients are averaged, and
             the main process keeps the state. Otherwise this process trains alone.
         state_file: where to keep the state for resuming; it is read if it exists.
-        progress: told steps done and steps in all.
+        progress: called with the steps done and in all.
         after_step: called with the step's index and the module after each update.
         recorded: what ``after_step`` collects, or what ``batch_loss`` carries from update to
             update; saved and restored with the state, in place.
@@ -150,7 +150,7 @@ def train(
             after_step(step, module)
         is_over = False
         if validation is not None and validation.is_due(step + 1, num_updates):
-            is_over = _all_hear(is_keeper and state.is_over(validation), is_shared)
+            is_over = _decided_together(is_keeper and state.is_over(validation), is_shared)
         progress(step + 1, step + 1 if is_over else num_updates)
         if is_over:
             break
@@ -161,8 +161,8 @@ def train(
     return TrainingResult(state.losses, state.seconds, tuple(state.validation))
 
 
-def _all_hear(decision: bool, is_shared: bool) -> bool:
-    """What the main process decided: others might find otherwise, but must stop with it."""
+def _decided_together(decision: bool, is_shared: bool) -> bool:
+    """Broadcast the main process' decision; all must stop together."""
     return broadcast_object_list([decision])[0] if is_shared else decision
 
 
@@ -186,7 +186,7 @@ class _Loss(nn.Module):
 
 @dataclass
 class _State:
-    """What a killed run needs to go on."""
+    """All that a killed run needs to resume."""
 
     module: nn.Module
     parameters: list[nn.Parameter]
@@ -209,7 +209,7 @@ class _State:
         return self.earlier + time.monotonic() - self.started
 
     def step_average(self) -> None:
-        """Let the moving average, where there is one, follow the weights."""
+        """Update the moving average, if there is one."""
         if self.average is not None:
             self.average.step(self.parameters)
 
@@ -238,14 +238,14 @@ class _State:
         return validation.is_over(self.validation)
 
     def settle(self) -> None:
-        """Put the weights in place that training gives."""
+        """Load the best or averaged weights, if there are any."""
         if self.best is not None:
             self.module.load_state_dict(self.best)
         elif self.average is not None:
             self.average.copy_to(self.parameters)
 
     def save_now_and_then(self, path: Path) -> None:
-        """Save where the last time is long enough ago."""
+        """Save if the last save is long enough ago."""
         started = time.monotonic()
         if started - self.last_save > self.pause:
             self.save(path)
@@ -282,7 +282,7 @@ class _State:
 
 
 def learning_rate(settings: Optimization, step: int) -> float:
-    """The learning rate of an update; constant after the schedule's end."""
+    """Compute the learning rate of an update; constant after the schedule's end."""
     if settings.schedule == "constant":
         return settings.lr
     done = min(step / settings.num_steps, 1.0)
