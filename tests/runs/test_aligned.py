@@ -117,7 +117,7 @@ def test_the_report_of_an_aligned_run_does_not_advise_aligning(made, tiny):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("task.network={name: 'tests.alignment.networks:ranking'}", "'sort' is not an operation"),
+        ("task.network={name: 'tests.permutation.networks:ranking'}", "'sort' is not an operation"),
         ("parameters.select=['conv*']", r"every tensor must be selected; 'norm1\.weight' is not"),
     ],
 )
