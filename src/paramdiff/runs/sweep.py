@@ -48,7 +48,7 @@ from paramdiff.runs.sweep_entries import PREDICTION_CACHE, Entry
 from paramdiff.storage import write_text
 
 Watch = Callable[[str], AbstractContextManager[StageProgress]]
-"""Told a recipe's name before it runs; gives what its stages report to."""
+"""A recipe's name, before it runs, to the progress callback of its stages."""
 
 
 def run_sweep(
@@ -69,8 +69,8 @@ def run_sweep(
         out: holds one folder per entry; what an earlier sweep wrote about others stays.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         watch: see ``Watch``.
-        asked: tables and figures of the paper that the page shows in any case, by name.
-        fan_out: workers that run recipes side by side; in turn where there are none.
+        asked: names of tables and figures of the paper that the page shows in any case.
+        fan_out: Ray workers that run recipes side by side; None runs them in turn.
 
     Returns:
         One row per entry; a row without a result says why it failed.
@@ -117,7 +117,7 @@ def _in_turn(
 def _side_by_side(
     fan_out: FanOut, entries: Sequence[Entry], out: Path, device: str, watch: Watch
 ) -> Iterator[tuple[int, SweepRow]]:
-    """A recipe waits for the earlier one that it shares most with, if it shares anything."""
+    """Let a recipe wait for the earlier one with which it shares most, if it shares anything."""
     after = waits_for([entry.recipe for entry in entries])
     job = fan_out.job(_rows_of, tuple(entries), out.absolute(), device, after)
     with watch(f"{len(entries)} recipes side by side") as progress:
@@ -152,7 +152,7 @@ def _row(
             progress=progress,
         )
         return _unfinished(entry).model_copy(update={"result": result_of(evaluation)})
-    except Exception as error:  # of any part, or of the machine: the others still run
+    except Exception as error:  # of any kind: the others still run
         return _unfinished(entry, error)
 
 
@@ -168,13 +168,13 @@ def _unfinished(entry: Entry, error: Exception | None = None) -> SweepRow:
 
 
 def waits_for(recipes: Sequence[Recipe]) -> dict[int, int]:
-    """Which recipe of a sweep takes over what another has finished.
+    """Choose for each recipe of a sweep the one whose stages it reuses.
 
     Args:
         recipes: of the sweep, in order.
 
     Returns:
-        Index of a recipe to that of the earlier one with which it shares most, where it shares a
+        Index of a recipe to that of the earlier one with which it shares most, if it shares a
         stage or the pretrained checkpoint with any.
     """
     contents = [recipe.model_dump(mode="json") for recipe in recipes]
@@ -207,7 +207,7 @@ def redraw_sweep(out: Path) -> Path:
 
 
 def _earlier(out: Path, running: set[str]) -> Sweep:
-    """What an earlier sweep of the same folder wrote about other recipes that are still there."""
+    """Read the rows of an earlier sweep of this folder whose runs still exist."""
     if not (out / SWEEP_FILE).is_file():
         return Sweep(rows=())
     sweep = read_sweep(out)
@@ -224,7 +224,7 @@ def _failures(sweep: Sweep) -> dict[str, str]:
 
 
 def _finished(entry: Entry, out: Path) -> Evaluation | None:
-    """The evaluation of an entry that needs no more work; its report is not drawn again."""
+    """Read the evaluation of a complete entry; its report is not drawn again."""
     folder = RunFolder(out / entry.name)
     if folder.state.exists() or not (folder.root / REPORT_FILE).is_file():
         return None
@@ -233,7 +233,7 @@ def _finished(entry: Entry, out: Path) -> Evaluation | None:
 
 
 def _nearest(entry: Entry, out: Path, passed_over: Collection[str]) -> Path | None:
-    """The run in a sweep's folder that has finished the most which this entry can take over."""
+    """Find the run in a sweep's folder of which this entry can reuse most."""
     skipped = {out / name for name in (entry.name, *passed_over)}
     best, most = None, 0.0
     for path in sorted((*out.glob("*/recipe.yaml"), *out.glob("*/*/recipe.yaml"))):

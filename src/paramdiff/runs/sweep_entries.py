@@ -1,4 +1,4 @@
-"""What a sweep runs: names, patterns, and the paper's tables and figures to resolved recipes."""
+"""Plan a sweep: names, patterns, and the paper's tables and figures to resolved recipes."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from paramdiff.report.sweep_page import SWEEP_FILE, SWEEP_PAGE
 
 PREDICTION_CACHE = "prediction_cache"
 OWN_NAMES = (PREDICTION_CACHE, SWEEP_FILE, SWEEP_PAGE)
-"""What a sweep itself keeps beside its runs."""
+"""Files and folders of a sweep beside its runs."""
 
 
 @dataclass(frozen=True)
