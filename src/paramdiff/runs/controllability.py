@@ -61,7 +61,7 @@ def measure_controllability(
         )
         return level, scores
 
-    obtained = {}
+    achieved = {}
     for condition in pipeline.conditions.known if num_levels else ():
         if not isinstance(condition, NumberCondition):
             continue
@@ -72,7 +72,7 @@ def measure_controllability(
             except NotFiniteError:
                 continue
         if found:
-            obtained[condition.name] = Controllability(
+            achieved[condition.name] = Controllability(
                 n=NUM_NETWORKS,
                 low=condition.low,
                 high=condition.high,
@@ -80,7 +80,7 @@ def measure_controllability(
                 rank_correlation=_rank_correlation(found),
                 levels=tuple(level for level, _ in found),
             )
-    return obtained
+    return achieved
 
 
 def _levels(condition: NumberCondition, num_levels: int) -> list[float]:
