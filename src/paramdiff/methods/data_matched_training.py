@@ -31,7 +31,7 @@ from paramdiff.methods.finetuning import (
     fine_tuned,
 )
 from paramdiff.parameters.normalization import Normalization
-from paramdiff.progress import Report
+from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
 
@@ -68,7 +68,7 @@ class DataMatchedTraining:
         examples: the training split.
         budget: the data that the generator used.
         seed: of the order of the examples.
-        report: progress callback, called at every update.
+        progress: callback, called at every update.
         rates: the learning rate of each group that was made.
         tried: all rates that each of them chose from.
     """
@@ -78,7 +78,7 @@ class DataMatchedTraining:
     examples: TrainingExamples
     budget: DataBudget
     seed: int
-    report: Report
+    progress: StageProgress
     rates: dict[str, float] = field(default_factory=dict)
     tried: dict[str, list[float]] = field(default_factory=dict)
 
@@ -224,6 +224,6 @@ class _Work:
         for vector in fine_tuned(start, batches, loss, training.normalization, rate, decays=True):
             self._done += 1
             self._total = max(self._total, self._done)
-            training.report(f"training {self._name}", self._done, self._total)
+            training.progress(f"training {self._name}", self._done, self._total)
             last = vector
         return last
