@@ -37,7 +37,7 @@ def sample_greedy_soup(
     Originals are tried in the order of their validation score, those of equal score in random
     order; each stays in the average if the average's validation score does not fall.
     """
-    score = context.validation_scores
+    score = context.validation_score
     shuffled = torch.randperm(len(context.raw), generator=generator)
     order = shuffled[score[shuffled].argsort(descending=True, stable=True)]
     total = context.raw[order[0]].double()

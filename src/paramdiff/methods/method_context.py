@@ -30,7 +30,7 @@ class MethodContext:
         normalization: from raw to normalized values and back.
         untrained: a seed to the normalized vector ``[P]`` of a freshly initialized network; None
             if the network is not at hand.
-        validation_scores: ``[N]``, of the originals.
+        validation_score: ``[N]``, of the originals.
         validate: normalized vectors ``[M, P]`` to their validation scores ``[M]``.
         symmetries: the network's permutation symmetries; None if they are not known.
         runs: ``[N]`` number of the training run that each original comes from; None if unknown.
@@ -44,7 +44,7 @@ class MethodContext:
     layout: ParameterLayout
     normalization: Normalization
     untrained: Callable[[int], Tensor] | None
-    validation_scores: Tensor
+    validation_score: Tensor
     validate: Callable[[Tensor], Tensor]
     symmetries: Symmetries | None = None
     runs: Tensor | None = None
