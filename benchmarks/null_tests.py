@@ -20,7 +20,7 @@ from torch import Tensor
 
 from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
-from paramdiff.evaluation.predictor import Answers
+from paramdiff.evaluation.predictor import Predictions
 from paramdiff.parameters.layout import ParameterLayout
 
 SIZE, CHECKPOINTS = 200, 30
@@ -79,7 +79,7 @@ def copying_tests(
                 space.position(
                     vectors, torch.arange(len(vectors)) if name == "original" else None
                 ),
-                Answers(alike.expand(len(vectors), 1), alike.expand(len(vectors), 1), None),
+                Predictions(alike.expand(len(vectors), 1), alike.expand(len(vectors), 1), None),
                 torch.arange(len(vectors)) if name == "original" else None,
             )
             for name, vectors in groups.items()
@@ -135,7 +135,7 @@ def guesses(repetitions: int, seed: int) -> dict[str, float]:
         validation, test = (
             torch.rand(NUM_GUESSERS, NUM_EXAMPLES, generator=generator) < 0.5 for _ in range(2)
         )
-        scored = {"generated": Scored(position, Answers(validation, test, ~test))}
+        scored = {"generated": Scored(position, Predictions(validation, test, ~test))}
         measured = Measurements(scored, Bootstrap.over(NUM_EXAMPLES, seed=repetition))
         best = measured.best_of("generated", NUM_GUESSERS)
         covers = best.ci95[0] <= 0.5 <= best.ci95[1]

@@ -22,10 +22,10 @@ from .linear import (
     data,
     evaluated,
     good,
+    inputs_of,
     labels,
     perfect_codec,
     predictor,
-    subject,
     trajectory,
     warnings,
 )
@@ -197,7 +197,7 @@ def test_seeds_determine_everything():
 
 
 def test_what_is_evaluated_is_not_changed():
-    given = subject(good(20, 3), latents=perfect_codec())
+    given = inputs_of(good(20, 3), latents=perfect_codec())
     before = {
         name: getattr(given, name).clone() for name in ("originals", "generated", "held_out")
     }
@@ -208,7 +208,7 @@ def test_what_is_evaluated_is_not_changed():
 def test_progress_grows_to_the_end():
     seen = []
     evaluation, _ = evaluate(
-        subject(good(20, 3)),
+        inputs_of(good(20, 3)),
         predictor(),
         EvaluationSettings(),
         lambda stage, done, total: seen.append((done, total)),

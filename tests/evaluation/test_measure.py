@@ -1,4 +1,4 @@
-"""From hand-made answers to hand-computed numbers."""
+"""From hand-made predictions to hand-computed numbers."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import torch
 
 from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.measure import Measurements, Scored, Space
-from paramdiff.evaluation.predictor import Answers
+from paramdiff.evaluation.predictor import Predictions
 from paramdiff.parameters.layout import ParameterLayout
 
 NUM_TEST, NUM_VALIDATION = 8, 4
@@ -21,8 +21,8 @@ def right(num, *wrong):
     return rows
 
 
-def answers(validation, test):
-    return Answers(validation, test, ~test)
+def predictions(validation, test):
+    return Predictions(validation, test, ~test)
 
 
 LAYOUT = ParameterLayout.of({"a": torch.zeros(2)}, ["a"])
@@ -34,7 +34,7 @@ def scored(vectors, validation, test, source=None, originals=ORIGINALS, **fields
     space = Space(torch.tensor(originals), LAYOUT)
     return Scored(
         space.position(torch.tensor(vectors), source),
-        answers(right(NUM_VALIDATION, *validation), right(NUM_TEST, *test)),
+        predictions(right(NUM_VALIDATION, *validation), right(NUM_TEST, *test)),
         source,
         **fields,
     )
@@ -153,7 +153,7 @@ def test_every_competitor_is_another_network(num):
         is_best[place] = True
         wrong_on_place = wrong.clone()
         wrong_on_place[place] = True
-        group = Scored(GROUPS["single"].position, answers(is_best, ~wrong_on_place))
+        group = Scored(GROUPS["single"].position, predictions(is_best, ~wrong_on_place))
         best = measurements({"g": group}, num + 1).best_of("g", num)
         assert (best.validation_score, best.test_score) == (1, 0)
 
@@ -162,8 +162,8 @@ def test_the_test_split_selects_nothing():
     """Whatever is right there, the same network is chosen."""
     group = GROUPS["original"]
     for turned in ((0, 1, 2), (4, 5, 6, 7), range(8)):
-        test = group.answers.test ^ ~right(NUM_TEST, turned)
-        other = Scored(group.position, answers(group.answers.validation, test))
+        test = group.predictions.test ^ ~right(NUM_TEST, turned)
+        other = Scored(group.position, predictions(group.predictions.validation, test))
         best = measurements({"original": other}).best_of("original", 3)
         assert best.validation_score == 1
         assert best.test_score == pytest.approx(float(test[1].float().mean()))
@@ -263,7 +263,7 @@ def compared(generated, held_out, num_held_out=60, known=None, **kwargs):
 
     def group(vectors, source=None):
         alike = right(NUM_TEST, *[()] * len(vectors))
-        return Scored(space.position(vectors, source), answers(alike, alike), source)
+        return Scored(space.position(vectors, source), predictions(alike, alike), source)
 
     groups = {
         "original": group(originals, torch.arange(60)),
@@ -338,9 +338,9 @@ def test_networks_made_from_originals_of_few_runs_are_not_tested():
     alike = right(NUM_TEST, *[()] * 60)
     source = torch.arange(60)
     groups = {
-        "original": Scored(space.position(originals, source), answers(alike, alike), source),
-        "noise": Scored(space.position(originals, source), answers(alike, alike), source),
-        "held_out": Scored(space.position(cloud(60, 3), None), answers(alike, alike)),
+        "original": Scored(space.position(originals, source), predictions(alike, alike), source),
+        "noise": Scored(space.position(originals, source), predictions(alike, alike), source),
+        "held_out": Scored(space.position(cloud(60, 3), None), predictions(alike, alike)),
     }
     for num_runs, is_tested in ((4, False), (30, True)):
         measured = replace(
@@ -356,7 +356,7 @@ def test_checkpoints_of_few_runs_widen_every_interval_that_rests_on_them():
     """Half of the runs are right everywhere, the others nowhere."""
     right_or_wrong = (torch.arange(40) % 4 < 2)[:, None].expand(-1, NUM_TEST)
     position, source = GROUPS["single"].position, torch.arange(40)
-    made = Scored(position, answers(right_or_wrong, right_or_wrong), source)
+    made = Scored(position, predictions(right_or_wrong, right_or_wrong), source)
     groups = {"original": made, "noise": made, "reconstructed": replace(made, source=None)}
     plain = measurements(groups)
     by_run = replace(measurements(groups), runs=source % 4)
@@ -370,7 +370,7 @@ def test_of_equally_good_networks_the_seed_draws_one():
     """All tie on validation data; the first one is the only bad one on test data."""
     validation = torch.ones(9, NUM_VALIDATION, dtype=torch.bool)
     test = torch.arange(9)[:, None].expand(-1, NUM_TEST) > 0
-    groups = {"g": Scored(GROUPS["single"].position, answers(validation, test))}
+    groups = {"g": Scored(GROUPS["single"].position, predictions(validation, test))}
     chosen = [
         Measurements(groups, Bootstrap.over(NUM_TEST, seed=seed)).best_of("g", 9)
         for seed in range(40)
@@ -403,8 +403,10 @@ def test_where_no_test_of_copying_follows_no_group_is_stretched():
 def test_scores_that_are_numbers_by_hand():
     """Two networks, three examples; nothing is wrong."""
     test = torch.tensor([[-1.0, -2.0, -6.0], [-1.0, 0.0, -2.0]])
-    own = Answers(torch.tensor([[-5.0], [-1.0]]), test, None)
-    originals = Answers(torch.zeros(3, 1), torch.tensor([[-1.0, -1.0, -1.0]]).repeat(3, 1), None)
+    own = Predictions(torch.tensor([[-5.0], [-1.0]]), test, None)
+    originals = Predictions(
+        torch.zeros(3, 1), torch.tensor([[-1.0, -1.0, -1.0]]).repeat(3, 1), None
+    )
     measured = measurements(
         {
             "original": Scored(GROUPS["original"].position, originals, torch.arange(3)),

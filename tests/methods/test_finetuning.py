@@ -10,12 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.finetuning import drawn_batches, fine_tuned
+from paramdiff.methods.finetuning import drawn_batches, fine_tuned
 from paramdiff.parameters.normalization import Normalization, fit_normalization
-from tests.methods.material import LAYOUT as MIXED
-from tests.methods.material import raw_originals
-
-from .linear import LAYOUT, SIZE, good, training
+from tests.evaluation.linear import LAYOUT, SIZE, good, training
+from tests.methods.contexts import LAYOUT as MIXED
+from tests.methods.contexts import raw_originals
 
 
 def generator(seed=0):

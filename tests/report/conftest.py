@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from paramdiff.evaluation.frontier import AXES, NOT_BASELINES
+from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.frontier import frontier as frontier_of
 from paramdiff.evaluation.schema import Group
+from paramdiff.methods.group_names import role_of
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.report.page import write_report
@@ -101,7 +102,8 @@ def _group(name: str) -> dict[str, Any]:
             "pairwise_similarity": within + 0.007 if count > 1 else None,
             "dispersion": 0.99 * dispersion if count > 1 else None,
         }
-        if name == "generated" or name not in (*NOT_BASELINES, "greedy_soup")
+        if name in ("generated", "original")
+        or (role_of(name) == "baseline" and name != "greedy_soup")
         else None,
     }
 

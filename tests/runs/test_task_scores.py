@@ -11,7 +11,7 @@ from paramdiff import load_recipe, run
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.methods.registry import BASELINES
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
@@ -208,13 +208,13 @@ def small_zoo(task, num=4):
 
 
 def judged(task, made: Zoo, generated, **fields):
-    subject = replace(
-        Subject.of(made, generated, title="points", facts={}),
+    inputs = replace(
+        EvaluationInputs.of(made, generated, title="points", facts={}),
         untrained=untrained_vectors(task, made.layout),
     )
     return evaluate(
         replace(
-            subject,
+            inputs,
             hold_out="run",
             runs=torch.arange(len(made.originals)) % 2,
             held_out=made.originals[::2] + 0.1,

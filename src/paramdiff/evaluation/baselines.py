@@ -93,9 +93,7 @@ class Baselines:
         found = self._add_with_originals_alone()
         for member in _members("data-matched baseline"):
             if member.method.applies(self.context) and member.missing(self.context) is None:
-                make = partial(
-                    made, Matched(member, None), self.context, *self._count_and_seed()
-                )
+                make = partial(made, Matched(member, None), self.context, *self._count_and_seed())
                 self._groups.try_to_add(member.name, make)
         return found
 

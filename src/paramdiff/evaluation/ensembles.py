@@ -24,11 +24,14 @@ from paramdiff.evaluation.calibration import (
     reliability,
     tempered,
 )
-from paramdiff.evaluation.data_matched import ORIGINALS
 from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore
+from paramdiff.methods.data_matched import FINE_TUNED_ORIGINALS
 
 SIZES = (1, 2, 5, 10, 30)
-MEMBERS = ("generated", "original", "swag@1.0", "multiswag@1.0", "average@all", ORIGINALS)
+MEMBERS = (
+    *("generated", "original", "swag@1.0", "multiswag@1.0", "average@all"),
+    FINE_TUNED_ORIGINALS.name,
+)
 """The groups whose ensembles are scored."""
 
 

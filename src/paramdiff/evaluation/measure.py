@@ -25,7 +25,7 @@ from paramdiff.evaluation.memorization import (
 )
 from paramdiff.evaluation.nearest_neighbors import Nearness, nearness
 from paramdiff.evaluation.outcome import needed
-from paramdiff.evaluation.predictor import Answers
+from paramdiff.evaluation.predictor import Predictions
 from paramdiff.evaluation.schema import (
     Aligned,
     BestOfN,
@@ -78,7 +78,7 @@ class Space:
         originals: ``[N, P]``, normalized per tensor.
         layout: where each tensor lies.
         tests_copying: whether a data-copying test follows, for which groups are stretched.
-        scratch: see ``Subject``.
+        scratch: see ``EvaluationInputs``.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class Scored:
 
     Attributes:
         position: where its vectors lie.
-        answers: what they do.
+        predictions: of its networks.
         source: ``[M]`` index of the original that each was made from, where there is one; an
             original's own index.
         seeds: ``[M]`` the generator seed of each, where there are several.
@@ -132,7 +132,7 @@ class Scored:
     """
 
     position: Position
-    answers: Answers
+    predictions: Predictions
     source: Tensor | None = None
     seeds: Tensor | None = None
     data: DataUse = NO_DATA
@@ -158,15 +158,15 @@ class Measurements:
 
     def wrong(self, name: str) -> Tensor | None:
         """Error indicators ``[M, W]`` on the test split; None where nothing is wrong or right."""
-        return self.scored[name].answers.wrong
+        return self.scored[name].predictions.wrong
 
     def scores(self, name: str) -> Tensor:
         """Test score ``[M]`` float64."""
-        return self.scored[name].answers.test.double().mean(1)
+        return self.scored[name].predictions.test.double().mean(1)
 
     def mean_score(self, name: str) -> float:
         """The group's mean test score; from counts the same for groups that err alike."""
-        scores = self.scored[name].answers.test
+        scores = self.scored[name].predictions.test
         return float(scores.sum(dtype=torch.float64)) / scores.numel()
 
     def maximum_similarities(self, name: str, *, with_source: bool = False) -> Tensor | None:
@@ -226,7 +226,7 @@ class Measurements:
         has_source = scored.source is not None and name != "original"
         own_neighbors = self.scored["original"].position.near.nearest
         return Group(
-            n=len(scored.answers.test),
+            n=len(scored.predictions.test),
             score=self._group_score(name),
             max_similarity=_summary(self.maximum_similarities(name)),
             max_similarity_with_source=_summary(self.maximum_similarities(name, with_source=True))
@@ -281,7 +281,7 @@ class Measurements:
     def needed(self, comparison: Comparison, margin: float | None) -> Needed | None:
         """Estimate what would decide a comparison; see ``outcome.needed``."""
         names = comparison.group, comparison.reference
-        scores = [self.scored[name].answers.test.double() for name in names]
+        scores = [self.scored[name].predictions.test.double() for name in names]
         varying = [one.mean(1) for one in scores if len(one) > 1]
         of_networks = sum(float(one.var()) / len(one) for one in varying)
         by_example = scores[0].mean(0) - scores[1].mean(0)
@@ -302,16 +302,16 @@ class Measurements:
         generator seeds, or of a training run, would not stand for the group. Of equally good ones,
         the draw that names the winner is the bootstrap's.
         """
-        answers, clusters = self.scored[name].answers, self.clusters(name)
-        rows = evenly_spaced(len(answers.validation), n)
-        validation = answers.validation[rows].double().mean(1)
+        predictions, clusters = self.scored[name].predictions, self.clusters(name)
+        rows = evenly_spaced(len(predictions.validation), n)
+        validation = predictions.validation[rows].double().mean(1)
         tied = (validation == validation.max()).nonzero()[:, 0]
         stream = list(self.scored).index(name)
         pick = torch.randint(len(tied), (1,), generator=self.bootstrap.generator(stream))
         best = int(tied[pick])
         draws = self.bootstrap.best_on(
-            answers.validation[rows],
-            answers.test[rows],
+            predictions.validation[rows],
+            predictions.test[rows],
             stream,
             None if clusters is None else clusters[rows],
         )
@@ -364,7 +364,7 @@ class Measurements:
 
     def _independent(self, name: str) -> Tensor:
         """Rows of independent networks: one per run where runs are known, evenly spaced ones."""
-        num, runs = len(self.scored[name].answers.test), self.runs_of(name)
+        num, runs = len(self.scored[name].predictions.test), self.runs_of(name)
         if name == "held_out":
             if runs is None:
                 return torch.arange(min(num, 1))
@@ -378,7 +378,7 @@ class Measurements:
     def _means(self, name: str) -> Tensor:
         if name not in self._draws:
             stream = list(self.scored).index(name)
-            values = self.scored[name].answers.test
+            values = self.scored[name].predictions.test
             self._draws[name] = self.bootstrap.means(values, stream, self.clusters(name))
         return self._draws[name]
 

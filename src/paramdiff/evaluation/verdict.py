@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.diversity import LOWEST_DISPERSION
 from paramdiff.evaluation.frontier import AXES, AxisName, deciding_axes
 from paramdiff.evaluation.memorization import FEWEST_COMPARED
 from paramdiff.evaluation.outcome import RELATIONS, Outcome, outcome
-from paramdiff.evaluation.phrases import in_words, kind_in_words
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
 from paramdiff.evaluation.score_info import ScoreInfo, plain
+from paramdiff.methods.group_names import phrase_of, role_of, short_phrase_of
 
 FEWEST_ERRORS = 50
 COPIERS = 0.5
@@ -82,7 +81,9 @@ class _Judge:
             for name, found in self._axes.items()
             if found.reference is not None
         ]
-        self._rivals = [self._to[name] for name in RIVALS if name in self._to]
+        self._data_matched = [
+            one for name, one in self._to.items() if role_of(name) == "data-matched baseline"
+        ]
         # what decides is where the generated networks do worst
         self._decisive = min(self._on, key=lambda one: self._order(one.comparison), default=None)
 
@@ -142,11 +143,11 @@ class _Judge:
             headline = f"Better than every baseline {where}"
         elif len({(one.outcome, one.comparison.reference) for one in on}) == 1:
             nouns = " and ".join(AXES[one.axis].noun for one in on)
-            rival = kind_in_words(on[0].comparison.reference)
-            headline = f"{on[0].relation.capitalize()} {rival} at matched {nouns}"
+            baseline = short_phrase_of(on[0].comparison.reference)
+            headline = f"{on[0].relation.capitalize()} {baseline} at matched {nouns}"
         else:
             clauses = [
-                f"{one.relation} {kind_in_words(one.comparison.reference)} {one.where}"
+                f"{one.relation} {short_phrase_of(one.comparison.reference)} {one.where}"
                 for one in on
             ]
             headline = "; ".join(clauses)
@@ -171,11 +172,11 @@ class _Judge:
         if self._generated.data_used == "none":
             return ""
         told = f", using training {self._generated.data_used}"
-        strongest = min(self._rivals, key=self._order, default=None)
+        strongest = min(self._data_matched, key=self._order, default=None)
         if strongest is None:
             return told
-        rival = kind_in_words(strongest.reference)
-        return f"{told}; {RELATIONS[self._outcome(strongest)]} {rival} with as many"
+        baseline = short_phrase_of(strongest.reference)
+        return f"{told}; {RELATIONS[self._outcome(strongest)]} {baseline} with as many"
 
     def _with_data(self) -> list[str]:
         """Tell what the data that the generator learned from give without it."""
@@ -184,9 +185,9 @@ class _Judge:
         told = f"The generator used {self._generated.data.in_words}, the baselines none"
         if any(group.finish for group in self._groups.values()):
             told += " but unlabeled inputs for BatchNorm statistics"
-        if not self._rivals:
+        if not self._data_matched:
             return [f"{told}; nothing that saw as many could be compared with it."]
-        clauses = " and ".join(self._clause(rival) for rival in self._rivals)
+        clauses = " and ".join(self._clause(one) for one in self._data_matched)
         return [f"{told}. Of the data-matched baselines, it is {clauses}."]
 
     def _of_axis(self, name: AxisName) -> str:
@@ -205,7 +206,7 @@ class _Judge:
             "the strongest baseline is" if reference == found.reference else "there is also"
         )
         return (
-            f"At matched {noun}, {strongest} {in_words(reference)} with {score}: the generated "
+            f"At matched {noun}, {strongest} {phrase_of(reference)} with {score}: the generated "
             f"networks, with {own}, are {on.relation} that ({self._points(on.comparison)})."
             f"{self._enough(on.comparison) if on.outcome == 'undecided' else ''}"
         )
@@ -255,7 +256,7 @@ class _Judge:
 
     def _clause(self, comparison: Comparison) -> str:
         return (
-            f"{RELATIONS[self._outcome(comparison)]} {in_words(comparison.reference)} "
+            f"{RELATIONS[self._outcome(comparison)]} {phrase_of(comparison.reference)} "
             f"({self._points(comparison)})"
         )
 

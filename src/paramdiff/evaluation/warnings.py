@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from paramdiff.evaluation.aligned_distance import UNORDERED
 from paramdiff.evaluation.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
-from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import Group
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.verdict import FEWEST_ERRORS
+from paramdiff.methods.group_names import phrase_of
 
 FEWEST_SEEDS = 6
 """Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs; of
@@ -53,7 +53,7 @@ def find_warnings(
         num_runs: how many training runs the originals come from, as far as is known.
         single_trajectory: whether all originals come from one run.
         errors: what the originals get wrong; None where nothing is right or wrong.
-        is_deterministic: whether a network answers alike twice.
+        is_deterministic: whether a network predicts the same twice.
         is_unordered: whether all of the network is generated from independent runs whose units
             nobody brought into one order.
 
@@ -141,7 +141,7 @@ def _intervals(score: ScoreInfo) -> str | None:
 def _anchors(groups: dict[str, Group], score: ScoreInfo) -> str | None:
     original = groups["original"].score.mean
     as_good = [
-        f"{in_words(name)} reach {score.text(groups[name].score.mean, 1)}"
+        f"{phrase_of(name)} reach {score.text(groups[name].score.mean, 1)}"
         for name in ("random", "permuted")
         if name in groups and groups[name].score.mean >= original
     ]

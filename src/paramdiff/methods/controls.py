@@ -1,4 +1,4 @@
-"""Controls: parameters that learned nothing, that lost their order, or that are permuted copies."""
+"""Controls: parameters that learned nothing or lost their order, and permuted copies."""
 
 import torch
 

@@ -203,7 +203,9 @@ class _Work:
         shares: how many examples each of them sees.
     """
 
-    def __init__(self, training: DataMatchedTraining, name: str, starts: Tensor, shares: list[int]) -> None:
+    def __init__(
+        self, training: DataMatchedTraining, name: str, starts: Tensor, shares: list[int]
+    ) -> None:
         self._training, self._name, self._starts = training, name, starts
         self._batches = [
             drawn_batches(

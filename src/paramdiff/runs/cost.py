@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from paramdiff.evaluation.data_matched import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
-from paramdiff.evaluation.examine import (
+from paramdiff.evaluation.evaluate_groups import (
     FINETUNED_GROUPS,
     NETWORKS_SCORED,
     NUM_FINETUNED,
@@ -22,8 +21,9 @@ from paramdiff.evaluation.examine import (
     STRENGTHS_PILOTED,
     expected_pilots,
 )
-from paramdiff.evaluation.finetuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.evaluation.finetuning_curves import UPDATES
+from paramdiff.methods.data_matched_training import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
+from paramdiff.methods.finetuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.description import data_budget
 from paramdiff.runs.meta_models import Parts

@@ -18,7 +18,7 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.schema import Cost, Evaluation
 from paramdiff.locking import refuse_existing, sole_maker
 from paramdiff.methods.data_use import budget_of
@@ -139,8 +139,8 @@ def evaluate_folders(
         built = task_of(zoo.base)
         used = data_on_card(Path(generated))
         told = "not known, no card beside it tells" if used is None else used.in_words
-        subject = replace(
-            Subject.of(
+        inputs = replace(
+            EvaluationInputs.of(
                 zoo,
                 vectors,
                 title=f"{Path(generated).name} against {Path(originals).name}",
@@ -164,7 +164,7 @@ def evaluate_folders(
         if fan_out is not None:
             predictor = distributed(predictor, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(
-            subject,
+            inputs,
             predictor,
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
             progress,

@@ -173,7 +173,7 @@ def answers_apart(
         from their sources, of two sources from each other, and the most that the first may be.
     """
     found = decode_all(codec, encode_all(codec, sources), statistics)
-    scores = predictor.answers(space.denormalize(torch.cat([sources, found]))).validation.double()
+    scores = predictor.predict(space.denormalize(torch.cat([sources, found]))).validation.double()
     own, reconstructed = scores.chunk(2)
     differ = float((own - reconstructed).abs().mean())
     between = float(torch.pdist(own, p=1).mean()) / own.shape[1] if len(own) > 1 else 0.0
