@@ -18,7 +18,7 @@ from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.matched_strengths import Matched, Pilots, Validation
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.sample_groups import REESTIMATED, SampleGroup, reestimated
-from paramdiff.memmap import by_rows
+from paramdiff.memmap import map_rows
 from paramdiff.methods.data_matched_training import DataMatchedTraining
 from paramdiff.methods.method import Member, Method, Role
 from paramdiff.methods.method_context import MethodContext
@@ -230,7 +230,7 @@ def made(matched: Matched, context: MethodContext, num: int, seed: int) -> Sampl
     raw = samples.raw
     if raw is None:
         size = samples.vectors.shape[1]
-        raw = by_rows(samples.vectors, context.normalization.invert, size, None)
+        raw = map_rows(samples.vectors, context.normalization.invert, size, None)
     used = samples.data_used or member.method.data_used
     uses_inputs = matched.finish is not None and used.kind == "none"
     return SampleGroup(

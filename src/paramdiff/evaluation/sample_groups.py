@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.evaluation.inputs import EvaluationInputs
-from paramdiff.memmap import by_rows
+from paramdiff.memmap import map_rows
 from paramdiff.methods.data_use import NO_DATA, DataUse, data_used
 from paramdiff.methods.group_names import FINISHED
 from paramdiff.parameters.normalization import Normalization
@@ -48,7 +48,7 @@ def given_groups(inputs: EvaluationInputs, normalization: Normalization) -> Iter
     scratch, size = inputs.scratch, inputs.layout.num_parameters
 
     def group(name: str, raw: Tensor, data: DataUse = NO_DATA) -> SampleGroup:
-        vectors = by_rows(raw, lambda rows: normalization.apply(rows.float()), size, scratch)
+        vectors = map_rows(raw, lambda rows: normalization.apply(rows.float()), size, scratch)
         return SampleGroup(name, raw, vectors, data_used=data)
 
     own_index = torch.arange(len(inputs.originals))
@@ -59,7 +59,7 @@ def given_groups(inputs: EvaluationInputs, normalization: Normalization) -> Iter
         yield group("held_out", inputs.held_out)
     if inputs.latents is not None:
         decode = inputs.latents.decode
-        decoded = by_rows(inputs.original_latents, decode, size, scratch)
+        decoded = map_rows(inputs.original_latents, decode, size, scratch)
         yield group("reconstructed", decoded, used)
 
 
