@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.zoos import collected
 from paramdiff.cli.console import progress_bars
-from paramdiff.evaluation.similarity import pairwise_similarity
+from paramdiff.evaluation.metrics.similarity import pairwise_similarity
 from paramdiff.permutation.align import align
 from paramdiff.permutation.symmetry import find_symmetries
 from paramdiff.recipe.schema import load_recipe

@@ -20,9 +20,9 @@ from torch import Tensor
 from benchmarks.contest import Clock, OurWork, TheirWork
 from benchmarks.sides import Reference
 from benchmarks.zoos import collected
-from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.metrics.diversity import dispersion
+from paramdiff.evaluation.metrics.similarity import maximum_similarity
 from paramdiff.evaluation.predictor import Predictor
-from paramdiff.evaluation.similarity import maximum_similarity
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from paramdiff.evaluation.baselines import unmatched_members
-from paramdiff.evaluation.diversity import total_variance
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.matched_strengths import Pilots, Validation
+from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import ValidationPredictions
 from paramdiff.evaluation.schema import Standing
 from paramdiff.methods.method import Method, Strengths

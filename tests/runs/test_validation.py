@@ -9,7 +9,7 @@ from paramdiff import training_loop
 from paramdiff.diffusion.schedule import check_num_steps
 from paramdiff.early_stopping import Look, best_look
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs import validation

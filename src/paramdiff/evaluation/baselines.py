@@ -11,11 +11,11 @@ from functools import partial
 
 from torch import Tensor
 
-from paramdiff.evaluation.diversity import total_variance
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.group_evaluator import GroupEvaluator
 from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.matched_strengths import Matched, Pilots, Validation
+from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.sample_groups import REESTIMATED, SampleGroup, reestimated
 from paramdiff.memmap import map_rows

@@ -5,7 +5,6 @@ from functools import partial
 
 from torch import Tensor
 
-from paramdiff.evaluation.aligned_distance import AlignedSpace
 from paramdiff.evaluation.baselines import Baselines, left_out
 from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.ensembles import MEMBERS
@@ -14,6 +13,7 @@ from paramdiff.evaluation.group_evaluator import CountedPredictor, GroupEvaluato
 from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched
 from paramdiff.evaluation.measure import Measurements, Space
+from paramdiff.evaluation.metrics.aligned_distance import AlignedSpace
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.sample_groups import SampleGroup, given_groups
 from paramdiff.evaluation.schema import Standing, Trajectory

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.aligned_distance import MEASURED, AlignedSpace
 from paramdiff.evaluation.measure import Scored, Space
+from paramdiff.evaluation.metrics.aligned_distance import MEASURED, AlignedSpace
 from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.evaluation.sample_groups import SampleGroup
 from paramdiff.memmap import release, row_blocks

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from paramdiff.evaluation.similarity import maximum_similarity
+from paramdiff.evaluation.metrics.similarity import maximum_similarity
 from paramdiff.methods.group_names import label_of, method_of
 from paramdiff.paper.evidence import Run
 from paramdiff.paper.panels import panels

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.aligned_distance import UNORDERED, are_unordered
+from paramdiff.evaluation.metrics.aligned_distance import UNORDERED, are_unordered
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.permutation.align import Alignment, align

@@ -13,10 +13,10 @@ from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
 from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.diversity import (
+from paramdiff.evaluation.metrics.diversity import (
     HIGHEST_DISPERSION,
     LOWEST_DISPERSION,
-    relative_spread,
+    relative_dispersion,
     total_variance,
 )
 from paramdiff.parameters.space import ParameterSpace
@@ -145,6 +145,6 @@ def _spread(
             space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardize=True
         ).to(device)
         samples = pipeline(range(NUM_SAMPLES), num_steps=num_steps, batch_size=NUM_SAMPLES)
-        return relative_spread(per_tensor.normalize(samples.vectors).cpu(), reference)
+        return relative_dispersion(per_tensor.normalize(samples.vectors).cpu(), reference)
 
     return spread

@@ -11,7 +11,7 @@ NUM_CANDIDATES = 4
 
 
 @dataclass(frozen=True)
-class Nearness:
+class NeighborDistances:
     """Distances of a group's vectors to the originals.
 
     Attributes:
@@ -26,7 +26,9 @@ class Nearness:
     ratio: Tensor
 
 
-def nearness(vectors: Tensor, originals: Tensor, source: Tensor | None = None) -> Nearness:
+def neighbor_distances(
+    vectors: Tensor, originals: Tensor, source: Tensor | None = None
+) -> NeighborDistances:
     """Measure the distance of each vector to the originals.
 
     Args:
@@ -46,7 +48,7 @@ def nearness(vectors: Tensor, originals: Tensor, source: Tensor | None = None) -
     has_second = torch.isfinite(second) & (len(originals) > 1)
     ratio = torch.where(second > 0, nearest / second, torch.ones_like(nearest))
     index = indices.gather(1, order)[:, 0]
-    return Nearness(nearest, index, torch.where(has_second, ratio, torch.nan))
+    return NeighborDistances(nearest, index, torch.where(has_second, ratio, torch.nan))
 
 
 def squared_distances(vectors: Tensor, originals: Tensor) -> Tensor:

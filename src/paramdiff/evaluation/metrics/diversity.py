@@ -35,10 +35,10 @@ def dispersion(vectors: Tensor, originals: Tensor) -> float | None:
     """
     if len(vectors) < 2 or len(originals) < 2:
         return None
-    return relative_spread(vectors, total_variance(originals))
+    return relative_dispersion(vectors, total_variance(originals))
 
 
-def relative_spread(vectors: Tensor, reference: float) -> float | None:
+def relative_dispersion(vectors: Tensor, reference: float) -> float | None:
     """``dispersion`` of a group ``[M, P]`` where the originals' total variance is known."""
     return (total_variance(vectors) / reference) ** 0.5 if reference > 0 else None
 

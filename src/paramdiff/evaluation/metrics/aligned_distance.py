@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.nearest_neighbors import nearness, squared_distances
+from paramdiff.evaluation.metrics.nearest_neighbors import neighbor_distances, squared_distances
 from paramdiff.evaluation.trajectory import related_groups
 from paramdiff.memmap import column_blocks, empty_array, release
 from paramdiff.permutation.align import common_order
@@ -97,7 +97,7 @@ class AlignedSpace:
         """
         rows = evenly_spaced(len(vectors), NUM_MATCHED)
         without = None if excluded is None else excluded[rows]
-        plain = nearness(vectors[rows], self._given, without).nearest
+        plain = neighbor_distances(vectors[rows], self._given, without).nearest
         found = [
             self._distance(vectors[row], None if excluded is None else int(excluded[row]))
             for row in rows
