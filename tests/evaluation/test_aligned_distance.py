@@ -1,4 +1,4 @@
-"""Units in any order: copies in disguise are found, and independent runs are told."""
+"""Units in any order: permuted copies are found, and independent runs are named."""
 
 from dataclasses import replace
 from functools import cache

@@ -270,7 +270,7 @@ def test_data_matched_baselines_stand_beside_the_generated_networks(typical):
 
 
 def test_the_verdict_tells_who_had_more_to_go_by(typical):
-    """Expected: better than what is free, and worse than an average with as much data."""
+    """Expected: better than every baseline, and worse than an average with as much data."""
     verdict = typical.verdict
     assert verdict.headline == (
         "Better than every baseline at matched novelty and at matched diversity, using training "

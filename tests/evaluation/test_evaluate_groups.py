@@ -190,7 +190,7 @@ def test_logits_that_are_not_numbers_name_the_group():
         evaluated(good(20, 3), how=predictor(labels=scores))
 
 
-def test_free_alternatives_that_compute_no_numbers_are_left_out(tmp_path):
+def test_baselines_that_compute_no_numbers_are_left_out(tmp_path):
     """Here every single network is lost: the average of all, and the candidates of the soup."""
 
     def predict(vectors):

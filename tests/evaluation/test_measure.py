@@ -145,7 +145,7 @@ def test_n_evenly_spaced_networks_compete():
 
 
 @pytest.mark.parametrize("num", [2, 3, 7, 50, 51, 200, 300])
-def test_every_competitor_is_another_network(num):
+def test_every_candidate_is_another_network(num):
     """The one at the place asked for wins: each place is met by exactly one of n = num."""
     wrong = torch.eye(num, num + 1, dtype=torch.bool)
     for place in {0, num // 3, num - 1}:

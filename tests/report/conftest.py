@@ -259,10 +259,10 @@ def make_evaluation() -> dict[str, Any]:
             "headline": "As good as a Gaussian fit of equal spread, and no better.",
             "reference": "gaussian@0.5",
             "sentences": [
-                "Of the free alternatives that are as unlike the originals, the best is the "
+                "At matched novelty, the strongest baseline is the "
                 "average of all checkpoints: the generated networks are worse than that (-0.28 "
                 "points of accuracy, 95% interval -0.41 to -0.15).",
-                "Of the free alternatives that are as unlike each other, the best is a "
+                "At matched diversity, the strongest baseline is a "
                 "per-coordinate Gaussian at 0.5 times the checkpoints' spread: the generated "
                 "networks are as good as that (-0.08 points of accuracy, 95% interval -0.20 to "
                 "+0.04).",

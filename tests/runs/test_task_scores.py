@@ -117,9 +117,9 @@ def test_the_documents_example_is_measured_example_by_example(one_by_one):
     assert "At matched dispersion, the strongest baseline is " in sentences
     reference = evaluation["verdict"]["reference"]
     assert reference == evaluation["frontier"]["dispersion"]["reference"]
-    rival = evaluation["groups"][reference]
+    baseline = evaluation["groups"][reference]
     # at least as dispersed, up to the tolerance of pilots and their draw
-    assert rival["dispersion"] > 0.8 * found["dispersion"] and rival["data_used"] == "none"
+    assert baseline["dispersion"] > 0.8 * found["dispersion"] and baseline["data_used"] == "none"
     assert evaluation["facts"]["Score"] == "minus squared error, higher is better"
     page = (one_by_one / "report.html").read_text()
     assert "minus squared error" in page and "accura" not in page.partition("</style>")[2]

@@ -29,8 +29,10 @@ from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
 from paramdiff.evaluation.score_info import ScoreInfo
-from paramdiff.evaluation.verdict import judge
+from paramdiff.evaluation.verdict import find
+from paramdiff.evaluation.verdict_text import write_verdict
 from paramdiff.evaluation.warnings import Errors, find_warnings
+from paramdiff.methods.group_names import is_finished, label_of, method_of, phrase_of
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
@@ -120,7 +122,7 @@ def evaluate(
         if settings.finetuning_curves
         else None,
         reconstruction=_reconstruction(measured),
-        verdict=judge(groups, comparisons, frontiers, best_of_n, score).model_copy(
+        verdict=write_verdict(find(groups, comparisons, frontiers, best_of_n, score)).model_copy(
             update={"warnings": warnings}
         ),
         cost={},
@@ -186,9 +188,16 @@ def _groups(evaluated: EvaluatedGroups, independent_hold_out: bool) -> dict[str,
     groups["generated"] = groups["generated"].model_copy(
         update={"seeds": of_seeds, "validation": evaluated.standing}
     )
-    for name in groups:
-        if name.endswith("+bn"):
-            groups[name] = groups[name].model_copy(update={"finish": "batchnorm"})
+    for name, group in groups.items():
+        method = method_of(name)
+        update = {
+            "method": method.name,
+            "label": label_of(name),
+            "phrase": phrase_of(name),
+            "reference": method.reference or None,
+            "finish": "batchnorm" if is_finished(name) else None,
+        }
+        groups[name] = group.model_copy(update=update)
     for name, one in evaluated.matched.items():
         groups[name] = groups[name].model_copy(
             update={"matched_to": one.axes, "validation": one.validation}

@@ -128,7 +128,7 @@ class Scored:
         source: ``[M]`` index of the original that each was made from, where there is one; an
             original's own index.
         seeds: ``[M]`` the generator seed of each, where there are several.
-        data: what the construction looked at beside the parameters.
+        data: the task data that the method used.
     """
 
     position: Position

@@ -6,9 +6,10 @@ from paramdiff.evaluation.metrics.aligned_distance import UNORDERED
 from paramdiff.evaluation.metrics.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from paramdiff.evaluation.schema import Group
 from paramdiff.evaluation.score_info import ScoreInfo
-from paramdiff.evaluation.verdict import FEWEST_ERRORS
 from paramdiff.methods.group_names import phrase_of
 
+FEWEST_ERRORS = 50
+"""Errors of the median original on which similarities rest safely."""
 FEWEST_SEEDS = 6
 """Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs; of
 training runs the same."""

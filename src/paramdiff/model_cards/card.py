@@ -108,7 +108,7 @@ def _templates() -> Environment:
 
 DATA = "training_data"
 MOST_IMAGES = 10**8
-"""Of what somebody's card may tell: rivals are trained on as many."""
+"""The largest number that a card may state: data-matched baselines are trained on as many."""
 
 
 def data_for_card(used: DataUse | None) -> dict[str, Any]:

@@ -83,6 +83,7 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
         legend=_legend(evaluation),
         soups=[name for name in ("greedy_soup",) if name in evaluation.groups],
         data_matched=[name for name in evaluation.groups if role_of(name) == DATA_MATCHED],
+        references=_references(evaluation),
         controls=[name for name in evaluation.groups if is_control(name)],
         marks=marks(evaluation),
         comparisons=sorted(
@@ -139,6 +140,16 @@ def _legend(evaluation: Evaluation) -> list[str]:
     for name in in_reading_order(evaluation.groups):
         first.setdefault(method_of(name).name, name)
     return list(first.values())
+
+
+def _references(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return label and reference of every method that has one, in reading order."""
+    groups = evaluation.groups
+    return [
+        (method_of(name).label, reference)
+        for name in _legend(evaluation)
+        if (reference := groups[name].reference) is not None
+    ]
 
 
 FILTERS: dict[str, Any] = {
