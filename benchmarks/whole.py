@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fit = measured(
         "fit",
         str(root / "checkpoints"),
-        *("--out", str(root / "run"), "--num", str(NUM_GENERATED), *overrides),
+        *("--out", str(root / "run"), "--num-samples", str(NUM_GENERATED), *overrides),
     )
     config = read_json(root / "run" / "pipeline" / "codec" / "config.json")
     found = {

@@ -11,7 +11,7 @@ from paramdiff.evaluation.measure import Scored, Space
 from paramdiff.evaluation.metrics.aligned_distance import MEASURED, AlignedSpace
 from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.evaluation.sample_groups import SampleGroup
-from paramdiff.memmap import release, row_blocks
+from paramdiff.memmap import free_pages, row_blocks
 from paramdiff.progress import Progress
 from paramdiff.subsampling import evenly_spaced
 
@@ -104,7 +104,7 @@ class GroupEvaluator:
                 f"group {group.name!r}: the parameters hold NaN or infinite values"
             )
         predictions = self.predictor.predict(group)
-        release(group.raw)
+        free_pages(group.raw)
         position = self.space.position(group.vectors, group.source)
         if self.aligned is not None and group.name in MEASURED:
             excluded = group.source if group.name == "original" else None

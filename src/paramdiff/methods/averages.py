@@ -7,7 +7,7 @@ combinations with shares between 0 and 1, so that variances stay positive.
 import torch
 from torch import Tensor
 
-from paramdiff.memmap import column_moments, release
+from paramdiff.memmap import column_moments, free_pages
 from paramdiff.methods.data_use import DataUse
 from paramdiff.methods.method import Method, Strength, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
@@ -47,7 +47,7 @@ def sample_greedy_soup(
         found = float(context.validate(context.normalization.apply(candidate[None]))[0])
         if found >= best:
             total, members, best = total + context.raw[row], members + 1, found
-        release(context.raw)
+        free_pages(context.raw)
     return of_raw(context, (total / members).float()[None])
 
 

@@ -43,7 +43,7 @@ def sample_permuted_copies(
     source = torch.randperm(len(context.originals), generator=generator)
     source = source[: min(count, NUM_CONTROLS)]
     originals = context.originals[source]
-    vectors = [context.symmetries.shuffled(vector, generator) for vector in originals]
+    vectors = [context.symmetries.permute_randomly(vector, generator) for vector in originals]
     return Samples(torch.stack(vectors), source)
 
 

@@ -28,7 +28,7 @@ class KeyNumber:
 
 
 def key_numbers(evaluation: Evaluation) -> list[KeyNumber]:
-    """Score, advantage over the strongest baseline, similarity and spread of the generated networks."""
+    """Return score, advantage over the deciding baseline, similarity and dispersion."""
     cards = [_accuracy(evaluation), _advantage(evaluation), _similarity(evaluation)]
     return [card for card in [*cards, _dispersion(evaluation)] if card is not None]
 

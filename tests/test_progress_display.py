@@ -7,8 +7,15 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from paramdiff.cli import stages
-from paramdiff.cli.stages import Bars, Lines, TimeColumn, clock, lines_of_stages, shown_stages
+from paramdiff import progress_display
+from paramdiff.progress_display import (
+    Bars,
+    Lines,
+    TimeColumn,
+    clock,
+    lines_of_stages,
+    shown_stages,
+)
 
 
 class Clock:
@@ -66,7 +73,7 @@ def test_the_time_left_of_what_goes_on_from_the_middle(told):
 
 
 def test_a_stage_that_does_not_report_is_told_about(monkeypatch):
-    monkeypatch.setattr(stages, "EVERY", 0.1)
+    monkeypatch.setattr(progress_display, "EVERY", 0.1)
     shown = []
     with lines_of_stages(shown.append) as lines:
         lines("aligning", 0, 2)

@@ -9,6 +9,8 @@ from paramdiff.checkpoints.duplicates import without_duplicates
 from paramdiff.checkpoints.formats import CheckpointFormat
 from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import FoundCheckpoints, Runs, find_checkpoints, find_runs
+from paramdiff.commands.hyperparameters import Configuration, configure
+from paramdiff.commands.inspect import inspect_checkpoints
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
@@ -17,8 +19,6 @@ from paramdiff.progress import Progress, ignore_progress
 from paramdiff.recipe import Recipe, resolve_recipe
 from paramdiff.recipe.loading import parse_overrides
 from paramdiff.runs.folder import RunFolder
-from paramdiff.verbs.configure import Configuration, configure
-from paramdiff.verbs.inspect import inspect_checkpoints
 
 HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 50

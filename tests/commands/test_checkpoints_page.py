@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "checkpoints.md"
 QUICK = (
     "diffusion.training.num_steps=20",
     "diffusion.denoiser.width=8",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
 )
 """At a tiny size: nothing but these is added to what the page says."""
 LIBRARIES = {"vit", "detector", "bert", "lora", "unet"}

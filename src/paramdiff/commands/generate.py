@@ -7,6 +7,7 @@ from pathlib import Path
 from diffusers.utils import logging
 
 from paramdiff.checkpoints.formats import StoredCheckpoint
+from paramdiff.commands.energy_by_name import build_energy, data_with_energy, energy_in_words
 from paramdiff.device import resolve_device
 from paramdiff.diffusion.conditioning import Value
 from paramdiff.locking import sole_maker
@@ -18,7 +19,6 @@ from paramdiff.processes import refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.runs.generated_folder import write_generated
 from paramdiff.storage import StrPath, sha256_of
-from paramdiff.verbs.guiding import build_guide, data_with_guide, guide_in_words
 from paramdiff.zoo.learned_from import LearnedFrom
 
 
@@ -28,11 +28,11 @@ def generate(
     *,
     num: int,
     seed: int = 0,
-    spread: float | None = None,
-    num_steps: int | None = None,
+    temperature: float | None = None,
+    num_inference_steps: int | None = None,
     condition: Mapping[str, Value] | None = None,
     guidance_scale: float | None = None,
-    guide: tuple[str, float] | None = None,
+    energy: tuple[str, float] | None = None,
     recipe: str | None = None,
     base: Path | None = None,
     entry: str | None = None,
@@ -47,11 +47,11 @@ def generate(
         out: a new folder.
         num: how many networks.
         seed: of the first; the others count up.
-        spread: scale about the training mean; by default the pipeline's.
-        num_steps: denoiser evaluations per network; by default the pipeline's.
+        temperature: scale about the training mean; by default the pipeline's.
+        num_inference_steps: denoiser evaluations per network; by default the pipeline's.
         condition: what is asked for, name to value.
         guidance_scale: how much that counts; by default the pipeline's.
-        guide: name and scale of a score that networks are pulled towards; see ``build_guide``.
+        energy: name and scale of a score that networks are pulled towards; see ``build_energy``.
         recipe: whose task a loss that guides is about.
         base: a complete checkpoint for what is not generated, in whose form they are stored.
         entry: the key of the base's state dict, where its file holds several.
@@ -76,18 +76,18 @@ def generate(
             loaded.parameter_space.complete_from(*stored.read(entry), str(base))
             completing = (stored.name, stored.sha256)
         score = None
-        if guide is not None or recipe is not None:
-            name = "" if guide is None else guide[0]
-            score = build_guide(name, recipe, loaded.parameter_space, target)
+        if energy is not None or recipe is not None:
+            name = "" if energy is None else energy[0]
+            score = build_energy(name, recipe, loaded.parameter_space, target)
         seeds = range(seed, seed + num)
         networks = loaded(
             seeds,
-            num_steps=num_steps,
-            spread=spread,
+            num_inference_steps=num_inference_steps,
+            temperature=temperature,
             condition=condition,
             guidance_scale=guidance_scale,
-            guide=score,
-            guide_scale=1.0 if guide is None else guide[1],
+            energy=score,
+            energy_scale=1.0 if energy is None else energy[1],
             progress=partial(progress, "generating networks"),
         )
         provenance = Provenance(
@@ -97,19 +97,22 @@ def generate(
             settings=generation_settings(
                 loaded,
                 num,
-                num_steps=num_steps,
-                spread=spread,
+                num_inference_steps=num_inference_steps,
+                temperature=temperature,
                 condition=condition,
                 guidance_scale=guidance_scale,
-                guide=None if guide is None else guide_in_words(*guide),
+                energy=None if energy is None else energy_in_words(*energy),
             ),
             checkpoint_format=loaded.parameter_space.checkpoint_format,
             checkpoints=checkpoints_on_card(folder),
             learned_from=LearnedFrom.read(folder / "parameter_space"),
             base=completing,
             selected_only=selected_only,
-            data=data_with_guide(
-                data_on_card(folder), guide, num_steps or loaded.config.num_steps, num
+            data=data_with_energy(
+                data_on_card(folder),
+                energy,
+                num_inference_steps or loaded.config.num_inference_steps,
+                num,
             ),
         )
         write_generated(out, networks, provenance)

@@ -10,7 +10,15 @@ from paramdiff.storage import read_json
 
 QUICK = (
     *("--set", "diffusion.training.num_steps=20", "--set", "diffusion.denoiser.width=8"),
-    *("--set", "generation.num_steps=10", "--num", "4", "--anyway", "--device", "cpu"),
+    *(
+        "--set",
+        "generation.num_inference_steps=10",
+        "--num-samples",
+        "4",
+        "--force",
+        "--device",
+        "cpu",
+    ),
 )
 
 
@@ -47,12 +55,12 @@ def fitted(tmp_path_factory):
 def judged(call, root, out, *more, generated=None, originals=None):
     status, stdout, stderr = call(
         *(
-            "evaluate",
+            "compare",
             generated or root / "out/generated",
             "--originals",
             originals or root / "in",
         ),
-        *("--score", f"{__name__}:mean_of_a", "--out", out, "--device", "cpu", *more),
+        *("--score-fn", f"{__name__}:mean_of_a", "--out", out, "--device", "cpu", *more),
     )
     assert status == 0, stderr
     return read_json(out / "evaluation.json"), (out / "report.html").read_text(), stdout + stderr
@@ -87,21 +95,21 @@ def test_the_generators_own_hold_out_is_used(fitted, call, tmp_path):
 def test_what_trained_is_not_held_out(fitted, refused, tmp_path):
     told = refused(
         *(
-            "evaluate",
+            "compare",
             fitted / "out/generated",
             "--originals",
             fitted / "in",
             "--num-held-out",
             12,
         ),
-        *("--score", f"{__name__}:mean_of_a", "--out", tmp_path / "e"),
+        *("--score-fn", f"{__name__}:mean_of_a", "--out", tmp_path / "e"),
     )
     assert "run1/epoch=0.pt" in told and "trained the generator, as hashes show" in told
 
 
 def test_more_of_a_pipeline_know_it_too(fitted, call, tmp_path):
     status, _, stderr = call(
-        *("generate", fitted / "out/pipeline", "--num", 3, "--out", tmp_path / "more"),
+        *("generate", fitted / "out/pipeline", "--num-samples", 3, "--out", tmp_path / "more"),
     )
     assert status == 0, stderr
     found, _, _ = judged(call, fitted, tmp_path / "e", generated=tmp_path / "more")

@@ -1,4 +1,4 @@
-"""``--task``, or ``--data`` with ``--network``, or ``--score``, as a task."""
+"""``--task``, or ``--data`` with ``--network``, or ``--score-fn``, as a task."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,7 +39,7 @@ def task_settings(
         UserError: neither or both of task and data are given, or a network without data.
     """
     if (task is None) == (data is None):
-        raise UserError("expected one of --task, --data and --score")
+        raise UserError("expected one of --task, --data and --score-fn")
     if task is not None and network is not None:
         raise UserError("--network: a task brings its own network; name --data with it instead")
     if data is None:
@@ -84,10 +84,10 @@ def asked_task(
     """
     if score is None:
         if score_validation is not None:
-            raise UserError("--score-validation: expected --score beside it, found none")
+            raise UserError("--score-validation: expected --score-fn beside it, found none")
         return task_settings(task, data, network, image_size, standardize=standardize)
     if not task == data == network is None:
-        raise UserError("expected one of --task, --data and --score")
+        raise UserError("expected one of --task, --data and --score-fn")
     if standardize:
         raise UserError("--standardize: a scoring function prepares its own data; leave it out")
     return ScoringFunctions(score, score_validation)

@@ -10,16 +10,16 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from paramdiff.cli.stages import shown_stages
 from paramdiff.progress import StageProgress
+from paramdiff.progress_display import shown_stages
 
 if TYPE_CHECKING:
+    from paramdiff.commands.inspect import Inspection
     from paramdiff.evaluation.schema import Evaluation
     from paramdiff.evaluation.score_info import ScoreInfo
     from paramdiff.paper.exhibit import Exhibit
     from paramdiff.recipe.listing import Listed
     from paramdiff.report.sweep_page import Sweep
-    from paramdiff.verbs.inspect import Inspection
 
 GROUPS = {
     "": "Start here",

@@ -1,4 +1,4 @@
-"""The parts of a run by its folder alone, for verbs that take something of a run."""
+"""The parts of a run by its folder alone, for commands that take something of a run."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -68,8 +68,8 @@ def refuse_unevaluated(folder: Path) -> None:
     if not run.artifact("generation").is_dir():
         raise UserError(f"{folder}: this run has generated nothing yet: {_goes_on(run)}")
     raise UserError(
-        f"{folder}: this run is not evaluated yet: paramdiff evaluate {folder} --originals "
-        f"{folder} --out DIR does so, with --task, --data or --score"
+        f"{folder}: this run is not evaluated yet: paramdiff compare {folder} --originals "
+        f"{folder} --out DIR does so, with --task, --data or --score-fn"
     )
 
 

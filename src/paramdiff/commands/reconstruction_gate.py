@@ -102,7 +102,7 @@ class ReconstructionCheck:
         if not is_enough and self.is_binding:
             raise UserError(
                 f"codec: {told}: generated networks would be little but noise around the average; "
-                f"try more checkpoints{_wider(recipe)}, or go on with --anyway"
+                f"try more checkpoints{_wider(recipe)}, or go on with --force"
             )
         return told
 

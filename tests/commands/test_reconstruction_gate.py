@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from paramdiff.codecs.pca import fit_pca_codec
+from paramdiff.commands.reconstruction_gate import ReconstructionCheck, explained_variance
 from paramdiff.errors import UserError
 from paramdiff.runs.run import make_networks
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
-from paramdiff.verbs.reconstruction import ReconstructionCheck, explained_variance
 from tests.runs.inspecting import times_of
 
 from .test_fit import planned
@@ -31,7 +31,7 @@ def along_three_directions(num, size=128):
 
 
 def checked(folder, out, *overrides, check=CHECK, **options):
-    quick = ["diffusion.training.num_steps=5", "generation.num_steps=10", *overrides]
+    quick = ["diffusion.training.num_steps=5", "generation.num_inference_steps=10", *overrides]
     recipe = planned(folder, overrides=quick, **options).recipe
     return make_networks(recipe, out, device="cpu", check=check)
 
@@ -66,7 +66,7 @@ def test_independent_noise_stops(tmp_path, num, spread):
     told = str(stopped.value)
     assert "\n" not in told and "of held-out checkpoints explained" in told
     assert "more checkpoints or a wider codec (--set codec.explained_variance=0.95)" in told
-    assert "--anyway" in told
+    assert "--force" in told
 
 
 def test_after_a_stop_the_same_command_goes_on_from_the_zoo(tmp_path):

@@ -16,7 +16,7 @@ def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
         torch.save(base | read_tensors(path), originals / f"{path.stem}.pt")
     status, stdout, stderr = call(
         *(
-            "evaluate",
+            "compare",
             tiny_run / "generated",
             "--originals",
             originals,
@@ -42,11 +42,11 @@ def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
 def test_evaluate_completes_parts_from_a_base(call, tiny_run, tmp_path):
     """A zoo's own files hold the selected tensors alone."""
     parts, out = tiny_run / "zoo" / "checkpoints", tmp_path / "out"
-    given = ("evaluate", tiny_run / "generated", "--originals", parts, "--task", "digits")
+    given = ("compare", tiny_run / "generated", "--originals", parts, "--task", "digits")
     given += ("--out", out)
     status, _, stderr = call(*given)
     assert status == 2 and "conv1.weight" in stderr and not out.exists()
-    status, _, stderr = call(*given, "--base", tiny_run / "zoo" / "base.safetensors")
+    status, _, stderr = call(*given, "--base-checkpoint", tiny_run / "zoo" / "base.safetensors")
     assert (status, stderr) == (0, "")
     found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
     assert found["groups"]["generated"]["n"] == expected["groups"]["generated"]["n"]
@@ -56,7 +56,7 @@ def test_evaluate_takes_a_zoo(call, tiny_run, tmp_path):
     out = tmp_path / "out"
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
     status, _, stderr = call(
-        *("evaluate", tiny_run / "generated", "--originals", tiny_run / "zoo"),
+        *("compare", tiny_run / "generated", "--originals", tiny_run / "zoo"),
         *("--task", "digits", "--out", out),
     )
     assert (status, stderr) == (0, "")
@@ -83,10 +83,10 @@ def of_split(state_dict, split):
 @pytest.mark.parametrize(
     ("options", "is_shared"),
     [
-        (("--score", "mean_of_norm3"), True),
-        (("--score", "positive_of_norm3"), True),
-        (("--score", "of_split"), False),
-        (("--score", "mean_of_norm3", "--score-validation", "of_split"), False),
+        (("--score-fn", "mean_of_norm3"), True),
+        (("--score-fn", "positive_of_norm3"), True),
+        (("--score-fn", "of_split"), False),
+        (("--score-fn", "mean_of_norm3", "--score-validation", "of_split"), False),
     ],
 )
 def test_whether_selection_and_report_share_data_is_recorded(
@@ -94,7 +94,7 @@ def test_whether_selection_and_report_share_data_is_recorded(
 ):
     options = [one if one[0] == "-" else f"{__name__}:{one}" for one in options]
     status, stdout, stderr = call(
-        *("evaluate", tiny_run, "--originals", tiny_run, "--out", tmp_path / "out", *options),
+        *("compare", tiny_run, "--originals", tiny_run, "--out", tmp_path / "out", *options),
     )
     assert (status, stderr) == (0, "")
     score = read_json(tmp_path / "out" / "evaluation.json")["score_info"]
@@ -113,7 +113,7 @@ def test_evaluate_of_other_networks_names_both(refused, tiny_run, tmp_path):
     other.mkdir()
     torch.save({"layer.weight": torch.ones(3), "layer.bias": torch.ones(2)}, other / "0.pt")
     told = refused(
-        *("evaluate", other, "--originals", tiny_run, "--task", "digits"),
+        *("compare", other, "--originals", tiny_run, "--task", "digits"),
         *("--out", tmp_path / "out"),
     )
     assert "it holds layer.weight, layer.bias, and expected are norm2.weight" in told
@@ -122,11 +122,11 @@ def test_evaluate_of_other_networks_names_both(refused, tiny_run, tmp_path):
 
 def test_what_can_be_refused_at_once_is(refused, tiny_run, tmp_path):
     """Before the user's code is run."""
-    given = ("--score", "never:imported")
+    given = ("--score-fn", "never:imported")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()
     parts = tiny_run / "generated"
-    for verb in (("evaluate", parts, "--originals", parts), ("fit", parts)):
+    for verb in (("compare", parts, "--originals", parts), ("fit", parts)):
         new, there = ("--out", tmp_path / "new"), ("--out", tmp_path / "there")
         assert "--device: " in refused(*verb, *new, *given, "--device", "gpu")
         assert "found" in refused(*verb, *there, *given)
@@ -150,8 +150,8 @@ def test_evaluate_by_a_users_function(call, tiny_run, tmp_path, score):
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, place)
     status, _, stderr = call(
-        *("evaluate", judged, "--originals", tiny_run / "zoo", "--out", out),
-        *("--score", f"{__name__}:{score}", "--keep-best", 4),
+        *("compare", judged, "--originals", tiny_run / "zoo", "--out", out),
+        *("--score-fn", f"{__name__}:{score}", "--copy-best", 4),
     )
     assert (status, stderr) == (0, "")
     function = globals()[score]
@@ -192,7 +192,7 @@ def test_evaluate_on_a_users_images_with_a_librarys_network(call, tmp_path):
                 parameter.data += 0.1 * torch.randn_like(parameter)
             torch.save(network.state_dict(), tmp_path / folder / f"{number}.pth")
     status, _, stderr = call(
-        *("evaluate", tmp_path / "generated", "--originals", tmp_path / "originals"),
+        *("compare", tmp_path / "generated", "--originals", tmp_path / "originals"),
         *("--data", f"imagefolder:{tmp_path / 'images'}", "--network", "timm:test_resnet"),
         *("--image-size", 32, "--out", tmp_path / "out", "--device", "cpu"),
     )
@@ -201,24 +201,24 @@ def test_evaluate_on_a_users_images_with_a_librarys_network(call, tmp_path):
 
 
 def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
-    given = ("evaluate", tiny_run / "generated", "--originals", tiny_run / "zoo")
+    given = ("compare", tiny_run / "generated", "--originals", tiny_run / "zoo")
     given += ("--out", tmp_path / "out")
-    assert refused(*given) == "expected one of --task, --data and --score"
-    assert "one of" in refused(*given, "--task", "digits", "--score", "a:b")
+    assert refused(*given) == "expected one of --task, --data and --score-fn"
+    assert "one of" in refused(*given, "--task", "digits", "--score-fn", "a:b")
     assert "brings its own" in refused(*given, "--task", "digits", "--network", "timm:resnet18")
-    assert "'nothing:at_all'" in refused(*given, "--score", "nothing:at_all")
-    assert "at most 6" in refused(*given, "--task", "digits", "--keep-best", 7)
-    told = refused(*given, "--score", f"{__name__}:failing")
+    assert "'nothing:at_all'" in refused(*given, "--score-fn", "nothing:at_all")
+    assert "at most 6" in refused(*given, "--task", "digits", "--copy-best", 7)
+    told = refused(*given, "--score-fn", f"{__name__}:failing")
     assert "failing' failed: ValueError: no such thing (" in told and "test_evaluate.py:" in told
-    assert refused(*given, "--score", "judge.score").startswith(
-        "--score: expected module:function"
+    assert refused(*given, "--score-fn", "judge.score").startswith(
+        "--score-fn: expected module:function"
     )
     assert "neither in" in refused(
-        *given, "--score-validation", "no:such", "--score", f"{__name__}:odd"
+        *given, "--score-validation", "no:such", "--score-fn", f"{__name__}:odd"
     )
     assert "beside it" in refused(*given, "--task", "digits", "--score-validation", "a:b")
     assert "no vectors" in refused(*given, "--task", "digits", "--standardize")
-    told = refused(*given, "--score", f"{__name__}:odd")
+    told = refused(*given, "--score-fn", f"{__name__}:odd")
     assert told.endswith("to return a number, or bool [E] of what is right, found 'text'")
 
 
@@ -229,8 +229,8 @@ def test_evaluate_tells_what_lies_beside_the_checkpoints(call, tiny_run, tmp_pat
         shutil.copytree(tiny_run / name, folder)
         torch.save({"last_epoch": 1}, folder / "scheduler.pt")
     status, stdout, stderr = call(
-        *("evaluate", folders["generated"], "--originals", folders["zoo/checkpoints"]),
-        *("--base", tiny_run / "zoo/base.safetensors", "--task", "digits"),
+        *("compare", folders["generated"], "--originals", folders["zoo/checkpoints"]),
+        *("--base-checkpoint", tiny_run / "zoo/base.safetensors", "--task", "digits"),
         *("--out", tmp_path / "out"),
     )
     assert (status, stderr) == (0, "")

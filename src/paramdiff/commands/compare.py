@@ -13,6 +13,8 @@ from torch import Tensor
 from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
+from paramdiff.commands.original_scores import originals_in_words
+from paramdiff.commands.task_choice import open_task
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
@@ -38,8 +40,6 @@ from paramdiff.runs.run_cards import add_scores
 from paramdiff.storage import write_json, written_aside
 from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.verbs.originals import originals_in_words
-from paramdiff.verbs.task_options import open_task
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import (
     LearnedFrom,
@@ -99,12 +99,12 @@ def evaluate_folders(
     """
     started = time.monotonic()
     target = resolve_device(device)
-    refuse_several(target, "evaluate")
+    refuse_several(target, "compare")
     refuse_existing(out)
     judged = find_checkpoints([generated])
     found = judged.listed
     if num_best > len(found):
-        raise UserError(f"--keep-best: expected at most {len(found)}, found {num_best}")
+        raise UserError(f"--copy-best: expected at most {len(found)}, found {num_best}")
     passed_over = _passed_over(judged, "what is judged")
     if patterns and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
         select(find_runs([originals])[0][0].read(entry)[0], patterns)
@@ -218,7 +218,7 @@ def _completed(zoo: Zoo, replaced: set[str], base: Path | None) -> dict[str, str
 def _refuse_what_a_zoo_has(
     patterns: tuple[str, ...], base: Path | None, num_held_out: int | None
 ) -> None:
-    given = {"--select": patterns, "--base": base, "--num-held-out": num_held_out}
+    given = {"--select": patterns, "--base-checkpoint": base, "--num-held-out": num_held_out}
     for option, value in given.items():
         if value:
             raise UserError(

@@ -99,9 +99,9 @@ def configure(
         updates, why = earlier, f"as {out / 'recipe.yaml'} counts them"
     elif minutes is not None:
         target = resolve_device(device)
-        refuse_several(target, "--minutes")  # each would measure another pace
+        refuse_several(target, "--time-budget")  # each would measure another pace
         pace = measure_pace(min(largest, LARGEST_TIMED), num_samples, target)
-        evaluations = preset["generation"]["num_steps"] * -(-num_samples // 50)
+        evaluations = preset["generation"]["num_inference_steps"] * -(-num_samples // 50)
         most = MOST_UPDATES if num_held_out else updates
         updates = affordable_updates(60 * minutes, pace, evaluations, most)
         why = f"{1000 * pace.update:.1f} ms each, for {minutes:g} min with generating"
@@ -171,10 +171,10 @@ def measure_pace(latent_dim: int, num_samples: int, device: torch.device) -> Pac
     started = time.monotonic()
     sample_latents(
         denoiser.to(device),
-        build_scheduler(DiffusionSettings.model_validate(preset).schedule, "dpm"),
+        build_scheduler(DiffusionSettings.model_validate(preset).schedule, "dpmsolver++"),
         range(batch),
         latent_dim=latent_dim,
-        num_steps=TIMED_EVALUATIONS,
+        num_inference_steps=TIMED_EVALUATIONS,
         batch_size=batch,
         device=device,
     )

@@ -4,9 +4,9 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
+from paramdiff.commands.generate import generate
 from paramdiff.errors import UserError
 from paramdiff.storage import read_metadata, read_tensors, sha256_of, write_tensors
-from paramdiff.verbs.generate import generate
 
 
 def generated(tiny_run, out, **options):

@@ -5,9 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paramdiff import load_recipe
-from paramdiff.runs.folder import RunFolder
-from paramdiff.verbs import configure
-from paramdiff.verbs.configure import (
+from paramdiff.commands import configure
+from paramdiff.commands.hyperparameters import (
     FEWEST_UPDATES,
     LOOKS_IN_EVALUATIONS,
     MOST_UPDATES,
@@ -16,10 +15,11 @@ from paramdiff.verbs.configure import (
     affordable_updates,
     measure_pace,
 )
+from paramdiff.runs.folder import RunFolder
 
 from .test_fit import drifting, planned
 
-SMALL = ["diffusion.denoiser.width=8", "generation.num_steps=10"]
+SMALL = ["diffusion.denoiser.width=8", "generation.num_inference_steps=10"]
 
 
 @pytest.fixture(scope="module")

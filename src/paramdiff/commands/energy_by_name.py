@@ -1,10 +1,10 @@
-"""``--guide`` by its name: a score at hand, or a user's own."""
+"""``--energy`` by its name: a score at hand, or a user's own."""
 
 import torch
 from torch import Tensor
 
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.energies import Guide, larger_distance, lower_loss
+from paramdiff.energies import Energy, larger_distance, lower_loss
 from paramdiff.errors import UserError
 from paramdiff.methods.data_use import DataUse
 from paramdiff.model_cards.card import inline_code
@@ -20,10 +20,10 @@ NUM_EXAMPLES = 256
 """Training examples whose loss guides; every network sees all of them at every step."""
 
 
-def build_guide(
+def build_energy(
     name: str, recipe: str | None, space: ParameterSpace, device: torch.device
-) -> Guide:
-    """The guide of a name.
+) -> Energy:
+    """The energy of a name.
 
     Args:
         name: ``loss``, ``distance:CHECKPOINTS`` (files as ``find_runs`` takes them) or
@@ -33,15 +33,15 @@ def build_guide(
         device: where to compute.
 
     Returns:
-        The guide.
+        The energy.
 
     Raises:
         UserError: a recipe, checkpoint or function is missing or does not fit.
     """
     if (name == "loss") != (recipe is not None):
         raise UserError(
-            "--guide: loss and --recipe, whose task it is about, belong together; found "
-            f"{name or 'no guide'} {'without' if recipe is None else 'with'} --recipe"
+            "--energy: loss and --recipe, whose task it is about, belong together; found "
+            f"{name or 'no energy'} {'without' if recipe is None else 'with'} --recipe"
         )
     if recipe is not None:
         return _loss(recipe, space, device)
@@ -52,35 +52,38 @@ def build_guide(
     return _users_own(name)
 
 
-def guide_in_words(name: str, scale: float) -> str:
-    """A guide for a card, with the training data that it looks at."""
+def energy_in_words(name: str, scale: float) -> str:
+    """An energy for a card, with the training data that it looks at."""
     data = f", on the labels of {NUM_EXAMPLES} training examples" if name == "loss" else ""
     return f"{inline_code(name)}, scale {scale:g}{data}"
 
 
-def data_with_guide(
-    used: DataUse | None, guide: tuple[str, float] | None, num_steps: int, num_networks: int
+def data_with_energy(
+    used: DataUse | None,
+    energy: tuple[str, float] | None,
+    num_inference_steps: int,
+    num_networks: int,
 ) -> DataUse | None:
     """The task data that guided networks are made with.
 
     Args:
         used: the pipeline's; None where that is not known.
-        guide: its name and scale, where there is one.
-        num_steps: how often it is asked about each network.
+        energy: its name and scale, where there is one.
+        num_inference_steps: how often it is asked about each network.
         num_networks: that are guided.
 
     Returns:
         None where it is not known: what a user's own function looks at, nobody knows.
     """
-    if used is None or guide is None or guide[0].startswith("distance:"):
+    if used is None or energy is None or energy[0].startswith("distance:"):
         return used
-    if guide[0] != "loss":
+    if energy[0] != "loss":
         return None
-    seen = NUM_EXAMPLES * num_steps * num_networks
+    seen = NUM_EXAMPLES * num_inference_steps * num_networks
     return DataUse("labels", "training", (used.images_seen or 0) + seen)
 
 
-def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Guide:
+def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Energy:
     settings = load_recipe(recipe).task
     task = None if settings is None else build_task(settings)
     if not isinstance(task, Task):
@@ -91,13 +94,13 @@ def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Guide:
     return lower_loss(task.build_network(), space, inputs, labels, device=device)
 
 
-def _users_own(name: str) -> Guide:
-    function = import_function(name, "--guide")
+def _users_own(name: str) -> Energy:
+    function = import_function(name, "--energy")
     if not accepts(function, torch.empty(0)):
-        raise wrong_signature("--guide", name, function, "a function (vectors)")
+        raise wrong_signature("--energy", name, function, "a function (vectors)")
 
-    def guide(vectors: Tensor) -> Tensor:
+    def energy(vectors: Tensor) -> Tensor:
         hint = f"it was called with vectors {list(vectors.shape)}"
-        return call("--guide", name, hint, function, vectors)
+        return call("--energy", name, hint, function, vectors)
 
-    return guide
+    return energy

@@ -11,6 +11,7 @@ from torch import nn
 
 from paramdiff import memmap
 from paramdiff.codecs import base as codec_base
+from paramdiff.commands.fit import plan_fit
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.model_cards.provenance import Provenance, generation_settings
@@ -20,12 +21,11 @@ from paramdiff.runs.generated_folder import write_generated
 from paramdiff.runs.run import make_networks
 from paramdiff.runs.run_cards import add_scores
 from paramdiff.storage import sha256_of
-from paramdiff.verbs.fit import plan_fit
 
 QUICK = (
     "diffusion.training.num_steps=20",
     "diffusion.denoiser.width=8",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
 )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from paramdiff.commands.push import push
 from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_io import locate_pipeline
 from paramdiff.storage import sha256_of
-from paramdiff.verbs.push import push
 
 from .local_hub import local_hub
 

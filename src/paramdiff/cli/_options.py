@@ -1,11 +1,61 @@
-"""Options and arguments that several verbs have."""
+"""Options and arguments that several commands have, and what some were once called."""
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from paramdiff.settings import HIGHEST_SEED
+
+RENAMED_COMMANDS = {"evaluate": "compare"}
+"""Commands of earlier versions, which scripts may still call."""
+RENAMED_OPTIONS = {
+    "--anyway": "--force",
+    "--base": "--base-checkpoint",
+    "--buffers": "--include-buffers",
+    "--entry": "--state-dict-key",
+    "--from": "--reuse",
+    "--guide": "--energy",
+    "--guide-scale": "--energy-scale",
+    "--keep-best": "--copy-best",
+    "--minutes": "--time-budget",
+    "--num": "--num-samples",
+    "--score": "--score-fn",
+    "--spread": "--temperature",
+    "--standardise": "--standardize",
+    "--steps": "--num-inference-steps",
+}
+"""Options of earlier versions."""
+RENAMED_OPTIONS_OF = {"sweep": {"--base": "--base-recipe"}}
+"""Those that have become something else in one command."""
+
+
+def with_present_options(
+    command: str, arguments: Sequence[str], known: Collection[str]
+) -> tuple[list[str], list[str]]:
+    """Replace options of earlier versions.
+
+    Args:
+        command: the command's present name.
+        arguments: what follows it.
+        known: the options that the command has.
+
+    Returns:
+        The arguments, and one line on each replacement.
+    """
+    table = RENAMED_OPTIONS | RENAMED_OPTIONS_OF.get(command, {})
+    present, notes = [], []
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return [*present, *arguments[place:]], notes
+        option, equals, value = argument.partition("=")
+        new = table.get(option)
+        if new is not None and new in known:
+            notes.append(f"{option} is now {new}")
+            argument = f"{new}{equals}{value}"
+        present.append(argument)
+    return present, notes
 
 
 def known_seed(seed: int) -> int:
@@ -26,12 +76,12 @@ Standardize = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change a field: generation.spread=0.8"),
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field: generation.temperature=0.8"),
 ]
 Reuse = Annotated[
-    Path | None, typer.Option("--from", metavar="RUN", help="Copy this run's matching stages.")
+    Path | None, typer.Option("--reuse", metavar="RUN", help="Copy this run's matching stages.")
 ]
-Entry = Annotated[
+StateDictKey = Annotated[
     str | None, typer.Option(metavar="KEY", help="Of the state dict, where a file holds several.")
 ]
 Checkpoints = Annotated[
@@ -69,7 +119,7 @@ ScoringFunction = Annotated[
 ScoreValidation = Annotated[
     str | None,
     typer.Option(
-        help="As --score, on other data: its scores select, and those of --score are reported."
+        help="As --score-fn, on other data: its scores select, and --score-fn is reported."
     ),
 ]
 Ray = Annotated[

@@ -6,22 +6,22 @@ import pytest
 import torch
 from torch import nn
 
+from paramdiff.commands.compare import evaluate_folders
+from paramdiff.commands.fit import plan_fit
+from paramdiff.commands.inspect import inspect_checkpoints
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.progress import ignore_progress
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json
 from paramdiff.tasks.scoring_function import ScoringFunctions
-from paramdiff.verbs.evaluate import evaluate_folders
-from paramdiff.verbs.fit import plan_fit
-from paramdiff.verbs.inspect import inspect_checkpoints
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.zoo import Zoo
 
 QUICK = (
     "diffusion.training.num_steps=20",
     "diffusion.denoiser.width=8",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
 )
 
 
@@ -276,7 +276,7 @@ def test_it_is_refused_by_name_with_what_to_do(tmp_path, state, name):
     told = f"tensor '{name}' differs between the checkpoints and cannot be generated: "
     with pytest.raises(UserError) as caught:
         plan_fit([str(a)], tmp_path / "out", num_samples=1, device="cpu", overrides=QUICK)
-    assert str(caught.value).startswith(told) and "--base FILE" in str(caught.value)
+    assert str(caught.value).startswith(told) and "--base-checkpoint FILE" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     with pytest.raises(UserError) as caught:  # a recipe that selects everything
         import_checkpoints([str(a)], tmp_path / "zoo", ("*",))

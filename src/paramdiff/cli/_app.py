@@ -1,6 +1,6 @@
-"""The program: its verbs in the order of the help, and how it ends when something is wrong.
+"""The program: its commands in the order of the help, and how it ends when something is wrong.
 
-Heavy libraries load inside the verbs, so that ``--help`` answers at once.
+Heavy libraries load inside the commands, so that ``--help`` answers at once.
 """
 
 import warnings
@@ -8,13 +8,13 @@ from typing import Any
 
 import typer
 
-from paramdiff.cli.console import console, errors
+from paramdiff.cli._console import console, errors
 from paramdiff.cli.failures import Verbs
-from paramdiff.cli.of_checkpoints import evaluate, fit, generate, inspect, push
+from paramdiff.cli.of_checkpoints import compare, fit, generate, inspect, push
 from paramdiff.cli.of_recipes import check, quickstart, recipes, report, run, sweep
 from paramdiff.user_code import add_current_folder
 
-VERBS = (quickstart, run, sweep, check, inspect, fit, generate, evaluate, push, report, recipes)
+VERBS = (quickstart, run, sweep, check, inspect, fit, generate, compare, push, report, recipes)
 
 app = typer.Typer(
     cls=Verbs,
@@ -23,8 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="From trained checkpoints to new networks, and an honest report of what they are worth.",
 )
-for verb in VERBS:
-    app.command()(verb)
+for command in VERBS:
+    app.command()(command)
 
 
 def main() -> None:

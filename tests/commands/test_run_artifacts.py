@@ -6,11 +6,11 @@ import pytest
 
 from paramdiff.checkpoints.hub import name_on_hub, names_revisions
 from paramdiff.checkpoints.sources import find_runs
+from paramdiff.commands.generate import generate
+from paramdiff.commands.run_artifacts import generated_in, originals_in, refuse_unevaluated
 from paramdiff.errors import UserError
 from paramdiff.pipeline_io import locate_pipeline
 from paramdiff.storage import sha256_of
-from paramdiff.verbs.generate import generate
-from paramdiff.verbs.run_parts import generated_in, originals_in, refuse_unevaluated
 
 
 def test_generate_takes_a_run_as_its_pipeline(tiny_run, tmp_path):
@@ -38,7 +38,7 @@ def test_an_unfinished_run_says_what_is_next(tiny_run, tmp_path):
 def test_a_run_without_a_task_is_evaluated_by_another_command(tmp_path):
     (tmp_path / "recipe.yaml").write_text("task: null\n")
     (tmp_path / "generated").mkdir()
-    command = f"paramdiff evaluate {tmp_path} --originals {tmp_path} --out DIR"
+    command = f"paramdiff compare {tmp_path} --originals {tmp_path} --out DIR"
     with pytest.raises(UserError) as raised:
         refuse_unevaluated(tmp_path)
     assert command in str(raised.value)

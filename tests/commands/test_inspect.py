@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff.verbs.inspect import inspect_checkpoints
+from paramdiff.commands.inspect import inspect_checkpoints
 
 
 def trajectory(folder, num=40, moved=("1.weight", "1.bias", "1.num_batches_tracked")):
