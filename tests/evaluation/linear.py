@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.further_schema import OutOfDistribution
 from paramdiff.evaluation.inputs import EvaluationInputs, LatentSpace
 from paramdiff.evaluation.predictor import (
     Predictions,
@@ -19,7 +20,6 @@ from paramdiff.evaluation.predictor import (
     ValidationPredictions,
     classification,
 )
-from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.methods.finetuning import TrainingExamples
 from paramdiff.parameters.layout import ParameterLayout
 

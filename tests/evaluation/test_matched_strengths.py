@@ -8,10 +8,10 @@ import torch
 
 from paramdiff.evaluation.baselines import unmatched_members
 from paramdiff.evaluation.frontier import AXES
+from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.matched_strengths import Pilots, Validation
 from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import ValidationPredictions
-from paramdiff.evaluation.schema import Standing
 from paramdiff.methods.method import Method, Strengths
 from paramdiff.methods.method_context import Samples
 from paramdiff.methods.registry import METHODS

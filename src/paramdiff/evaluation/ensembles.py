@@ -24,7 +24,7 @@ from paramdiff.evaluation.calibration import (
     reliability,
     tempered,
 )
-from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore
+from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
 from paramdiff.methods.data_matched import FINE_TUNED_ORIGINALS
 
 SIZES = (1, 2, 5, 10, 30)

@@ -10,14 +10,15 @@ from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.ensembles import MEMBERS
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.group_evaluator import CountedPredictor, GroupEvaluator
+from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched
-from paramdiff.evaluation.measure import Measurements, Space
 from paramdiff.evaluation.metrics.aligned_distance import AlignedSpace
+from paramdiff.evaluation.metrics.base import GroupMetrics
 from paramdiff.evaluation.predictor import Predictor
+from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.evaluation.sample_groups import SampleGroup, given_groups
-from paramdiff.evaluation.schema import Standing, Trajectory
-from paramdiff.evaluation.trajectory import trajectory_of
+from paramdiff.evaluation.trajectory import Trajectory, trajectory_of
 from paramdiff.parameters.normalization import Normalization, fit_for_comparison
 from paramdiff.progress import StageProgress
 
@@ -51,7 +52,7 @@ class EvaluatedGroups:
         standing: of the generated networks on validation data.
     """
 
-    measured: Measurements
+    measured: GroupMetrics
     kept: dict[str, SampleGroup]
     starts: dict[str, Tensor]
     normalization: Normalization
@@ -92,7 +93,7 @@ def evaluate_groups(
     original = next(given)
     trajectory = trajectory_of(original.vectors, seed, inputs.runs)
     is_single = inputs.num_runs == 1 and (trajectory is None or trajectory.is_found)
-    space = Space(
+    references = ReferenceSet(
         original.vectors,
         inputs.layout,
         tests_copying=not is_single,
@@ -102,7 +103,7 @@ def evaluate_groups(
     if inputs.symmetries is not None:
         aligned = AlignedSpace(original.vectors, inputs.symmetries, seed, inputs.scratch)
     groups = GroupEvaluator(
-        space,
+        references,
         aligned,
         CountedPredictor(
             predictor,
@@ -122,7 +123,7 @@ def evaluate_groups(
     groups.predictor.finish()
     num_scores = groups.scored["original"].predictions.test.shape[1]
     return EvaluatedGroups(
-        Measurements(
+        GroupMetrics(
             groups.scored,
             Bootstrap.over(num_scores, seed=seed),
             runs=inputs.runs,

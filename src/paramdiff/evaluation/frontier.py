@@ -20,7 +20,8 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from paramdiff.evaluation.schema import Frontier, FrontierPoint, Group, Standing
+from paramdiff.evaluation.comparison_schema import Frontier, FrontierPoint
+from paramdiff.evaluation.group_schema import Group, Standing
 from paramdiff.methods.group_names import method_of
 
 AxisName = Literal["max_similarity", "pairwise_similarity", "dispersion"]

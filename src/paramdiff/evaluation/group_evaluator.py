@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.measure import Scored, Space
 from paramdiff.evaluation.metrics.aligned_distance import MEASURED, AlignedSpace
+from paramdiff.evaluation.metrics.base import GroupMeasurements
 from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
+from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.evaluation.sample_groups import SampleGroup
 from paramdiff.memmap import free_pages, row_blocks
 from paramdiff.progress import Progress
@@ -66,8 +67,8 @@ class GroupEvaluator:
     """Evaluates groups one by one; most vectors are not kept.
 
     Attributes:
-        space: the originals' parameter space.
-        aligned: the same up to permutation symmetries; None if these are not known.
+        references: the originals, beside which groups are measured.
+        aligned: the same up to permutations; None if these are not known.
         predictor: of the task.
         used_again: names of the groups whose vectors are kept.
         finetuned: names of those of which a few networks are kept.
@@ -78,12 +79,12 @@ class GroupEvaluator:
         facts: choices made while groups were made, for the report.
     """
 
-    space: Space
+    references: ReferenceSet
     aligned: AlignedSpace | None
     predictor: CountedPredictor
     used_again: tuple[str, ...]
     finetuned: tuple[str, ...]
-    scored: dict[str, Scored] = field(default_factory=dict)
+    scored: dict[str, GroupMeasurements] = field(default_factory=dict)
     kept: dict[str, SampleGroup] = field(default_factory=dict)
     starts: dict[str, Tensor] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -105,12 +106,13 @@ class GroupEvaluator:
             )
         predictions = self.predictor.predict(group)
         free_pages(group.raw)
-        position = self.space.position(group.vectors, group.source)
+        parameters = self.references.measure(group.vectors, group.source)
         if self.aligned is not None and group.name in MEASURED:
             excluded = group.source if group.name == "original" else None
-            position = replace(position, aligned=self.aligned.nearest(group.vectors, excluded))
-        self.scored[group.name] = Scored(
-            position=position,
+            nearest = self.aligned.nearest(group.vectors, excluded)
+            parameters = replace(parameters, aligned=nearest)
+        self.scored[group.name] = GroupMeasurements(
+            parameters=parameters,
             predictions=predictions,
             source=group.source,
             seeds=group.seeds,

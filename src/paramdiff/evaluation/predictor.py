@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.evaluation.schema import OutOfDistribution
+from paramdiff.evaluation.further_schema import OutOfDistribution
 from paramdiff.methods.finetuning import TrainingExamples
 
 

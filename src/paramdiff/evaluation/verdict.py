@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from paramdiff.evaluation.comparison_schema import BestOfN, Comparison, Frontier
 from paramdiff.evaluation.frontier import AxisName, deciding_axes
+from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.metrics.diversity import LOWEST_DISPERSION
 from paramdiff.evaluation.outcome import Outcome, outcome
-from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.methods.group_names import role_of
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.metrics.aligned_distance import UNORDERED
 from paramdiff.evaluation.metrics.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
-from paramdiff.evaluation.schema import Group
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.methods.group_names import phrase_of
 
@@ -70,7 +70,7 @@ def find_warnings(
         _runs(groups["original"], num_runs),
         None if errors is None else _errors(errors),
         _intervals(score),
-        _anchors(groups, score),
+        _controls(groups, score),
         None
         if is_deterministic
         else "The network is random at test time (dropout left on?): the same parameters give "
@@ -139,7 +139,7 @@ def _intervals(score: ScoreInfo) -> str | None:
     )
 
 
-def _anchors(groups: dict[str, Group], score: ScoreInfo) -> str | None:
+def _controls(groups: dict[str, Group], score: ScoreInfo) -> str | None:
     original = groups["original"].score.mean
     as_good = [
         f"{phrase_of(name)} reach {score.text(groups[name].score.mean, 1)}"

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from paramdiff.evaluation.schema import Evaluation, Group
+from paramdiff.evaluation.group_schema import Group
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.methods.group_names import in_reading_order, role_of
 
 ALWAYS = ("average@all", "average@all+bn", "greedy_soup")

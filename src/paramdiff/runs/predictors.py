@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from paramdiff.errors import UserError
 from paramdiff.evaluation.calibration import negative_log_likelihood
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.further_schema import OutOfDistribution
 from paramdiff.evaluation.predictor import (
     Predictions,
     Predictor,
     ValidationPredictions,
     classification,
 )
-from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.methods.finetuning import TrainingExamples
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore, Evaluation
+from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import NEGLIGIBLE
 from paramdiff.methods.group_names import in_reading_order, label_of, method_of, phrase_of
 from paramdiff.report import text

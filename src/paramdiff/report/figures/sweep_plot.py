@@ -5,7 +5,7 @@ from typing import Protocol
 
 from matplotlib.figure import Figure
 
-from paramdiff.evaluation.schema import Pair
+from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.methods.group_names import method_of
 from paramdiff.report.style import GRAY, Illustration, illustrate, quiet_grid
 
