@@ -11,8 +11,8 @@ from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import LatentSpace
 from paramdiff.evaluation.schema import ARRAYS, ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.methods.registry import BASELINES
 from paramdiff.storage import read_tensors
+from tests.methods.contexts import MEMBERS
 
 from .linear import (
     NUM_TEST,
@@ -40,7 +40,7 @@ def typical():
 def test_groups_and_comparisons(typical):
     evaluation, _ = typical
     groups = {"original", "generated", "held_out", "reconstructed"}
-    possible = {baseline.name for baseline in BASELINES if baseline.min_originals <= 30}
+    possible = {member.name for member in MEMBERS if member.min_originals <= 30}
     assert groups | possible <= set(evaluation.groups)
     assert list(evaluation.groups)[:4] == ["original", "generated", "held_out", "reconstructed"]
     assert "average@64" not in evaluation.groups

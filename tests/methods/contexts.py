@@ -6,9 +6,17 @@ import torch
 
 from paramdiff.methods.method import Member
 from paramdiff.methods.method_context import MethodContext, Samples
+from paramdiff.methods.registry import METHODS
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import Normalization, fit_normalization
 
+MEMBERS = [
+    method.at(strength)
+    for method in METHODS.values()
+    if method.role in ("baseline", "control") and method.name not in ("multiswag", "rearranged")
+    for strength in method.strengths.fixed
+]
+"""Baselines and controls of every evaluation of one training run."""
 STATE = {
     "small.weight": torch.zeros(30, 20),
     "bias": torch.zeros(2),

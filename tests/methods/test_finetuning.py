@@ -79,11 +79,11 @@ def test_variances_stay_positive():
 
 
 def test_answers_of_others_teach_without_labels():
-    """Each draw is the cross-entropy of one teacher's answers, all equally often."""
+    """Each draw is the cross-entropy of one teacher's predictions, all equally often."""
     examples = training()
     blind = replace(examples, labels=examples.labels.flip(0))
     teachers, vector, rows = good(2, 1, spread=0.5), good(1, 2)[0], torch.arange(20)
-    loss = blind.answer_loss(teachers, generator(1))
+    loss = blind.distillation_loss(teachers, generator(1))
     found = torch.stack([loss(vector, rows) for _ in range(100)])
     logs = examples.logits(vector, rows).log_softmax(1)
     expected = torch.stack(

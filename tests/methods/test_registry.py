@@ -8,18 +8,12 @@ import torch
 from paramdiff.methods.controls import NUM_CONTROLS
 from paramdiff.methods.registry import METHODS
 
-from .contexts import SIZE, built, context, raw_originals
+from .contexts import MEMBERS, SIZE, built, context, raw_originals
 
 ALONE = {"average@all", "greedy_soup"}  # one network each, whatever the seed
 WITH_SOURCE = ("noise", "kde", "permuted")
 
 MATCHED = [one for one in METHODS.values() if one.strengths.matched is not None]
-MEMBERS = [
-    method.at(strength)
-    for method in METHODS.values()
-    if method.role in ("baseline", "control") and method.name not in ("multiswag", "rearranged")
-    for strength in method.strengths.fixed
-]
 UNMATCHED = [one for one in MEMBERS if one.strength is None or one.method not in MATCHED]
 
 every_method = pytest.mark.parametrize("method", MATCHED, ids=lambda one: one.name)

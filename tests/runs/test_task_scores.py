@@ -13,7 +13,6 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import EvaluationInputs
-from paramdiff.methods.registry import BASELINES
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.runs.evaluating import score_trajectory
@@ -23,6 +22,7 @@ from paramdiff.tasks.base import Scores, Task
 from paramdiff.tasks.registry import describe_task
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.zoo import Zoo
+from tests.methods.contexts import MEMBERS
 from tests.runs.inspecting import judged_folders
 from tests.tasks.scored import r_squared, wrapped
 
@@ -282,7 +282,7 @@ def test_a_free_alternative_without_a_score_is_left_out():
     lost = {one.partition(" ")[0] for one in told if one.endswith("NaN or infinite values)")}
     assert lost and not lost & evaluation.groups.keys()
     assert {"average@all", "average@8", "interpolation", "generated"} <= evaluation.groups.keys()
-    assert len(told) + len(evaluation.groups) >= len(BASELINES) + 3
+    assert len(told) + len(evaluation.groups) >= len(MEMBERS) + 3
 
 
 def test_states_on_the_way_that_have_no_score_are_not_drawn():

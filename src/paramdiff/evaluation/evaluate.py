@@ -58,21 +58,21 @@ def evaluate(
     settings: EvaluationSettings,
     progress: StageProgress = ignore_progress,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
-    """Measure every group.
+    """Evaluate every group and compare the generated networks with all others.
 
     Args:
         inputs: originals, generated networks and where they come from.
         predictor: scores networks on validation and test examples.
-        settings: seeds, and what is optional.
-        progress: told how many parameter sets are scored, and about how many there are; and of
-            trainings, where there are any.
+        settings: seed and options.
+        progress: called with the parameter sets evaluated, and about how many there are; and with
+            the updates of trainings.
 
     Returns:
         The numbers (without costs), and the arrays that figures draw.
 
     Raises:
         UserError: a given network's parameters or predictions are not finite, predictions have the
-            wrong form, or something is asked for that the task does not say how to do.
+            wrong form, or the settings need what the task does not offer.
     """
     settings.check_task(is_classification=predictor.test_truth is not None)
     evaluated = evaluate_groups(inputs, predictor, settings, progress)
@@ -178,7 +178,7 @@ def _comparisons(
 
 
 def _errors(evaluated: EvaluatedGroups, predictor: Predictor) -> Errors | None:
-    """What the originals get wrong; None where nothing is right or wrong."""
+    """Count the errors of the originals; None if nothing is right or wrong."""
     wrong, truth = evaluated.measured.wrong("original"), predictor.test_truth
     if wrong is None:
         return None
@@ -236,7 +236,7 @@ def _ensembles(
 
 
 def _validation(predictor: Predictor, raw: Tensor) -> Validation | None:
-    """What chooses temperatures; None where it would be what they are scored on."""
+    """Return the examples that choose temperatures; None if they would also score them."""
     truth, probabilities = predictor.validation_truth, predictor.validation_probabilities
     if predictor.selects_on_test or probabilities is None or truth is None or not len(truth):
         return None
@@ -255,7 +255,7 @@ def _reconstruction(measured: GroupMetrics) -> Reconstruction | None:
 
 
 def _arrays(evaluated: EvaluatedGroups, predictor: Predictor) -> dict[str, Tensor]:
-    """What the figures draw; see ``schema.ARRAYS``."""
+    """Collect the arrays of the figures; see ``schema.ARRAYS``."""
     measured = evaluated.measured
     arrays = {} if predictor.test_truth is None else {"truth": predictor.test_truth}
     for name, scored in measured.groups.items():

@@ -1,4 +1,4 @@
-"""What new BatchNorm statistics change: generated weights meet those of another network."""
+"""The effect of new BatchNorm statistics: generated weights meet those of another network."""
 
 from paramdiff.evaluation.bootstrap import percentile_interval
 from paramdiff.evaluation.evaluate_groups import EvaluatedGroups

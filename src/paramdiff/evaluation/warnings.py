@@ -1,4 +1,4 @@
-"""What a reader must know before trusting the numbers."""
+"""Warnings, for a reader to know before trusting the numbers."""
 
 from dataclasses import dataclass
 
@@ -21,12 +21,12 @@ SELECTED_ON_TEST = (
 
 @dataclass(frozen=True)
 class Errors:
-    """What the originals get wrong on the test split.
+    """Errors of the originals on the test split.
 
     Attributes:
-        median: how much the median original does.
-        num: how much could be wrong; in classification, test examples.
-        num_classes: ``K``; None where the task is no classification.
+        median: of the median original.
+        num: possible errors; in classification, test examples.
+        num_classes: ``K``; None if the task is no classification.
     """
 
     median: float
@@ -53,7 +53,7 @@ def find_warnings(
         hold_out: how held-out checkpoints were chosen.
         num_runs: how many training runs the originals come from, as far as is known.
         single_trajectory: whether all originals come from one run.
-        errors: what the originals get wrong; None where nothing is right or wrong.
+        errors: of the originals; None if nothing is right or wrong.
         is_deterministic: whether a network predicts the same twice.
         is_unordered: whether all of the network is generated from independent runs whose units
             nobody brought into one order.
@@ -74,7 +74,7 @@ def find_warnings(
         None
         if is_deterministic
         else "The network is random at test time (dropout left on?): the same parameters give "
-        "other answers each time"
+        "other predictions each time"
         + (", and similarities are too low." if score.has_errors else "."),
     ]
     return tuple(warning for warning in found if warning is not None)
@@ -97,11 +97,11 @@ def _spread(generated: Group, original: Group, score: ScoreInfo) -> str | None:
             f"(collapse): {score.name} alone would reward this."
         )
     if spread > HIGHEST_DISPERSION:
-        told = f"The generated networks spread {spread:.2f} times as widely as the originals"
+        words = f"The generated networks spread {spread:.2f} times as widely as the originals"
         if not by_itself:
-            return f"{told}."
+            return f"{words}."
         return (
-            f"{told}; those of each generator by themselves {min(by_itself):.2f} to "
+            f"{words}; those of each generator by themselves {min(by_itself):.2f} to "
             f"{max(by_itself):.2f} times."
         )
     return None

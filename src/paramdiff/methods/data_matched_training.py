@@ -190,7 +190,7 @@ class DataMatchedTraining:
         if self.budget.uses == "labels":
             return self.examples.label_loss
         generator = seeded_generator(self.seed, name, number, "teachers")
-        return self.examples.answer_loss(self.originals, generator)
+        return self.examples.distillation_loss(self.originals, generator)
 
 
 class _Work:

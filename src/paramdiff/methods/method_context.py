@@ -1,4 +1,4 @@
-"""What a method may use, and what it makes.
+"""The context of a method, and its samples.
 
 Vectors are normalized per tensor. The originals are never written to (the published critique's
 code overwrote the checkpoints it averaged).

@@ -33,7 +33,7 @@ SMALLEST_CLUSTER = 5
 
 _NEGLIGIBLE = 1e-10
 _RIDGE = 1e-6
-"""Of the total variance: a cluster of two points has a covariance of rank one."""
+"""A share of the total variance: a cluster of two points has a covariance of rank one."""
 
 
 @dataclass(frozen=True)
