@@ -12,8 +12,7 @@ from paramdiff.checkpoints.order import MAX_NAMED, first_names
 from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.checkpoints.summary import CheckpointSummary, TensorSummary, summarize
 from paramdiff.checkpoints.tensor_kinds import SAVE_AGAIN, is_generated
-from paramdiff.evaluation.schema import Trajectory
-from paramdiff.evaluation.trajectory import related_groups, trajectory_of
+from paramdiff.evaluation.trajectory import Trajectory, related_groups, trajectory_of
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.storage import StrPath
 

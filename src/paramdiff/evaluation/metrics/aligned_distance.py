@@ -10,13 +10,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.metrics.nearest_neighbors import neighbor_distances, squared_distances
+from paramdiff.evaluation.metrics.base import GroupMetrics, Metric
+from paramdiff.evaluation.metrics.nearest_neighbors import (
+    Distance,
+    distance,
+    neighbor_distances,
+    share_of_copies,
+    squared_distances,
+)
 from paramdiff.evaluation.trajectory import related_groups
-from paramdiff.memmap import column_blocks, empty_array, release
-from paramdiff.permutation.align import common_order
+from paramdiff.memmap import column_blocks, empty_array, free_pages
+from paramdiff.permutation.align import find_permutations
 from paramdiff.permutation.matching import match
 from paramdiff.permutation.symmetry import Symmetries
 from paramdiff.random import seeded_generator
+from paramdiff.settings import Settings
 from paramdiff.subsampling import evenly_spaced
 
 MEASURED = ("original", "held_out", "generated", "reconstructed", "random", "rearranged")
@@ -36,6 +44,14 @@ UNORDERED = (
 LEAST_COMMON = 0.1
 """Independent networks have about 0 of their squared length in common, aligned ones 0.2 and more,
 checkpoints of one run nearly all."""
+
+
+class Aligned(Settings):
+    """Distances with units in any order, for ``n`` evenly spaced networks; upper bounds."""
+
+    n: int
+    min_distance: Distance
+    copies: float | None
 
 
 def are_unordered(originals: Tensor) -> bool:
@@ -74,7 +90,7 @@ class AlignedSpace:
     ) -> None:
         self._symmetries, self._generator = symmetries, seeded_generator(seed, "aligned")
         self._given = originals
-        places, _ = common_order(
+        places, _ = find_permutations(
             originals, symmetries, self._generator, max_rounds=1, scratch=scratch
         )
         num, size = originals.shape
@@ -82,7 +98,7 @@ class AlignedSpace:
         for row, original in enumerate(originals):
             self._originals[row] = original[places[row]]
             for array in (originals, places, self._originals):
-                release(array)
+                free_pages(array)
         self._mean = self._originals.mean(0)
 
     def nearest(self, vectors: Tensor, excluded: Tensor | None = None) -> Tensor:
@@ -116,3 +132,25 @@ class AlignedSpace:
             places = match(vector, original, self._symmetries, self._generator)
             best = min(best, float((vector[places] - original).norm()))
         return best
+
+
+def _aligned(measured: GroupMetrics, name: str) -> Aligned | None:
+    nearest = measured.groups[name].parameters.aligned
+    of_originals = measured.groups["original"].parameters.aligned
+    if nearest is None or of_originals is None:
+        return None
+    found = distance(nearest)
+    if found is None:
+        return None
+    copies = None if name == "original" else share_of_copies(nearest, of_originals)
+    return Aligned(n=len(nearest), min_distance=found, copies=copies)
+
+
+ALIGNED = Metric(
+    name="aligned",
+    label="Distance in any order of units",
+    section="New",
+    type=Aligned,
+    of_group=_aligned,
+)
+"""None unless the whole network is generated and its structure understood; has its own table."""
