@@ -41,7 +41,7 @@ WIDER = (0.8, 0.95, 0.99)
 
 
 @dataclass(frozen=True)
-class ReconstructionCheck:
+class ReconstructionGate:
     """Stops a run whose codec cannot tell its checkpoints apart.
 
     Attributes:
