@@ -10,7 +10,7 @@ from torch import Tensor
 
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codecs.base import Codec, encode_all
-from paramdiff.codecs.registry import CODECS, train_codec
+from paramdiff.codecs.registry import CODECS, fit_codec
 from paramdiff.component import Component
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
@@ -112,11 +112,11 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
     examples = None
     if _is_missing(context, folder):
         started = time.monotonic()
-        if settings.kind == "behavioral":
+        if settings.learns_from is not None:
             assert context.recipe.task is not None  # build_parts refuses such recipes
             task = build_task(context.recipe.task)
             examples = training_examples(task, space, context.device)
-        codec, result = train_codec(
+        codec, result = fit_codec(
             vectors,
             settings,
             seed=context.seed("codec"),
@@ -245,7 +245,7 @@ def make_pipeline(
         codec,
         denoiser,
         None if diffusion is None else build_scheduler(diffusion.schedule, solver),
-        statistics=recipe.codec.statistics,
+        statistics=recipe.codec.decoding_statistics,
         standardize=not recipe.codec.is_whitened if diffusion is None else diffusion.standardize,
         num_steps=recipe.generation.num_steps,
         spread=recipe.generation.spread,

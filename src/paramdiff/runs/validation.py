@@ -142,7 +142,12 @@ def _spread(
     def spread(denoiser: nn.Module) -> float | None:
         assert isinstance(denoiser, Component)
         pipeline = ParameterDiffusionPipeline(
-            space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardize=True
+            space,
+            codec,
+            denoiser,
+            scheduler,
+            statistics=recipe.codec.decoding_statistics,
+            standardize=True,
         ).to(device)
         samples = pipeline(range(NUM_SAMPLES), num_steps=num_steps, batch_size=NUM_SAMPLES)
         return relative_spread(per_tensor.normalize(samples.vectors).cpu(), reference)
