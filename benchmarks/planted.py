@@ -19,7 +19,7 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.zoos import collected
-from paramdiff.cli.console import progress_bars
+from paramdiff.cli._console import progress_bars
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
@@ -84,7 +84,7 @@ def _gaussian(originals: Tensor, scale: float, generator: torch.Generator) -> Te
 
 def _outcome(evaluation: Evaluation, reference: str) -> Outcome:
     comparison = next(c for c in evaluation.comparisons if c.reference == reference)
-    return outcome(comparison, evaluation.score)
+    return outcome(comparison, evaluation.score_info)
 
 
 def _shows_no_difference(evaluation: Evaluation, reference: str) -> bool:
@@ -148,7 +148,7 @@ def main() -> None:
                 "warnings": evaluation.verdict.warnings,
                 "is_right": is_right,
                 "median_errors": round(
-                    (1 - evaluation.groups["original"].accuracy.median) * evaluation.num_test
+                    (1 - evaluation.groups["original"].score.median) * evaluation.num_test
                 ),
             }
     Console(width=150).print(table)
@@ -165,12 +165,12 @@ def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
         ),
         untrained=untrained_vectors(task, zoo.layout),
     )
-    with progress_bars() as report:
+    with progress_bars() as progress:
         evaluation, arrays = evaluate(
             subject,
             build_predictor(task, zoo, torch.device("cpu")),
             EvaluationSettings(),
-            report,
+            progress,
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, evaluation, arrays)

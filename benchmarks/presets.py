@@ -16,19 +16,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from paramdiff.cli.console import progress_bars
+from paramdiff.cli._console import progress_bars
 from paramdiff.evaluation.schema import Comparison, Evaluation
 from paramdiff.recipe import load_recipe
 from paramdiff.runs.run import run
 
 PAPER_SEEDS = [
-    "seeds=[100, 101, 102]",
+    "generator_seeds=[100, 101, 102]",
     "generation.num_samples=40",
     "evaluation.num_trajectories=0",
 ]
 PAPER = ["preset=paper", *PAPER_SEEDS]
 POOLED = [
-    "seeds=[100, 101, 102, 103, 104]",
+    "generator_seeds=[100, 101, 102, 103, 104]",
     "generation.num_samples=80",
     "evaluation.num_trajectories=0",
 ]
@@ -63,8 +63,10 @@ def main() -> None:
 def _of_seed(out: Path, seed: int) -> dict[str, Evaluation]:
     def result(name: str, overrides: list[str], reuse: Path | None = None) -> Evaluation:
         recipe = load_recipe("quickstart", [f"seed={seed}", *overrides])
-        with progress_bars() as report:
-            return run(recipe, out / f"{name}-{seed}", device="cpu", reuse=reuse, report=report)
+        with progress_bars() as progress:
+            return run(
+                recipe, out / f"{name}-{seed}", device="cpu", reuse=reuse, progress=progress
+            )
 
     default = result("default", [])
     paper = result("paper", PAPER, out / f"default-{seed}")
@@ -72,7 +74,7 @@ def _of_seed(out: Path, seed: int) -> dict[str, Evaluation]:
     assert wanted and found
     lowered = result(
         "lowered",
-        [*PAPER_SEEDS, f"generation.spread={wanted / found:.4f}"],
+        [*PAPER_SEEDS, f"generation.temperature={wanted / found:.4f}"],
         out / f"default-{seed}",
     )
     pooled = result("pooled", POOLED, out / f"default-{seed}")
@@ -99,10 +101,10 @@ def _summary(evaluation: Evaluation) -> dict:
     reconstruction = evaluation.reconstruction
     return {
         "n": generated.n,
-        "original": evaluation.groups["original"].accuracy.mean,
-        "average": evaluation.groups["average@all"].accuracy.mean,
-        "generated": generated.accuracy.mean,
-        "generated_std": generated.accuracy.std,
+        "original": evaluation.groups["original"].score.mean,
+        "average": evaluation.groups["average@all"].score.mean,
+        "generated": generated.score.mean,
+        "generated_std": generated.score.std,
         "dispersion": generated.dispersion,
         "pairwise": generated.pairwise_similarity,
         "pairwise_original": evaluation.groups["original"].pairwise_similarity,
@@ -118,8 +120,8 @@ def _cells(evaluation: Evaluation) -> list[str]:
     original, generated = evaluation.groups["original"], evaluation.groups["generated"]
     decisive, reconstruction = _decisive(evaluation), evaluation.reconstruction
     return [
-        f"{100 * original.accuracy.mean:.2f}",
-        f"{100 * generated.accuracy.mean:.2f} ± {100 * generated.accuracy.std:.2f}",
+        f"{100 * original.score.mean:.2f}",
+        f"{100 * generated.score.mean:.2f} ± {100 * generated.score.std:.2f}",
         _points(_versus(evaluation, "original")),
         f"{generated.dispersion:.2f}",
         f"{generated.pairwise_similarity:.3f} ({original.pairwise_similarity:.3f})",

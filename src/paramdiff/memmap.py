@@ -113,7 +113,7 @@ def row_blocks(array: Tensor) -> Iterator[Tensor]:
         release(rows)
 
 
-def by_rows(
+def map_rows(
     array: Tensor, compute: Callable[[Tensor], Tensor], columns: int, folder: Path | None
 ) -> Tensor:
     """Compute rows from rows, some at a time.
@@ -149,11 +149,12 @@ def column_moments(array: Tensor) -> tuple[Tensor, Tensor]:
     for columns in column_blocks(array):
         values = array[:, columns].double()
         means.append(values.mean(0))
-        variances.append(values.var(0, correction=min(1, len(values) - 1)))
+        # torch.var is up to ten times slower along rows
+        variances.append((values - means[-1]).square_().sum(0) / max(1, len(values) - 1))
     return torch.cat(means), torch.cat(variances)
 
 
-def centred_products(array: Tensor) -> Tensor:
+def centered_products(array: Tensor) -> Tensor:
     """Inner products of all rows less their mean, in blocks.
 
     Args:

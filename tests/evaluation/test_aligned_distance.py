@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from paramdiff.evaluation.aligned_distance import AlignedSpace, are_unordered
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.metrics.aligned_distance import AlignedSpace, are_unordered
 from paramdiff.evaluation.predictor import classification
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.permutation.symmetry import find_symmetries

@@ -100,7 +100,7 @@ def test_what_all_of_them_share(name):
         training, schedule = recipe.diffusion.training, recipe.diffusion.schedule
         assert (training.lr, training.weight_decay) == (1e-4, decay)
         assert (schedule.beta_start, schedule.beta_end) == (1e-4, 2e-2)
-        assert recipe.generation.num_steps == schedule.num_timesteps
+        assert recipe.generation.num_inference_steps == schedule.num_timesteps
     assert (recipe.generation.solver, recipe.generation.num_samples) == ("ddpm", 200)
 
 

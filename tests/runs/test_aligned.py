@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from paramdiff import load_recipe, run
+from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.runs.aligned import alignment_facts, make_aligned
@@ -14,7 +15,6 @@ from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.run import make_networks
 from paramdiff.tasks.digits import digits
 from paramdiff.tasks.registry import describe_task
-from paramdiff.verbs.check import check_recipe
 from paramdiff.zoo.zoo import Zoo
 from tests.permutation.networks import outputs
 
@@ -61,18 +61,20 @@ def test_independent_runs_are_told_before_training(made, tiny, tmp_path):
     stages = []
     with pytest.warns(UserWarning, match=r"parameters\.align brings them into one order"):
         with pytest.raises(KeyboardInterrupt):
-            make_networks(recipe, tmp_path / "run", device="cpu", reuse=root, report=stops(stages))
+            make_networks(
+                recipe, tmp_path / "run", device="cpu", reuse=root, progress=stops(stages)
+            )
     assert stages == ["training the denoiser"]
 
 
 def stops(stages):
     """Ends the run at the first stage that reports."""
 
-    def report(stage, done, total, note=""):
+    def progress(stage, done, total, note=""):
         stages.append(stage)
         raise KeyboardInterrupt
 
-    return report
+    return progress
 
 
 def test_a_part_of_a_network_has_no_order(made):

@@ -50,7 +50,7 @@ def test_the_codec_is_counted_by_hand():
 def test_what_is_trained_for_comparison_is_counted():
     """Five orders for the average, ten originals on a tenth each; three of them at three rates."""
     plain, few = (
-        cost_of("beyond/digits", f"evaluation.starting_points={s}") for s in (True, False)
+        cost_of("beyond/digits", f"evaluation.finetuning_curves={s}") for s in (True, False)
     )
     suffix = few["codec"] / (3 * 1500 * 6 * 64)  # all of the network
     scored = cost_of("beyond/digits", "diffusion=null", "codec={kind: pca}", "preset=default")
@@ -78,7 +78,9 @@ def test_only_what_follows_the_first_selected_tensor_is_scored_per_network():
 
 
 def test_every_generator_is_trained_and_used():
-    one, two = (cost_of("quickstart", "preset=paper", f"seeds={s}") for s in ("[0]", "[0, 1]"))
+    one, two = (
+        cost_of("quickstart", "preset=paper", f"generator_seeds={s}") for s in ("[0]", "[0, 1]")
+    )
     for stage in ("codec", "denoiser", "generation"):
         assert two[stage] == 2 * one[stage], stage
     for stage in ("pre-training", "collection"):

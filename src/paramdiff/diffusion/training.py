@@ -33,7 +33,7 @@ LatentBatch = Callable[[int, torch.Generator], Tensor]
 """A number of examples and a generator to a batch of latents ``[B, D]``; where the denoiser has
 conditions, these stand behind each latent as it reads them, ``[B, D + C]``."""
 
-ConditionName = Literal["accuracy", "step", "run"]
+ConditionName = Literal["score", "step", "run"]
 """What a zoo knows of its checkpoints."""
 
 
@@ -65,7 +65,7 @@ DenoiserSettings = Annotated[
 class DiffusionSettings(Settings):
     """The denoiser, the forward process and how the denoiser is trained."""
 
-    denoiser: DenoiserSettings = Field(description="predicts schedule.target")
+    denoiser: DenoiserSettings = Field(description="predicts schedule.prediction_type")
     schedule: ScheduleSettings = Field(ScheduleSettings(), description="the forward process")
     latent_statistics: Literal["running", "batch"] = Field(
         "running",
@@ -76,7 +76,7 @@ class DiffusionSettings(Settings):
     )
     conditions: tuple[ConditionName, ...] = Field(
         (),
-        description="what generated networks can be asked for: the validation score (accuracy), "
+        description="what generated networks can be asked for: the validation score (score), "
         "the training step, the run",
     )
     condition_dropout: float = Field(
@@ -117,7 +117,7 @@ def build_denoiser(
         denoiser = MLPDenoiser(latent_dim=latent_dim, **options)
     else:
         denoiser = Conv1dDenoiser(latent_dim=latent_dim, **options)
-    if settings.schedule.target == "velocity":
+    if settings.schedule.prediction_type == "v_prediction":
         for parameter in denoiser.output.parameters():
             nn.init.zeros_(parameter)
     return denoiser

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.aligned_distance import MEASURED, AlignedSpace
 from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.data_matched import RIVALS, Rivalry
-from paramdiff.evaluation.diversity import total_variance
 from paramdiff.evaluation.ensembles import MEMBERS
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.groups import (
@@ -25,13 +23,15 @@ from paramdiff.evaluation.groups import reestimated as reestimated_group
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
+from paramdiff.evaluation.metrics.aligned_distance import MEASURED, AlignedSpace
+from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import Answers, Predictor, Validated
 from paramdiff.evaluation.schema import Standing, Trajectory
 from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.memmap import release, row_blocks
 from paramdiff.methods.method import Material
 from paramdiff.parameters.normalization import Normalization, fit_for_comparison
-from paramdiff.progress import Progress, Report
+from paramdiff.progress import Progress, StageProgress
 from paramdiff.subsampling import evenly_spaced
 
 KEPT = MEMBERS
@@ -47,9 +47,9 @@ STRENGTHS_REFINED = 25
 NUM_REESTIMATED_PILOTS = 16
 """Networks of each strength that is looked at with re-estimated statistics, which cost a pass over
 training inputs each."""
-STARTED = ("original", "held_out", "generated", "average@all", "random")
+FINETUNED_GROUPS = ("original", "held_out", "generated", "average@all", "random")
 """Groups of which a few networks may be trained further."""
-NUM_STARTED = 5
+NUM_FINETUNED = 5
 CHOSEN_ON_TEST = "its choice and its score would share data"
 NOT_FINITE = "its networks compute NaN or infinite values"
 
@@ -85,7 +85,7 @@ def examine(
     subject: Subject,
     predictor: Predictor,
     settings: EvaluationSettings,
-    report: Report,
+    progress: StageProgress,
 ) -> Examined:
     """Make and score every group.
 
@@ -95,7 +95,7 @@ def examine(
         subject: originals, generated networks and where they come from.
         predictor: answers for networks.
         settings: seed, and what is optional.
-        report: told how many parameter sets are scored, and about how many there are; and of
+        progress: told how many parameter sets are scored, and about how many there are; and of
             trainings.
 
     Returns:
@@ -125,20 +125,20 @@ def examine(
         aligned,
         _Asked(
             predictor,
-            partial(report, "evaluating"),
+            partial(progress, "evaluating"),
             3 * len(original.raw)
             + NETWORKS_SCORED * len(subject.generated)
             + expected_pilots(len(subject.generated)),
         ),
         (*KEPT, *RECALIBRATED) if settings.recalibrate_batchnorm else KEPT,
-        STARTED if settings.starting_points else (),
+        FINETUNED_GROUPS if settings.finetuning_curves else (),
     )
     groups.add(original)
     for group in given:
         groups.add(group)
     contest = _Contest(subject, normalization, predictor, groups, settings)
     matched = contest.add_baselines()
-    facts = _add_rivals(subject, normalization, predictor, groups, seed, report)
+    facts = _add_rivals(subject, normalization, predictor, groups, seed, progress)
     groups.asked.finish()
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
@@ -197,7 +197,7 @@ class _Contest:
             untrained=None
             if untrained is None
             else lambda number: normalization.apply(untrained(number).float()),
-            validation_accuracy=groups.scored["original"].answers.validation.float().mean(1),
+            validation_score=groups.scored["original"].answers.validation.float().mean(1),
             symmetries=subject.symmetries,
             runs=subject.runs,
             validate=partial(self._scores, predictor),
@@ -258,7 +258,7 @@ def _add_rivals(
     predictor: Predictor,
     groups: "_Groups",
     seed: int,
-    report: Report,
+    progress: StageProgress,
 ) -> dict[str, str]:
     """Add what saw as much training data as the generator; how they were made, as a fact."""
     if subject.data_budget is None:
@@ -272,7 +272,7 @@ def _add_rivals(
         examples=predictor.training,
         budget=subject.data_budget,
         seed=seed,
-        report=report,
+        progress=progress,
     )
     for name in RIVALS:
         groups.try_to_add(name, partial(rivalry.make, name, len(subject.generated)))
@@ -330,7 +330,7 @@ class _Groups:
         if group.name in self.used_again:
             self.kept[group.name] = group
         if group.name in self.started:
-            self.starts[group.name] = group.raw[evenly_spaced(len(group.raw), NUM_STARTED)]
+            self.starts[group.name] = group.raw[evenly_spaced(len(group.raw), NUM_FINETUNED)]
 
     def try_to_add(self, name: str, make: Callable[[], Candidates]) -> None:
         """Make and score an alternative, or note that it computes no numbers."""

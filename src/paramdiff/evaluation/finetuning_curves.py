@@ -18,29 +18,29 @@ from paramdiff.evaluation.finetuning import (
     drawn_batches,
     fine_tuned,
 )
-from paramdiff.evaluation.further_schema import StartingPoint, StartingPoints
+from paramdiff.evaluation.further_schema import FinetuningCurve, FinetuningCurves
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.parameters.normalization import Normalization
-from paramdiff.progress import Report
+from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
 
 UPDATES = (0, 1, 3, 10, 30, 100)
 """After so many updates networks are scored."""
 
 
-def starting_points(
-    examined: Examined, predictor: Predictor, seed: int, report: Report
-) -> StartingPoints:
+def finetuning_curves(
+    examined: Examined, predictor: Predictor, seed: int, progress: StageProgress
+) -> FinetuningCurves:
     """Train a few networks of some groups and score them on the way.
 
     Args:
         examined: holds the networks to start from.
         predictor: of a classification task: answers, and its training split.
         seed: of the order of the examples.
-        report: told of every network that is trained.
+        progress: told of every network that is trained.
 
     Returns:
-        Group to its test accuracies; without groups whose training diverged.
+        Group to its test scores; without groups whose training diverged.
     """
     training, normalization = predictor.training, examined.normalization
     assert training is not None
@@ -52,7 +52,7 @@ def starting_points(
     for name, starts in examined.starts.items():
         tried = []
         for learning_rate in LEARNING_RATES:
-            report("training from starting points", done, total)
+            progress("training from starting points", done, total)
             done += len(starts)
             try:
                 courses = [
@@ -66,8 +66,8 @@ def starting_points(
         if tried:
             _, learning_rate, courses = min(tried, key=lambda one: one[0])
             found[name] = _scored(courses, learning_rate, predictor)
-    report("training from starting points", total, total)
-    return StartingPoints(updates=UPDATES, batch_size=BATCH_SIZE, groups=found)
+    progress("training from starting points", total, total)
+    return FinetuningCurves(updates=UPDATES, batch_size=BATCH_SIZE, groups=found)
 
 
 def _course(
@@ -86,12 +86,12 @@ def _course(
 
 def _scored(
     courses: Sequence[Tensor], learning_rate: float, predictor: Predictor
-) -> StartingPoint:
+) -> FinetuningCurve:
     answers = [predictor.answers(course) for course in courses]
     test = torch.stack([one.test.double().mean(1) for one in answers])
-    return StartingPoint(
+    return FinetuningCurve(
         n=len(courses),
         learning_rate=learning_rate,
-        accuracy=tuple(test.mean(0).tolist()),
+        score=tuple(test.mean(0).tolist()),
         std=tuple(test.std(0, correction=0).tolist()),
     )

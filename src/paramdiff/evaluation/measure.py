@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
-from paramdiff.evaluation.diversity import (
+from paramdiff.evaluation.metrics.diversity import (
     dispersion,
     dispersion_in_components,
     dispersion_per_tensor,
     effective_rank_ratio,
     principal_components,
 )
-from paramdiff.evaluation.memorization import (
+from paramdiff.evaluation.metrics.memorization import (
     FEWEST_COMPARED,
     NUM_COMPARED,
     one_of_each,
@@ -23,25 +23,25 @@ from paramdiff.evaluation.memorization import (
     z_u,
     z_u_in_parameters,
 )
-from paramdiff.evaluation.nearest_neighbors import Nearness, nearness
+from paramdiff.evaluation.metrics.nearest_neighbors import NeighborDistances, neighbor_distances
+from paramdiff.evaluation.metrics.similarity import (
+    maximum_similarity,
+    pairwise_similarity,
+    similarity_matrix,
+)
 from paramdiff.evaluation.outcome import needed
 from paramdiff.evaluation.predictor import Answers
 from paramdiff.evaluation.schema import (
-    Accuracy,
     Aligned,
     BestOfN,
     Comparison,
     DataCopying,
     Distance,
     Group,
+    GroupScore,
     Needed,
-    OfSeed,
+    SeedGroup,
     Summary,
-)
-from paramdiff.evaluation.similarity import (
-    maximum_similarity,
-    pairwise_similarity,
-    similarity_matrix,
 )
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.parameters.layout import ParameterLayout
@@ -61,8 +61,8 @@ class Position:
             is not its own; None where not measured.
     """
 
-    near: Nearness
-    near_any: Nearness
+    near: NeighborDistances
+    near_any: NeighborDistances
     near_rescaled: Tensor | None
     dispersion: float | None
     dispersion_per_tensor: dict[str, float | None] | None
@@ -96,10 +96,10 @@ class Space:
     def position(self, vectors: Tensor, source: Tensor | None) -> Position:
         """Measure one group's vectors ``[M, P]``; ``source`` ``[M]`` as in ``Scored``."""
         spread = dispersion(vectors, self._originals)
-        near = nearness(vectors, self._originals, source)
+        near = neighbor_distances(vectors, self._originals, source)
         return Position(
             near=near,
-            near_any=near if source is None else nearness(vectors, self._originals),
+            near_any=near if source is None else neighbor_distances(vectors, self._originals),
             near_rescaled=self._near_rescaled(vectors, spread)
             if spread and self._tests_copying
             else None,
@@ -115,7 +115,7 @@ class Space:
 
     def _near_rescaled(self, vectors: Tensor, spread: float) -> Tensor:
         stretched = rescaled(vectors, spread, self._scratch)
-        return nearness(stretched, self._originals).nearest
+        return neighbor_distances(stretched, self._originals).nearest
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,11 @@ class Measurements:
         """Error indicators ``[M, W]`` on the test split; None where nothing is wrong or right."""
         return self.scored[name].answers.wrong
 
-    def accuracies(self, name: str) -> Tensor:
+    def scores(self, name: str) -> Tensor:
         """Test score ``[M]`` float64."""
         return self.scored[name].answers.test.double().mean(1)
 
-    def mean_accuracy(self, name: str) -> float:
+    def mean_score(self, name: str) -> float:
         """The group's mean test score; from counts the same for groups that err alike."""
         scores = self.scored[name].answers.test
         return float(scores.sum(dtype=torch.float64)) / scores.numel()
@@ -227,7 +227,7 @@ class Measurements:
         own_neighbors = self.scored["original"].position.near.nearest
         return Group(
             n=len(scored.answers.test),
-            accuracy=self._accuracy(name),
+            score=self._group_score(name),
             max_similarity=_summary(self.maximum_similarities(name)),
             max_similarity_with_source=_summary(self.maximum_similarities(name, with_source=True))
             if has_source
@@ -249,7 +249,9 @@ class Measurements:
             aligned=self._aligned(name),
         )
 
-    def of_seeds(self, name: str, vectors: Tensor, originals: Tensor) -> dict[str, OfSeed] | None:
+    def of_seeds(
+        self, name: str, vectors: Tensor, originals: Tensor
+    ) -> dict[str, SeedGroup] | None:
         """Numbers by generator seed of a group with vectors ``[M, P]``; None for a single seed."""
         seeds = self.scored[name].seeds
         if seeds is None or len(seeds.unique()) < 2:
@@ -257,9 +259,9 @@ class Measurements:
         found = {}
         for seed in seeds.unique().tolist():
             rows = seeds == seed
-            found[str(seed)] = OfSeed(
+            found[str(seed)] = SeedGroup(
                 n=int(rows.sum()),
-                accuracy=float(self.accuracies(name)[rows].mean()),
+                score=float(self.scores(name)[rows].mean()),
                 dispersion=dispersion(vectors[rows], originals),
                 pairwise_similarity=self.pairwise_similarity(name, rows),
             )
@@ -272,7 +274,7 @@ class Measurements:
             group=name,
             reference=reference,
             reference_dispersion=self.scored[reference].position.dispersion,
-            difference=self.mean_accuracy(name) - self.mean_accuracy(reference),
+            difference=self.mean_score(name) - self.mean_score(reference),
             ci95=percentile_interval(draws),
         )
 
@@ -315,8 +317,8 @@ class Measurements:
         )
         return BestOfN(
             n=n,
-            validation_accuracy=float(validation[best]),
-            test_accuracy=float(self.accuracies(name)[rows[best]]),
+            validation_score=float(validation[best]),
+            test_score=float(self.scores(name)[rows[best]]),
             ci95=percentile_interval(draws),
             num_tied=len(tied),
         )
@@ -348,7 +350,7 @@ class Measurements:
         return DataCopying(
             n=len(rows),
             n_held_out=len(others),
-            predictor=None
+            behavior=None
             if similarity is None or similarity_held_out is None
             else z_u(1 - similarity[rows], 1 - similarity_held_out[others]),
             parameters=None
@@ -380,10 +382,10 @@ class Measurements:
             self._draws[name] = self.bootstrap.means(values, stream, self.clusters(name))
         return self._draws[name]
 
-    def _accuracy(self, name: str) -> Accuracy:
-        values = self.accuracies(name)
-        return Accuracy(
-            mean=self.mean_accuracy(name),
+    def _group_score(self, name: str) -> GroupScore:
+        values = self.scores(name)
+        return GroupScore(
+            mean=self.mean_score(name),
             std=float(values.std(correction=0)),
             min=float(values.min()),
             max=float(values.max()),

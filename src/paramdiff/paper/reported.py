@@ -54,7 +54,15 @@ class Published(Settings):
 
 
 PUBLISHED = SHIPPED / "published.json"
-NO_DEPARTURE = ("name", "description", "seed", "seeds", "task.root", "task.seed", "evaluation")
+NO_DEPARTURE = (
+    "name",
+    "description",
+    "seed",
+    "generator_seeds",
+    "task.root",
+    "task.seed",
+    "evaluation",
+)
 """Fields that change no setting of the paper's."""
 
 

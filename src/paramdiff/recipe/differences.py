@@ -8,6 +8,7 @@ import difflib
 from typing import Any
 
 from paramdiff.errors import UserError
+from paramdiff.recipe.error_messages import RENAMED_KEYS
 
 OWN = ("name", "description")
 """What every recipe has to itself."""
@@ -63,6 +64,9 @@ def check_factors(listed: Any, base: dict, ablation: dict, extends: str) -> dict
             f"factors: expected the list of the fields that differ from {extends}, "
             f"found {listed!r}"
         )
+    for path in listed:
+        if path in RENAMED_KEYS:
+            raise UserError(f"factors: {path!r} is now called {RENAMED_KEYS[path]!r}")
     found = {
         path: here for path, (_, here) in differences(base, ablation).items() if path not in OWN
     }

@@ -24,7 +24,7 @@ PRESET_VALUES = (
     "codec",
     "diffusion",
     "generation.solver",
-    "generation.num_steps",
+    "generation.num_inference_steps",
 )
 """What a preset decides; a recipe's own values of these lie over the preset that it names."""
 

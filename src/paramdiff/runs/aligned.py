@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.aligned_distance import UNORDERED, are_unordered
+from paramdiff.evaluation.metrics.aligned_distance import UNORDERED, are_unordered
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.permutation.align import Alignment, align
@@ -124,7 +124,7 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
             zoo.held_out,
             symmetries,
             seed=context.recipe.seed,
-            progress=partial(context.report, "aligning the zoo"),
+            progress=partial(context.progress, "aligning the zoo"),
         )
         quality = _quality(task, zoo, symmetries, found, context.device)
         entries = [entry.model_dump(exclude={"file", "sha256"}) for entry in zoo.index.checkpoints]
@@ -137,8 +137,8 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
                 zoo.layout,
                 zoo.base,
                 index.hold_out,
-                index.form,
-                index.left_out,
+                index.checkpoint_format,
+                index.duplicates,
             )
             write_json(aside / ALIGNMENT_FILE, quality.model_dump(mode="json"))
         context.folder.log.record("alignment", time.monotonic() - started)

@@ -15,10 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from paramdiff.evaluation.data_matched import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
 from paramdiff.evaluation.examine import (
+    FINETUNED_GROUPS,
     NETWORKS_SCORED,
+    NUM_FINETUNED,
     NUM_REESTIMATED_PILOTS,
-    NUM_STARTED,
-    STARTED,
     STRENGTHS_PILOTED,
     expected_pilots,
 )
@@ -92,7 +92,7 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     """Codec and denoiser: their training and their use."""
     budget = data_budget(recipe)
     if budget is not None:
-        return {"codec": len(recipe.seeds) * TRAINING * suffix * budget.images_seen}
+        return {"codec": len(recipe.generator_seeds) * TRAINING * suffix * budget.images_seen}
     if parts.codec is None:
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
@@ -107,9 +107,11 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
         step = _operations(parts.denoiser, latents, timesteps)
         encoded = encoding if diffusion.latent_statistics == "batch" else 0.0
         stages["denoiser"] = (TRAINING * step + encoded) * _examples(diffusion.training)
-        sample += generation.num_steps * step
+        sample += generation.num_inference_steps * step
     stages |= {"generation": generation.num_samples * sample}
-    return {stage: len(recipe.seeds) * operations for stage, operations in stages.items()}
+    return {
+        stage: len(recipe.generator_seeds) * operations for stage, operations in stages.items()
+    }
 
 
 def _passes_of_scores(recipe: Recipe, description: TaskDescription) -> int:
@@ -136,7 +138,7 @@ def _reestimation(
 
 
 def _num_generated(recipe: Recipe) -> int:
-    return len(recipe.seeds) * recipe.generation.num_samples
+    return len(recipe.generator_seeds) * recipe.generation.num_samples
 
 
 def _passes_of_comparisons(recipe: Recipe) -> float:
@@ -147,8 +149,8 @@ def _passes_of_comparisons(recipe: Recipe) -> float:
         choosing = (rates - 1) * NUM_CHOOSING
         trainings = choosing + NUM_ORDERS + choosing / NUM_ORIGINALS + 1
         passes += update * budget.images_seen * trainings
-    if recipe.evaluation.starting_points:
-        networks = NUM_STARTED * (len(STARTED) - 1) + 1  # of the average there is one
+    if recipe.evaluation.finetuning_curves:
+        networks = NUM_FINETUNED * (len(FINETUNED_GROUPS) - 1) + 1  # of the average there is one
         passes += TRAINING * rates * networks * UPDATES[-1] * BATCH_SIZE
     return passes
 

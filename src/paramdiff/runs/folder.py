@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, of_an_earlier_version
 from paramdiff.recipe import Recipe, first_difference, to_yaml
+from paramdiff.recipe.error_messages import renamed
 from paramdiff.runs.stage_fields import (
     SHARED,
     STAGES,
@@ -230,6 +231,9 @@ def _load(path: Path) -> Any:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError:
         raise UserError(f"{path}: expected a resolved recipe, found no YAML") from None
+    old = renamed(content) if isinstance(content, dict) else None
+    if old is not None:
+        raise of_an_earlier_version(path, old)
     try:
         return Recipe.model_validate(content).model_dump(mode="json")
     except ValidationError:

@@ -18,7 +18,7 @@ from paramdiff.model_cards.provenance import Origin
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.processes import join
-from paramdiff.progress import ignore_report
+from paramdiff.progress import ignore_progress
 from paramdiff.recipe import Recipe
 from paramdiff.runs.context import Context
 from paramdiff.runs.folder import RunFolder
@@ -79,19 +79,19 @@ def train_generators(
     Returns:
         One generator per seed, side by side on workers where there are any.
     """
-    numbers = range(len(context.recipe.seeds))
+    numbers = range(len(context.recipe.generator_seeds))
     if context.fan_out is not None and len(numbers) > 1:
         # each leaves its artifacts where they are looked for below
         root, other = context.folder.root, None if reuse is None else Path(reuse).absolute()
         job = context.fan_out.job(_finish_generator, context.recipe, root, context.device, other)
-        job.run(numbers, partial(context.report, "training generators"))
+        job.run(numbers, partial(context.progress, "training generators"))
     return [_train_generator(context, zoo, reuse, check, number) for number in numbers]
 
 
 def _finish_generator(
     recipe: Recipe, root: Path, device: torch.device, reuse: Path | None
 ) -> Callable[[int], None]:
-    context = Context(recipe, RunFolder(root), device, ignore_report, join(device))
+    context = Context(recipe, RunFolder(root), device, ignore_progress, join(device))
     stage = "alignment" if recipe.parameters.align else "zoo"
     zoo = Zoo.load(context.folder.artifact(stage)).first(recipe.parameters.num_checkpoints)
 
@@ -106,12 +106,14 @@ def _train_generator(
 ) -> Generator:
     recipe, folder = context.recipe.of_generator(number), context.folder
     if number:
-        folder = folder.of_generator(context.recipe.seeds[number])
+        folder = folder.of_generator(context.recipe.generator_seeds[number])
     own = replace(context, recipe=recipe, folder=folder)
     with context.processes.main_process_first():
         if number:
             folder.claim(recipe)
-            other = None if reuse is None else RunFolder(reuse).of_generator(recipe.seeds[0])
+            other = (
+                None if reuse is None else RunFolder(reuse).of_generator(recipe.generator_seeds[0])
+            )
             if other is not None and other.root.is_dir():
                 folder.reuse(other, recipe)
         space = make_space(own, zoo)

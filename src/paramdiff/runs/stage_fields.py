@@ -7,7 +7,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo": ("zoo", ("seed", "task", "collection", "parameters.select")),
     "alignment": ("aligned", ("parameters.align",)),
     "parameter space": ("pipeline/parameter_space", ("parameters",)),
-    "codec": ("pipeline/codec", ("codec", "seeds.0")),
+    "codec": ("pipeline/codec", ("codec", "generator_seeds.0")),
     "denoiser": ("pipeline/denoiser", ("diffusion",)),
     "generation": ("generated", ("generation",)),
 }
