@@ -22,7 +22,7 @@ from benchmarks.sides import INPUT_NOISE, LATENT_NOISE, Reference, TheirCodec, T
 from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.codecs.registry import CODECS, fit_codec
-from paramdiff.component import Component
+from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.parameters.layout import ParameterLayout
@@ -144,7 +144,7 @@ class OurWork(Work):
         return untrained
 
     @cached_property
-    def denoiser(self) -> Component:
+    def denoiser(self) -> Denoiser:
         """Untrained."""
         return build_denoiser(self.diffusion, self.codec.latent_dim)
 

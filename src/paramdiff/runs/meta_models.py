@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codecs.base import Codec
 from paramdiff.codecs.registry import CODECS
-from paramdiff.component import Component
+from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.training import build_denoiser
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
@@ -39,7 +39,7 @@ class Parts:
     state_dict: Mapping[str, Tensor]
     layout: ParameterLayout
     codec: Codec | None
-    denoiser: Component | None
+    denoiser: Denoiser | None
 
     @property
     def vector_length(self) -> int:
@@ -129,7 +129,7 @@ def _untrained_network(description: TaskDescription) -> nn.Module:
         return description.build_network().eval().to("meta")
 
 
-def _codec_and_denoiser(recipe: Recipe, length: int) -> tuple[Codec | None, Component | None]:
+def _codec_and_denoiser(recipe: Recipe, length: int) -> tuple[Codec | None, Denoiser | None]:
     with torch.device("meta"):
         codec = CODECS[recipe.codec.kind].build(recipe.codec, length)
         if codec is None:

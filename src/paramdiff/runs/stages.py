@@ -11,9 +11,8 @@ from torch import Tensor
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.codecs.registry import CODECS, fit_codec
-from paramdiff.component import Component
-from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
-from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
+from paramdiff.diffusion.denoisers.base import Denoiser
+from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
 from paramdiff.memmap import map_rows
@@ -139,7 +138,7 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
 
 def make_denoiser(
     context: Context, zoo: Zoo, space: ParameterSpace, codec: Codec, vectors: Tensor
-) -> Component | None:
+) -> Denoiser | None:
     """Train the denoiser on the zoo's latents; none where the recipe samples the codec's prior."""
     folder, settings = context.folder.artifact("denoiser"), context.recipe.diffusion
     if settings is None:
@@ -177,8 +176,7 @@ def make_denoiser(
                 with written_aside(folder) as aside:
                     denoiser.save_pretrained(aside)
         codec.to("cpu")
-    kind = MLPDenoiser if settings.denoiser.kind == "mlp" else Conv1dDenoiser
-    return kind.from_pretrained(folder)
+    return DENOISERS[settings.denoiser.kind].from_pretrained(folder)
 
 
 def conditions_of(recipe: Recipe, zoo: Zoo, folder: RunFolder) -> ZooConditions:
@@ -237,7 +235,7 @@ def _rows(total: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def make_pipeline(
-    context: Context, space: ParameterSpace, codec: Codec, denoiser: Component | None
+    context: Context, space: ParameterSpace, codec: Codec, denoiser: Denoiser | None
 ) -> ParameterDiffusionPipeline:
     """Put the parts together; the folder becomes loadable as a pipeline."""
     recipe, folder = context.recipe, context.folder.pipeline
