@@ -69,7 +69,7 @@ def main() -> None:
             "accuracy": 100 * float(originals.test.float().mean()),
             "pairwise IoU": pairwise_similarity(originals.wrong) or 0.0,
         },
-        "spread": {"before": aligned.spread_before, "after": aligned.spread_after},
+        "spread": {"before": aligned.variance_before, "after": aligned.variance_after},
     }
     for when, vectors in (("before", zoo.originals), ("after", aligned.originals)):
         results[when] = {

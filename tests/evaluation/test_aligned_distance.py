@@ -60,7 +60,7 @@ def evaluated(generated, **fields):
 
 
 def test_copies_in_disguise_are_copies_only_where_units_may_move():
-    disguised = [symmetries().shuffled(v, generator(9)) for v in networks(12, 2)]
+    disguised = [symmetries().permute_randomly(v, generator(9)) for v in networks(12, 2)]
     found = evaluated(torch.stack(disguised)).groups
     for name in ("generated", "rearranged"):
         group = found[name]

@@ -133,7 +133,7 @@ def test_values_are_the_authors(name, values):
         before and before.lr,
         collection.fine_tuning.batch_size,
         collection.fine_tuning.lr,
-        collection.skip_steps_per_pass,
+        collection.skip_steps_per_epoch,
         collection.save_every_steps,
         collection.fine_tuning.mode,
         recipe.codec.training.num_steps,

@@ -21,10 +21,10 @@ def folder(tmp_path):
 
 
 def test_unfinished_work_of_nobody_knows_whom_is_not_gone_on_with(recipe, folder):
-    write_text(folder.state / "zoo" / "trunk_0.safetensors", "of another recipe")
+    write_text(folder.state / "zoo" / "pretrained_0.safetensors", "of another recipe")
     assert folder.claim(recipe)
     assert not folder.state.exists()
-    write_text(folder.state / "zoo" / "trunk_0.safetensors", "its own")
+    write_text(folder.state / "zoo" / "pretrained_0.safetensors", "its own")
     assert not folder.claim(recipe)
     assert folder.state.exists()
 
@@ -35,9 +35,9 @@ def test_a_folder_is_only_given_up_while_nothing_was_made(recipe, folder):
     folder.abandon()
     assert not list(folder.root.iterdir())
     folder.claim(recipe)
-    write_text(folder.state / "zoo" / "trunk_0.safetensors", "an hour of training")
+    write_text(folder.state / "zoo" / "pretrained_0.safetensors", "an hour of training")
     folder.abandon()
-    assert (folder.state / "zoo" / "trunk_0.safetensors").is_file()
+    assert (folder.state / "zoo" / "pretrained_0.safetensors").is_file()
     assert not folder.claim(recipe)
 
 

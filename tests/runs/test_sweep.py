@@ -87,9 +87,9 @@ def test_zoos_that_differ_in_fine_tuning_share_the_pretrained_network(tiny, fini
 
 def test_another_pretraining_is_not_shared(tiny, tiny_run):
     folder = RunFolder(tiny_run)
-    assert folder.trunk_for(load_recipe("quickstart", tiny)) is not None
+    assert folder.pretrained_for(load_recipe("quickstart", tiny)) is not None
     for other in ("seed=1", "task.seed=1", "collection.pretraining.lr=0.1"):
-        assert folder.trunk_for(load_recipe("quickstart", [*tiny, other])) is None
+        assert folder.pretrained_for(load_recipe("quickstart", [*tiny, other])) is None
 
 
 def test_each_row_is_its_runs_evaluation(entries, finished):

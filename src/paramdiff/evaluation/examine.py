@@ -28,7 +28,7 @@ from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import Answers, Predictor, Validated
 from paramdiff.evaluation.schema import Standing, Trajectory
 from paramdiff.evaluation.trajectory import trajectory_of
-from paramdiff.memmap import release, row_blocks
+from paramdiff.memmap import free_pages, row_blocks
 from paramdiff.methods.method import Material
 from paramdiff.parameters.normalization import Normalization, fit_for_comparison
 from paramdiff.progress import Progress, StageProgress
@@ -314,7 +314,7 @@ class _Groups:
                 f"group {group.name!r}: the parameters hold NaN or infinite values"
             )
         answers = self.asked.answers(group)
-        release(group.raw)
+        free_pages(group.raw)
         position = self.space.position(group.vectors, group.source)
         if self.aligned is not None and group.name in MEASURED:
             excluded = group.source if group.name == "original" else None

@@ -77,14 +77,14 @@ def _collection(
     suffix: float,
 ) -> dict[str, float]:
     """Pre-training and fine-tuning; frozen layers in front of the selection run forward only."""
-    trunks = settings.num_runs if settings.independent_runs else 1
+    pretrainings = settings.num_runs if settings.independent_runs else 1
     plan = plan_of(settings, description.num_train)
     updates = sum(run.steps[-1] for run in plan.runs if run.steps)
     tuned = updates * settings.fine_tuning.batch_size * (prefix + TRAINING * suffix)
     if settings.pretraining is None:
         return {"collection": tuned}
     passed = TRAINING * description.num_train + description.num_validation
-    trained = trunks * settings.pretraining.epochs * passed * whole
+    trained = pretrainings * settings.pretraining.epochs * passed * whole
     return {"pre-training": trained, "collection": tuned}
 
 

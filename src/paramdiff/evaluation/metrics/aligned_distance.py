@@ -12,8 +12,8 @@ from torch import Tensor
 
 from paramdiff.evaluation.metrics.nearest_neighbors import neighbor_distances, squared_distances
 from paramdiff.evaluation.trajectory import related_groups
-from paramdiff.memmap import column_blocks, empty_array, release
-from paramdiff.permutation.align import common_order
+from paramdiff.memmap import column_blocks, empty_array, free_pages
+from paramdiff.permutation.align import find_permutations
 from paramdiff.permutation.matching import match
 from paramdiff.permutation.symmetry import Symmetries
 from paramdiff.random import seeded_generator
@@ -74,7 +74,7 @@ class AlignedSpace:
     ) -> None:
         self._symmetries, self._generator = symmetries, seeded_generator(seed, "aligned")
         self._given = originals
-        places, _ = common_order(
+        places, _ = find_permutations(
             originals, symmetries, self._generator, max_rounds=1, scratch=scratch
         )
         num, size = originals.shape
@@ -82,7 +82,7 @@ class AlignedSpace:
         for row, original in enumerate(originals):
             self._originals[row] = original[places[row]]
             for array in (originals, places, self._originals):
-                release(array)
+                free_pages(array)
         self._mean = self._originals.mean(0)
 
     def nearest(self, vectors: Tensor, excluded: Tensor | None = None) -> Tensor:
