@@ -13,7 +13,7 @@ from paramdiff.diffusion.conditioning import Value
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
-from paramdiff.evaluation.inputs import LatentSpace, Subject
+from paramdiff.evaluation.inputs import EvaluationInputs, LatentSpace
 from paramdiff.evaluation.parameter_traces import reverse_traces, training_traces
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.schema import Cost
@@ -102,8 +102,8 @@ def _cached(run: RunContext, folder: Path, predictor: Predictor) -> PredictionCa
         run.recipe,
         run.folder.artifact("zoo"),
         run.device.type,
-        predictor.answers(sample),
-        None if again is None else again.validated(sample),
+        predictor.predict(sample),
+        None if again is None else again.predict_validation(sample),
     )
     return PredictionCache(predictor, own)
 
@@ -114,7 +114,7 @@ def _losses(run: RunContext) -> dict[str, Tensor]:
     return {f"losses/{stage}": torch.tensor(found) for stage, found in losses.items() if found}
 
 
-def _inputs(run: RunContext) -> Subject:
+def _inputs(run: RunContext) -> EvaluationInputs:
     """Collect what is evaluated, and what is known of it."""
     recipe, zoo, task, pipeline = run.recipe, run.zoo, run.task, run.seed_runs[0].pipeline
     assert task is not None
@@ -124,7 +124,7 @@ def _inputs(run: RunContext) -> Subject:
         for vectors, seed in zip(generated, recipe.generator_seeds, strict=True)
     ]
     return replace(
-        Subject.of(
+        EvaluationInputs.of(
             zoo,
             torch.cat(generated),
             title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
@@ -180,7 +180,7 @@ def score_trajectory(
     )
     states = trajectory.states.nan_to_num(0.0)
     try:
-        scores = predictor.answers(states.flatten(0, 1)).test
+        scores = predictor.predict(states.flatten(0, 1)).test
     except NotFiniteError:
         return {}
     accuracy = scores.float().mean(1).view(states.shape[:2])

@@ -8,16 +8,16 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.predictor import Answers, Predictor, Validated
+from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.parallel import FanOut
 from paramdiff.progress import ignore_progress
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
-Method = Literal["answers", "validated"]
+Method = Literal["predict", "predict_validation"]
 Piece = tuple[Method, bool, Tensor]
-Found = TypeVar("Found", Answers, Validated)
+Found = TypeVar("Found", Predictions, ValidationPredictions)
 
 FEWEST, MOST = 8, 256
 """Networks in one piece of work; fewer are predicted in this process."""
@@ -58,8 +58,8 @@ def distributed(
 
         return replace(
             here,
-            answers=distribute("answers", here.answers),
-            validated=distribute("validated", here.validated),
+            predict=distribute("predict", here.predict),
+            predict_validation=distribute("predict_validation", here.predict_validation),
         )
 
     made, again = shared(predictor, False), predictor.reestimated

@@ -15,14 +15,14 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.predictor import Answers, Predictor, Validated
+from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.recipe import Recipe
 from paramdiff.storage import PARTIAL, read_tensors, sha256_of, write_tensors
 from paramdiff.zoo.zoo import BASE_FILE
 
 DIGEST_BYTES = 16
 
-Found = TypeVar("Found", Answers, Validated)
+Found = TypeVar("Found", Predictions, ValidationPredictions)
 
 
 def cache_folder(
@@ -30,8 +30,8 @@ def cache_folder(
     recipe: Recipe,
     zoo: Path,
     device: str,
-    sample: Answers,
-    reestimated: Validated | None = None,
+    sample: Predictions,
+    reestimated: ValidationPredictions | None = None,
 ) -> Path:
     """Return the folder for all that determines the predictions of a vector.
 
@@ -73,9 +73,11 @@ class PredictionCache:
 
     def __init__(self, predictor: Predictor, folder: Path) -> None:
         self._predictor = predictor
-        self._answers: _Cache[Answers] = _Cache(Answers, predictor.answers, folder)
+        self._predictions: _Cache[Predictions] = _Cache(Predictions, predictor.predict, folder)
         alone = folder / "validated"
-        self._validated: _Cache[Validated] = _Cache(Validated, predictor.validated, alone)
+        self._validation: _Cache[ValidationPredictions] = _Cache(
+            ValidationPredictions, predictor.predict_validation, alone
+        )
         again = predictor.reestimated
         self._again = None if again is None else PredictionCache(again, folder / "reestimated")
 
@@ -83,25 +85,25 @@ class PredictionCache:
         """Return the predictor with its predictions cached."""
         return replace(
             self._predictor,
-            answers=self.answers,
-            validated=self.validated,
+            predict=self.predict,
+            predict_validation=self.predict_validation,
             reestimated=None if self._again is None else self._again.predictor(),
         )
 
-    def answers(self, vectors: Tensor) -> Answers:
+    def predict(self, vectors: Tensor) -> Predictions:
         """Predict for vectors ``[M, P]``; see ``Predictor``."""
-        found = self._answers.of(vectors)
+        found = self._predictions.of(vectors)
         labels = found.labels
         return found if labels is None else replace(found, labels=labels.long())
 
-    def validated(self, vectors: Tensor) -> Validated:
+    def predict_validation(self, vectors: Tensor) -> ValidationPredictions:
         """Predict on the validation split; see ``Predictor``."""
-        return self._validated.of(vectors)
+        return self._validation.of(vectors)
 
     def write(self) -> None:
         """Write the new predictions for other runs."""
-        self._answers.write()
-        self._validated.write()
+        self._predictions.write()
+        self._validation.write()
         if self._again is not None:
             self._again.write()
 

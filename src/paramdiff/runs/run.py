@@ -228,10 +228,14 @@ def _refuse_early(context: RunContext, reuse: Path | None) -> None:
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artifact("zoo").exists():
         build_meta_models(recipe, None if recipe.task is None else describe_task(recipe.task))
-    if recipe.codec.kind == "behavioral" and not folder.artifact("pipeline/codec").exists():
+    learns = recipe.codec.learns_from is not None
+    if learns and not folder.artifact("pipeline/codec").exists():
         refuse_several(context.device, "codec.behavior", "a correction is trained by one")
-    for field in ("codec", "diffusion"):
-        training = getattr(getattr(recipe, field), "training", None)
+    shared = {
+        "codec": recipe.codec.shared_training,
+        "diffusion": None if recipe.diffusion is None else recipe.diffusion.training,
+    }
+    for field, training in shared.items():
         if training is not None:
             own_share(training.batch_size, context.device, f"{field}.training.batch_size")
 

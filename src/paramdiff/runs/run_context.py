@@ -11,9 +11,8 @@ from torch import Tensor
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codecs.base import Codec
 from paramdiff.codecs.registry import CODECS
-from paramdiff.component import Component
-from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
-from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
+from paramdiff.diffusion.denoisers.base import Denoiser
+from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.memmap import map_rows
 from paramdiff.parallel import FanOut
@@ -153,12 +152,11 @@ class SeedRun:
         return kind.from_pretrained(self.folder.artifact("pipeline/codec"))
 
     @cached_property
-    def denoiser(self) -> Component | None:
+    def denoiser(self) -> Denoiser | None:
         """The trained denoiser; None if the recipe samples the codec's prior."""
         if self.recipe.diffusion is None:
             return None
-        is_mlp = self.recipe.diffusion.denoiser.kind == "mlp"
-        kind = MLPDenoiser if is_mlp else Conv1dDenoiser
+        kind = DENOISERS[self.recipe.diffusion.denoiser.kind]
         return kind.from_pretrained(self.folder.artifact("pipeline/denoiser"))
 
     @cached_property
@@ -171,7 +169,7 @@ class SeedRun:
             self.codec,
             self.denoiser,
             None if diffusion is None else build_scheduler(diffusion.schedule, settings.solver),
-            statistics=recipe.codec.statistics,
+            statistics=recipe.codec.decoding_statistics,
             standardize=not is_whitened if diffusion is None else diffusion.standardize,
             num_inference_steps=settings.num_inference_steps,
             temperature=settings.temperature,

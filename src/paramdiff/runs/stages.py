@@ -14,7 +14,7 @@ from torch import Tensor
 
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.codecs.behavioral import Examples
-from paramdiff.codecs.registry import train_codec
+from paramdiff.codecs.registry import fit_codec
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
 from paramdiff.evaluation.schema import EVALUATION_FILE
 from paramdiff.model_cards.provenance import Origin
@@ -98,10 +98,10 @@ def make_space(run: SeedRun) -> None:
 def make_codec(run: SeedRun) -> Trained:
     """Train the codec; what is saved includes the moments of its latents."""
     settings, examples = run.recipe.codec, None
-    if settings.kind == "behavioral":
+    if settings.learns_from is not None:
         assert run.run.task is not None  # build_meta_models refuses such recipes
         examples = training_examples(run.run.task, run.space, run.device)
-    codec, result = train_codec(
+    codec, result = fit_codec(
         run.vectors,
         settings,
         seed=run.random_seed("codec"),
