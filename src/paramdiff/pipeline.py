@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, decode_all, decoding_batch
-from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions, Value
+from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
     Trajectory,
@@ -83,7 +83,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         parameter_space: ParameterSpace,
         codec: Codec,
         # diffusers before 0.37 reads no annotation with a bar, and then loads nothing
-        denoiser: Optional[Component],  # noqa: UP045
+        denoiser: Optional[Denoiser],  # noqa: UP045
         scheduler: Optional[SchedulerMixin],  # noqa: UP045
         statistics: str = "running",
         standardize: bool = True,

@@ -36,9 +36,9 @@ def test_the_run_says_what_its_codec_saw_and_has_rivals_that_saw_as_much(finishe
         30 * 20 * 3, "labels"
     )
     assert evaluation.groups["generated"].data.images_seen == 1800
-    rivals = [name for name, group in evaluation.groups.items() if group.data.images_seen]
-    assert {"generated", "reconstructed"} < set(rivals)
-    assert len(rivals) > 2
+    trained = [name for name, group in evaluation.groups.items() if group.data.images_seen]
+    assert {"generated", "reconstructed"} < set(trained)
+    assert len(trained) > 2
     assert data_budget(load_recipe("quickstart", tiny)) is None
 
 

@@ -43,7 +43,7 @@ def describe_originals(task: AnyTask, predictor: Predictor, vectors: Tensor) -> 
     num = len(vectors)
     rows = evenly_spaced(num, max(1, min(MOST_SCORED, MOST_VALUES // vectors.shape[1])))
     try:
-        scores = predictor.answers(vectors[rows]).test.double().mean(1)
+        scores = predictor.predict(vectors[rows]).test.double().mean(1)
     except UserError as error:
         raise type(error)(f"the originals: {error}") from None
     score = ScoreInfo(name=predictor.score_name, is_fraction=predictor.is_fraction)

@@ -36,8 +36,6 @@ NEGLIGIBLE = 0.01
 MOST_COMPARED = 20
 MOST_COMPARED_VALUES = 1 << 26
 """Values of all reconstructed checkpoints together, so that they fit into memory."""
-WIDER = (0.8, 0.95, 0.99)
-"""Shares of variance to try, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,9 @@ class ReconstructionGate:
         sources = space.normalize(sources) if is_new else sources
         if self.task is None:
             average, variances = column_moments(vectors)
-            found = explained_variance(codec, sources, average.float(), recipe.codec.statistics)
+            found = explained_variance(
+                codec, sources, average.float(), recipe.codec.decoding_statistics
+            )
             single = explained_by_single_parameters(codec, vectors, variances)
             least = min(single + LEAST_EXPLAINED * (1 - single), COMPLETE)
             told = (
@@ -93,7 +93,7 @@ class ReconstructionGate:
                 space,
                 codec,
                 sources,
-                recipe.codec.statistics,
+                recipe.codec.decoding_statistics,
             )
             told = (
                 f"reconstructions of {whose} answer {differ:.3g} apart from their sources, two "
@@ -174,7 +174,7 @@ def answers_apart(
         from their sources, of two sources from each other, and the most that the first may be.
     """
     found = decode_all(codec, encode_all(codec, sources), statistics)
-    scores = predictor.answers(space.denormalize(torch.cat([sources, found]))).validation.double()
+    scores = predictor.predict(space.denormalize(torch.cat([sources, found]))).validation.double()
     own, reconstructed = scores.chunk(2)
     differ = float((own - reconstructed).abs().mean())
     between = float(torch.pdist(own, p=1).mean()) / own.shape[1] if len(own) > 1 else 0.0
@@ -183,8 +183,6 @@ def answers_apart(
 
 
 def _wider(recipe: Recipe) -> str:
-    """Return the override for a codec that keeps more."""
-    if recipe.codec.kind == "autoencoder":
-        return " or principal components (--set codec.kind=pca --set codec.explained_variance=0.8)"
-    more = [share for share in WIDER if share > recipe.codec.explained_variance]
-    return f" or a wider codec (--set codec.explained_variance={more[0]})" if more else ""
+    """Continue the advice with a codec that keeps more, if there is one."""
+    suggestion = recipe.codec.suggest_wider()
+    return "" if suggestion is None else f" or {suggestion}"

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 import paramdiff
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.methods.data_use import DataUse
-from paramdiff.report.families import label_of
+from paramdiff.methods.group_names import label_of
 from paramdiff.report.tables import score_headings, score_rows
 from paramdiff.storage import CARD_FILE
 
@@ -108,7 +108,7 @@ def _templates() -> Environment:
 
 DATA = "training_data"
 MOST_IMAGES = 10**8
-"""Of what somebody's card may tell: rivals are trained on as many."""
+"""The largest number that a card may state: data-matched baselines are trained on as many."""
 
 
 def data_for_card(used: DataUse | None) -> dict[str, Any]:
