@@ -15,7 +15,7 @@ from paramdiff.errors import UserError, first_line, of_an_earlier_version
 from paramdiff.storage import read_json
 
 EARLIER_CLASSES = ("LinearCodec", "ConvolutionalCodec", "CorrectedCodec", "ConvolutionalDenoiser")
-"""What the classes of saved parts were once called."""
+"""Former names of the classes of saved parts."""
 
 
 class Component(ModelMixin, ConfigMixin):

@@ -72,10 +72,10 @@ def _import_zoo(run: RunContext, source: FolderSettings) -> None:
         source.checkpoints,
         run.folder.artifact("zoo"),
         run.recipe.parameters.select,
-        base=source.base,
+        base=source.base_checkpoint,
         num_held_out=source.num_held_out,
         spaced=source.hold_out == "spaced",
-        state_dict_key=source.entry,
+        state_dict_key=source.state_dict_key,
     )
     if run.recipe.task is not None:  # without a task, the plan has shown the notes
         for note in imported.notes:
