@@ -146,7 +146,9 @@ def test_values_beyond_a_type_become_its_largest_and_are_told(dtype, largest):
     layout = ParameterLayout.of(state, ["a"])
     vector = torch.full((layout.num_parameters,), torch.finfo(torch.float32).max)
     vector[0] = -vector[0]
-    with pytest.warns(UserWarning, match=f"{len(vector)} values of a lie beyond .* become that"):
+    with pytest.warns(
+        UserWarning, match=f"{len(vector)} values of a lie beyond .* are clipped to it"
+    ):
         found = layout.unflatten(vector)["a"]
     assert found[0] == -largest and found[1:].eq(largest).all()
     assert torch.isfinite(layout.unflatten(torch.full_like(vector, 65000.0))["a"]).all()

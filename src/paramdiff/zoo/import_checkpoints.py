@@ -1,8 +1,8 @@
-"""Somebody's checkpoints to a zoo: in training order, each once, some of them held out.
+"""Import of existing checkpoints into a zoo, in training order and without duplicates.
 
 Files are read without executing code (``checkpoints/``), one at a time. All must hold the same
-tensors in the same shapes. What is not selected must be equal in all of them, or come from a base
-checkpoint: a generated network cannot be completed from values that differ. Counters alone may.
+tensors in the same shapes. Unselected tensors must be equal in all of them, or come from a base
+checkpoint, because differing values cannot complete a generated network. Only counters may differ.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,18 +36,17 @@ from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, SkippedDuplicate, read_in
 MAX_LISTED = 5
 
 
-Seen = Literal["trained", "held out", "never met"]
+Use = Literal["trained", "held out", "unused"]
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What must be said of imported checkpoints.
+    """Facts about imported checkpoints.
 
     Attributes:
-        notes: what was left out, put into order, or is not known; one sentence each.
-        is_held_out_new: whether hashes prove that nothing held out trained the generator.
-        replaced: names of the tensors that differ from those that the vectors are completed with,
-            in any of the checkpoints: of counters, and of what a base replaces.
+        notes: sentences on duplicates, order and unknown provenance.
+        is_held_out_new: True if hashes prove that no held-out checkpoint trained the generator.
+        replaced: names of unselected tensors that differ from the base in any checkpoint.
     """
 
     notes: tuple[str, ...]
@@ -67,33 +66,32 @@ def import_checkpoints(
     known: LearnedFrom | None = None,
     compared: Sequence[StoredCheckpoint] | None = None,
 ) -> Imported:
-    """Import checkpoints, run by run, each in training order and once.
+    """Import checkpoints run by run, each in training order and without duplicates.
 
     Args:
         sources: see ``find_checkpoints``.
-        zoo_folder: where the zoo is written.
-        patterns: which tensors to select.
-        base: a complete checkpoint for what is not selected; the first checkpoint by default.
-        num_held_out: how many checkpoints to hold out, of one run or several: the last ones. None
-            holds out those that a generator held out, as far as that is known.
-        spaced: whether to hold out so many evenly spaced ones instead.
-        state_dict_key: the key of the state dict, where a file holds several.
-        known: what a generator saw of them.
-        compared: other checkpoints, which these are only compared with; None where others are to
-            be generated, which asks for more.
+        zoo_folder: folder to write the zoo to.
+        patterns: patterns of the tensors to select.
+        base: checkpoint that provides unselected tensors; the first one by default.
+        num_held_out: number of checkpoints to hold out from the end. None holds out those that
+            the generator held out, if known.
+        spaced: hold out evenly spaced checkpoints instead.
+        state_dict_key: key of the state dict in a file that holds several.
+        known: checkpoints that trained a generator, or that it held out.
+        compared: other checkpoints to compare these with; None if a generator is to be trained,
+            which requires more of them.
 
     Returns:
-        What must be said of it.
+        Facts about the checkpoints.
 
     Raises:
-        UserError: a file cannot be read, differs in names or shapes, or holds values that are not
-            finite; tensors that are not selected, or that cannot be generated, differ and no base
-            is given; too few checkpoints remain; or one that is to be held out trained the
-            generator.
+        UserError: a file cannot be read, differs in names or shapes, or holds non-finite values;
+            unselected tensors, or tensors that cannot be generated, differ and no base is given;
+            too few checkpoints remain; or a checkpoint to hold out trained the generator.
     """
     found = find_checkpoints(sources)
     first, _ = found.listed[0].read(state_dict_key)
-    counting = None if base is None else select(first, patterns)  # the rest is the base's
+    counting = None if base is None else select(first, patterns)  # the rest comes from the base
     found, copies = without_duplicates(found, state_dict_key, counting)
     runs, notes = found.runs, list(found.notes)
     first, checkpoint_format = found.listed[0].read(state_dict_key)
@@ -101,18 +99,18 @@ def import_checkpoints(
     others = [*found.listed[1:], *(compared or ())]
     layout = ParameterLayout.of(first, names, _ties(first, names, others, state_dict_key))
     entries = _entries(runs)
-    seen = None if known is None else _seen(found.listed, known, state_dict_key)
-    if known is not None and seen is None:
+    uses = None if known is None else _uses(found.listed, known, state_dict_key)
+    if known is not None and uses is None:
         notes.append(
-            "the originals lack tensors that the generator makes: which of them it learned from "
-            "is not known"
+            "the originals lack tensors that the generator makes, so the checkpoints that it was "
+            "trained on are unknown"
         )
     if num_held_out is not None:
         hold_out = _hold_out(entries, num_held_out, sources, spaced=spaced)
-        _refuse_trained(entries, seen)
-    elif known is not None and seen is not None:
-        hold_out = _as_before(entries, seen, known.hold_out)
-        notes += _strangers(entries, seen)
+        _refuse_trained(entries, uses)
+    elif known is not None and uses is not None:
+        hold_out = _as_before(entries, uses, known.hold_out)
+        notes += _note_unused(entries, uses)
     else:
         hold_out = "none"
     complete = first
@@ -139,12 +137,12 @@ def import_checkpoints(
     write_zoo(
         zoo_folder, vectors, entries, layout, complete, hold_out, checkpoint_format, duplicates
     )
-    is_new = seen is not None and hold_out != "none"
+    is_new = uses is not None and hold_out != "none"
     return Imported(tuple(notes), is_new, frozenset(replaced))
 
 
 def _entries(runs: Runs) -> list[dict]:
-    """Step, run and source of each; its place in the run where not all say one kind of step."""
+    """Describe each checkpoint; its step is its index if not all count steps in one unit."""
     listed = [stored for run in runs for stored in run]
     is_known = all(stored.step is not None for stored in listed)
     is_known &= len({stored.counted_in for stored in listed}) == 1
@@ -161,15 +159,15 @@ def _entries(runs: Runs) -> list[dict]:
 
 
 def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
-    """Refuse to go on with a zoo of checkpoints that have changed since it was made of them.
+    """Refuse a zoo whose source checkpoints have changed since the import.
 
     Args:
-        sources: what it was made of, see ``find_runs``. They need not be there any more, and
-            those of the Hub are not asked for again.
-        zoo_folder: the zoo.
+        sources: sources of the zoo, see ``find_runs``. Missing ones and Hub repositories are not
+            checked.
+        zoo_folder: folder of the zoo.
 
     Raises:
-        UserError: there are other checkpoints than the zoo's, or other values in one.
+        UserError: the sources hold other checkpoints, or other values.
     """
     if not all(Path(source).exists() or has_magic(source) for source in sources):
         return
@@ -179,17 +177,17 @@ def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
         return
     index, made_at = read_index(zoo_folder), (zoo_folder / INDEX_FILE).stat().st_mtime
     hashes = {entry.source: entry.source_sha256 for entry in index.checkpoints}
-    again = "begin in a new folder, or remove this one"
+    again = "start in a new folder, or remove this one"
     sources_then = [entry.source or "" for entry in index.checkpoints]
     sources_then += [copy.source for copy in index.duplicates]
     if sorted(stored.name for stored in found) != sorted(sources_then):
         raise UserError(
-            f"{zoo_folder}: was made of {len(sources_then)} checkpoints, found {len(found)} or "
-            f"others in {', '.join(sources)}: {again}"
+            f"{zoo_folder}: the zoo was imported from {len(sources_then)} checkpoints, but "
+            f"{', '.join(sources)} now holds {len(found)} or others: {again}"
         )
-    for stored in found:  # a copy that changes may be one no longer
+    for stored in found:  # a duplicate may have changed, too
         if stored.changed_at > made_at and stored.sha256 != hashes.get(stored.name):
-            raise UserError(f"{stored.path}: has changed since {zoo_folder} was made: {again}")
+            raise UserError(f"{stored.path}: changed after {zoo_folder} was imported: {again}")
 
 
 def _vectors(
@@ -204,10 +202,10 @@ def _vectors(
     needs_equal_rest: bool,
     generates: bool,
 ) -> Iterator[Tensor]:
-    """The raw vector ``[P]`` of each checkpoint; what is not selected is compared on the way.
+    """Yield the raw vector ``[P]`` of each checkpoint, comparing unselected tensors on the way.
 
-    Its hash joins its entry here, while the system still holds what it just read. Names of what
-    differs from the complete checkpoint join ``replaced``.
+    Each file is hashed here, while it is still in the system's cache. Names of tensors that differ
+    from the complete checkpoint are added to ``replaced``.
     """
     listed = [stored for found in runs for stored in found]
     rest = [
@@ -246,12 +244,12 @@ def _ties(
     others: Sequence[StoredCheckpoint],
     state_dict_key: str | None,
 ) -> dict[str, str]:
-    """What is one tensor under several names; further checkpoints are read only where needed."""
+    """Find tied tensors, reading further checkpoints only as needed."""
     finder = TieFinder({name: first[name] for name in names})
     for stored in others:
         if finder.is_final:
             break
-        finder.see(stored.read(state_dict_key)[0])
+        finder.update(stored.read(state_dict_key)[0])
     return finder.ties
 
 
@@ -262,24 +260,24 @@ def _refuse_differing(
     generated: Sequence[str],
     masks: set[str],
 ) -> None:
-    """Refuse tensors that differ, and that no generated network can be given.
+    """Refuse differing tensors that no generated network can have.
 
     Args:
-        differing: names of what differs between the checkpoints.
-        first: the first one's tensors.
-        rest: names of what is to be completed from any of them.
-        generated: names of what is to be generated.
-        masks: names of what holds zeros and ones alone.
+        differing: names of tensors that differ between the checkpoints.
+        first: tensors of the first checkpoint.
+        rest: names of tensors that any checkpoint provides.
+        generated: names of tensors to generate.
+        masks: names of tensors that hold only zeros and ones.
 
     Raises:
-        UserError: there are some.
+        UserError: there is such a tensor.
     """
     for name in differing:
         if name not in generated and (name not in rest or is_generated(name, first[name])):
             continue
         why = reason_not_generated(name, first, first[name], is_mask=name in masks)
         if why is not None:
-            ways = SAVE_AGAIN if name in rest else "or leave it out of what is selected"
+            ways = SAVE_AGAIN if name in rest else "or exclude it from the selection"
             raise UserError(
                 f"tensor {name!r} differs between the checkpoints and cannot be generated: {why}, "
                 f"{ways}"
@@ -288,9 +286,9 @@ def _refuse_differing(
     if names:
         more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
         raise UserError(
-            f"{len(names)} tensors that are not selected differ between the checkpoints "
-            f"({', '.join(names[:MAX_LISTED])}{more}): select them too, or name a base checkpoint "
-            "to complete the generated networks from"
+            f"{len(names)} unselected tensors differ between the checkpoints "
+            f"({', '.join(names[:MAX_LISTED])}{more}): select them, too, or pass a base "
+            "checkpoint to complete the generated networks"
         )
 
 
@@ -301,10 +299,10 @@ def _hold_out(
         return "none"
     if num_held_out >= len(entries):
         raise UserError(
-            f"num_held_out: expected fewer than the {len(entries)} checkpoints of "
-            f"{', '.join(sources)}, found {num_held_out}"
+            f"num_held_out: cannot hold out {num_held_out} of the {len(entries)} checkpoints of "
+            f"{', '.join(sources)}"
         )
-    if spaced:  # the middle of each of equally long stretches
+    if spaced:  # the middle of each of equally long segments
         for number in range(num_held_out):
             entries[(2 * number + 1) * len(entries) // (2 * num_held_out)]["held_out"] = True
         return _rule(entries, "spaced")
@@ -314,7 +312,7 @@ def _hold_out(
 
 
 def _rule(entries: Sequence[dict], rule: HoldOutRule) -> HoldOutRule:
-    """The rule, or that whole runs are held out, where they are."""
+    """Return the rule, or ``run`` if whole runs are held out."""
     learned = {entry["run"] for entry in entries if not entry["held_out"]}
     held_out = {entry["run"] for entry in entries if entry["held_out"]}
     if not held_out:
@@ -322,35 +320,35 @@ def _rule(entries: Sequence[dict], rule: HoldOutRule) -> HoldOutRule:
     return rule if learned & held_out else "run"
 
 
-def _seen(
+def _uses(
     listed: Sequence[StoredCheckpoint], known: LearnedFrom, state_dict_key: str | None
-) -> list[Seen] | None:
-    """What a generator did with each checkpoint; None where one lacks what it makes."""
+) -> list[Use] | None:
+    """Return each checkpoint's use by the generator; None if one lacks generated tensors."""
     digests = [values_sha256_of(stored, known.tensors, state_dict_key) for stored in listed]
     if None in digests:
         return None
     trained, held_out = set(known.trained), set(known.held_out)
     return [
-        "trained" if one in trained else "held out" if one in held_out else "never met"
+        "trained" if one in trained else "held out" if one in held_out else "unused"
         for one in digests
     ]
 
 
-def _as_before(entries: list[dict], seen: Sequence[Seen], rule: HoldOutRule) -> HoldOutRule:
-    """Hold out what the generator held out."""
-    for entry, told in zip(entries, seen, strict=True):
-        entry["held_out"] = told == "held out"
+def _as_before(entries: list[dict], uses: Sequence[Use], rule: HoldOutRule) -> HoldOutRule:
+    """Hold out the checkpoints that the generator held out."""
+    for entry, use in zip(entries, uses, strict=True):
+        entry["held_out"] = use == "held out"
     if all(entry["held_out"] for entry in entries):
         raise UserError(
-            "--originals: expected checkpoints that the generator learned from, found only such "
-            "as it held out: name the others, too"
+            "--originals: all of these checkpoints were held out by the generator; pass those "
+            "that trained it, too"
         )
     return _rule(entries, rule)
 
 
-def _strangers(entries: Sequence[dict], seen: Sequence[Seen]) -> list[str]:
-    pairs = zip(entries, seen, strict=True)
-    names = [entry["source"] for entry, told in pairs if told == "never met"]
+def _note_unused(entries: Sequence[dict], uses: Sequence[Use]) -> list[str]:
+    pairs = zip(entries, uses, strict=True)
+    names = [entry["source"] for entry, use in pairs if use == "unused"]
     if not names:
         return []
     return [
@@ -359,15 +357,15 @@ def _strangers(entries: Sequence[dict], seen: Sequence[Seen]) -> list[str]:
     ]
 
 
-def _refuse_trained(entries: Sequence[dict], seen: Sequence[Seen] | None) -> None:
-    """Refuse to hold out what trained the generator: it would count as new."""
-    pairs = zip(entries, seen or [], strict=seen is not None)
-    names = [one["source"] for one, told in pairs if one["held_out"] and told == "trained"]
+def _refuse_trained(entries: Sequence[dict], uses: Sequence[Use] | None) -> None:
+    """Refuse to hold out checkpoints that trained the generator and would count as new."""
+    pairs = zip(entries, uses or [], strict=uses is not None)
+    names = [one["source"] for one, use in pairs if one["held_out"] and use == "trained"]
     if not names:
         return
-    num = (seen or []).count("held out")
-    before = f"leave it away to hold out the {num} that the generator held out"
+    num = (uses or []).count("held out")
+    before = f"omit the option to hold out the {num} that the generator held out"
     raise UserError(
         f"--num-held-out: {first_names(names)} trained the generator, as hashes show, and cannot "
-        f"be held out: {before if num else 'leave it away'}, or say 0 to hold out none"
+        f"be held out: {before if num else 'omit the option'}, or pass 0 to hold out none"
     )
