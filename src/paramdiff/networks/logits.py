@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError, in_one_line
-from paramdiff.user_code import place_of
+from paramdiff.user_code import error_location
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def num_logits(field: str, network: nn.Module, example: Tensor) -> int:
     except Exception as error:  # raised by the network's code, which may be a user's
         if example.is_meta and isinstance(error, RuntimeError):
             raise  # the network may depend on values; the caller retries with real ones
-        place = place_of(error)
+        place = error_location(error)
         reason = in_one_line(error) + (f" ({place})" if place else "")
         raise UserError(
             f"{field}: the network cannot take inputs of shape {tuple(example.shape)}: {reason}"

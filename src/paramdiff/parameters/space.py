@@ -212,8 +212,8 @@ class ParameterSpace(Component):
         """Load the space and its base checkpoint.
 
         Args:
-            folder: a folder that ``save_pretrained`` wrote.
-            **kwargs: handed on to diffusers.
+            folder: folder written by ``save_pretrained``.
+            **kwargs: passed on to diffusers.
 
         Returns:
             The space.
