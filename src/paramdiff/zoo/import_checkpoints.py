@@ -9,14 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.duplicates import values_sha256_of, without_duplicates
+from paramdiff.checkpoints.duplicates import without_duplicates
 from paramdiff.checkpoints.formats import StoredCheckpoint
-from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import Runs, find_checkpoints, find_runs
 from paramdiff.checkpoints.summary import check_same
 from paramdiff.checkpoints.tensor_kinds import (
@@ -30,13 +28,17 @@ from paramdiff.checkpoints.tensor_kinds import (
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
+from paramdiff.zoo.hold_out import (
+    generator_uses,
+    hold_out_as_before,
+    hold_out_last,
+    note_unused,
+    refuse_trained,
+)
 from paramdiff.zoo.learned_from import LearnedFrom
-from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, SkippedDuplicate, read_index, write_zoo
+from paramdiff.zoo.zoo import INDEX_FILE, SkippedDuplicate, read_index, write_zoo
 
 MAX_LISTED = 5
-
-
-Use = Literal["trained", "held out", "unused"]
 
 
 @dataclass(frozen=True)
@@ -99,20 +101,20 @@ def import_checkpoints(
     others = [*found.listed[1:], *(compared or ())]
     layout = ParameterLayout.of(first, names, _ties(first, names, others, state_dict_key))
     entries = _entries(runs)
-    uses = None if known is None else _uses(found.listed, known, state_dict_key)
+    uses = None if known is None else generator_uses(found.listed, known, state_dict_key)
     if known is not None and uses is None:
         notes.append(
             "the originals lack tensors that the generator makes, so the checkpoints that it was "
             "trained on are unknown"
         )
     if num_held_out is not None:
-        hold_out = _hold_out(entries, num_held_out, sources, spaced=spaced)
-        _refuse_trained(entries, uses)
+        rule = hold_out_last(entries, num_held_out, sources, spaced=spaced)
+        refuse_trained(entries, uses)
     elif known is not None and uses is not None:
-        hold_out = _as_before(entries, uses, known.hold_out)
-        notes += _note_unused(entries, uses)
+        rule = hold_out_as_before(entries, uses, known.hold_out)
+        notes += note_unused(entries, uses)
     else:
-        hold_out = "none"
+        rule = "none"
     complete = first
     if base is not None:
         complete, checkpoint_format = StoredCheckpoint(base, base.name).read(state_dict_key)
@@ -134,10 +136,8 @@ def import_checkpoints(
     duplicates = [
         SkippedDuplicate(source=copy.name, duplicate_of=copy.duplicate_of) for copy in copies
     ]
-    write_zoo(
-        zoo_folder, vectors, entries, layout, complete, hold_out, checkpoint_format, duplicates
-    )
-    is_new = uses is not None and hold_out != "none"
+    write_zoo(zoo_folder, vectors, entries, layout, complete, rule, checkpoint_format, duplicates)
+    is_new = uses is not None and rule != "none"
     return Imported(tuple(notes), is_new, frozenset(replaced))
 
 
@@ -290,82 +290,3 @@ def _refuse_differing(
             f"({', '.join(names[:MAX_LISTED])}{more}): select them, too, or pass a base "
             "checkpoint to complete the generated networks"
         )
-
-
-def _hold_out(
-    entries: list[dict], num_held_out: int, sources: Sequence[str], *, spaced: bool
-) -> HoldOutRule:
-    if num_held_out == 0:
-        return "none"
-    if num_held_out >= len(entries):
-        raise UserError(
-            f"num_held_out: cannot hold out {num_held_out} of the {len(entries)} checkpoints of "
-            f"{', '.join(sources)}"
-        )
-    if spaced:  # the middle of each of equally long segments
-        for number in range(num_held_out):
-            entries[(2 * number + 1) * len(entries) // (2 * num_held_out)]["held_out"] = True
-        return _rule(entries, "spaced")
-    for entry in entries[-num_held_out:]:
-        entry["held_out"] = True
-    return _rule(entries, "tail")
-
-
-def _rule(entries: Sequence[dict], rule: HoldOutRule) -> HoldOutRule:
-    """Return the rule, or ``run`` if whole runs are held out."""
-    learned = {entry["run"] for entry in entries if not entry["held_out"]}
-    held_out = {entry["run"] for entry in entries if entry["held_out"]}
-    if not held_out:
-        return "none"
-    return rule if learned & held_out else "run"
-
-
-def _uses(
-    listed: Sequence[StoredCheckpoint], known: LearnedFrom, state_dict_key: str | None
-) -> list[Use] | None:
-    """Return each checkpoint's use by the generator; None if one lacks generated tensors."""
-    digests = [values_sha256_of(stored, known.tensors, state_dict_key) for stored in listed]
-    if None in digests:
-        return None
-    trained, held_out = set(known.trained), set(known.held_out)
-    return [
-        "trained" if one in trained else "held out" if one in held_out else "unused"
-        for one in digests
-    ]
-
-
-def _as_before(entries: list[dict], uses: Sequence[Use], rule: HoldOutRule) -> HoldOutRule:
-    """Hold out the checkpoints that the generator held out."""
-    for entry, use in zip(entries, uses, strict=True):
-        entry["held_out"] = use == "held out"
-    if all(entry["held_out"] for entry in entries):
-        raise UserError(
-            "--originals: all of these checkpoints were held out by the generator; pass those "
-            "that trained it, too"
-        )
-    return _rule(entries, rule)
-
-
-def _note_unused(entries: Sequence[dict], uses: Sequence[Use]) -> list[str]:
-    pairs = zip(entries, uses, strict=True)
-    names = [entry["source"] for entry, use in pairs if use == "unused"]
-    if not names:
-        return []
-    return [
-        f"{len(names)} of {len(entries)} originals neither trained the generator nor were held "
-        f"out by it: {first_names(names)}"
-    ]
-
-
-def _refuse_trained(entries: Sequence[dict], uses: Sequence[Use] | None) -> None:
-    """Refuse to hold out checkpoints that trained the generator and would count as new."""
-    pairs = zip(entries, uses or [], strict=uses is not None)
-    names = [one["source"] for one, use in pairs if one["held_out"] and use == "trained"]
-    if not names:
-        return
-    num = (uses or []).count("held out")
-    before = f"omit the option to hold out the {num} that the generator held out"
-    raise UserError(
-        f"--num-held-out: {first_names(names)} trained the generator, as hashes show, and cannot "
-        f"be held out: {before if num else 'omit the option'}, or pass 0 to hold out none"
-    )
