@@ -58,8 +58,7 @@ def refusal(path):
         read_checkpoint(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and message.isprintable()
-    assert "found" in message
-    assert message.isprintable()
+    assert len(message.removeprefix(f"{path}: ").split()) > 3
     assert "weights_only=True" not in message and "Weights only" not in message  # torch's words
     assert len(message) <= len(f"{path}: ") + MAX_MESSAGE
     return message

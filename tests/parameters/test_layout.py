@@ -133,7 +133,9 @@ def test_what_is_one_tensor_must_stay_one():
     state = {"a": torch.ones(2), "b": torch.ones(2)}
     layout = ParameterLayout.of(state, list(state), {"b": "a"})
     assert layout.flatten({"a": state["a"]}).tolist() == [1, 1]  # one name is enough
-    with pytest.raises(UserError, match=r"c\.pt: tensor 'b' differs from 'a', which it equals"):
+    with pytest.raises(
+        UserError, match=r"c\.pt: tensor 'b' differs from 'a', to which it is tied"
+    ):
         layout.flatten(state | {"b": torch.zeros(2)}, "c.pt")
 
 

@@ -215,7 +215,7 @@ def test_too_many_held_out(tmp_path, num_held_out):
     message = refusal(tmp_path, num_held_out=num_held_out)
     assert "num_held_out" in message
     assert "2 checkpoints" in message
-    assert f"found {num_held_out}" in message
+    assert f"cannot hold out {num_held_out} of" in message
 
 
 def test_sub_folders_are_runs_and_nothing_is_held_out_unasked(tmp_path):
@@ -300,7 +300,7 @@ def test_copies_are_left_out_and_stay_so_when_it_goes_on(tmp_path):
     assert found.notes[0] == "counts once: link.pt (a link to step4.pt)"
     refuse_changed([str(source)], tmp_path / "zoo")
     torch.save({"model": states[2]}, source / "another.ckpt")
-    with pytest.raises(UserError, match="found 9 or others"):
+    with pytest.raises(UserError, match="now holds 9 or others"):
         refuse_changed([str(source)], tmp_path / "zoo")
 
 

@@ -181,7 +181,7 @@ def test_a_checkpoint_that_does_not_fit_the_layout_is_named(tmp_path):
 @pytest.mark.parametrize("num", [0, 2])
 def test_a_zoo_without_originals_is_refused(tmp_path, num):
     written(tmp_path / "zoo", num=num, held_out=range(num))
-    assert "empty" in refusal(tmp_path / "zoo")
+    assert "has no checkpoints" in refusal(tmp_path / "zoo")
 
 
 def test_a_zoo_appears_whole_or_not_at_all(tmp_path):
