@@ -22,11 +22,11 @@ from torch import Tensor
 from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Codec, decode_all
 from paramdiff.codecs.pca import fit_pca_codec
-from paramdiff.codecs.registry import train_codec
+from paramdiff.codecs.registry import fit_codec
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
-from paramdiff.evaluation.measure import Space
+from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
 from paramdiff.recipe import Recipe, load_recipe
@@ -75,7 +75,7 @@ def fit(sizes: Sizes, preset: str) -> Work:
 def codec_update(sizes: Sizes, preset: str) -> Work:
     """Updates of the autoencoder; the published settings make one more than told."""
     vectors, settings = sizes.vectors(sizes.checkpoints), sizes.recipe(preset, 1).codec
-    return lambda: train_codec(vectors, settings, seed=0, device=CPU), 2
+    return lambda: fit_codec(vectors, settings, seed=0, device=CPU), 2
 
 
 def denoiser_update(sizes: Sizes, preset: str) -> Work:
@@ -84,7 +84,7 @@ def denoiser_update(sizes: Sizes, preset: str) -> Work:
     assert settings is not None
     return lambda: train_denoiser(
         sizes.latents, sizes.latent, settings, seed=0, device=CPU
-    ), settings.training.num_steps + settings.training.extra_updates
+    ), settings.training.num_updates
 
 
 def sampling_step(sizes: Sizes, preset: str) -> Work:
@@ -118,9 +118,9 @@ def decoding(sizes: Sizes, preset: str) -> Work:
 def position(sizes: Sizes, preset: str) -> Work:
     """Distances and spread of one group against the originals, as the evaluation has some 25."""
     layout = ParameterLayout.of({"all": torch.empty(sizes.parameters)}, ["all"])
-    space = Space(sizes.vectors(sizes.checkpoints), layout, tests_copying=False)
+    references = ReferenceSet(sizes.vectors(sizes.checkpoints), layout, tests_copying=False)
     made = sizes.vectors(sizes.samples)
-    return lambda: space.position(made, None), 1
+    return lambda: references.measure(made, None), 1
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from torch import nn
 
 from paramdiff.commands.fit import plan_fit
 from paramdiff.errors import UserError
-from paramdiff.evaluation.predictor import Answers, Predictor
+from paramdiff.evaluation.predictor import Predictions, Predictor
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs.controllability import NUM_NETWORKS, measure_controllability
@@ -98,11 +98,11 @@ def test_the_runs_own_networks_are_what_its_recipe_asks_for(made, pipeline):
 
 
 def test_what_is_obtained_rises_with_what_is_requested(made, pipeline):
-    def answers(vectors):
+    def predict(vectors):
         scores = places(vectors)[0][:, None]  # the step that each would have, in either run
-        return Answers(scores, scores, None)
+        return Predictions(scores, scores, None)
 
-    predictor = Predictor(num_validation=1, num_test=1, answers=answers, validated=None)
+    predictor = Predictor(num_validation=1, num_test=1, predict=predict, predict_validation=None)
     found = measure_controllability(pipeline, predictor, made.zoo, num_levels=7, first_seed=7)
     assert list(found) == ["step"]  # a label has no order
     step, obtained = pipeline.conditions.known[0], found["step"]
@@ -146,4 +146,4 @@ def test_a_run_measures_what_is_obtained(tiny_paper_run):
 
 def test_an_unconditional_run_is_asked_for_nothing(tiny_run):
     content = read_json(tiny_run / "evaluation.json")
-    assert content["conditions"] == {} and "Conditions" not in content["facts"]
+    assert content["controllability"] == {} and "Conditions" not in content["facts"]

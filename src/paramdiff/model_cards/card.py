@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 import paramdiff
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.methods.data_use import DataUse
-from paramdiff.report.families import label_of
+from paramdiff.methods.group_names import label_of
 from paramdiff.report.tables import score_headings, score_rows
 from paramdiff.storage import CARD_FILE
 

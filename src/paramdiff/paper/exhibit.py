@@ -14,7 +14,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from paramdiff.errors import UserError
-from paramdiff.evaluation.schema import Pair
+from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.recipe.loading import SHIPPED
 from paramdiff.settings import Settings
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from paramdiff.evaluation.schema import Pair
+from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.paper.exhibit import load_exhibits
 from paramdiff.recipe import SHIPPED, Recipe, load_recipe, shipped_recipes
 from paramdiff.recipe.differences import differences

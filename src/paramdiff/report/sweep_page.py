@@ -11,14 +11,15 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, ValidationError
 
 from paramdiff.errors import UserError
-from paramdiff.evaluation.schema import Evaluation, Pair
+from paramdiff.evaluation.comparison_schema import Pair
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.paper.evidence import Evidence
 from paramdiff.paper.replication import agreements, tally
 from paramdiff.paper.reported import Published
 from paramdiff.paper.sections import lift_notes, sections
+from paramdiff.report.environment import template_of
 from paramdiff.report.figures.sweep_plot import differences_figure
-from paramdiff.report.page import template_of
 from paramdiff.report.text import ShownScore
 from paramdiff.settings import Settings
 from paramdiff.storage import read_json, write_json, write_text
