@@ -144,7 +144,8 @@ def test_missing_and_truncated_files_are_named(tmp_path, file, damage):
     ("change", "where"),
     [
         (lambda index: index.update(hold_out="sometimes"), "hold_out"),
-        (lambda index: index.update(schema_version=2), "schema_version"),
+        (lambda index: index.update(schema_version=3), "schema_version"),
+        (lambda index: index.update(schema_version=1), "earlier version of paramdiff"),
         (lambda index: index.update(color="red"), "color"),
         (lambda index: index.pop("layout"), "layout"),
         (lambda index: index["layout"][1].pop(), "layout.1.2"),
