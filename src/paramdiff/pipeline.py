@@ -35,7 +35,7 @@ from paramdiff.pipeline_io import OPTIONAL_PARTS, check_pipeline_folder, locate_
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.settings import Seed, Settings
-from paramdiff.state_dicts import GeneratedParameters, decoded_when_asked
+from paramdiff.state_dicts import GeneratedParameters, decode_lazily
 
 
 class GenerationSettings(Settings):
@@ -186,7 +186,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         return GeneratedParameters(
             seeds,
             self.parameter_space,
-            decoded_when_asked(
+            decode_lazily(
                 lambda rows: self.decode(latents[rows], seeds[rows], scale),
                 seeds,
                 decoding_batch(self.codec.length),

@@ -93,7 +93,7 @@ def inspect(
     facts = {
         "Checkpoints": _checkpoints(found),
         **given.facts,
-        "Stored as": found.checkpoint_format.words,
+        "Stored as": found.checkpoint_format.description,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
         "Order": _order(trajectory, found),
         "Would be generated": f"{num_generated:,} parameters in {len(generated)} tensors: {those}"
