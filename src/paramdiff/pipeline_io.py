@@ -10,7 +10,7 @@ from typing import Any
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from paramdiff.checkpoints.formats import COMPANIONS_FOLDER, read_form
 from paramdiff.checkpoints.hub import name_on_hub
@@ -22,7 +22,7 @@ from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
-from paramdiff.settings import Settings
+from paramdiff.settings import Settings, load
 from paramdiff.storage import CARD_FILE, read_json
 from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
 
@@ -176,14 +176,8 @@ def _read_index(path: Path) -> dict[str, Any]:
 
 
 def _refuse_misfits(file: Path, index: dict[str, Any]) -> None:
-    try:
-        kept = StoredSettings.model_fields.keys() & index
-        StoredSettings.model_validate({key: index[key] for key in kept})
-    except ValidationError as error:
-        (first, *_) = error.errors()
-        raise UserError(
-            f"{file}: {first['loc'][0]}: {first['msg'].lower()}, found {first['input']!a}"
-        ) from None
+    kept = StoredSettings.model_fields.keys() & index
+    load(StoredSettings, {key: index[key] for key in kept}, file)
 
 
 def _refuse_foreign(path: Path, expected: set[str]) -> None:

@@ -39,7 +39,7 @@ def test_unknown_networks_are_told_the_nearest(name, nearest):
 
 def test_unknown_weights_are_told_the_nearest():
     pytest.importorskip("timm")
-    assert "'resnet18.a1_in2k'; the nearest are 'resnet18.a1_in1k'" in refusal("resnet18.a1_in2k")
+    assert "'resnet18.a1_in2k'; the nearest is 'resnet18.a1_in1k'" in refusal("resnet18.a1_in2k")
 
 
 @pytest.mark.parametrize(("name", "size"), [("vit_mini", 64), ("cnn_medium", 32)])

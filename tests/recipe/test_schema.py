@@ -248,7 +248,7 @@ def test_a_switch_of_kind_replaces_the_section():
     )
     assert recipe.collection.num_held_out == 0  # the recipe's 50 belonged to the other kind
     assert recipe.diffusion.denoiser.model_dump() == {
-        "kind": "autoencoder",
+        "kind": "conv1d",
         "channels": (64, 128, 256, 512, 256, 128, 64),
         "kernel_size": 7,
     }
@@ -380,7 +380,7 @@ def test_accuracy_needs_a_task(tmp_path):
         ("spread=0.8", "the nearest valid one is 'generation.spread'"),
         ("num_samples=8", "the nearest valid one is 'generation.num_samples'"),
         ("codec.spraed=0.8", "the nearest valid one is 'generation.spread'"),
-        ("predictor=1", "the nearest valid "),
+        ("predictor=1", "expected one of 'name', 'description', "),
     ],
 )
 def test_a_key_of_another_part_is_told_with_its_whole_path(override, nearest):

@@ -162,7 +162,7 @@ def test_a_name_added_to_the_tasks(monkeypatch):
 def test_unknown_names_are_told_the_nearest():
     assert "'digts'; the nearest is 'digits'" in refusal("digts")
     assert "'cifar100'" in refusal("cifar_100")
-    assert "the nearest is" in refusal("")
+    assert "''; expected one of 'digits', 'wine', " in refusal("")
 
 
 @pytest.fixture

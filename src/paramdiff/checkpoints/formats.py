@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
 from paramdiff.checkpoints.container import Wrapping
@@ -28,7 +28,7 @@ from paramdiff.checkpoints.library_folders import (
 )
 from paramdiff.checkpoints.read import read_file
 from paramdiff.errors import UserError
-from paramdiff.settings import Settings
+from paramdiff.settings import Settings, load
 from paramdiff.storage import (
     FOREIGN_MARK,
     METADATA_KEY,
@@ -123,11 +123,7 @@ def read_form(path: Path) -> StoredForm:
     Raises:
         UserError: it is no form, or names files outside a checkpoint's folder.
     """
-    try:
-        form = StoredForm.model_validate(read_json(path))
-    except ValidationError as error:
-        told = error.errors()[0]["msg"].lower()
-        raise UserError(f"{path}: expected how a checkpoint is stored, found {told}") from None
+    form = load(StoredForm, read_json(path), path)
     named = (*(file.file for file in form.files), *form.companions, *form.companion_files)
     for relative in named:
         parts = PurePosixPath(relative).parts

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt
 from torch import Tensor
 
 from paramdiff.errors import UserError
+from paramdiff.settings import load
 from paramdiff.tasks.images import decode
 from paramdiff.tasks.splits import carve, split_sizes
 from paramdiff.tasks.task_settings import TaskSettings
@@ -162,10 +163,8 @@ def _read_split(
     path = root / "annotations" / f"instances_{name}.json"
     if not path.is_file():
         raise UserError(f"{path}: expected the annotations of COCO's {name}, found no file")
-    try:
-        content = (_OutlinedFile if outlines else _File).model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+    form: type[_OutlinedFile] | type[_File] = _OutlinedFile if outlines else _File
+    content = load(form, path.read_bytes(), path)
     categories = {category.id: category.name for category in content.categories}
     objects: dict[int, list[Any]] = {image.id: [] for image in content.images}
     for number, found in enumerate(content.annotations):
@@ -189,13 +188,3 @@ def _read_split(
         if not image.path.is_file():
             raise UserError(f"{image.path}: expected an image of {path.name}, found no file")
     return images, categories
-
-
-def _explain(error: ValidationError) -> str:
-    """The first mistake in one line: where, what was expected, what was found."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = f"{where}: {first['msg']}" if where else first["msg"]
-    if first["type"] in ("missing", "json_invalid"):
-        return message
-    return f"{message}, found {str(first['input'])[:60]}"

@@ -4,7 +4,6 @@ The file names settings and quantities; numbers that the paper reports for a set
 ``published.json``, those that belong to one table only stand in its rows.
 """
 
-import difflib
 import re
 from fnmatch import fnmatchcase
 from functools import cache
@@ -13,7 +12,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, model_validator
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, suggestion
 from paramdiff.evaluation.schema import Pair
 from paramdiff.recipe.loading import SHIPPED
 from paramdiff.settings import Settings
@@ -160,9 +159,8 @@ def exhibits_like(pattern: str) -> list[Exhibit]:
     exhibits = load_exhibits()
     found = [exhibit for name, exhibit in exhibits.items() if fnmatchcase(name, pattern)]
     if not found:
-        near = difflib.get_close_matches(pattern, exhibits, n=1, cutoff=0.0)[0]
         raise UserError(
-            f"{pattern}: expected a table or figure of the paper; the nearest is {near!r}"
+            f"{pattern}: no table or figure of the paper; {suggestion(pattern, exhibits)}"
         )
     if [exhibit.name for exhibit in found] == [pattern] and found[0].measured_by:
         raise UserError(f"{pattern}: no recipe shows it; `{found[0].measured_by}` measures it")

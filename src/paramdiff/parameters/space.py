@@ -5,7 +5,6 @@ The first stage of the pipeline (normalization and padding as in the authors'
 which travels with the space.
 """
 
-import difflib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from torch.nn import functional as F
 
 from paramdiff.checkpoints.formats import StoredForm, read_form
 from paramdiff.component import Component, on_device_only
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, suggestion
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import (
     Normalization,
@@ -179,10 +178,9 @@ class ParameterSpace(Component):
         for slot in self.layout.slots:
             tensor = base.get(slot.name)
             if tensor is None:
-                near = difflib.get_close_matches(slot.name, base, n=1, cutoff=0.0)
                 raise UserError(
                     f"{where}: expected the tensor {slot.name!r}, which is generated, found none; "
-                    f"the nearest is {near[0]!r}"
+                    f"{suggestion(slot.name, base)}"
                 )
             is_fitting = (
                 tensor.is_complex() if slot.dtype.is_complex else tensor.is_floating_point()

@@ -4,10 +4,9 @@ Several of the paper's ablations change more than the factor that they are named
 here extends a complete recipe and lists the fields that it changes, so that this shows.
 """
 
-import difflib
 from typing import Any
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, nearest
 
 OWN = ("name", "description")
 """What every recipe has to itself."""
@@ -71,7 +70,7 @@ def check_factors(listed: Any, base: dict, ablation: dict, extends: str) -> dict
             raise UserError(f"factors: {path!r} differs from {extends} and is not listed")
     for path in listed:
         if path not in found:
-            near = difflib.get_close_matches(path, found, n=1, cutoff=0.0)
-            hint = f"; the nearest that does is {near[0]!r}" if near else ""
+            near = nearest(path, found)
+            hint = f"; the nearest field that does is {near!r}" if near else ""
             raise UserError(f"factors: {path!r} does not differ from {extends}{hint}")
     return {path: found[path] for path in listed}

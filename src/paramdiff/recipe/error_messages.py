@@ -4,11 +4,12 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
+from paramdiff.errors import nearest, suggestion
 from paramdiff.settings import Settings
 
 MOST_SHOWN = 3
 CLEARLY = 0.1
-"""So much nearer, of 1, is a key of another part that is told instead of one of this part."""
+"""How much more similar, of 1, a key of another part must be to be suggested instead."""
 
 
 def explain(error: Any, root: type[Settings]) -> str:
@@ -36,13 +37,14 @@ def explain(error: Any, root: type[Settings]) -> str:
 
 
 def _nearest(key: str, valid: Sequence[str], root: type[Settings]) -> str:
-    """The nearest valid key of this part, or, where they are nearer, those of other parts."""
+    """Suggest the nearest key of this part or, if they are much nearer, those of other parts."""
     elsewhere: dict[str, list[str]] = {}
     for path in dict.fromkeys(_paths(root)):
         elsewhere.setdefault(path.rpartition(".")[2], []).append(path)
-    (near,) = difflib.get_close_matches(key, valid, n=1, cutoff=0.0)
-    (far,) = difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.0)
-    if _likeness(key, near) + CLEARLY >= _likeness(key, far):
+    near, far = nearest(key, valid), nearest(key, elsewhere)
+    if far is None:
+        return suggestion(key, valid)
+    if near is not None and _likeness(key, near) + CLEARLY >= _likeness(key, far):
         return f"the nearest valid one is {near!r}"
     shown = " and ".join(repr(path) for path in elsewhere[far][:MOST_SHOWN])
     return f"the nearest valid {'one is' if len(elsewhere[far]) == 1 else 'ones are'} {shown}"

@@ -3,7 +3,6 @@
 What is above replaces what is below key by key; a part of another ``kind`` replaces it whole.
 """
 
-import difflib
 import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from paramdiff.errors import UserError, in_one_line
+from paramdiff.errors import UserError, in_one_line, nearest
 from paramdiff.storage import StrPath
 
 if TYPE_CHECKING:
@@ -59,10 +58,9 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
     elif source in shipped:
         text = shipped[source].read_text(encoding="utf-8")
     else:
-        nearest = difflib.get_close_matches(source, shipped, n=1, cutoff=0.0)
-        raise UserError(
-            f"{source}: expected a recipe file or a shipped recipe; the nearest is {nearest[0]!r}"
-        )
+        near = nearest(source, shipped)
+        hint = "`paramdiff recipes` lists them" if near is None else f"the nearest is {near!r}"
+        raise UserError(f"{source}: no such file and no shipped recipe; {hint}")
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -8,11 +8,12 @@ preset=`` another leaves them behind.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from paramdiff.codecs.registry import CodecSettings
 from paramdiff.diffusion.schedule import check_num_steps
@@ -32,7 +33,7 @@ from paramdiff.recipe.loading import (
     read_preset,
     without_preset_values,
 )
-from paramdiff.settings import Seed, Settings
+from paramdiff.settings import Seed, Settings, load
 from paramdiff.storage import StrPath
 from paramdiff.tasks.registry import TaskSettings
 from paramdiff.zoo.zoo_settings import CollectionSettings
@@ -273,7 +274,4 @@ def _refuse_lost_factors(factors: dict[str, Any], preset: str, source: StrPath) 
 def _resolve(content: dict, where: StrPath) -> Recipe:
     """A recipe from its own keys and the preset that they name."""
     content = merge(read_preset(content.get("preset", "default")), content)
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{where}: {explain(error.errors()[0], Recipe)}") from None
+    return load(Recipe, content, where, partial(explain, root=Recipe))

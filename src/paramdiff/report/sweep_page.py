@@ -8,9 +8,8 @@ failed keeps its row and says why.
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation, Pair
 from paramdiff.evaluation.score_info import Score
 from paramdiff.paper.evidence import Evidence
@@ -20,7 +19,7 @@ from paramdiff.paper.sections import lift_notes, sections
 from paramdiff.report.figures.sweep_plot import differences_figure
 from paramdiff.report.page import template_of
 from paramdiff.report.text import ShownScore
-from paramdiff.settings import Settings
+from paramdiff.settings import Settings, load
 from paramdiff.storage import read_json, write_json, write_text
 
 SWEEP_FILE = "sweep.json"
@@ -103,13 +102,7 @@ def read_sweep(folder: Path) -> Sweep:
         UserError: the file is missing, is not JSON, or a field of it is not as it should be.
     """
     path = folder / SWEEP_FILE
-    content = read_json(path)
-    try:
-        return Sweep.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
+    return load(Sweep, read_json(path), path)
 
 
 def write_sweep(folder: Path, sweep: Sweep, evidence: Evidence) -> Path:

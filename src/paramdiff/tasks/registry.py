@@ -1,9 +1,8 @@
 """The tasks by name; a user's own is ``module:function`` or a key added to ``TASKS``."""
 
-import difflib
 from collections.abc import Callable
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, suggestion
 from paramdiff.paper.denoising import Denoising
 from paramdiff.paper.detection import CocoDetection
 from paramdiff.paper.segmentation import CocoSegmentation
@@ -75,10 +74,9 @@ def _whole_source(settings: TaskSettings) -> TaskSource:
     if ":" in settings.name:
         return named_function(settings)
     if settings.name not in TASKS:
-        near = difflib.get_close_matches(settings.name, TASKS, n=1, cutoff=0.0)
         raise UserError(
-            f"task.name: unknown task {settings.name!r}; the nearest is {near[0]!r}, and one of "
-            f"your own is {FORMS}{likely_own(settings.name)}"
+            f"task.name: unknown task {settings.name!r}; {suggestion(settings.name, TASKS)}, and "
+            f"one of your own is {FORMS}{likely_own(settings.name)}"
         )
     source = TASKS[settings.name](settings)
     if settings.standardize and not isinstance(source, VectorTask):

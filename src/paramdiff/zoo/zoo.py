@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
 from paramdiff.checkpoints.duplicates import values_sha256
@@ -21,7 +21,7 @@ from paramdiff.checkpoints.formats import StoredForm
 from paramdiff.errors import UserError
 from paramdiff.memmap import empty_array, release
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.settings import Settings
+from paramdiff.settings import Settings, load
 from paramdiff.storage import (
     StrPath,
     read_json,
@@ -182,13 +182,9 @@ def read_index(folder: Path) -> ZooIndex:
     Raises:
         UserError: the file is missing or malformed.
     """
-    try:
-        index = ZooIndex.model_validate(read_json(folder / INDEX_FILE))
-        form = None if index.form is None else index.form.in_folder(folder)
-        return index.model_copy(update={"form": form})
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}") from None
+    index = load(ZooIndex, read_json(folder / INDEX_FILE), folder / INDEX_FILE)
+    form = None if index.form is None else index.form.in_folder(folder)
+    return index.model_copy(update={"form": form})
 
 
 def write_zoo(
