@@ -53,13 +53,13 @@ def main() -> None:
     arguments = parser.parse_args()
     task, zoo = _zoo(arguments.out, arguments.mnist, arguments.num_networks)
     symmetries = find_symmetries(task.build_network(), zoo.layout, task.train.inputs[:2])
-    with progress_bars() as report:
+    with progress_bars() as progress:
         aligned = align(
             zoo.originals,
             zoo.held_out,
             symmetries,
             seed=0,
-            progress=partial(report, "aligning"),
+            progress=partial(progress, "aligning"),
         )
     predictor = build_predictor(task, zoo, torch.device("cpu"))
     originals = predictor.answers(zoo.originals)

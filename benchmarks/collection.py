@@ -179,7 +179,7 @@ def ours(setting: Setting) -> Timed:
             seed=SEED,
             device=CPU,
             state_folder=Path(folder),
-            report=lambda work, done, total: None,
+            progress=lambda work, done, total: None,
         )
     middle = time.perf_counter()
     accuracies = scored(setting, torch.stack(vectors))

@@ -165,12 +165,12 @@ def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
         ),
         untrained=untrained_vectors(task, zoo.layout),
     )
-    with progress_bars() as report:
+    with progress_bars() as progress:
         evaluation, arrays = evaluate(
             subject,
             build_predictor(task, zoo, torch.device("cpu")),
             EvaluationSettings(),
-            report,
+            progress,
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, evaluation, arrays)

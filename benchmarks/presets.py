@@ -63,8 +63,10 @@ def main() -> None:
 def _of_seed(out: Path, seed: int) -> dict[str, Evaluation]:
     def result(name: str, overrides: list[str], reuse: Path | None = None) -> Evaluation:
         recipe = load_recipe("quickstart", [f"seed={seed}", *overrides])
-        with progress_bars() as report:
-            return run(recipe, out / f"{name}-{seed}", device="cpu", reuse=reuse, report=report)
+        with progress_bars() as progress:
+            return run(
+                recipe, out / f"{name}-{seed}", device="cpu", reuse=reuse, progress=progress
+            )
 
     default = result("default", [])
     paper = result("paper", PAPER, out / f"default-{seed}")

@@ -28,7 +28,7 @@ def collected(
     """
     if not (folder / "zoo").is_dir():
         assert isinstance(recipe.collection, CollectionSettings)
-        with progress_bars() as report:
+        with progress_bars() as progress:
             collect(
                 task,
                 recipe.parameters.select,
@@ -37,6 +37,6 @@ def collected(
                 device=device or torch.device("cpu"),
                 zoo_folder=folder / "zoo",
                 state_folder=folder / "state",
-                report=report,
+                progress=progress,
             )
     return Zoo.load(folder / "zoo")

@@ -183,7 +183,7 @@ def test_checkpoints_of_fine_tuning(device, mode, tmp_path):
                 seed=0,
                 device=device,
                 state_folder=folder,
-                report=lambda work, done, total: None,
+                progress=lambda work, done, total: None,
             )
         )
 

@@ -1,26 +1,18 @@
-"""How work that takes a while says how far it is."""
+"""Progress callbacks of work that takes a while."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 Progress = Callable[[int, int], None]
-"""Told steps done and steps in all; of a ``Report``, ``partial(report, stage)`` is one."""
+"""Called with the steps done and the steps in all."""
 
 
-class Report(Protocol):
-    """Told a stage's name, steps done, steps in all, and what else there is to say."""
+class StageProgress(Protocol):
+    """Progress of work in several stages; ``partial(progress, stage)`` is a ``Progress``."""
 
-    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """Show it."""
-
-
-def ignore_progress(done: int, total: int) -> None:
-    """A ``Progress`` for work that nobody watches."""
+    def __call__(self, stage: str, done: int, total: int, note: str = "", /) -> None:
+        """Show a stage's name, its steps done and in all, and a note on its latest state."""
 
 
-def ignore_line(line: str) -> None:
-    """What is said where nobody listens."""
-
-
-def ignore_report(stage: str, done: int, total: int, note: str = "") -> None:
-    """A ``Report`` for stages that nobody watches."""
+def ignore_progress(*_: object) -> None:
+    """Show nothing; the default of every callback."""

@@ -18,7 +18,7 @@ from paramdiff.evaluation.data_matched import (
 from paramdiff.evaluation.finetuning import FURTHER_RATES, LEARNING_RATES
 from paramdiff.methods.data_use import DataBudget, DataUse
 from paramdiff.parameters.normalization import fit_normalization
-from paramdiff.progress import ignore_report
+from paramdiff.progress import ignore_progress
 
 from .linear import LAYOUT, UNSURE, evaluated, good, predictor, shifted, to, training, words
 
@@ -30,7 +30,7 @@ def rivalry(originals, images_seen=640, uses="labels", **fields):
         "examples": training(),
         "budget": DataBudget(images_seen, uses),
         "seed": 0,
-        "report": ignore_report,
+        "progress": ignore_progress,
     }
     return Rivalry(**{**defaults, **fields})
 
@@ -69,7 +69,7 @@ def test_images_add_up(images_seen, uses):
             images_seen,
             uses,
             examples=examples,
-            report=lambda work, done, total: heard.append((work, done, total)),
+            progress=lambda work, done, total: heard.append((work, done, total)),
         )
         made = given.make(name, 20)
         num_rates = len(given.tried[name])

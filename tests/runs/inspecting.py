@@ -42,5 +42,5 @@ def judged_folders(originals, generated, task, out):
         seed=0,
         recalibrate=False,
         device="cpu",
-        report=lambda stage, done, total: None,
+        progress=lambda stage, done, total: None,
     )

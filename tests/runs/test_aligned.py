@@ -61,18 +61,20 @@ def test_independent_runs_are_told_before_training(made, tiny, tmp_path):
     stages = []
     with pytest.warns(UserWarning, match=r"parameters\.align brings them into one order"):
         with pytest.raises(KeyboardInterrupt):
-            make_networks(recipe, tmp_path / "run", device="cpu", reuse=root, report=stops(stages))
+            make_networks(
+                recipe, tmp_path / "run", device="cpu", reuse=root, progress=stops(stages)
+            )
     assert stages == ["training the denoiser"]
 
 
 def stops(stages):
     """Ends the run at the first stage that reports."""
 
-    def report(stage, done, total, note=""):
+    def progress(stage, done, total, note=""):
         stages.append(stage)
         raise KeyboardInterrupt
 
-    return report
+    return progress
 
 
 def test_a_part_of_a_network_has_no_order(made):

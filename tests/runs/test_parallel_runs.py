@@ -41,7 +41,7 @@ def test_a_run_on_workers_is_the_same(tmp_path, tiny, two_workers):
     recipe = load_recipe("quickstart", [*tiny, "seeds=[0, 5]", "collection.num_runs=3"])
     here, there, seen = tmp_path / "here", tmp_path / "there", []
     run(recipe, here, device="cpu")
-    run(recipe, there, device="cpu", fan_out=two_workers, report=lambda *t: seen.append(t))
+    run(recipe, there, device="cpu", fan_out=two_workers, progress=lambda *t: seen.append(t))
     for part in (*ARTEFACTS, "seeds/5/pipeline", "seeds/5/generated"):
         assert sha256_of(there / part) == sha256_of(here / part), part
     assert results_of(there) == results_of(here)

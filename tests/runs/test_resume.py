@@ -24,11 +24,11 @@ torch.set_num_threads(1)
 training_loop.SECONDS_BETWEEN_SAVES = 0.0
 out, stage, step, *overrides = sys.argv[1:]
 
-def report(name, done, total):
+def progress(name, done, total):
     if name == stage and done >= int(step):
         os.kill(os.getpid(), signal.SIGKILL)
 
-run(load_recipe("quickstart", overrides), Path(out), device="cpu", report=report)
+run(load_recipe("quickstart", overrides), Path(out), device="cpu", progress=progress)
 """
 
 KILLED_WRITING = """
@@ -117,7 +117,7 @@ def test_killed_at_each_stage(tmp_path, tiny_paper, tiny_paper_run, stage):
         load_recipe("quickstart", tiny_paper),
         out,
         device="cpu",
-        report=lambda name, done, total: seen.append((name, done)),
+        progress=lambda name, done, total: seen.append((name, done)),
     )
     assert_same_result(out, tiny_paper_run)
     stages = list(dict.fromkeys(name.split(",")[0] for name in STAGES))
@@ -183,7 +183,7 @@ def test_interrupted_from_the_keyboard(tmp_path, tiny):
     assert stderr.decode().splitlines() == ["interrupted; the same command goes on from here"]
     assert not (out / "pipeline" / "denoiser").exists()
     seen = []
-    run(load_recipe("quickstart", recipe), out, device="cpu", report=lambda *a: seen.append(a))
+    run(load_recipe("quickstart", recipe), out, device="cpu", progress=lambda *a: seen.append(a))
     assert seen[0][0] == "training the denoiser" and seen[0][1] > 1
     run(load_recipe("quickstart", recipe), whole, device="cpu")
     assert_same_result(out, whole)
@@ -204,6 +204,6 @@ def test_out_of_memory(tmp_path, tiny, tiny_run):
     (told,) = ended.stderr.splitlines()
     assert told.startswith("out of memory; with more of it, the same command goes on from here: ")
     seen = []
-    run(load_recipe("quickstart", tiny), out, device="cpu", report=lambda *a: seen.append(a))
+    run(load_recipe("quickstart", tiny), out, device="cpu", progress=lambda *a: seen.append(a))
     assert seen[0] == ("training the denoiser", 9, 20)
     assert_same_result(out, tiny_run)

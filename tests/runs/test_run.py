@@ -127,7 +127,7 @@ def test_running_again_does_nothing(tiny_run, tiny):
         load_recipe("quickstart", tiny),
         tiny_run,
         device="cpu",
-        report=lambda stage, done, total: seen.append(stage),
+        progress=lambda stage, done, total: seen.append(stage),
     )
     assert seen == []
     assert times_of(tiny_run, "report.html") == before
@@ -180,7 +180,7 @@ def test_another_runs_matching_stages_are_taken_over(tiny_run, tiny, tmp_path, o
         out,
         device="cpu",
         reuse=tiny_run,
-        report=lambda stage, done, total: worked.append(stage),
+        progress=lambda stage, done, total: worked.append(stage),
     )
     assert times_of(tiny_run) == before
     artifacts = {

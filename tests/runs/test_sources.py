@@ -76,7 +76,12 @@ def test_a_zoo_without_accuracies_is_completed(tiny_run, tiny, tmp_path):
     before = times_of(out, "report.html", "log.jsonl")
     (out / "zoo" / "accuracies.json").unlink()
     seen = []
-    run(load_recipe("quickstart", tiny), out, device="cpu", report=lambda *work: seen.append(work))
+    run(
+        load_recipe("quickstart", tiny),
+        out,
+        device="cpu",
+        progress=lambda *work: seen.append(work),
+    )
     assert seen == []
     after = times_of(out, "report.html", "log.jsonl")
     assert after.pop("zoo/accuracies.json") != before.pop("zoo/accuracies.json")

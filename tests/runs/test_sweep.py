@@ -34,12 +34,12 @@ class Watch:
     def __call__(self, name):
         self.worked[name] = set()
 
-        def report(stage, done, total):
+        def progress(stage, done, total):
             self.worked[name].add(stage)
             if self.stop_at == (name, stage):
                 raise KeyboardInterrupt
 
-        yield report
+        yield progress
 
 
 def sweep(entries, out, **options):

@@ -67,7 +67,7 @@ def test_a_run_killed_between_looks_ends_alike(checkpoints, tmp_path, monkeypatc
 
     whole = made(checkpoints, tmp_path / "whole")
     with pytest.raises(Stopped):
-        made(checkpoints, tmp_path / "killed", report=stop)
+        made(checkpoints, tmp_path / "killed", progress=stop)
     killed = made(checkpoints, tmp_path / "killed")
     assert looks_of(killed) == looks_of(whole)
     assert torch.equal(killed.generators[0].generated, whole.generators[0].generated)

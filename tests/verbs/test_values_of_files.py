@@ -8,7 +8,7 @@ from torch import nn
 
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_file import read_evaluation
-from paramdiff.progress import ignore_report
+from paramdiff.progress import ignore_progress
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json
 from paramdiff.tasks.scoring_function import ScoringFunctions
@@ -81,7 +81,7 @@ def evaluated(originals, generated, out, function="score", **options):
             out,
             **{"patterns": (), "num_held_out": 0, "seed": 0, "recalibrate": False} | options,
             device="cpu",
-            report=ignore_report,
+            progress=ignore_progress,
         )
 
 

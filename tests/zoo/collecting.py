@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from paramdiff.progress import ignore_report
+from paramdiff.progress import ignore_progress
 from paramdiff.tasks.base import Split, Task
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.zoo import Zoo
@@ -60,7 +60,7 @@ def settings(**kwargs):
     )
 
 
-def collected(folder, task=None, patterns=PATTERNS, seed=0, report=None, fan_out=None, **kwargs):
+def collected(folder, task=None, patterns=PATTERNS, seed=0, progress=None, fan_out=None, **kwargs):
     collect(
         task or made_task(),
         patterns,
@@ -69,7 +69,7 @@ def collected(folder, task=None, patterns=PATTERNS, seed=0, report=None, fan_out
         device=CPU,
         zoo_folder=folder / "zoo",
         state_folder=folder / "state",
-        report=report or ignore_report,
+        progress=progress or ignore_progress,
         fan_out=fan_out,
     )
     return Zoo.load(folder / "zoo")
@@ -84,14 +84,14 @@ def bytes_of(folder):
 
 
 def dies_at(moment):
-    """A report that raises at the ``moment``-th call of a kind of work."""
+    """A callback that raises at the ``moment``-th call of a kind of work."""
     work_to_die_at, number = moment
     calls = []
 
-    def report(work, done, total):
+    def progress(work, done, total):
         if work == work_to_die_at:
             calls.append(done)
             if len(calls) == number:
                 raise Killed
 
-    return report
+    return progress

@@ -188,13 +188,13 @@ def test_augmentation_changes_training_and_nothing_else(tmp_path):
 def test_the_trunk_is_the_first_best_validation_epoch(tmp_path, noise):
     built, snapshots = [], []
 
-    def report(work, done, total):
+    def progress(work, done, total):
         if work == "pre-training" and done % STEPS_PER_PASS == 0:
             snapshots.append(copy.deepcopy(built[0]).eval())
 
     task = made_task(noise=noise, built=built)
     pretraining = HARD_PRETRAINING if noise else {"epochs": 12, "lr": 1e-6}
-    zoo = collected(tmp_path, task, pretraining=pretraining, report=report)
+    zoo = collected(tmp_path, task, pretraining=pretraining, progress=progress)
     assert len(snapshots) == 12
     truth = task.validation.labels
     with torch.no_grad():
@@ -268,7 +268,7 @@ def test_a_killed_collection_goes_on_to_the_same_zoo(
     killed = tmp_path / "killed"
     for moment in moments:
         with pytest.raises(Killed):
-            collected(killed, made_task(noise=0.9), report=dies_at(moment), **kwargs)
+            collected(killed, made_task(noise=0.9), progress=dies_at(moment), **kwargs)
         assert not (killed / "zoo").exists()
     collected(killed, made_task(noise=0.9), **kwargs)
     assert bytes_of(killed / "zoo") == bytes_of(whole / "zoo")
@@ -277,29 +277,29 @@ def test_a_killed_collection_goes_on_to_the_same_zoo(
 def test_work_that_was_saved_is_not_repeated(tmp_path, monkeypatch):
     monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     with pytest.raises(Killed):
-        collected(tmp_path, num_runs=2, report=dies_at(("pre-training", 5)))
+        collected(tmp_path, num_runs=2, progress=dies_at(("pre-training", 5)))
     seen = []
 
-    def report(work, done, total):
+    def progress(work, done, total):
         seen.append((work, done))
         if seen.count((work, done)) == 1 and (work, done) == ("collecting checkpoints", 3):
             raise Killed
 
     with pytest.raises(Killed):
-        collected(tmp_path, num_runs=2, report=report)
+        collected(tmp_path, num_runs=2, progress=progress)
     total = PRETRAINING["epochs"] * STEPS_PER_PASS
     assert [done for work, done in seen if work == "pre-training"] == list(range(5, total + 1))
     del seen[:]
-    collected(tmp_path, num_runs=2, report=lambda work, done, total: seen.append((work, done)))
+    collected(tmp_path, num_runs=2, progress=lambda work, done, total: seen.append((work, done)))
     assert seen == [("collecting checkpoints", done) for done in (3, 4, 5, 1, 2)]
 
 
 def test_a_finished_run_is_not_repeated(tmp_path):
     """Five checkpoints in the first run, two in the second, and no time to save a state."""
     with pytest.raises(Killed):
-        collected(tmp_path, num_runs=2, report=dies_at(("collecting checkpoints", 7)))
+        collected(tmp_path, num_runs=2, progress=dies_at(("collecting checkpoints", 7)))
     seen = []
-    collected(tmp_path, num_runs=2, report=lambda work, done, total: seen.append((work, done)))
+    collected(tmp_path, num_runs=2, progress=lambda work, done, total: seen.append((work, done)))
     assert seen == [("collecting checkpoints", done) for done in (1, 2)]
 
 

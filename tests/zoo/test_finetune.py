@@ -78,7 +78,7 @@ def tuned(folder, network, task, mode="eval", first=1, names=SELECTED, **kwargs)
         seed=SEED,
         device=CPU,
         state_folder=folder,
-        report=lambda work, done, total: None,
+        progress=lambda work, done, total: None,
         memory_budget=memory_budget,
     )
     return torch.stack(vectors)

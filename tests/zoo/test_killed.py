@@ -29,12 +29,12 @@ PATTERNS = {"independent": ("*",)}
 KILL_AT = [("pre-training", 6), ("collecting checkpoints", 2), ("collecting checkpoints", 3)]
 
 
-def collect_case(folder, case, report=None, is_augmented=False):
+def collect_case(folder, case, progress=None, is_augmented=False):
     task = made_task(noise=0.9)
     if is_augmented:
         task = made_task(noise=0.9, augmented=noisy(task.train.inputs))
     patterns = PATTERNS.get(case, ("1.weight", "1.bias"))
-    return collected(folder, task, patterns, report=report, **CASES[case])
+    return collected(folder, task, patterns, progress=progress, **CASES[case])
 
 
 def noisy(inputs):
@@ -78,12 +78,12 @@ training_loop.SECONDS_BETWEEN_SAVES = -1.0
 folder, case, work, number = sys.argv[1:]
 calls = []
 
-def report(name, done, total):
+def progress(name, done, total):
     calls.append(name)
     if calls.count(work) == int(number):
         os.kill(os.getpid(), signal.SIGKILL)
 
-collect_case(Path(folder), case, report)
+collect_case(Path(folder), case, progress)
 """
 
 

@@ -78,7 +78,7 @@ def test_a_killed_collection_goes_on_to_the_same_zoo(tmp_path, monkeypatch, mode
     monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     for moment in (("pre-training", 20), ("collecting checkpoints", 3)):
         with pytest.raises(Killed):
-            collected(tmp_path / "killed", report=dies_at(moment), **options)
+            collected(tmp_path / "killed", progress=dies_at(moment), **options)
     collected(tmp_path / "killed", **options)
     assert bytes_of(tmp_path / "killed" / "zoo") == bytes_of(tmp_path / "whole" / "zoo")
 

@@ -35,7 +35,7 @@ def test_workers_collect_the_same_zoo(tmp_path, two_workers, is_independent):
     collected(
         there,
         patterns=patterns,
-        report=lambda *told: seen.append(told),
+        progress=lambda *told: seen.append(told),
         fan_out=two_workers,
         **case,
     )

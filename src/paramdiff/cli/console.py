@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from paramdiff.cli.stages import shown_stages
-from paramdiff.progress import Report
+from paramdiff.progress import StageProgress
 
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
@@ -49,7 +49,7 @@ def loading() -> None:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Report]:
+def progress_bars() -> Iterator[StageProgress]:
     """What shows how far stages are, for as long as the block runs."""
     with shown_stages(console) as stages:
         yield stages

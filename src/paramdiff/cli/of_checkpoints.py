@@ -133,7 +133,7 @@ def fit(
     show_facts(plan.facts, plan.warnings)
     with progress_bars() as stages:
         check = ReconstructionCheck(asked, device, is_binding=not anyway)
-        made = make_networks(plan.recipe, out, device=device, check=check, report=stages)
+        made = make_networks(plan.recipe, out, device=device, check=check, progress=stages)
     show_facts(made.facts, made.warnings)
     say(f"{num} checkpoints in {out / 'generated'}")
     say(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR")
@@ -193,7 +193,7 @@ def generate(
     loading()
     from paramdiff.verbs.generate import generate as generate_networks
 
-    with progress_bars() as report:
+    with progress_bars() as progress:
         generate_networks(
             pipeline,
             out,
@@ -209,7 +209,7 @@ def generate(
             entry=entry,
             selected_only=selected_only,
             device=device,
-            report=report,
+            progress=progress,
         )
     say(f"{num} checkpoints in {out}")
 
@@ -303,7 +303,7 @@ def evaluate(
         standardize=standardize,
     )
     generated, originals = generated_in(generated, say), originals_in(originals, say)
-    with connected(ray, resolve_device(device)) as fan_out, progress_bars() as report:
+    with connected(ray, resolve_device(device)) as fan_out, progress_bars() as progress:
         evaluation = evaluate_folders(
             originals,
             generated,
@@ -318,7 +318,7 @@ def evaluate(
             recalibrate=recalibrate_batchnorm,
             device=device,
             fan_out=fan_out,
-            report=report,
+            progress=progress,
             say=say,
         )
     show_evaluation(evaluation)

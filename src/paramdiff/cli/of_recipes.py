@@ -19,7 +19,7 @@ from paramdiff.cli.console import (
     show_sweep,
 )
 from paramdiff.cli.options import Device, Overrides, Ray, RecipeName, Reuse
-from paramdiff.progress import Report
+from paramdiff.progress import StageProgress
 
 
 def quickstart(
@@ -81,7 +81,7 @@ def sweep(
     entries = plan_sweep(recipes, overrides or [], vary, base)
 
     @contextmanager
-    def watch(name: str) -> Iterator[Report]:
+    def watch(name: str) -> Iterator[StageProgress]:
         console.print(f"[bold]{escape(name)}[/bold]")
         with progress_bars() as stages:
             yield stages
@@ -160,7 +160,7 @@ def _run(
     recipe = load_recipe(name, overrides or [])
     with connected(ray, resolve_device(device)) as fan_out, progress_bars() as stages:
         evaluation = run_recipe(
-            recipe, out, device=device, reuse=reuse, fan_out=fan_out, report=stages
+            recipe, out, device=device, reuse=reuse, fan_out=fan_out, progress=stages
         )
     show_evaluation(evaluation)
     say(f"Report: {out / 'report.html'}")

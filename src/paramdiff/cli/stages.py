@@ -19,14 +19,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from paramdiff.progress import Report
+from paramdiff.progress import StageProgress
 
 EVERY = 30.0
 """Seconds between two lines about a stage."""
 
 
 @contextmanager
-def shown_stages(console: Console) -> Iterator[Report]:
+def shown_stages(console: Console) -> Iterator[StageProgress]:
     """What shows stages for as long as the block runs."""
     if not console.is_terminal:
         show = partial(console.print, markup=False, soft_wrap=True)  # it flushes

@@ -32,7 +32,7 @@ from paramdiff.evaluation.finetuning import (
 from paramdiff.evaluation.groups import Candidates
 from paramdiff.methods.data_use import DataBudget
 from paramdiff.parameters.normalization import Normalization
-from paramdiff.progress import Report
+from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
 
@@ -72,7 +72,7 @@ class Rivalry:
         examples: what they are trained on.
         budget: what the generator used.
         seed: of the order of the examples.
-        report: hears of every update.
+        progress: hears of every update.
         rates: the learning rate of each group that was made.
         tried: all rates that each of them chose from.
     """
@@ -82,7 +82,7 @@ class Rivalry:
     examples: TrainingExamples
     budget: DataBudget
     seed: int
-    report: Report
+    progress: StageProgress
     rates: dict[str, float] = field(default_factory=dict)
     tried: dict[str, list[float]] = field(default_factory=dict)
 
@@ -221,6 +221,6 @@ class _Work:
         for vector in fine_tuned(start, batches, loss, rivalry.normalization, rate, decays=True):
             self._done += 1
             self._total = max(self._total, self._done)
-            rivalry.report(f"training {self._name}", self._done, self._total)
+            rivalry.progress(f"training {self._name}", self._done, self._total)
             last = vector
         return last

@@ -31,7 +31,7 @@ from paramdiff.evaluation.score_info import Score
 from paramdiff.evaluation.similarity import similarity_matrix
 from paramdiff.evaluation.verdict import judge
 from paramdiff.evaluation.warnings import Errors, cautions
-from paramdiff.progress import Report, ignore_report
+from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
 
@@ -43,7 +43,7 @@ def evaluate(
     subject: Subject,
     predictor: Predictor,
     settings: EvaluationSettings,
-    report: Report = ignore_report,
+    progress: StageProgress = ignore_progress,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
     """Measure every group.
 
@@ -51,7 +51,7 @@ def evaluate(
         subject: originals, generated networks and where they come from.
         predictor: scores networks on validation and test examples.
         settings: seeds, and what is optional.
-        report: told how many parameter sets are scored, and about how many there are; and of
+        progress: told how many parameter sets are scored, and about how many there are; and of
             trainings, where there are any.
 
     Returns:
@@ -62,7 +62,7 @@ def evaluate(
             wrong form, or something is asked for that the task does not say how to do.
     """
     settings.check_task(is_classification=predictor.test_truth is not None)
-    examined = examine(subject, predictor, settings, report)
+    examined = examine(subject, predictor, settings, progress)
     measured = examined.measured
     score = _score(examined, predictor, settings)
     # of several runs, others than whole ones lie beside checkpoints of their own run
@@ -114,7 +114,7 @@ def evaluate(
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=predictor.out_of_distribution,
         recalibration=recalibration(examined, predictor) if settings.recalibrate_batchnorm else {},
-        starting_points=starting_points(examined, predictor, settings.seed, report)
+        starting_points=starting_points(examined, predictor, settings.seed, progress)
         if settings.starting_points
         else None,
         reconstruction=_reconstruction(measured),

@@ -31,7 +31,7 @@ from paramdiff.evaluation.trajectory import trajectory_of
 from paramdiff.memmap import release, row_blocks
 from paramdiff.methods.method import Material
 from paramdiff.parameters.normalization import Normalization, fit_for_comparison
-from paramdiff.progress import Progress, Report
+from paramdiff.progress import Progress, StageProgress
 from paramdiff.subsampling import evenly_spaced
 
 KEPT = MEMBERS
@@ -85,7 +85,7 @@ def examine(
     subject: Subject,
     predictor: Predictor,
     settings: EvaluationSettings,
-    report: Report,
+    progress: StageProgress,
 ) -> Examined:
     """Make and score every group.
 
@@ -95,7 +95,7 @@ def examine(
         subject: originals, generated networks and where they come from.
         predictor: answers for networks.
         settings: seed, and what is optional.
-        report: told how many parameter sets are scored, and about how many there are; and of
+        progress: told how many parameter sets are scored, and about how many there are; and of
             trainings.
 
     Returns:
@@ -125,7 +125,7 @@ def examine(
         aligned,
         _Asked(
             predictor,
-            partial(report, "evaluating"),
+            partial(progress, "evaluating"),
             3 * len(original.raw)
             + NETWORKS_SCORED * len(subject.generated)
             + expected_pilots(len(subject.generated)),
@@ -138,7 +138,7 @@ def examine(
         groups.add(group)
     contest = _Contest(subject, normalization, predictor, groups, settings)
     matched = contest.add_baselines()
-    facts = _add_rivals(subject, normalization, predictor, groups, seed, report)
+    facts = _add_rivals(subject, normalization, predictor, groups, seed, progress)
     groups.asked.finish()
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
@@ -258,7 +258,7 @@ def _add_rivals(
     predictor: Predictor,
     groups: "_Groups",
     seed: int,
-    report: Report,
+    progress: StageProgress,
 ) -> dict[str, str]:
     """Add what saw as much training data as the generator; how they were made, as a fact."""
     if subject.data_budget is None:
@@ -272,7 +272,7 @@ def _add_rivals(
         examples=predictor.training,
         budget=subject.data_budget,
         seed=seed,
-        report=report,
+        progress=progress,
     )
     for name in RIVALS:
         groups.try_to_add(name, partial(rivalry.make, name, len(subject.generated)))

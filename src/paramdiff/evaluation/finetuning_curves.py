@@ -21,7 +21,7 @@ from paramdiff.evaluation.finetuning import (
 from paramdiff.evaluation.further_schema import StartingPoint, StartingPoints
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.parameters.normalization import Normalization
-from paramdiff.progress import Report
+from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
 
 UPDATES = (0, 1, 3, 10, 30, 100)
@@ -29,7 +29,7 @@ UPDATES = (0, 1, 3, 10, 30, 100)
 
 
 def starting_points(
-    examined: Examined, predictor: Predictor, seed: int, report: Report
+    examined: Examined, predictor: Predictor, seed: int, progress: StageProgress
 ) -> StartingPoints:
     """Train a few networks of some groups and score them on the way.
 
@@ -37,7 +37,7 @@ def starting_points(
         examined: holds the networks to start from.
         predictor: of a classification task: answers, and its training split.
         seed: of the order of the examples.
-        report: told of every network that is trained.
+        progress: told of every network that is trained.
 
     Returns:
         Group to its test accuracies; without groups whose training diverged.
@@ -52,7 +52,7 @@ def starting_points(
     for name, starts in examined.starts.items():
         tried = []
         for learning_rate in LEARNING_RATES:
-            report("training from starting points", done, total)
+            progress("training from starting points", done, total)
             done += len(starts)
             try:
                 courses = [
@@ -66,7 +66,7 @@ def starting_points(
         if tried:
             _, learning_rate, courses = min(tried, key=lambda one: one[0])
             found[name] = _scored(courses, learning_rate, predictor)
-    report("training from starting points", total, total)
+    progress("training from starting points", total, total)
     return StartingPoints(updates=UPDATES, batch_size=BATCH_SIZE, groups=found)
 
 

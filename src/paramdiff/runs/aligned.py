@@ -124,7 +124,7 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
             zoo.held_out,
             symmetries,
             seed=context.recipe.seed,
-            progress=partial(context.report, "aligning the zoo"),
+            progress=partial(context.progress, "aligning the zoo"),
         )
         quality = _quality(task, zoo, symmetries, found, context.device)
         entries = [entry.model_dump(exclude={"file", "sha256"}) for entry in zoo.index.checkpoints]

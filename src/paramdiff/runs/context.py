@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 
 from paramdiff.parallel import FanOut
-from paramdiff.progress import Report
+from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
 from paramdiff.recipe import Recipe
 from paramdiff.runs.folder import RunFolder
@@ -27,7 +27,7 @@ class Context:
     recipe: Recipe
     folder: RunFolder
     device: torch.device
-    report: Report
+    progress: StageProgress
     processes: PartialState
     fan_out: FanOut | None = None
 

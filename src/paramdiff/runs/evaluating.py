@@ -75,7 +75,7 @@ def evaluate_run(
         remembered = RememberedAnswers(predictor, folder)
         predictor = remembered.predictor()
     evaluation, arrays = evaluate(
-        _subject(context, task, zoo, generators), predictor, recipe.evaluation, context.report
+        _subject(context, task, zoo, generators), predictor, recipe.evaluation, context.progress
     )
     for stage in ("codec", "denoiser"):
         losses = context.folder.log.losses(stage)

@@ -14,7 +14,7 @@ from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.locking import sole_writer
 from paramdiff.parallel import FanOut
 from paramdiff.processes import join, own_share, refuse_several
-from paramdiff.progress import Report, ignore_report
+from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.report.page import write_report
 from paramdiff.runs.aligned import make_aligned
@@ -42,7 +42,7 @@ def run(
     reuse: StrPath | None = None,
     answers: StrPath | None = None,
     fan_out: FanOut | None = None,
-    report: Report = ignore_report,
+    progress: StageProgress = ignore_progress,
 ) -> Evaluation:
     """Run every stage whose artifact is not there yet.
 
@@ -56,7 +56,7 @@ def run(
         reuse: another run's folder, whose matching stages are copied.
         answers: a folder that several runs share, so that no parameter vector is scored twice.
         fan_out: workers that collect runs, train generators and score networks side by side.
-        report: told a stage's name, steps done and steps in all.
+        progress: told a stage's name, steps done and steps in all.
 
     Returns:
         The evaluation; ``report.html`` lies in the folder.
@@ -70,7 +70,7 @@ def run(
     if recipe.task is None:
         raise UserError("task: expected data and a network to evaluate with, found none")
     with _alone_in(out, device):
-        made = _make(recipe, out, device, reuse, fan_out, report, None)
+        made = _make(recipe, out, device, reuse, fan_out, progress, None)
         with made.context.processes.main_process_first():
             if made.context.processes.is_main_process:
                 if not (out / EVALUATION_FILE).is_file():
@@ -133,7 +133,7 @@ def make_networks(
     reuse: StrPath | None = None,
     check: Check | None = None,
     fan_out: FanOut | None = None,
-    report: Report = ignore_report,
+    progress: StageProgress = ignore_progress,
 ) -> Made:
     """Run every stage up to the generated networks, for which no task is needed.
 
@@ -145,7 +145,7 @@ def make_networks(
         check: asked before a denoiser is trained; until then, another recipe may go on from the
             folder's zoo.
         fan_out: see ``run``.
-        report: see ``run``.
+        progress: see ``run``.
 
     Returns:
         What was made.
@@ -155,7 +155,7 @@ def make_networks(
     """
     out, reuse = Path(out), path_or_none(reuse)
     with _alone_in(out, device):
-        made = _make(recipe, out, device, reuse, fan_out, report, check)
+        made = _make(recipe, out, device, reuse, fan_out, progress, check)
         made.finish()
     return made
 
@@ -166,7 +166,7 @@ def _make(
     device: str,
     reuse: Path | None,
     fan_out: FanOut | None,
-    report: Report,
+    progress: StageProgress,
     check: Check | None,
 ) -> Made:
     """Run every stage up to the generated networks whose artifact is not there yet."""
@@ -176,8 +176,8 @@ def _make(
         refuse_several(target, "--ray")
         folder = RunFolder(out.absolute())
     if not processes.is_main_process:
-        report = ignore_report
-    context = Context(recipe, folder, target, report, processes, fan_out)
+        progress = ignore_progress
+    context = Context(recipe, folder, target, progress, processes, fan_out)
     if reuse is not None and not (Path(reuse) / "recipe.yaml").is_file():
         raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
     if not folder.artifact("zoo").exists():

@@ -18,7 +18,7 @@ from paramdiff.model_cards.provenance import Origin
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.processes import join
-from paramdiff.progress import ignore_report
+from paramdiff.progress import ignore_progress
 from paramdiff.recipe import Recipe
 from paramdiff.runs.context import Context
 from paramdiff.runs.folder import RunFolder
@@ -84,14 +84,14 @@ def train_generators(
         # each leaves its artifacts where they are looked for below
         root, other = context.folder.root, None if reuse is None else Path(reuse).absolute()
         job = context.fan_out.job(_finish_generator, context.recipe, root, context.device, other)
-        job.run(numbers, partial(context.report, "training generators"))
+        job.run(numbers, partial(context.progress, "training generators"))
     return [_train_generator(context, zoo, reuse, check, number) for number in numbers]
 
 
 def _finish_generator(
     recipe: Recipe, root: Path, device: torch.device, reuse: Path | None
 ) -> Callable[[int], None]:
-    context = Context(recipe, RunFolder(root), device, ignore_report, join(device))
+    context = Context(recipe, RunFolder(root), device, ignore_progress, join(device))
     stage = "alignment" if recipe.parameters.align else "zoo"
     zoo = Zoo.load(context.folder.artifact(stage)).first(recipe.parameters.num_checkpoints)
 

@@ -81,7 +81,7 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             device=context.device,
             zoo_folder=folder,
             state_folder=context.state("zoo"),
-            report=context.report,
+            progress=context.progress,
             fan_out=context.fan_out,
         )
 
@@ -123,7 +123,7 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
             device=context.device,
             examples=examples,
             state_file=context.state("codec.pt"),
-            progress=partial(context.report, "training the codec"),
+            progress=partial(context.progress, "training the codec"),
         )
         with context.processes.main_process_first():
             if context.processes.is_main_process:
@@ -154,7 +154,7 @@ def make_denoiser(
             device=context.device,
             conditions=known.conditions,
             state_file=context.state("denoiser.pt"),
-            progress=lambda done, total: context.report(
+            progress=lambda done, total: context.progress(
                 "training the denoiser", done, total, *notes[-1:]
             ),
             watcher=build_watcher(
@@ -272,7 +272,7 @@ def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: 
         generated = pipeline(
             seeds,
             condition=settings.condition,
-            progress=partial(context.report, "generating networks"),
+            progress=partial(context.progress, "generating networks"),
         )
         provenance = provenance_in_run(
             context.recipe, context.folder, pipeline, Origin.of(zoo.index)

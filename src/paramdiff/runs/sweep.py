@@ -22,7 +22,7 @@ from paramdiff.paper.paper_runs import gather
 from paramdiff.paper.reported import published_for
 from paramdiff.parallel import FanOut
 from paramdiff.processes import refuse_several
-from paramdiff.progress import Report, ignore_report
+from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.recipe import Recipe
 from paramdiff.report.page import REPORT_FILE
 from paramdiff.report.sweep_page import (
@@ -41,7 +41,7 @@ from paramdiff.runs.stage_fields import equal_stages, has_equal_trunk
 from paramdiff.runs.sweep_entries import ANSWERS, Entry
 from paramdiff.storage import write_text
 
-Watch = Callable[[str], AbstractContextManager[Report]]
+Watch = Callable[[str], AbstractContextManager[StageProgress]]
 """Told a recipe's name before it runs; gives what its stages report to."""
 
 
@@ -103,8 +103,8 @@ def _in_turn(
     entries: Sequence[Entry], out: Path, device: str, watch: Watch
 ) -> Iterator[tuple[int, SweepRow]]:
     for index, entry in enumerate(entries):
-        with watch(entry.name) as report:
-            row = _row(entry, out, device, (), report)
+        with watch(entry.name) as progress:
+            row = _row(entry, out, device, (), progress)
         yield index, row
 
 
@@ -114,10 +114,10 @@ def _side_by_side(
     """A recipe waits for the earlier one that it shares most with, if it shares anything."""
     after = waits_for([entry.recipe for entry in entries])
     job = fan_out.job(_rows_of, tuple(entries), out.absolute(), device, after)
-    with watch(f"{len(entries)} recipes side by side") as report:
+    with watch(f"{len(entries)} recipes side by side") as progress:
         results = job.results(range(len(entries)), after)
         for done, (index, found) in enumerate(results, start=1):
-            report("recipes", done, len(entries))
+            progress("recipes", done, len(entries))
             is_row = isinstance(found, SweepRow)
             yield index, found if is_row else _unfinished(entries[index], found)
 
@@ -128,13 +128,13 @@ def _rows_of(
     def row(index: int) -> SweepRow:
         # the folders of all others may be changing right now
         others = [e.name for i, e in enumerate(entries) if i not in (index, after.get(index))]
-        return _row(entries[index], out, device, others, ignore_report)
+        return _row(entries[index], out, device, others, ignore_progress)
 
     return row
 
 
 def _row(
-    entry: Entry, out: Path, device: str, passed_over: Collection[str], report: Report
+    entry: Entry, out: Path, device: str, passed_over: Collection[str], progress: StageProgress
 ) -> SweepRow:
     try:
         evaluation = _finished(entry, out) or run(
@@ -143,7 +143,7 @@ def _row(
             device=device,
             reuse=_nearest(entry, out, passed_over),
             answers=out / ANSWERS,
-            report=report,
+            progress=progress,
         )
         return _unfinished(entry).model_copy(update={"result": result_of(evaluation)})
     except Exception as error:  # of any part, or of the machine: the others still run

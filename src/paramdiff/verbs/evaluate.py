@@ -26,7 +26,7 @@ from paramdiff.model_cards.card import data_on_card
 from paramdiff.parallel import FanOut
 from paramdiff.parameters.selection import select
 from paramdiff.processes import refuse_several
-from paramdiff.progress import Report, ignore_line
+from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.report.page import write_report
 from paramdiff.runs.aligned import known_symmetries
 from paramdiff.runs.generated_folder import read_vectors
@@ -64,8 +64,8 @@ def evaluate_folders(
     recalibrate: bool,
     device: str,
     fan_out: FanOut | None = None,
-    report: Report,
-    say: Callable[[str], None] = ignore_line,
+    progress: StageProgress,
+    say: Callable[[str], None] = ignore_progress,
 ) -> Evaluation:
     """Judge the checkpoints of one folder against those of another.
 
@@ -87,7 +87,7 @@ def evaluate_folders(
         recalibrate: whether to score with BatchNorm statistics estimated anew, too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         fan_out: workers that score networks side by side.
-        report: told the stage's name, steps done and steps in all.
+        progress: told the stage's name, steps done and steps in all.
         say: told what the originals score, before the long work.
 
     Returns:
@@ -167,7 +167,7 @@ def evaluate_folders(
             subject,
             predictor,
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
-            report,
+            progress,
         )
         verdict = evaluation.verdict
         told_first = verdict.model_copy(update={"warnings": (*notes, *verdict.warnings)})

@@ -15,7 +15,7 @@ from paramdiff.model_cards.provenance import Provenance, generation_settings
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_io import locate_pipeline
 from paramdiff.processes import refuse_several
-from paramdiff.progress import Report, ignore_report
+from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.runs.generated_folder import write_generated
 from paramdiff.storage import StrPath, sha256_of
 from paramdiff.verbs.guiding import build_guide, data_with_guide, guide_in_words
@@ -38,7 +38,7 @@ def generate(
     entry: str | None = None,
     selected_only: bool = False,
     device: str = "auto",
-    report: Report = ignore_report,
+    progress: StageProgress = ignore_progress,
 ) -> None:
     """Generate networks and write them with their card.
 
@@ -57,7 +57,7 @@ def generate(
         entry: the key of the base's state dict, where its file holds several.
         selected_only: whether to leave out the tensors that are not generated.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        report: told the stage's name, steps done and steps in all.
+        progress: told the stage's name, steps done and steps in all.
 
     Raises:
         UserError: anything that the user can mend.
@@ -88,7 +88,7 @@ def generate(
             guidance_scale=guidance_scale,
             guide=score,
             guide_scale=1.0 if guide is None else guide[1],
-            progress=partial(report, "generating networks"),
+            progress=partial(progress, "generating networks"),
         )
         provenance = Provenance(
             Path(pipeline).resolve().name if Path(pipeline).exists() else str(pipeline),

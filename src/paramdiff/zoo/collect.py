@@ -23,7 +23,7 @@ from paramdiff.errors import UserError
 from paramdiff.parallel import FanOut
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
-from paramdiff.progress import Report, ignore_report
+from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.tasks.base import AnyTask, seeded_network
 from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.plan import Run, plan_of, run_seed
@@ -41,7 +41,7 @@ def collect(
     device: torch.device,
     zoo_folder: Path,
     state_folder: Path,
-    report: Report,
+    progress: StageProgress,
     fan_out: FanOut | None = None,
 ) -> None:
     """Collect a zoo; killed at any moment, the same call completes it with the same result.
@@ -54,7 +54,7 @@ def collect(
         device: where to train.
         zoo_folder: where the zoo is written.
         state_folder: where unfinished work is kept.
-        report: told the name of the work, steps done and steps in all.
+        progress: told the name of the work, steps done and steps in all.
         fan_out: where fine-tuning runs go, side by side; in turn where there is none.
 
     Raises:
@@ -66,12 +66,12 @@ def collect(
     layout = ParameterLayout.of(network.state_dict(), names)
     check_selection(network, layout, settings)
     plan = plan_of(settings, task.num_train)
-    own = _Runs(task, layout, settings, seed, device, state_folder, report)
+    own = _Runs(task, layout, settings, seed, device, state_folder, progress)
     base = trunk = own.pretrained(network, 0)
     if fan_out is not None and len(plan.runs) > 1:
         # each leaves its checkpoints where they are looked for below
-        job = fan_out.job(_finish_run, replace(own, report=ignore_report))
-        job.run(plan.runs, partial(report, "collecting runs"))
+        job = fan_out.job(_finish_run, replace(own, progress=ignore_progress))
+        job.run(plan.runs, partial(progress, "collecting runs"))
     vectors: list[Tensor] = []
     for run in plan.runs:
         if run.number and settings.independent_runs:
@@ -99,7 +99,7 @@ class _Runs:
     seed: int
     device: torch.device
     state_folder: Path
-    report: Report
+    progress: StageProgress
 
     def seed_of(self, number: int) -> int:
         return run_seed(self.seed, number if self.settings.independent_runs else 0)
@@ -114,7 +114,7 @@ class _Runs:
             seed=self.seed_of(number),
             device=self.device,
             state_folder=self.state_folder,
-            progress=partial(self.report, "pre-training"),
+            progress=partial(self.progress, "pre-training"),
         )
 
     def fine_tuned(self, network: nn.Module, trunk: dict[str, Tensor], run: Run) -> list[Tensor]:
@@ -129,7 +129,7 @@ class _Runs:
             seed=self.seed,
             device=self.device,
             state_folder=self.state_folder,
-            report=self.report,
+            progress=self.progress,
         )
 
 

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.progress import Progress, Report
+from paramdiff.progress import Progress, StageProgress
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.predict import layout_of
 from paramdiff.scoring.split import cut, is_one_per_example, used_by
@@ -182,7 +182,7 @@ def fine_tune(
     seed: int,
     device: torch.device,
     state_folder: Path,
-    report: Report,
+    progress: StageProgress,
     memory_budget: int = MEMORY_BUDGET,
 ) -> list[Tensor]:
     """Fine-tune what is selected.
@@ -196,7 +196,7 @@ def fine_tune(
         seed: of the order of the data and of augmentation.
         device: where to train.
         state_folder: where unfinished and finished work is kept.
-        report: told the name of the work, steps done and steps in all.
+        progress: told the name of the work, steps done and steps in all.
         memory_budget: bytes for values of frozen layers, see ``FrozenLayers``.
 
     Returns:
@@ -234,7 +234,7 @@ def fine_tune(
             data,
             num_steps=run.steps[-1],
             memory_budget=memory_budget,
-            progress=partial(report, "running frozen layers once"),
+            progress=partial(progress, "running frozen layers once"),
         )
 
     def loss(module: nn.Module, step: int, generator: torch.Generator) -> Tensor:
@@ -259,7 +259,7 @@ def fine_tune(
         seed=seed * 1000 + run.number,
         device=device,
         state_file=state_folder / f"run-{run.number}.pt",
-        progress=partial(report, "collecting checkpoints"),
+        progress=partial(progress, "collecting checkpoints"),
         after_step=keep,
         recorded=kept,
     )
