@@ -216,7 +216,10 @@ def test_unhappy_runs_have_a_page_too(evaluation, arrays, write_run: Run, happen
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        (lambda e: e["groups"]["generated"].pop("n"), "groups.generated.n: expected a value, found none"),
+        (
+            lambda e: e["groups"]["generated"].pop("n"),
+            "groups.generated.n: expected a value, found none",
+        ),
         (lambda e: e.update(schema=1), "schema 1, which an earlier version wrote"),
         (lambda e: e.update(surplus=1), "surplus: "),
     ],
