@@ -139,7 +139,7 @@ def guesses(repetitions: int, seed: int) -> dict[str, float]:
         measured = Measurements(scored, Bootstrap.over(NUM_EXAMPLES, seed=repetition))
         best = measured.best_of("generated", NUM_GUESSERS)
         covers = best.ci95[0] <= 0.5 <= best.ci95[1]
-        found.append((best.test_accuracy, best.validation_accuracy, float(covers)))
+        found.append((best.test_score, best.validation_score, float(covers)))
     test_score, validation_score, covered = torch.tensor(found, dtype=torch.float64).mean(0)
     return {
         "test": float(test_score),

@@ -84,7 +84,7 @@ def _gaussian(originals: Tensor, scale: float, generator: torch.Generator) -> Te
 
 def _outcome(evaluation: Evaluation, reference: str) -> Outcome:
     comparison = next(c for c in evaluation.comparisons if c.reference == reference)
-    return outcome(comparison, evaluation.score)
+    return outcome(comparison, evaluation.score_info)
 
 
 def _shows_no_difference(evaluation: Evaluation, reference: str) -> bool:
@@ -148,7 +148,7 @@ def main() -> None:
                 "warnings": evaluation.verdict.warnings,
                 "is_right": is_right,
                 "median_errors": round(
-                    (1 - evaluation.groups["original"].accuracy.median) * evaluation.num_test
+                    (1 - evaluation.groups["original"].score.median) * evaluation.num_test
                 ),
             }
     Console(width=150).print(table)

@@ -32,8 +32,8 @@ from paramdiff.evaluation.frontier import AXES, SIMILARITIES, frontier
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.outcome import outcome
 from paramdiff.evaluation.predictor import Predictor, classification
-from paramdiff.evaluation.schema import Accuracy, Comparison, Evaluation, Group, Standing
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.schema import Comparison, Evaluation, Group, GroupScore, Standing
+from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.methods.method import Material
 from paramdiff.methods.registry import FAMILIES
 from paramdiff.parameters.layout import ParameterLayout
@@ -145,7 +145,7 @@ def planted(zoo: Perceptrons, num_seeds: int, first: int = 0) -> Iterator[dict]:
                 layout=zoo.layout,
                 normalization=normalization,
                 untrained=None,
-                validation_accuracy=torch.zeros(len(originals)),
+                validation_score=torch.zeros(len(originals)),
                 validate=lambda vectors: torch.zeros(len(vectors)),
                 runs=runs,
             )
@@ -170,14 +170,14 @@ def planted(zoo: Perceptrons, num_seeds: int, first: int = 0) -> Iterator[dict]:
 def _told(evaluation: Evaluation) -> dict:
     """The headline, and the outcome, reference and difference on each deciding axis."""
     to = {one.reference: one for one in evaluation.comparisons}
-    level = evaluation.groups["original"].accuracy.mean
+    level = evaluation.groups["original"].score.mean
     told: dict = {"headline": evaluation.verdict.headline}
     for name in SIMILARITIES:
         reference = evaluation.frontier[name].reference
         if reference is not None:
             found = to[reference]
             told[AXES[name].noun] = {
-                "outcome": outcome(found, evaluation.score, level),
+                "outcome": outcome(found, evaluation.score_info, level),
                 "reference": reference,
                 "difference": round(100 * found.difference, 3),
                 "ci95": [round(100 * bound, 3) for bound in found.ci95],
@@ -205,7 +205,7 @@ def choices(
         How often each outcome was found.
     """
     found: Counter[str] = Counter()
-    score = Score(equivalence_margin=0.005)
+    score = ScoreInfo(equivalence_margin=0.005)
     for seed in range(repetitions):
         generator = torch.Generator().manual_seed(seed)
         difficulty = 4 + 2 * torch.randn(num_examples * 3 // 2, generator=generator)
@@ -245,7 +245,7 @@ def _group(right: Tensor) -> Group:
     scores = {"mean": mean, "std": 0.0, "min": mean, "max": mean, "median": mean}
     return Group(
         n=len(right),
-        accuracy=Accuracy(**scores, ci95=(mean, mean)),
+        score=GroupScore(**scores, ci95=(mean, mean)),
         max_similarity=None,
         max_similarity_with_source=None,
         pairwise_similarity=0.5,

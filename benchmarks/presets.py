@@ -101,10 +101,10 @@ def _summary(evaluation: Evaluation) -> dict:
     reconstruction = evaluation.reconstruction
     return {
         "n": generated.n,
-        "original": evaluation.groups["original"].accuracy.mean,
-        "average": evaluation.groups["average@all"].accuracy.mean,
-        "generated": generated.accuracy.mean,
-        "generated_std": generated.accuracy.std,
+        "original": evaluation.groups["original"].score.mean,
+        "average": evaluation.groups["average@all"].score.mean,
+        "generated": generated.score.mean,
+        "generated_std": generated.score.std,
         "dispersion": generated.dispersion,
         "pairwise": generated.pairwise_similarity,
         "pairwise_original": evaluation.groups["original"].pairwise_similarity,
@@ -120,8 +120,8 @@ def _cells(evaluation: Evaluation) -> list[str]:
     original, generated = evaluation.groups["original"], evaluation.groups["generated"]
     decisive, reconstruction = _decisive(evaluation), evaluation.reconstruction
     return [
-        f"{100 * original.accuracy.mean:.2f}",
-        f"{100 * generated.accuracy.mean:.2f} ± {100 * generated.accuracy.std:.2f}",
+        f"{100 * original.score.mean:.2f}",
+        f"{100 * generated.score.mean:.2f} ± {100 * generated.score.std:.2f}",
         _points(_versus(evaluation, "original")),
         f"{generated.dispersion:.2f}",
         f"{generated.pairwise_similarity:.3f} ({original.pairwise_similarity:.3f})",

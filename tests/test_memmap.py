@@ -12,11 +12,11 @@ from paramdiff import memmap
 from paramdiff.errors import UserError
 from paramdiff.memmap import (
     _MAPPINGS,
-    by_rows,
-    centred_products,
+    centered_products,
     column_blocks,
     column_moments,
     empty_array,
+    map_rows,
     release,
     row_blocks,
 )
@@ -136,7 +136,7 @@ def test_rows_from_rows(tmp_path, monkeypatch, budget):
         asked.append(len(rows))
         return rows[:, :10] * 2
 
-    assert by_rows(given, compute, 10, tmp_path).equal(given[:, :10] * 2)
+    assert map_rows(given, compute, 10, tmp_path).equal(given[:, :10] * 2)
     assert asked == [3, 3, 1]
 
 
@@ -144,4 +144,4 @@ def test_centred_products_are_numpys(monkeypatch):
     monkeypatch.setattr(memmap, "BLOCK_VALUES", 30)
     array = 3 + torch.randn(7, 23)
     expected = array.double().numpy() - array.double().numpy().mean(0)
-    np.testing.assert_allclose(centred_products(array), expected @ expected.T, atol=1e-12)
+    np.testing.assert_allclose(centered_products(array), expected @ expected.T, atol=1e-12)

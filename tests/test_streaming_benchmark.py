@@ -6,13 +6,13 @@ import pytest
 from benchmarks.streaming import VARYING, main, write_checkpoints
 
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.summary import survey
+from paramdiff.checkpoints.summary import summarize
 
 
 def test_its_checkpoints_differ_where_they_should(tmp_path):
     num_bytes = write_checkpoints(tmp_path / "a", 2)
     assert num_bytes == sum(path.stat().st_size for path in (tmp_path / "a").iterdir())
-    found = survey(find_runs([str(tmp_path / "a")]))
+    found = summarize(find_runs([str(tmp_path / "a")]))
     assert {name for name, one in found.tensors.items() if one.differs} == set(VARYING)
     assert num_bytes > 2 * 4 * 11_689_512
 

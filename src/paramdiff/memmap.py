@@ -113,7 +113,7 @@ def row_blocks(array: Tensor) -> Iterator[Tensor]:
         release(rows)
 
 
-def by_rows(
+def map_rows(
     array: Tensor, compute: Callable[[Tensor], Tensor], columns: int, folder: Path | None
 ) -> Tensor:
     """Compute rows from rows, some at a time.
@@ -153,7 +153,7 @@ def column_moments(array: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(means), torch.cat(variances)
 
 
-def centred_products(array: Tensor) -> Tensor:
+def centered_products(array: Tensor) -> Tensor:
     """Inner products of all rows less their mean, in blocks.
 
     Args:

@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from pydantic import ConfigDict, Field
 
-from paramdiff.checkpoints.formats import COMPANIONS_FOLDER, read_form
+from paramdiff.checkpoints.formats import EXTRA_FILES_FOLDER, read_format
 from paramdiff.checkpoints.hub import name_on_hub
 from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Statistics
@@ -21,7 +21,7 @@ from paramdiff.codecs.pca import PCACodec
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.errors import UserError, first_line
-from paramdiff.parameters.space import BASE_FILE, FORM_FILE, ParameterSpace
+from paramdiff.parameters.space import BASE_FILE, FORMAT_FILE, ParameterSpace
 from paramdiff.settings import Settings, load
 from paramdiff.storage import CARD_FILE, read_json
 from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
@@ -55,7 +55,7 @@ _PIPELINE = "ParameterDiffusionPipeline"
 _ALLOWED_FILES = {
     "config.json",
     BASE_FILE,
-    FORM_FILE,
+    FORMAT_FILE,
     LEARNED_FROM_FILE,
     "scheduler_config.json",
 }
@@ -113,7 +113,7 @@ def pipeline_files(path: Path) -> list[str]:
     check_pipeline_folder(path)
     places = [path, *(path / part for part in PARTS if (path / part).is_dir())]
     found = [file for place in places for file in place.iterdir() if file.is_file()]
-    found += [path / SPACE / COMPANIONS_FOLDER / one for one in _companion_files(path)]
+    found += [path / SPACE / EXTRA_FILES_FOLDER / one for one in _extra_files(path)]
     return sorted(str(file.relative_to(path)) for file in found if file.name[0] != ".")
 
 
@@ -145,25 +145,25 @@ def check_pipeline_folder(path: Path) -> None:
         if not (path / part).is_dir():
             raise UserError(f"{path / part}: expected a folder, found none")
         weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
-        companions = {COMPANIONS_FOLDER} if part == SPACE and _companion_files(path) else set()
-        _refuse_foreign(path / part, _ALLOWED_FILES | weights | companions)
-    _refuse_foreign_companions(path)
+        extra = {EXTRA_FILES_FOLDER} if part == SPACE and _extra_files(path) else set()
+        _refuse_foreign(path / part, _ALLOWED_FILES | weights | extra)
+    _refuse_foreign_extra_files(path)
     if not is_prior and not (path / "scheduler" / "scheduler_config.json").is_file():
         raise UserError(
             f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
         )
 
 
-def _companion_files(path: Path) -> tuple[str, ...]:
+def _extra_files(path: Path) -> tuple[str, ...]:
     """Relative paths of the files that generated checkpoints repeat, as the form names them."""
-    form = path / SPACE / FORM_FILE
-    return read_form(form).companion_files if form.is_file() else ()
+    file = path / SPACE / FORMAT_FILE
+    return read_format(file).extra_files if file.is_file() else ()
 
 
-def _refuse_foreign_companions(path: Path) -> None:
-    place = path / SPACE / COMPANIONS_FOLDER
+def _refuse_foreign_extra_files(path: Path) -> None:
+    place = path / SPACE / EXTRA_FILES_FOLDER
     found = {str(one.relative_to(place)) for one in place.rglob("*") if one.is_file()}
-    foreign = sorted(found - set(_companion_files(path)))
+    foreign = sorted(found - set(_extra_files(path)))
     if foreign:
         raise UserError(f"{place}: foreign file {foreign[0]!r}")
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.formats import StoredForm
+from paramdiff.checkpoints.formats import CheckpointFormat
 from paramdiff.errors import NotFiniteError
 from paramdiff.parameters.space import ParameterSpace
 
@@ -41,9 +41,9 @@ class GeneratedParameters(Sequence):
         return torch.stack([self._vector(place) for place in range(len(self))])
 
     @property
-    def form(self) -> StoredForm | None:
+    def checkpoint_format(self) -> CheckpointFormat | None:
         """How the checkpoints that were learned from are stored, where they are somebody's."""
-        return self._space.form
+        return self._space.checkpoint_format
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.summary import survey
+from paramdiff.checkpoints.summary import summarize
 from paramdiff.errors import UserError
 from paramdiff.storage import write_tensors
 from paramdiff.verbs.inspect import inspect_checkpoints
@@ -29,7 +29,7 @@ def structural(tmp_path_factory, marker):
 
 def refusal(path):
     with pytest.raises(UserError) as caught:
-        survey(find_runs([str(path)]))
+        summarize(find_runs([str(path)]))
     return str(caught.value)
 
 
@@ -116,7 +116,7 @@ def test_a_flipped_bit_is_refused_or_read(tmp_path):
         path = tmp_path / name
         path.write_bytes(content)
         try:
-            found = survey(find_runs([str(path)]))
+            found = summarize(find_runs([str(path)]))
         except UserError as error:
             assert str(error).startswith(f"{path}: ") and str(error).isprintable()
         else:
@@ -155,4 +155,4 @@ def test_a_set_of_mixed_types_is_refused(tmp_path, suffix):
         f"0{suffix}"
     )
     (tmp_path / f"2{suffix}").unlink()
-    assert survey(find_runs([str(tmp_path)])).tensors["a"].dtype == torch.float32
+    assert summarize(find_runs([str(tmp_path)])).tensors["a"].dtype == torch.float32

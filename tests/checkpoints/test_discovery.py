@@ -43,7 +43,7 @@ def put(path, value=0.0):
 def found_in(*sources):
     """The names of each run, and what was passed over."""
     found = find_checkpoints([str(one) for one in sources])
-    return [[one.name for one in run] for run in found.runs], " | ".join(found.passed_over)
+    return [[one.name for one in run] for run in found.runs], " | ".join(found.skipped)
 
 
 def refusal(*sources):
@@ -343,9 +343,11 @@ def test_variants_of_weights(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     put(tmp_path / "model.fp16.safetensors", 1)
     ((stored,),) = find_checkpoints([str(tmp_path)]).runs
-    tensors, form = stored.read()
-    assert float(tensors["a"][0]) == 1 and form.files[0].file == "model.fp16.safetensors"
-    assert "config.json" in form.companions
+    tensors, checkpoint_format = stored.read()
+    assert (
+        float(tensors["a"][0]) == 1 and checkpoint_format.files[0].file == "model.fp16.safetensors"
+    )
+    assert "config.json" in checkpoint_format.extra_texts
     put(tmp_path / "model.bf16.safetensors", 2)
     assert "found several: bf16, fp16; name one file" in refusal(tmp_path)
     put(tmp_path / "model.safetensors", 3)
@@ -371,8 +373,10 @@ def test_a_pipeline_of_variants_loads_after_the_round_trip(tmp_path, shard):
     pipeline = DDPMPipeline(unet, DDPMScheduler())
     pipeline.save_pretrained(tmp_path / "a", variant="fp16", max_shard_size=shard)
     ((stored,),) = find_checkpoints([str(tmp_path / "a")]).runs
-    tensors, form = stored.read()
-    write_checkpoint(tmp_path / "b", {name: one + 1 for name, one in tensors.items()}, form)
+    tensors, checkpoint_format = stored.read()
+    write_checkpoint(
+        tmp_path / "b", {name: one + 1 for name, one in tensors.items()}, checkpoint_format
+    )
     loaded = DDPMPipeline.from_pretrained(tmp_path / "b", variant="fp16").unet.state_dict()
     for name, tensor in loaded.items():
         torch.testing.assert_close(tensor, tensors[f"unet.{name}"] + 1)

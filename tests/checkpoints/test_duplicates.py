@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from paramdiff.checkpoints.duplicates import values_sha256, values_sha256_of, without_copies
+from paramdiff.checkpoints.duplicates import values_sha256, values_sha256_of, without_duplicates
 from paramdiff.checkpoints.sources import find_checkpoints
 
 
@@ -17,8 +17,12 @@ def state(value, dtype=torch.float32, counter=0):
 
 
 def kept(folder, **options):
-    found, copies = without_copies(find_checkpoints([str(folder)]), **options)
-    return [one.name for one in found.listed], {copy.name: copy.of for copy in copies}, found.notes
+    found, copies = without_duplicates(find_checkpoints([str(folder)]), **options)
+    return (
+        [one.name for one in found.listed],
+        {copy.name: copy.duplicate_of for copy in copies},
+        found.notes,
+    )
 
 
 def run_of(folder, num=4):

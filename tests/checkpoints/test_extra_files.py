@@ -39,9 +39,9 @@ def folder(tmp_path):
 
 
 def written(folder, target):
-    tensors, form = StoredCheckpoint(folder, folder.name).read()
-    write_checkpoint(target, tensors, form)
-    return form
+    tensors, checkpoint_format = StoredCheckpoint(folder, folder.name).read()
+    write_checkpoint(target, tensors, checkpoint_format)
+    return checkpoint_format
 
 
 def files(folder):
@@ -49,8 +49,8 @@ def files(folder):
 
 
 def test_vocabularies_are_kept_byte_for_byte(folder, tmp_path):
-    form = written(folder, tmp_path / "new")
-    assert set(form.companion_files) == {
+    checkpoint_format = written(folder, tmp_path / "new")
+    assert set(checkpoint_format.extra_files) == {
         "tokenizer.json",
         "spiece.model",
         "sentencepiece.bpe.model",
@@ -59,7 +59,7 @@ def test_vocabularies_are_kept_byte_for_byte(folder, tmp_path):
     assert files(tmp_path / "new") == files(folder)
     for name in files(folder) - {"model.safetensors"}:
         assert (tmp_path / "new" / name).read_bytes() == (folder / name).read_bytes()
-    assert form.left_out == ()
+    assert checkpoint_format.left_out == ()
 
 
 def test_large_files_are_never_read_whole(folder, tmp_path, monkeypatch):
@@ -98,11 +98,15 @@ def test_the_state_of_a_training_is_left_out_and_told(folder, tmp_path):
     other = folder / "another_adapter"
     write_tensors(other / "adapter_model.safetensors", {"a": torch.ones(2)})
     (other / "adapter_config.json").write_text("{}")
-    form = written(folder, tmp_path / "new")
+    checkpoint_format = written(folder, tmp_path / "new")
     assert files(tmp_path / "new") == before
-    assert "somebody" not in form.model_dump_json()
+    assert "somebody" not in checkpoint_format.model_dump_json()
     told = {name if "/" not in name else name.partition("/")[0] + "/" for name in STATES}
-    assert set(form.left_out) == told | {"optimizer.pt", "image.png", "another_adapter/"}
+    assert set(checkpoint_format.left_out) == told | {
+        "optimizer.pt",
+        "image.png",
+        "another_adapter/",
+    }
 
 
 def test_components_of_a_pipeline_belong_to_it(tmp_path):
@@ -120,10 +124,12 @@ def test_components_of_a_pipeline_belong_to_it(tmp_path):
 
 
 def space_of(folder, target):
-    tensors, form = StoredCheckpoint(folder, folder.name).read()
+    tensors, checkpoint_format = StoredCheckpoint(folder, folder.name).read()
     layout = ParameterLayout.of(tensors, ["a"])
     vectors = torch.stack([layout.flatten(tensors), layout.flatten(tensors) + 1])
-    ParameterSpace.fit(vectors, layout, tensors, form=form).save_pretrained(target)
+    ParameterSpace.fit(
+        vectors, layout, tensors, checkpoint_format=checkpoint_format
+    ).save_pretrained(target)
 
 
 def test_they_travel_with_the_zoo_and_the_pipeline(folder, tmp_path):
@@ -140,16 +146,16 @@ def test_they_travel_with_the_zoo_and_the_pipeline(folder, tmp_path):
     (tmp_path / "in").rename(tmp_path / "gone")
     folder.rename(tmp_path / "gone2")
     forms = [
-        read_index(tmp_path / "zoo").form,
-        ParameterSpace.from_pretrained(tmp_path / "space").form,
+        read_index(tmp_path / "zoo").checkpoint_format,
+        ParameterSpace.from_pretrained(tmp_path / "space").checkpoint_format,
     ]
-    for number, form in enumerate(forms):
-        write_checkpoint(tmp_path / f"new{number}", {"a": torch.ones(3)}, form)
+    for number, checkpoint_format in enumerate(forms):
+        write_checkpoint(tmp_path / f"new{number}", {"a": torch.ones(3)}, checkpoint_format)
         assert files(tmp_path / f"new{number}") == names
         assert (tmp_path / f"new{number}" / "spiece.model").read_bytes() == BINARY
     assert str(tmp_path) not in (tmp_path / "zoo" / "index.json").read_text()
-    assert str(tmp_path) not in (tmp_path / "space" / "form.json").read_text()
-    (tmp_path / "space" / "companions" / "spiece.model").unlink()
+    assert str(tmp_path) not in (tmp_path / "space" / "checkpoint_format.json").read_text()
+    (tmp_path / "space" / "extra_files" / "spiece.model").unlink()
     with pytest.raises(UserError, match=r"spiece\.model: expected a file, found none"):
         ParameterSpace.from_pretrained(tmp_path / "space")
 
@@ -157,9 +163,9 @@ def test_they_travel_with_the_zoo_and_the_pipeline(folder, tmp_path):
 @pytest.mark.parametrize("odd", ["../x", "/etc/passwd", "a/../../b"])
 def test_a_form_that_leads_out_of_its_folder_is_refused(folder, tmp_path, odd):
     space_of(folder, tmp_path / "space")
-    form = json.loads((tmp_path / "space" / "form.json").read_text())
-    form["companion_files"].append(odd)
-    (tmp_path / "space" / "form.json").write_text(json.dumps(form))
+    checkpoint_format = json.loads((tmp_path / "space" / "checkpoint_format.json").read_text())
+    checkpoint_format["extra_files"].append(odd)
+    (tmp_path / "space" / "checkpoint_format.json").write_text(json.dumps(checkpoint_format))
     with pytest.raises(UserError, match="expected files inside the checkpoint"):
         ParameterSpace.from_pretrained(tmp_path / "space")
 
@@ -172,6 +178,6 @@ def test_foreign_files_among_them_are_refused(tiny_run, folder, tmp_path):
     shutil.rmtree(pipeline / "parameter_space")
     space_of(folder, pipeline / "parameter_space")
     check_pipeline_folder(pipeline)
-    (pipeline / "parameter_space" / "companions" / "odd.model").write_bytes(b"")
+    (pipeline / "parameter_space" / "extra_files" / "odd.model").write_bytes(b"")
     with pytest.raises(UserError, match=r"foreign file 'odd\.model'"):
         check_pipeline_folder(pipeline)

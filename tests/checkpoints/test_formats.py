@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from paramdiff.checkpoints.formats import (
+    CheckpointFormat,
     StoredCheckpoint,
-    StoredForm,
     is_checkpoint,
     write_checkpoint,
 )
@@ -32,16 +32,18 @@ def shifted(tensors):
 
 def through(path, target):
     """Read a checkpoint, change it, write it in its own form; the tensors that were written."""
-    tensors, form = read(path)
+    tensors, checkpoint_format = read(path)
     changed = shifted(tensors)
-    write_checkpoint(target, changed, form)
+    write_checkpoint(target, changed, checkpoint_format)
     again, same = read(target)
     assert_state(again, changed)
     stripped = [
-        one.model_dump() | {"file": None if not form.is_folder else one.file} for one in same.files
+        one.model_dump() | {"file": None if not checkpoint_format.is_folder else one.file}
+        for one in same.files
     ]
     assert stripped == [
-        one.model_dump() | {"file": None if not form.is_folder else one.file} for one in form.files
+        one.model_dump() | {"file": None if not checkpoint_format.is_folder else one.file}
+        for one in checkpoint_format.files
     ]
     return changed
 
@@ -103,9 +105,9 @@ def test_a_headers_metadata_are_kept(tmp_path):
     about_values = {"sshs_model_hash": "12", "modelspec.hash_sha256": "0x12"}
     save_file({"b": torch.ones(3), "a": torch.zeros(2)}, tmp_path / "a.safetensors",
               own | about_values | {"paramdiff": "null"})  # fmt: skip
-    tensors, form = read(tmp_path / "a.safetensors")
-    write_checkpoint(tmp_path / "b.safetensors", tensors, form, {"seed": 3})
-    write_checkpoint(tmp_path / "c.safetensors", tensors, form, {"seed": 3})
+    tensors, checkpoint_format = read(tmp_path / "a.safetensors")
+    write_checkpoint(tmp_path / "b.safetensors", tensors, checkpoint_format, {"seed": 3})
+    write_checkpoint(tmp_path / "c.safetensors", tensors, checkpoint_format, {"seed": 3})
     with safe_open(tmp_path / "b.safetensors", "pt") as file:
         assert file.metadata() == own | {"paramdiff": '{"seed": 3}'}
     assert read_metadata(tmp_path / "b.safetensors") == {"seed": 3}
@@ -137,9 +139,9 @@ def test_metadata_of_every_shard_are_kept(tmp_path):
 @pytest.mark.parametrize("suffix", [".pt", ".ckpt"])
 def test_the_order_of_tensors_is_kept(tmp_path, suffix):
     state = {name: torch.ones(2) for name in ("z", "a", "m")} | {"b": torch.ones(2).half()}
-    tensors, form = read(saved(tmp_path / f"a{suffix}", state))
+    tensors, checkpoint_format = read(saved(tmp_path / f"a{suffix}", state))
     mixed = dict(sorted(tensors.items()))
-    write_checkpoint(tmp_path / f"b{suffix}", mixed, form)
+    write_checkpoint(tmp_path / f"b{suffix}", mixed, checkpoint_format)
     assert list(torch.load(tmp_path / f"b{suffix}")) == list(state)
 
 
@@ -163,31 +165,33 @@ def lightning_file(path, version="2.6.6", **more):
 
 
 def test_what_lightning_asks_for_is_kept_and_nothing_of_training(tmp_path):
-    tensors, form = read(lightning_file(tmp_path / "a.ckpt"))
-    form = StoredForm.model_validate_json(form.model_dump_json())  # as in a pipeline's folder
-    write_checkpoint(tmp_path / "b.ckpt", tensors, form)
+    tensors, checkpoint_format = read(lightning_file(tmp_path / "a.ckpt"))
+    checkpoint_format = CheckpointFormat.model_validate_json(
+        checkpoint_format.model_dump_json()
+    )  # as in a pipeline's folder
+    write_checkpoint(tmp_path / "b.ckpt", tensors, checkpoint_format)
     content = torch.load(tmp_path / "b.ckpt", weights_only=True)
     original = torch.load(tmp_path / "a.ckpt")
     assert set(original) - set(content) == {"callbacks", "optimizer_states", "lr_schedulers"}
     for key in set(content) - {"state_dict"}:
         assert content[key] == original[key]
-    assert "somebody" not in form.model_dump_json()
+    assert "somebody" not in checkpoint_format.model_dump_json()
 
 
 def test_hyper_parameters_that_are_not_plain_are_named(tmp_path):
     from pathlib import Path
 
     given = {"hidden": 12, "where": Path("/home/somebody"), "on": [Path("a"), 1]}
-    _, form = read(lightning_file(tmp_path / "a.ckpt", hyper_parameters=given))
-    assert form.left_out == ("hyper_parameters.where", "hyper_parameters.on")
-    assert form.files[0].wrapping.beside["hyper_parameters"] == {"hidden": 12}
+    _, checkpoint_format = read(lightning_file(tmp_path / "a.ckpt", hyper_parameters=given))
+    assert checkpoint_format.left_out == ("hyper_parameters.where", "hyper_parameters.on")
+    assert checkpoint_format.files[0].container.beside["hyper_parameters"] == {"hidden": 12}
 
 
 def test_other_wrappers_are_as_before(tmp_path):
     path = saved(
         tmp_path / "a.pt", {"state_dict": STATE, "epoch": 3, "hyper_parameters": {"a": 1}}
     )
-    assert read(path)[1].files[0].wrapping.beside == {}
+    assert read(path)[1].files[0].container.beside == {}
 
 
 @pytest.mark.parametrize("version", [None, "2.6.6", "2.0.0", "1.9.0", "1.6.3", "1.5.10", "0.9.0"])
@@ -214,8 +218,8 @@ def test_lightning_loads_what_is_written(tmp_path, version):
         trainer = lightning.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
         trainer.strategy.connect(Lit(hidden=12, scale=3.0))
         trainer.save_checkpoint(path)
-    tensors, form = read(path)
-    write_checkpoint(tmp_path / "b.ckpt", shifted(tensors), form)
+    tensors, checkpoint_format = read(path)
+    write_checkpoint(tmp_path / "b.ckpt", shifted(tensors), checkpoint_format)
     loaded = Lit.load_from_checkpoint(tmp_path / "b.ckpt", map_location="cpu")
     assert dict(loaded.hparams) == {"hidden": 12, "scale": 3.0}
     assert_state(dict(loaded.state_dict()), shifted(tensors))
@@ -248,9 +252,9 @@ def test_transformers_folders(tmp_path, bert, shard):
     assert is_checkpoint(tmp_path / "a")
     num_files = len(list((tmp_path / "a").glob("*.safetensors")))
     assert (num_files > 1) == (shard == "10KB")
-    tensors, form = read(tmp_path / "a")
+    tensors, checkpoint_format = read(tmp_path / "a")
     assert_state({name: tensors[name] for name in bert.state_dict()}, bert.state_dict())
-    assert len(form.files) == num_files
+    assert len(checkpoint_format.files) == num_files
     written = through(tmp_path / "a", tmp_path / "b")
     found = BertForSequenceClassification.from_pretrained(tmp_path / "b").state_dict()
     assert_state(found, {name: written[name] for name in found})
@@ -374,17 +378,17 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
 
 
 def test_a_tensor_without_a_place_is_refused(tmp_path):
-    _, form = read(saved(tmp_path / "a.pt", STATE))
+    _, checkpoint_format = read(saved(tmp_path / "a.pt", STATE))
     with pytest.raises(UserError, match="'strange'"):
-        write_checkpoint(tmp_path / "b.pt", {"strange": torch.ones(1)}, form)
+        write_checkpoint(tmp_path / "b.pt", {"strange": torch.ones(1)}, checkpoint_format)
     assert not (tmp_path / "b.pt").exists()
 
 
 def test_the_selected_tensors_alone_can_be_written(tmp_path, bert):
     bert.save_pretrained(tmp_path / "a", max_shard_size="10KB")
-    tensors, form = read(tmp_path / "a")
+    tensors, checkpoint_format = read(tmp_path / "a")
     some = {name: one for name, one in tensors.items() if "LayerNorm" in name}
-    write_checkpoint(tmp_path / "b", some, form)
+    write_checkpoint(tmp_path / "b", some, checkpoint_format)
     assert_state(dict(sorted(read(tmp_path / "b")[0].items())), dict(sorted(some.items())))
 
 

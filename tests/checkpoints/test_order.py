@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from paramdiff.checkpoints.sources import find_checkpoints
-from paramdiff.checkpoints.training_step import named_numbers, number_inside
+from paramdiff.checkpoints.training_step import named_numbers, stored_number
 
 
 def saved(path, value=0.0, **beside):
@@ -129,12 +129,12 @@ def test_a_final_model_that_is_named_joins_the_run_below_it(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     found = find_checkpoints([str(tmp_path)])
     assert [stored.name for stored in found.listed] == ["checkpoint-20", "checkpoint-100"]
-    assert "the model at the root" in found.passed_over[0]
+    assert "the model at the root" in found.skipped[0]
     for sources in ([tmp_path, root], [root, tmp_path], [*tmp_path.glob("check*"), root]):
         found = find_checkpoints(list(map(str, sources)))
         (run,) = found.runs
         assert [float(one.read()[0]["a"][0]) for one in run] == [20, 100, 999]
-        assert not found.passed_over
+        assert not found.skipped
         assert "nothing tells at which step model.safetensors was saved" in found.notes[-1]
 
 
@@ -243,8 +243,8 @@ def test_damaged_files_and_odd_numbers_tell_nothing(tmp_path):
     saved(tmp_path / "a.pt", 1, epoch="many", step=-3, global_step=float("nan"))
     (tmp_path / "b.pt").write_bytes(b"PK\x03\x04 nothing")
     for name in ("a.pt", "b.pt", "none.pt"):
-        assert number_inside(tmp_path / name, "epoch") is None
-        assert number_inside(tmp_path / name, "step") is None
+        assert stored_number(tmp_path / name, "epoch") is None
+        assert stored_number(tmp_path / name, "step") is None
 
 
 def test_a_file_that_is_named_twice_or_linked_counts_once(tmp_path):

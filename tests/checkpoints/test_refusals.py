@@ -48,7 +48,7 @@ def test_several_state_dicts_name_the_option(tmp_path, content, options):
     path = saved(tmp_path / "a.pt", content)
     told = refusal(path)
     for one in options:
-        assert f"--entry {one}" in told
+        assert f"--state-dict-key {one}" in told
     if not isinstance(content.get("gen"), dict):
         assert_state(read_checkpoint(path, options[-1]))
 
@@ -58,10 +58,10 @@ def test_an_entry_may_lie_under_another(tmp_path):
     content = {"gen": {"model": STATE, "ema": doubled}, "disc": {"model": STATE}}
     path = saved(tmp_path / "a.pt", content)
     told = refusal(path, "gen")
-    assert "--entry gen.model or --entry gen.ema" in told
+    assert "--state-dict-key gen.model or --state-dict-key gen.ema" in told
     assert_state(read_checkpoint(path, "gen.ema"), doubled)
     assert_state(read_checkpoint(path, "disc"))
-    assert "--entry gen.ema" in refusal(path, "gen.teacher")
+    assert "--state-dict-key gen.ema" in refusal(path, "gen.teacher")
     assert "'teacher'" in refusal(saved(tmp_path / "b.pt", {"model": STATE}), "teacher")
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff.checkpoints.safe_unpickle import INERT_NAMES, Placeholder, inert_types
+from paramdiff.checkpoints.safe_unpickle import PLACEHOLDER_NAMES, Placeholder, placeholder_globals
 from tests.checkpoints.checkpoint_files import (
     STATE,
     Call,
@@ -47,7 +47,7 @@ def test_ordinary_company_of_a_state_dict_is_passed_over(tmp_path, what, zipped)
 
 def test_nothing_of_it_is_constructed(tmp_path):
     path = saved(tmp_path / "a.pt", {"model": STATE, **ORDINARY})
-    with inert_types():
+    with placeholder_globals():
         found = torch.load(path, weights_only=True)
     for what in ("arguments", "path", "windows", "score", "is_best", "curve"):
         assert type(found[what]) is Placeholder and not vars(found[what])
@@ -60,13 +60,13 @@ def test_a_state_dict_may_be_a_mapping_with_a_default(tmp_path):
 
 def test_the_list_is_fixed():
     """Whoever adds a name says here why it is harmless: placeholders stand for all of them."""
-    modules = {name.rpartition(".")[0] for name in INERT_NAMES}
+    modules = {name.rpartition(".")[0] for name in PLACEHOLDER_NAMES}
     assert modules == {
         "__builtin__",
         "argparse",
         "builtins",
         "collections",
-        "inert__",
+        "blocked",
         "numpy",
         "numpy._core.multiarray",
         "numpy.core.multiarray",
@@ -74,7 +74,7 @@ def test_the_list_is_fixed():
         "pathlib",
         "pathlib._local",
     }
-    assert not {"builtins.eval", "builtins.getattr", "builtins.exec"} & INERT_NAMES
+    assert not {"builtins.eval", "builtins.getattr", "builtins.exec"} & PLACEHOLDER_NAMES
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from paramdiff.checkpoints.duplicates import Copy
+from paramdiff.checkpoints.duplicates import Duplicate
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.checkpoints.summary import survey
+from paramdiff.checkpoints.summary import summarize
 from paramdiff.errors import UserError
 from tests.checkpoints.checkpoint_files import saved
 
@@ -24,7 +24,7 @@ def surveyed(folder, *states, **options):
     for number, one in enumerate(states):
         folder.mkdir(exist_ok=True)
         saved(folder / f"{number}.pt", one)
-    return survey(find_runs([str(folder)]), **options)
+    return summarize(find_runs([str(folder)]), **options)
 
 
 def test_what_differs_is_measured_from_the_first(tmp_path):
@@ -49,7 +49,7 @@ def test_what_differs_is_measured_from_the_first(tmp_path):
 def test_equal_checkpoints_are_told_whatever_their_files_say(tmp_path):
     other = state(moving=torch.zeros(40))
     found = surveyed(tmp_path / "a", state(), other, {"state_dict": state(), "epoch": 2}, other)
-    assert found.copies == (Copy("2.pt", "0.pt"), Copy("3.pt", "1.pt"))
+    assert found.duplicates == (Duplicate("2.pt", "0.pt"), Duplicate("3.pt", "1.pt"))
     assert found.names == ["0.pt", "1.pt"] and len(found.samples) == 2
     assert found.tensors["moving"].num_differing == 1
 
@@ -76,6 +76,6 @@ def test_runs_are_kept_apart(tmp_path):
         for number in range(2):
             one = state(moving=torch.rand(40))
             saved(tmp_path / f"run{run}" / f"{number}.pt", one)
-    found = survey(find_runs([str(tmp_path)]))
+    found = summarize(find_runs([str(tmp_path)]))
     assert found.runs == [0, 0, 1, 1]
     assert found.names == ["run0/0.pt", "run0/1.pt", "run1/0.pt", "run1/1.pt"]

@@ -11,7 +11,7 @@ from paramdiff.checkpoints.tensor_kinds import (
     is_counter,
     is_generated,
     is_infinite_mask,
-    why_not,
+    reason_not_generated,
 )
 
 
@@ -45,7 +45,7 @@ def test_kinds(name, tensor, generated, counter):
 
 
 def reason(name, state, is_mask=False):
-    return why_not(name, state, state[name], is_mask=is_mask)
+    return reason_not_generated(name, state, state[name], is_mask=is_mask)
 
 
 def test_weights_and_counters_may_differ():
@@ -144,5 +144,5 @@ def test_equal_values_of_other_types_or_shapes_are_not_one():
 
 
 def test_a_finder_is_settled_where_nothing_can_be_tied():
-    assert TieFinder({"a": torch.ones(2), "b": torch.zeros(2)}).is_settled
-    assert not TieFinder({"a": torch.ones(2), "b": torch.ones(2)}).is_settled
+    assert TieFinder({"a": torch.ones(2), "b": torch.zeros(2)}).is_final
+    assert not TieFinder({"a": torch.ones(2), "b": torch.ones(2)}).is_final

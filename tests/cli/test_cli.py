@@ -133,8 +133,8 @@ def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
 def test_generate_refuses_what_cannot_be_asked_for(refused, tiny_run, tmp_path):
     base = ("generate", tiny_run / "pipeline", "--out", tmp_path / "out")
     told = {
-        ("--condition", "accuracy=0.8"): "condition accuracy: the pipeline was trained without",
-        ("--condition", "accuracy"): "--condition: expected NAME=VALUE, found 'accuracy'",
+        ("--condition", "score=0.8"): "condition score: the pipeline was trained without",
+        ("--condition", "score"): "--condition: expected NAME=VALUE, found 'score'",
         ("--condition", "step=1", "--condition", "step=2"): "--condition: expected step once",
         ("--guidance-scale", 2): "guidance_scale: expected a condition beside it, found 2 alone",
         ("--guide-scale", 2): "--guide-scale: expected --guide beside it, found 2 alone",

@@ -32,8 +32,8 @@ def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
     assert (out / "report.html").is_file()
     found, expected = read_json(out / "evaluation.json"), read_json(tiny_run / "evaluation.json")
     for group in ("original", "generated", "held_out"):
-        mean = expected["groups"][group]["accuracy"]["mean"]
-        assert found["groups"][group]["accuracy"]["mean"] == pytest.approx(mean, abs=1e-3)
+        mean = expected["groups"][group]["score"]["mean"]
+        assert found["groups"][group]["score"]["mean"] == pytest.approx(mean, abs=1e-3)
         assert found["groups"][group]["n"] == expected["groups"][group]["n"]
     assert found["reconstruction"] is None
     assert not list(tmp_path.rglob(".partial*"))
@@ -97,7 +97,7 @@ def test_whether_selection_and_report_share_data_is_recorded(
         *("evaluate", tiny_run, "--originals", tiny_run, "--out", tmp_path / "out", *options),
     )
     assert (status, stderr) == (0, "")
-    score = read_json(tmp_path / "out" / "evaluation.json")["score"]
+    score = read_json(tmp_path / "out" / "evaluation.json")["score_info"]
     assert score["selects_on_test"] == is_shared
     assert score["is_per_example"] == ("positive" in options[1])
     assert f"Judged: {tiny_run / 'generated'}" in stdout
@@ -162,7 +162,7 @@ def test_evaluate_by_a_users_function(call, tiny_run, tmp_path, score):
     values = {name: float(found.float().mean()) for name, found in scores.items()}
     found = read_json(out / "evaluation.json")
     mean = sum(values.values()) / len(values)
-    assert found["groups"]["generated"]["accuracy"]["mean"] == pytest.approx(mean, rel=1e-5)
+    assert found["groups"]["generated"]["score"]["mean"] == pytest.approx(mean, rel=1e-5)
     assert (found["groups"]["generated"]["pairwise_similarity"] is None) == (score[0] == "m")
     best = read_json(out / "best" / "validation.json")
     assert len(best) == 4 and {name: values[name] for name in best} == pytest.approx(best)

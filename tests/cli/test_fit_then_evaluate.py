@@ -63,7 +63,7 @@ def test_the_zoo_has_each_checkpoint_once(fitted):
     sources = [entry["source"] for entry in index["checkpoints"]]
     assert sources == [f"run{run}/epoch={epoch}.pt" for run in range(2) for epoch in range(12)]
     assert [entry["step"] for entry in index["checkpoints"]] == [*range(12), *range(12)]
-    assert [one["source"] for one in index["left_out"]] == ["run0/best.pt", "run1/best.pt"]
+    assert [one["source"] for one in index["duplicates"]] == ["run0/best.pt", "run1/best.pt"]
     assert sum(entry["held_out"] for entry in index["checkpoints"]) == 2
 
 

@@ -6,7 +6,7 @@ import torch
 from paramdiff.diffusion.conditioning import Conditions
 from paramdiff.errors import UserError
 
-VALUES = {"accuracy": [0.7, 0.8, 0.9, 0.8], "run": ["a", "b", "a", "c"], "step": [1, 2, 3, 4]}
+VALUES = {"score": [0.7, 0.8, 0.9, 0.8], "run": ["a", "b", "a", "c"], "step": [1, 2, 3, 4]}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_numbers_are_standardized_and_labels_are_one_hot(conditions):
 
 def test_what_is_left_out_is_zero_and_what_is_given_is_not(conditions):
     assert (conditions.encode({}) == 0).all()
-    middle = conditions.encode({"accuracy": 0.8})  # the mean must not look like nothing
+    middle = conditions.encode({"score": 0.8})  # the mean must not look like nothing
     assert middle[0] == 1 and (middle[2:] == 0).all()
     given = conditions.encode({"run": "b", "step": "2.5"})
     assert given.tolist() == [0, 0, 0, 1, 0, 1, 0]
@@ -48,9 +48,9 @@ def test_they_survive_json(conditions):
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [
-        ({"accuracies": 0.8}, "'accuracies': unknown; the nearest is 'accuracy'"),
-        ({"accuracy": "high"}, "accuracy: expected a number, found 'high'"),
-        ({"accuracy": "nan"}, "accuracy: expected a number, found 'nan'"),
+        ({"scores": 0.8}, "'scores': unknown; the nearest is 'score'"),
+        ({"score": "high"}, "score: expected a number, found 'high'"),
+        ({"score": "nan"}, "score: expected a number, found 'nan'"),
         ({"run": "d"}, "run: expected one of a, b, c, found 'd'"),
     ],
 )
@@ -62,8 +62,8 @@ def test_what_cannot_be_asked_for_is_refused(conditions, wanted, told):
 
 def test_without_conditions_nothing_can_be_asked_for():
     assert Conditions().encode({}).shape == (0,)
-    with pytest.raises(UserError, match="accuracy: the pipeline was trained without conditions"):
-        Conditions().encode({"accuracy": 0.8})
+    with pytest.raises(UserError, match="score: the pipeline was trained without conditions"):
+        Conditions().encode({"score": 0.8})
 
 
 def test_what_all_checkpoints_share_is_no_condition():
@@ -72,13 +72,13 @@ def test_what_all_checkpoints_share_is_no_condition():
 
 
 def test_extrapolation_is_told(conditions):
-    assert conditions.extrapolated({"accuracy": 0.9, "step": 1, "run": "a"}) == []
-    assert conditions.extrapolated({"accuracy": "0.95", "step": 2}) == [
-        "condition accuracy=0.95 extrapolates: the zoo has 0.7 to 0.9"
+    assert conditions.extrapolated({"score": 0.9, "step": 1, "run": "a"}) == []
+    assert conditions.extrapolated({"score": "0.95", "step": 2}) == [
+        "condition score=0.95 extrapolates: the zoo has 0.7 to 0.9"
     ]
 
 
-@pytest.mark.parametrize("names", [["accuracy"], ["accuracy", "run", "step"]])
+@pytest.mark.parametrize("names", [["score"], ["score", "run", "step"]])
 def test_conditions_are_left_out_whole_and_as_often_as_said(names):
     conditions = Conditions.fit({name: VALUES[name] for name in names})
     ones = torch.ones(20_000, conditions.size)

@@ -50,9 +50,9 @@ def test_shape_timestep_and_gradient(kind, options):
     [(Conv1dDenoiser, {"channels": (4, 6, 4)}), (MLPDenoiser, {"width": 16, "depth": 2})],
 )
 def test_conditions_are_read_saved_and_loaded(kind, options, tmp_path):
-    conditions = Conditions.fit({"accuracy": [0.7, 0.8, 0.9], "run": ["a", "b", "a"]})
+    conditions = Conditions.fit({"score": [0.7, 0.8, 0.9], "run": ["a", "b", "a"]})
     denoiser = kind(latent_dim=12, conditions=conditions.to_json(), **options).eval()
-    asked = torch.stack([conditions.encode({"accuracy": 0.1 * row}) for row in range(5)])
+    asked = torch.stack([conditions.encode({"score": 0.1 * row}) for row in range(5)])
     latents, timesteps = torch.randn(1, 12).expand(5, -1), torch.full((5,), 10)
     found = denoiser(latents, timesteps, asked)
     assert found.shape == (5, 12)

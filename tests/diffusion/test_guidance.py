@@ -14,7 +14,7 @@ from .test_sampling import SIZE, STD
 # diffusers' DPM-Solver calls numpy.array on a tensor, which numpy 2 deprecates for torch tensors
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-CONDITIONS = Conditions.fit({"accuracy": [0.7, 0.8, 0.9], "run": ["a", "b", "a"]})
+CONDITIONS = Conditions.fit({"score": [0.7, 0.8, 0.9], "run": ["a", "b", "a"]})
 SLOPE = torch.linspace(-1, 1, SIZE)
 
 
@@ -70,7 +70,7 @@ def test_the_score_sees_the_seed_of_each_row():
 
 def test_no_condition_is_the_unconditional_denoiser_and_scale_1_the_conditional(conditional):
     x, t = torch.randn(4, SIZE), torch.full((4,), 300)
-    asked = CONDITIONS.encode({"accuracy": 0.85, "run": "b"})
+    asked = CONDITIONS.encode({"score": 0.85, "run": "b"})
     with torch.no_grad():
         without, given = conditional(x, t), conditional(x, t, asked.expand(4, -1))
         assert torch.equal(conditional(x, t, torch.zeros(4, CONDITIONS.size)), without)

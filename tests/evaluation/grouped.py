@@ -1,13 +1,13 @@
 """Groups of ``evaluation.json`` made by hand."""
 
-from paramdiff.evaluation.schema import Accuracy, Distance, Group, Summary
+from paramdiff.evaluation.schema import Distance, Group, GroupScore, Summary
 
 
 def group(accuracy=0.9, similarity=0.5, pairwise=0.5, **fields):
     same = {"mean": similarity, "std": 0.0, "min": similarity, "max": similarity}
     defaults = {
         "n": 20,
-        "accuracy": Accuracy(
+        "score": GroupScore(
             mean=accuracy,
             std=0.0,
             min=accuracy,

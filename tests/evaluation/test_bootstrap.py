@@ -115,9 +115,9 @@ def seed_coverage(num_seeds, seed_effect, example_effect):
     seeds = torch.arange(num_seeds).repeat_interleave(10)
     with_seeds = without = 0
     for repetition in range(NUM_REPETITIONS):
-        of_seed = (torch.rand(num_seeds, generator=generator) * 2 - 1) * seed_effect
+        seed_group = (torch.rand(num_seeds, generator=generator) * 2 - 1) * seed_effect
         examples = (torch.rand(1, 100, generator=generator) * 2 - 1) * example_effect
-        correct = bernoulli(0.5 + of_seed[seeds][:, None] + examples, generator)
+        correct = bernoulli(0.5 + seed_group[seeds][:, None] + examples, generator)
         bootstrap = Bootstrap.over(100, seed=repetition, num_draws=300)
         with_seeds += covers(bootstrap.means(correct, 0, seeds), 0.5)
         without += covers(bootstrap.means(correct, 0), 0.5)

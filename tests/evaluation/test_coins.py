@@ -104,7 +104,7 @@ def spoken(evaluation):
 
 def test_where_selection_and_report_share_data_no_choice_is_reported():
     evaluation = of_scoring_function()
-    assert evaluation.score.selects_on_test
+    assert evaluation.score_info.selects_on_test
     assert evaluation.best_of_n == {} and "greedy_soup" not in evaluation.groups
     assert not any(group.data_split == "validation" for group in evaluation.groups.values())
     assert (
@@ -115,7 +115,7 @@ def test_where_selection_and_report_share_data_no_choice_is_reported():
     assert "test data" not in told and "test example" not in told
     assert told.lower().count("best of") == 1  # which says that it is left out
     for group in evaluation.groups.values():
-        assert group.accuracy.mean == pytest.approx(0.5, abs=0.12 if group.n < 5 else 0.03)
+        assert group.score.mean == pytest.approx(0.5, abs=0.12 if group.n < 5 else 0.03)
 
 
 def test_the_page_of_such_an_evaluation_says_it_once_and_speaks_of_no_choice(monkeypatch):
@@ -130,7 +130,7 @@ def test_the_page_of_such_an_evaluation_says_it_once_and_speaks_of_no_choice(mon
 
 def test_one_number_for_each_network_is_no_test_set_of_one_example():
     evaluation = judged_by("share")
-    assert evaluation.score.selects_on_test and not evaluation.score.is_per_example
+    assert evaluation.score_info.selects_on_test and not evaluation.score_info.is_per_example
     assert evaluation.best_of_n == {}
     assert "intervals cover the draw of networks but not that of examples" in spoken(evaluation)
 
@@ -140,11 +140,11 @@ def test_with_data_set_apart_the_best_of_many_coins_is_worth_a_coin():
     scores, covered, chosen_by = [], 0, []
     for salt in range(6):
         evaluation = evaluate(subject(), flipping(str(salt)), EvaluationSettings(seed=salt))[0]
-        assert not evaluation.score.selects_on_test
+        assert not evaluation.score_info.selects_on_test
         for name in ("generated", "original"):
             best = evaluation.best_of_n[name]
-            scores.append(best.test_accuracy)
-            chosen_by.append(best.validation_accuracy)
+            scores.append(best.test_score)
+            chosen_by.append(best.validation_score)
             covered += best.ci95[0] <= 0.5 <= best.ci95[1]
         (sentence,) = (one for one in evaluation.verdict.sentences if "best of 40" in one)
         assert "greedy soup" in sentence and sentence.count("[") == 3

@@ -247,7 +247,7 @@ def test_rivals_stand_beside_the_generated_networks(typical):
     for name in ("generated", *RIVALS):
         assert groups[name].data == DataUse("labels", "training", 6400)
     assert groups["greedy_soup"].data == DataUse("labels", "validation", None)
-    assert groups[AVERAGE].accuracy.mean > groups["average@all"].accuracy.mean + 0.05
+    assert groups[AVERAGE].score.mean > groups["average@all"].score.mean + 0.05
     assert groups[ORIGINALS].max_similarity_with_source is not None
     free = {point.group for found in typical.frontier.values() for point in found.points}
     assert not free & {*RIVALS, "greedy_soup"}
@@ -256,8 +256,8 @@ def test_rivals_stand_beside_the_generated_networks(typical):
     assert (ORIGINALS, 10) in compared
     told = typical.facts["Fine-tuned for comparison"]
     assert "highest validation score" in told and f"for {AVERAGE} (of " in told
-    low, high = groups[AVERAGE].accuracy.ci95
-    assert low < groups[AVERAGE].accuracy.mean < high and groups[AVERAGE].accuracy.std > 0
+    low, high = groups[AVERAGE].score.ci95
+    assert low < groups[AVERAGE].score.mean < high and groups[AVERAGE].score.std > 0
 
 
 def test_the_verdict_tells_who_had_more_to_go_by(typical):

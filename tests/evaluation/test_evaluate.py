@@ -67,12 +67,12 @@ def test_accuracies_are_the_scores_on_the_test_split(typical):
     evaluation, arrays = typical
     _, truth = data()
     correct = labels(good(30, 1))[:, NUM_VALIDATION:] == truth[NUM_VALIDATION:]
-    torch.testing.assert_close(arrays["accuracy/original"], correct.float().mean(1))
-    found = evaluation.groups["original"].accuracy
+    torch.testing.assert_close(arrays["score/original"], correct.float().mean(1))
+    found = evaluation.groups["original"].score
     assert found.mean == pytest.approx(float(correct.double().mean()), abs=1e-12)
     for group in evaluation.groups.values():
-        assert group.accuracy.ci95[0] <= group.accuracy.mean <= group.accuracy.ci95[1]
-        assert 0 <= group.accuracy.min <= group.accuracy.median <= group.accuracy.max <= 1
+        assert group.score.ci95[0] <= group.score.mean <= group.score.ci95[1]
+        assert 0 <= group.score.min <= group.score.median <= group.score.max <= 1
 
 
 def test_the_soup_is_never_below_the_best_original_on_validation_data():
@@ -85,8 +85,8 @@ def test_the_soup_is_never_below_the_best_original_on_validation_data():
     for seed in range(3):
         how = predictor(labels=on_validation, test_truth=truth[:NUM_VALIDATION])
         evaluation, _ = evaluated(good(2, 3), good(30, seed), how=how)
-        best = evaluation.groups["original"].accuracy.max
-        assert evaluation.groups["greedy_soup"].accuracy.mean >= best
+        best = evaluation.groups["original"].score.max
+        assert evaluation.groups["greedy_soup"].score.mean >= best
 
 
 def test_every_family_is_made_at_the_generated_networks_dispersion():
@@ -108,7 +108,7 @@ def test_a_perfect_reconstruction(typical):
     reconstruction = evaluation.reconstruction
     assert reconstruction.similarity_with_source == pytest.approx(1)
     assert reconstruction.dispersion == pytest.approx(1)
-    assert reconstruction.accuracy_difference == 0
+    assert reconstruction.score_difference == 0
     assert "reconstructed" not in evaluation.best_of_n
     assert "reconstructed" not in {
         point.group for point in evaluation.frontier["max_similarity"].points
@@ -191,8 +191,8 @@ def test_seeds_determine_everything():
     generated = good(20, 3)
     one, same, other = (evaluated(generated, seed=seed)[0] for seed in (4, 4, 5))
     assert one == same
-    assert one.groups["original"].accuracy.mean == other.groups["original"].accuracy.mean
-    assert one.groups["original"].accuracy.ci95 != other.groups["original"].accuracy.ci95
+    assert one.groups["original"].score.mean == other.groups["original"].score.mean
+    assert one.groups["original"].score.ci95 != other.groups["original"].score.ci95
     assert one.groups["noise@0.15"].min_distance != other.groups["noise@0.15"].min_distance
 
 
@@ -227,7 +227,7 @@ def test_what_is_written_can_be_read_again(tmp_path, typical):
     evaluation, arrays = typical
     write_evaluation(tmp_path, evaluation, arrays)
     content = json.loads((tmp_path / EVALUATION_FILE).read_text())
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert Evaluation.model_validate(content) == evaluation
     found = read_tensors(tmp_path / ARRAYS_FILE)
     assert found.keys() == arrays.keys()
@@ -240,7 +240,7 @@ def test_arrays_are_as_documented(typical):
         assert name in documented or f"{name.split('/')[0]}/" in documented, name
     for name, group in evaluation.groups.items():
         assert arrays[f"labels/{name}"].shape == (group.n, NUM_TEST)
-        assert arrays[f"accuracy/{name}"].shape == (group.n,)
+        assert arrays[f"score/{name}"].shape == (group.n,)
         assert arrays[f"max_similarity/{name}"].mean().item() == pytest.approx(
             group.max_similarity.mean
         )

@@ -106,7 +106,7 @@ def with_labels(found):
 def test_a_perfect_zoo(tmp_path):
     evaluation = written(tmp_path, *evaluated(good(20, 3), how=with_labels(lambda truth: truth)))
     for group in evaluation.groups.values():
-        assert group.accuracy.mean == 1 and group.accuracy.ci95 == (1, 1)
+        assert group.score.mean == 1 and group.score.ci95 == (1, 1)
         assert group.max_similarity.mean == 1
     assert all(one.ci95 == (0, 0) == (one.difference,) * 2 for one in evaluation.comparisons)
     assert "only 0 errors" in warnings(evaluation)
@@ -117,7 +117,7 @@ def test_a_perfect_zoo(tmp_path):
 def test_a_zoo_without_a_right_answer(tmp_path):
     wrong = with_labels(lambda truth: (truth + 1) % NUM_CLASSES)
     evaluation = written(tmp_path, *evaluated(good(20, 3), how=wrong))
-    assert evaluation.groups["original"].accuracy.mean == 0
+    assert evaluation.groups["original"].score.mean == 0
     assert "no better than chance" in warnings(evaluation)
 
 
@@ -154,7 +154,7 @@ def test_checkpoints_in_double_precision(tmp_path):
         ),
     )
     same, _ = evaluated(good(20, 3))
-    assert evaluation.groups["generated"].accuracy == same.groups["generated"].accuracy
+    assert evaluation.groups["generated"].score == same.groups["generated"].score
 
 
 @pytest.mark.parametrize("change", [-1, 1])

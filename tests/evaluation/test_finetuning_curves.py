@@ -14,7 +14,7 @@ from paramdiff.evaluation.finetuning import LEARNING_RATES
 from .linear import good, predictor, shifted, subject, training, without_errors
 
 UPDATES = (0, 1, 5, 20)
-WANTED = EvaluationSettings(starting_points=True)
+WANTED = EvaluationSettings(finetuning_curves=True)
 GROUPS = {"original": 5, "held_out": 5, "generated": 3, "average@all": 1, "random": 3}
 
 
@@ -36,7 +36,7 @@ def counted(few_updates):
 
     how = predictor(training=replace(training(), logits=logits))
     evaluation, _ = evaluate(subject(good(3, 3)), how, WANTED)
-    return evaluation.starting_points, evaluation.groups, seen
+    return evaluation.finetuning_curves, evaluation.groups, seen
 
 
 def test_all_groups_start_where_they_are(counted):
@@ -44,7 +44,7 @@ def test_all_groups_start_where_they_are(counted):
     assert found.updates == UPDATES
     assert {name: one.n for name, one in found.groups.items()} == GROUPS
     for name in ("generated", "average@all", "random"):  # all of their networks
-        assert found.groups[name].accuracy[0] == pytest.approx(groups[name].accuracy.mean)
+        assert found.groups[name].score[0] == pytest.approx(groups[name].score.mean)
 
 
 def test_all_networks_see_the_same_batches(counted):
@@ -57,9 +57,9 @@ def test_all_networks_see_the_same_batches(counted):
 
 def test_training_helps_who_knows_nothing_most(counted):
     found, _, _ = counted
-    gained = {name: one.accuracy[-1] - one.accuracy[0] for name, one in found.groups.items()}
+    gained = {name: one.score[-1] - one.score[0] for name, one in found.groups.items()}
     assert max(gained, key=gained.get) == "random" and gained["random"] > 0.05
-    assert found.groups["generated"].accuracy[-1] > found.groups["random"].accuracy[1] + 0.1
+    assert found.groups["generated"].score[-1] > found.groups["random"].score[1] + 0.1
 
 
 def test_validation_data_choose_the_learning_rate_of_each_group():
@@ -68,7 +68,7 @@ def test_validation_data_choose_the_learning_rate_of_each_group():
     starts = torch.cat([generated, good(30, 1), good(10, 2)])
     how = replace(training(), validation_loss=lambda raw: torch.cdist(raw, starts).amin(1))
     evaluation, _ = evaluate(subject(generated), predictor(training=how), WANTED)
-    rates = {name: one.learning_rate for name, one in evaluation.starting_points.groups.items()}
+    rates = {name: one.learning_rate for name, one in evaluation.finetuning_curves.groups.items()}
     assert rates["generated"] == rates["original"] == rates["held_out"] == min(LEARNING_RATES)
 
 
@@ -81,11 +81,11 @@ def test_a_group_whose_training_diverges_is_left_out():
 
     how = predictor(training=replace(training(), logits=logits))
     evaluation, _ = evaluate(subject(shifted(3, 5), shifted(30, 6)), how, WANTED)
-    assert set(evaluation.starting_points.groups) == {"average@all"}
+    assert set(evaluation.finetuning_curves.groups) == {"average@all"}
 
 
 def test_other_tasks_are_refused_and_nothing_is_trained_unasked():
-    with pytest.raises(UserError, match=r"evaluation\.starting_points: expected a classification"):
+    with pytest.raises(UserError, match=r"finetuning_curves: expected a classification"):
         evaluate(subject(good(3, 3)), without_errors(), WANTED)
     evaluation, _ = evaluate(subject(good(3, 3)), predictor(), EvaluationSettings())
-    assert evaluation.starting_points is None
+    assert evaluation.finetuning_curves is None

@@ -41,7 +41,7 @@ def found(axis=NOVELTY, better_than=(), **groups):
 
 
 def points_of(result):
-    return [(point.group, point.place, point.accuracy) for point in result.points]
+    return [(point.group, point.place, point.score) for point in result.points]
 
 
 def test_the_points_are_those_that_nothing_less_similar_beats():

@@ -58,7 +58,7 @@ def peak_of(size):
 
     def drawn(num):
         draw = lambda rows: torch.randn(len(rows), size, generator=draws)
-        return memmap.by_rows(torch.empty(num, 1), draw, size, here)
+        return memmap.map_rows(torch.empty(num, 1), draw, size, here)
 
     runs = torch.zeros(64)
     subject = Subject(

@@ -29,7 +29,7 @@ def given(originals, normalization):
         raw=originals,
         layout=LAYOUT,
         normalization=normalization,
-        validation_accuracy=torch.zeros(len(originals)),
+        validation_score=torch.zeros(len(originals)),
     )
 
 

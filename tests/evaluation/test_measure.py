@@ -62,7 +62,7 @@ MEASURED = measurements(GROUPS)
 
 
 def test_accuracy_statistics_by_hand():
-    accuracy = group_of("original").accuracy
+    accuracy = group_of("original").score
     values = [7 / 8, 6 / 8, 4 / 8]
     mean = sum(values) / 3
     assert accuracy.mean == pytest.approx(mean)
@@ -133,15 +133,15 @@ def test_the_difference_of_the_same_predictions_is_certain():
 
 def test_the_best_is_chosen_on_validation_and_told_on_test():
     best = MEASURED.best_of("original", 3)
-    assert (best.n, best.validation_accuracy, best.test_accuracy) == (3, 1.0, 0.75)
+    assert (best.n, best.validation_score, best.test_score) == (3, 1.0, 0.75)
     best = MEASURED.best_of("generated", 2)
-    assert (best.n, best.validation_accuracy, best.test_accuracy) == (2, 0.75, 0.5)
+    assert (best.n, best.validation_score, best.test_score) == (2, 0.75, 0.5)
 
 
 def test_n_evenly_spaced_networks_compete():
     """Validation accuracies 2/4, 4/4, 3/4: the middle one would win, were it among the two."""
     best = MEASURED.best_of("original", 2)
-    assert (best.n, best.validation_accuracy, best.test_accuracy) == (2, 0.75, 0.5)
+    assert (best.n, best.validation_score, best.test_score) == (2, 0.75, 0.5)
 
 
 @pytest.mark.parametrize("num", [2, 3, 7, 50, 51, 200, 300])
@@ -155,7 +155,7 @@ def test_every_competitor_is_another_network(num):
         wrong_on_place[place] = True
         group = Scored(GROUPS["single"].position, answers(is_best, ~wrong_on_place))
         best = measurements({"g": group}, num + 1).best_of("g", num)
-        assert (best.validation_accuracy, best.test_accuracy) == (1, 0)
+        assert (best.validation_score, best.test_score) == (1, 0)
 
 
 def test_the_test_split_selects_nothing():
@@ -165,8 +165,8 @@ def test_the_test_split_selects_nothing():
         test = group.answers.test ^ ~right(NUM_TEST, turned)
         other = Scored(group.position, answers(group.answers.validation, test))
         best = measurements({"original": other}).best_of("original", 3)
-        assert best.validation_accuracy == 1
-        assert best.test_accuracy == pytest.approx(float(test[1].float().mean()))
+        assert best.validation_score == 1
+        assert best.test_score == pytest.approx(float(test[1].float().mean()))
 
 
 def test_one_original_has_nothing_to_compare_with():
@@ -225,7 +225,7 @@ def test_each_generator_seed_has_its_numbers():
     found = measured.of_seeds("generated", vectors, torch.tensor(ORIGINALS))
     assert list(found) == ["3", "8"]
     assert [one.n for one in found.values()] == [2, 2]
-    assert [one.accuracy for one in found.values()] == pytest.approx([0.75, 0.75])
+    assert [one.score for one in found.values()] == pytest.approx([0.75, 0.75])
     expected = [(18.5 / (9 + 16 / 3)) ** 0.5, (2 / (9 + 16 / 3)) ** 0.5]
     assert [one.dispersion for one in found.values()] == pytest.approx(expected)
     assert [one.pairwise_similarity for one in found.values()] == [0, 1]
@@ -247,7 +247,7 @@ def test_intervals_are_wider_by_what_differs_between_seeds():
     widths = []
     for seeds in (None, torch.arange(10) // 5):
         group = scored(vectors, [()] * 10, test, seeds=seeds)
-        low, high = group_of("g", measurements(GROUPS | {"g": group})).accuracy.ci95
+        low, high = group_of("g", measurements(GROUPS | {"g": group})).score.ci95
         widths.append(high - low)
     assert widths[0] < 0.75 and widths[1] == 1
 
@@ -283,7 +283,7 @@ def test_data_copying_is_tested_against_independent_held_out_networks_only():
     tested = found["generated"].z_u
     assert (tested.n, tested.n_held_out) == (50, 50)
     assert abs(tested.parameters) < 3.5
-    assert tested.predictor == 0  # all errors are alike: nothing but ties
+    assert tested.behavior == 0  # all errors are alike: nothing but ties
     assert compared(cloud(70, 2), cloud(60, 3))["generated"].z_u is None
 
 
@@ -361,7 +361,7 @@ def test_checkpoints_of_few_runs_widen_every_interval_that_rests_on_them():
     plain = measurements(groups)
     by_run = replace(measurements(groups), runs=source % 4)
     for name in groups:
-        intervals = [one._accuracy(name).ci95 for one in (plain, by_run)]
+        intervals = [one._group_score(name).ci95 for one in (plain, by_run)]
         widths = [high - low for low, high in intervals]
         assert widths[0] < 0.35 and widths[1] > 0.9, name
 
@@ -376,7 +376,7 @@ def test_of_equally_good_networks_the_seed_draws_one():
         for seed in range(40)
     ]
     assert {best.num_tied for best in chosen} == {9}
-    share = sum(best.test_accuracy == 0 for best in chosen) / 40
+    share = sum(best.test_score == 0 for best in chosen) / 40
     assert 0 < share < 0.35
     assert all(best.ci95 == (0, 1) for best in chosen)  # one in nine draws is the bad one
     again = Measurements(groups, Bootstrap.over(NUM_TEST, seed=0)).best_of("g", 9)
@@ -413,9 +413,9 @@ def test_scores_that_are_numbers_by_hand():
         num_test=3,
     )
     group = group_of("generated", measured)
-    assert (group.accuracy.mean, group.accuracy.min, group.accuracy.max) == (-2, -3, -1)
+    assert (group.score.mean, group.score.min, group.score.max) == (-2, -3, -1)
     assert group.max_similarity is group.max_similarity_with_source is None
     assert group.pairwise_similarity is None and group.min_distance is not None
     assert measured.compare("generated", "original").difference == -1
     best = measured.best_of("generated", 2)
-    assert (best.validation_accuracy, best.test_accuracy) == (-1, -1)
+    assert (best.validation_score, best.test_score) == (-1, -1)

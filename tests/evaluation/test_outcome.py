@@ -6,9 +6,9 @@ import torch
 from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
 from paramdiff.evaluation.outcome import needed, outcome
 from paramdiff.evaluation.schema import Comparison
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.score_info import ScoreInfo
 
-ACCURACY = Score(equivalence_margin=0.005)
+ACCURACY = ScoreInfo(equivalence_margin=0.005)
 
 
 def comparison(low, high, difference=None):
@@ -43,19 +43,19 @@ def test_only_the_interval_decides(interval, expected):
 
 
 def test_without_a_margin_nothing_is_equivalent_but_what_is_equal():
-    score = Score(name="reward", is_fraction=False)
+    score = ScoreInfo(name="reward", is_fraction=False)
     assert outcome(comparison(-1e-9, 1e-9), score, original=5.0) == "undecided"
     assert outcome(comparison(0.0, 0.0), score, original=5.0) == "equivalent"
 
 
 def test_a_trifle_depends_on_the_originals_where_scores_are_no_fractions():
-    score = Score(name="reward", is_fraction=False, equivalence_margin=10.0)
+    score = ScoreInfo(name="reward", is_fraction=False, equivalence_margin=10.0)
     assert outcome(comparison(1, 3), score, original=3000.0) == "better"
     assert outcome(comparison(1, 3), score, original=5000.0) == "equivalent"
 
 
 def test_a_margin_is_in_units_of_the_score():
-    score = Score(name="reward", is_fraction=False, equivalence_margin=0.5)
+    score = ScoreInfo(name="reward", is_fraction=False, equivalence_margin=0.5)
     assert outcome(comparison(-0.4, 0.3), score) == "equivalent"
     assert outcome(comparison(-0.4, 0.6), score) == "undecided"
 

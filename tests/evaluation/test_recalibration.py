@@ -37,7 +37,7 @@ def test_nothing_changes_where_nothing_changes():
         assert (found.difference, found.ci95) == (0, (0, 0)), name
         assert found.before == found.after
     found = evaluation.recalibration["generated"]
-    assert found.before == pytest.approx(evaluation.groups["generated"].accuracy.mean)
+    assert found.before == pytest.approx(evaluation.groups["generated"].score.mean)
 
 
 def test_the_difference_is_that_of_the_same_networks():

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paramdiff.evaluation.score_info import Score, plain
+from paramdiff.evaluation.score_info import ScoreInfo, plain
 
-PRECISION = Score(name="average precision")
-ERROR = Score(name="minus error", is_fraction=False)
+PRECISION = ScoreInfo(name="average precision")
+ERROR = ScoreInfo(name="minus error", is_fraction=False)
 
 
 @pytest.mark.parametrize(
     ("score", "value", "number", "text", "difference", "deviation"),
     [
-        (Score(), 0.92746, "92.75", "92.75%", "+92.75", "92.75"),
+        (ScoreInfo(), 0.92746, "92.75", "92.75%", "+92.75", "92.75"),
         (PRECISION, 0.0, "0.00", "0.00%", "+0.00", "0.00"),
         (PRECISION, -0.001234, "-0.12", "-0.12%", "-0.12", "-0.12"),
         (ERROR, -2937.249, "-2937.2", "-2937.2", "-2937", "-2937"),
@@ -29,14 +29,14 @@ def test_by_hand(score, value, number, text, difference, deviation):
 
 
 def test_percentages_take_fewer_digits_and_differences_say_what_of():
-    assert Score().text(0.92746, 1) == "92.7%"
+    assert ScoreInfo().text(0.92746, 1) == "92.7%"
     assert PRECISION.of_difference == "points of average precision"
     assert ERROR.of_difference == "in minus error"
 
 
 def test_what_is_negligible():
     """Five hundredths of a point, or that share of the originals' score."""
-    assert PRECISION.negligible(0.3) == Score().negligible(0.9) == 0.0005
+    assert PRECISION.negligible(0.3) == ScoreInfo().negligible(0.9) == 0.0005
     assert ERROR.negligible(-2000.0) == ERROR.negligible(2000.0) == 1.0
 
 

@@ -20,9 +20,9 @@ def drawn(*shape, seed=7):
 
 def outcomes(evaluation):
     """How the generated networks stand at matched novelty and diversity."""
-    level = evaluation.groups["original"].accuracy.mean
+    level = evaluation.groups["original"].score.mean
     return {
-        axis: outcome(to(evaluation, found.reference), evaluation.score, level)
+        axis: outcome(to(evaluation, found.reference), evaluation.score_info, level)
         for axis in SIMILARITIES
         if (found := evaluation.frontier[axis]).reference is not None
     }
@@ -38,7 +38,7 @@ def test_copies_are_named_and_not_called_better():
     assert generated.max_similarity.mean == 1
     assert generated.min_distance.max == 0 and generated.nearest_ratio == 0
     assert generated.dispersion == pytest.approx(1)
-    assert generated.accuracy.mean == evaluation.groups["original"].accuracy.mean
+    assert generated.score.mean == evaluation.groups["original"].score.mean
     comparison = to(evaluation, "original")
     assert comparison.difference == 0
     assert comparison.ci95[0] < 0 < comparison.ci95[1]
@@ -135,7 +135,7 @@ def test_what_knows_how_parameters_hang_together_is_better_than_all_that_is_free
     assert outcomes(evaluation) == dict.fromkeys(SIMILARITIES, "better")
     for name, group in evaluation.groups.items():
         if is_baseline(name, group):
-            assert to(evaluation, name).ci95[0] > 0, (name, group.accuracy.mean)
+            assert to(evaluation, name).ci95[0] > 0, (name, group.score.mean)
     assert evaluation.groups["generated"].copies == 0
     assert "collapse" not in warnings(evaluation)
 
@@ -173,7 +173,7 @@ def judged(evaluation, frontiers=None, **groups):
         list(evaluation.comparisons),
         evaluation.frontier if frontiers is None else frontiers,
         evaluation.best_of_n,
-        evaluation.score,
+        evaluation.score_info,
     )
 
 
@@ -255,7 +255,7 @@ def test_mixed_outcomes_name_their_axis(at_novelty, at_diversity, expected):
         with_difference(evaluation, **{"swag@1.0": at_novelty, "noise@0.15": at_diversity}),
         frontiers,
         evaluation.best_of_n,
-        evaluation.score,
+        evaluation.score_info,
     )
     assert verdict.headline == expected
     # sentences never contradict the headline
@@ -288,7 +288,7 @@ def test_one_baseline_that_is_not_beaten_is_enough_not_to_be_better():
         with_difference(evaluation, **differences),
         frontiers,
         evaluation.best_of_n,
-        evaluation.score,
+        evaluation.score_info,
     )
     assert verdict.headline.startswith("Not distinguishable from noised checkpoints")
     assert verdict.reference == "noise@0.15"
@@ -297,10 +297,10 @@ def test_one_baseline_that_is_not_beaten_is_enough_not_to_be_better():
 def test_what_would_decide_is_told_where_nothing_is_decided():
     evaluation, _ = evaluated(good(20, 3), good(30, 1))
     undecided = [one for one in evaluation.comparisons if one.needed is not None]
-    level = evaluation.groups["original"].accuracy.mean
+    level = evaluation.groups["original"].score.mean
     for one in evaluation.comparisons:
         if one.needed is not None:
-            assert outcome(one, evaluation.score, level) == "undecided"
+            assert outcome(one, evaluation.score_info, level) == "undecided"
     assert undecided
     one = undecided[0]
     frontiers = {
@@ -382,10 +382,10 @@ def test_who_has_labels_is_told_what_they_are_worth():
     evaluation, _ = evaluated(good(20, 3))
     sentence = next(one for one in evaluation.verdict.sentences if "labels" in one)
     own = evaluation.best_of_n["generated"]
-    soup = evaluation.groups["greedy_soup"].accuracy.mean
+    soup = evaluation.groups["greedy_soup"].score.mean
     low, high = own.ci95
     assert (
-        f"best of {own.n} generated networks reaches {100 * own.test_accuracy:.1f}% "
+        f"best of {own.n} generated networks reaches {100 * own.test_score:.1f}% "
         f"[{100 * low:.1f} to {100 * high:.1f}] on test data" in sentence
     )
     assert f"greedy soup of the originals {100 * soup:.1f}% [" in sentence

@@ -2,18 +2,18 @@
 
 import pytest
 
-from paramdiff.evaluation.schema import OfSeed
-from paramdiff.evaluation.score_info import Score
-from paramdiff.evaluation.warnings import Errors, cautions
+from paramdiff.evaluation.schema import SeedGroup
+from paramdiff.evaluation.score_info import ScoreInfo
+from paramdiff.evaluation.warnings import Errors, find_warnings
 
 from .grouped import group
 
-ACCURACY = Score()
+ACCURACY = ScoreInfo()
 
 
 def warned(original=None, generated=None, score=ACCURACY, **fields):
     original = original or group(0.9)
-    errors = Errors(1000 * (1 - original.accuracy.median), 1000, 10)
+    errors = Errors(1000 * (1 - original.score.median), 1000, 10)
     defaults = {
         "is_unordered": False,
         "hold_out": "run",
@@ -28,7 +28,7 @@ def warned(original=None, generated=None, score=ACCURACY, **fields):
         "generated": generated or group(0.9),
         **others,
     }
-    return " ".join(cautions(groups, score, **{**defaults, **fields}))
+    return " ".join(find_warnings(groups, score, **{**defaults, **fields}))
 
 
 def test_a_sound_evaluation_has_no_warning():
@@ -63,7 +63,7 @@ def test_spread(dispersion, expected):
 )  # fmt: skip
 def test_spread_of_each_generator(pooled, each, expected):
     seeds = {
-        str(number): OfSeed(n=5, accuracy=0.9, dispersion=one, pairwise_similarity=0.5)
+        str(number): SeedGroup(n=5, score=0.9, dispersion=one, pairwise_similarity=0.5)
         for number, one in enumerate(each)
     }
     found = warned(generated=group(dispersion=pooled, seeds=seeds))
@@ -115,7 +115,7 @@ def test_networks_that_are_random_at_test_time():
 
 @pytest.mark.parametrize(("num", "warns"), [(2, True), (5, True), (6, False)])
 def test_few_generator_seeds(num, warns):
-    one = OfSeed(n=20, accuracy=0.9, dispersion=1.0, pairwise_similarity=0.5)
+    one = SeedGroup(n=20, score=0.9, dispersion=1.0, pairwise_similarity=0.5)
     found = warned(generated=group(seeds={str(seed): one for seed in range(num)}))
     assert (f"Of only {num} generator seeds" in found) == warns
 
@@ -127,7 +127,7 @@ def test_few_training_runs(num, warns):
 
 
 def test_what_selects_and_is_scored_on_the_same_data_is_told_first():
-    score = Score(selects_on_test=True, is_per_example=False)
+    score = ScoreInfo(selects_on_test=True, is_per_example=False)
     found = warned(score=score)
     assert found.startswith("Selected and scored on the same data:")
     assert "test" not in found
@@ -135,7 +135,7 @@ def test_what_selects_and_is_scored_on_the_same_data_is_told_first():
 
 
 def test_a_task_with_its_own_score_is_warned_in_its_own_words():
-    score = Score(name="R2", is_fraction=False, is_per_example=False, has_errors=False)
+    score = ScoreInfo(name="R2", is_fraction=False, is_per_example=False, has_errors=False)
     found = warned(score=score, errors=None, generated=group(dispersion=0.5), random=group(0.9))
     assert "R2 alone would reward this" in found
     assert "has one R2 as a whole" in found and "not that of test examples" in found

@@ -52,7 +52,7 @@ def material(raw=None, **fields):
         layout=LAYOUT,
         normalization=normalization,
         untrained=lambda seed: normalization.apply(untrained(seed)),
-        validation_accuracy=torch.zeros(len(raw)),
+        validation_score=torch.zeros(len(raw)),
         validate=lambda vectors: torch.zeros(len(vectors)),
     )
     if "originals" in fields:

@@ -94,7 +94,7 @@ def soup_of(vectors, target):
     def validate(candidates):
         return 1 / (1 + (candidates - target).norm(dim=1))
 
-    given = material(originals=vectors, validation_accuracy=validate(vectors), validate=validate)
+    given = material(originals=vectors, validation_score=validate(vectors), validate=validate)
     return built(greedy_soup(), given).vectors[0], validate
 
 
@@ -139,7 +139,7 @@ def test_an_equally_good_average_stays_in_the_soup():
 
         given = material(
             originals=torch.eye(4, SIZE),
-            validation_accuracy=torch.full((4,), 0.5),
+            validation_score=torch.full((4,), 0.5),
             validate=validate,
         )
         soup = built(greedy_soup(), given, seed=seed).vectors[0]
@@ -160,7 +160,7 @@ def test_better_originals_come_first_whatever_the_seed():
 
     given = material(
         originals=torch.eye(4, SIZE),
-        validation_accuracy=torch.tensor([0.5, 0.7, 0.6, 0.7]),
+        validation_score=torch.tensor([0.5, 0.7, 0.6, 0.7]),
         validate=validate,
     )
     for seed in range(5):

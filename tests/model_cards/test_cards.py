@@ -33,7 +33,7 @@ def card(folder):
 def test_the_scores_are_the_evaluations(tiny_run, evaluation, folder):
     found = card(tiny_run / folder)
     (result,) = found.data.eval_results
-    generated = evaluation["groups"]["generated"]["accuracy"]["mean"]
+    generated = evaluation["groups"]["generated"]["score"]["mean"]
     assert result.metric_value == pytest.approx(generated, abs=1e-6)
     assert (result.metric_type, result.dataset_split) == ("accuracy", "test")
     for sentence in (evaluation["verdict"]["headline"], *evaluation["verdict"]["sentences"]):
@@ -44,7 +44,7 @@ def test_the_scores_are_the_evaluations(tiny_run, evaluation, folder):
     deciding = {one["reference"] for one in evaluation["frontier"].values()}
     assert deciding and deciding <= evaluation["groups"].keys()
     means = {
-        label_of(name): f"{100 * group['accuracy']['mean']:.2f}"
+        label_of(name): f"{100 * group['score']['mean']:.2f}"
         for name, group in evaluation["groups"].items()
         if name in deciding or name in ALWAYS
     }

@@ -95,12 +95,12 @@ def test_the_page_shows_what_is_there(folder, drawn):
 
 def test_numbers_are_the_runs_beside_the_papers(folder):
     page = (folder / "sweep.html").read_text(encoding="utf-8")
-    base = evaluation_of(folder, "quickstart").groups["generated"].accuracy
+    base = evaluation_of(folder, "quickstart").groups["generated"].score
     for exhibit, label, name, best, mean in (
         ("table3a", "none", QUIET, ("77.5", "\u22120.4"), ("76.7", "\u22121.0")),
         ("table3e", "10", FEW, ("77.0", "\u22120.9"), ("76.6", "\u22121.1")),
     ):
-        ours = evaluation_of(folder, name).groups["generated"].accuracy
+        ours = evaluation_of(folder, name).groups["generated"].score
         cells = row_of(page, exhibit, label)
         expected = [f"{100 * (ours.mean - base.mean):+.2f}".replace("-", "\u2212")]
         assert cells[2] == [f"{100 * ours.mean:.2f}", *expected]
@@ -165,7 +165,10 @@ def test_noise_is_drawn_in_the_papers_habit(evidence):
 def test_the_course_of_training_is_the_zoos(folder):
     zoo = Zoo.load(folder / "quickstart" / "zoo")
     arrays = gather(folder, {}).runs[QUIET].base.tensors
-    training, num_weights = arrays["course/training"], int(arrays["course/num_weights"])
+    training, num_weights = (
+        arrays["parameter_traces/training"],
+        int(arrays["parameter_traces/num_weights"]),
+    )
     shown, expected = shown_parameters(zoo.layout)
     assert num_weights == expected == 48 and len(shown) == 96
     assert torch.equal(training, zoo.originals[:NUM_STATES][:, shown])
@@ -177,7 +180,7 @@ def test_the_course_of_training_is_the_zoos(folder):
     ]
     assert all(name.endswith("weight") for name in names[:num_weights])
     assert all(name.endswith("bias") for name in names[num_weights:])
-    reverse = arrays["course/reverse"]
+    reverse = arrays["parameter_traces/reverse"]
     assert len(reverse) == len(arrays["trajectory/timestep"]) and reverse.shape[1] == 96
 
 

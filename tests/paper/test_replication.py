@@ -76,8 +76,8 @@ def test_cells_hold_the_runs_numbers_and_differences_to_the_default(run):
     base = run()
     groups = dict(base.evaluation.groups)
     generated = groups["generated"]
-    better = generated.accuracy.model_copy(update={"mean": generated.accuracy.mean + 0.0125})
-    groups["generated"] = generated.model_copy(update={"accuracy": better})
+    better = generated.score.model_copy(update={"mean": generated.score.mean + 0.0125})
+    groups["generated"] = generated.model_copy(update={"score": better})
     changed = base.evaluation.model_copy(update={"groups": groups})
     own = Run(name="main/a", folder=base.folder, evaluation=changed, base=base)
     published = {

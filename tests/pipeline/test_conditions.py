@@ -11,8 +11,8 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.storage import read_json, write_json
 from tests.pipeline.parts import KINDS, build
 
-CONDITIONS = Conditions.fit({"accuracy": [0.71, 0.74, 0.76], "run": ["a", "b", "a"]})
-ASKED = {"accuracy": 0.75, "run": "b"}
+CONDITIONS = Conditions.fit({"score": [0.71, 0.74, 0.76], "run": ["a", "b", "a"]})
+ASKED = {"score": 0.75, "run": "b"}
 
 
 @pytest.fixture(scope="module", params=KINDS[:2], ids="-".join)
@@ -31,7 +31,7 @@ def test_scale_0_asks_for_nothing_and_others_for_something(conditional):
     assert torch.equal(vectors(conditional, condition=ASKED, guidance_scale=0), plain)
     assert torch.equal(vectors(conditional, condition=ASKED, guidance_scale=1), asked)
     assert not torch.allclose(asked, plain, atol=1e-4)
-    for other in ({"accuracy": 0.75}, {"run": "b"}, {"accuracy": 0.72, "run": "b"}):
+    for other in ({"score": 0.75}, {"run": "b"}, {"score": 0.72, "run": "b"}):
         assert not torch.allclose(vectors(conditional, condition=other), asked, atol=1e-5)
     assert not torch.allclose(vectors(conditional, condition=ASKED, guidance_scale=3), asked)
 
@@ -59,8 +59,8 @@ def test_conditions_that_are_none_do_not_load(conditional, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"condition": {"accuracies": 0.8}}, "the nearest is 'accuracy'"),
-        ({"condition": {"accuracy": "good"}}, "expected a number"),
+        ({"condition": {"scores": 0.8}}, "the nearest is 'score'"),
+        ({"condition": {"score": "good"}}, "expected a number"),
         ({"condition": {"run": 7}}, "expected one of a, b"),
         ({"guidance_scale": 2}, "guidance_scale: expected a condition beside it, found 2 alone"),
         ({"guidance_scale": 2, "condition": {}}, "guidance_scale: expected a condition"),
@@ -73,16 +73,16 @@ def test_what_cannot_be_asked_for_is_refused(conditional, options, told):
 
 def test_an_unconditional_pipeline_cannot_be_asked(pipeline):
     with pytest.raises(UserError, match="trained without conditions"):
-        pipeline(seeds=[0], condition={"accuracy": 0.8})
+        pipeline(seeds=[0], condition={"score": 0.8})
 
 
 def test_beyond_the_zoo_it_goes_on_and_says_so(conditional):
-    with pytest.warns(UserWarning, match="accuracy=0.8 extrapolates: the zoo has 0.71 to 0.76"):
-        beyond = vectors(conditional, condition={"accuracy": 0.8})
+    with pytest.warns(UserWarning, match="score=0.8 extrapolates: the zoo has 0.71 to 0.76"):
+        beyond = vectors(conditional, condition={"score": 0.8})
     assert beyond.isfinite().all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        vectors(conditional, condition={"accuracy": 0.76})
+        vectors(conditional, condition={"score": 0.76})
 
 
 def test_the_reverse_process_is_asked_for_the_same(conditional):

@@ -339,13 +339,13 @@ def test_first_difference():
     assert first_difference({"a": [1, 2]}, {"a": [1, 3]}) == "a: [1, 2] there, [1, 3] here"
 
 
-CONDITIONAL = "diffusion.conditions=[accuracy]"
+CONDITIONAL = "diffusion.conditions=[score]"
 
 
 def test_a_conditional_recipe_resolves(tmp_path):
-    asked = (CONDITIONAL, "generation.condition={accuracy: 0.9}", "generation.guidance_scale=2")
+    asked = (CONDITIONAL, "generation.condition={score: 0.9}", "generation.guidance_scale=2")
     recipe = load_recipe("quickstart", asked)
-    assert recipe.generation.condition == {"accuracy": 0.9}
+    assert recipe.generation.condition == {"score": 0.9}
     survives_yaml(tmp_path, recipe)
 
 
@@ -353,13 +353,13 @@ def test_a_conditional_recipe_resolves(tmp_path):
     ("overrides", "told"),
     [
         (
-            ["diffusion.conditions=[accuracies]"],
-            "diffusion.conditions.0: input should be 'accuracy'",
+            ["diffusion.conditions=[scores]"],
+            "diffusion.conditions.0: input should be 'score'",
         ),
         (["diffusion.conditions=[step, step]"], "conditions.expected different conditions"),
         (["diffusion.conditions=[run]"], "num_runs of at least 3"),
         (["diffusion.condition_dropout=0"], "condition_dropout: input should be greater than 0"),
-        ([CONDITIONAL, "generation.condition.step=3"], "(accuracy), found 'step'"),
+        ([CONDITIONAL, "generation.condition.step=3"], "(score), found 'step'"),
         (["generation.condition.step=3"], "(none), found 'step'"),
         (["generation.guidance_scale=2"], "expected diffusion.conditions beside it"),
     ],
@@ -368,10 +368,10 @@ def test_conditions_that_cannot_be_known_or_asked_for_are_refused(overrides, tol
     assert told in message_of(*overrides)
 
 
-def test_accuracy_needs_a_task(tmp_path):
+def test_score_needs_a_task(tmp_path):
     folder = {"kind": "folder", "checkpoints": "zoo"}
     path = written(tmp_path, task=None, collection=folder)
-    assert "accuracy: expected a task, found none" in message_of(CONDITIONAL, source=path)
+    assert "score: expected a task, found none" in message_of(CONDITIONAL, source=path)
 
 
 @pytest.mark.parametrize(

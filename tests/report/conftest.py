@@ -51,7 +51,7 @@ def _group(name: str) -> dict[str, Any]:
     with_source = {"mean": 0.94, "std": 0.01, "min": 0.91, "max": 0.96}
     return {
         "n": count,
-        "accuracy": {
+        "score": {
             "mean": accuracy,
             "std": spread,
             "min": accuracy - 2.6 * spread,
@@ -84,7 +84,7 @@ def _group(name: str) -> dict[str, Any]:
         "seeds": {
             str(seed): {
                 "n": 67,
-                "accuracy": accuracy + 0.001 * seed,
+                "score": accuracy + 0.001 * seed,
                 "dispersion": 0.5 + 0.03 * seed,
                 "pairwise_similarity": 0.84 + 0.02 * seed,
             }
@@ -171,7 +171,7 @@ def _obtained(low: float, high: float) -> dict[str, Any]:
             {
                 "requested": low + share * (high - low),
                 "validation": 0.947 + 0.01 * share,
-                "accuracy": 0.944 + 0.01 * share,
+                "score": 0.944 + 0.01 * share,
                 "std": 0.002,
                 "dispersion": 0.9 - 0.1 * share,
             }
@@ -185,7 +185,7 @@ def make_evaluation() -> dict[str, Any]:
     groups = {name: Group.model_validate(_group(name)) for name in GROUPS}
     sizes = (1, 2, 5, 10, 30)
     return {
-        "schema": 2,
+        "schema": 3,
         "title": "CIFAR-10, ResNet-18: the last batch-norm layers",
         "facts": {
             "Task": "cifar10",
@@ -213,8 +213,8 @@ def make_evaluation() -> dict[str, Any]:
         "best_of_n": {
             name: {
                 "n": 50,
-                "validation_accuracy": value + 0.003,
-                "test_accuracy": value,
+                "validation_score": value + 0.003,
+                "test_score": value,
                 "ci95": [value - 0.0083, value + 0.0047],
                 "num_tied": 3,
             }
@@ -250,9 +250,9 @@ def make_evaluation() -> dict[str, Any]:
         "reconstruction": {
             "similarity_with_source": 0.93,
             "dispersion": 0.96,
-            "accuracy_difference": 0.0003,
+            "score_difference": 0.0003,
         },
-        "conditions": {"accuracy": _obtained(0.93, 0.96), "step": _obtained(100, 400)},
+        "controllability": {"score": _obtained(0.93, 0.96), "step": _obtained(100, 400)},
         "verdict": {
             "headline": "As good as a Gaussian fit of equal spread, and no better.",
             "reference": "gaussian@0.5",
@@ -297,7 +297,7 @@ def make_arrays() -> dict[str, torch.Tensor]:
     for name in CLOUDS:
         count, mean, std, similarity, similarity_std, *_ = GROUPS[name]
         accuracy = random.normal(mean / 100, std / 100, count)
-        arrays[f"accuracy/{name}"] = accuracy.round(3)
+        arrays[f"score/{name}"] = accuracy.round(3)
         arrays[f"max_similarity/{name}"] = random.normal(similarity, similarity_std, count)
     similarity = np.full((80, 80), 0.73) + random.normal(0, 0.03, (80, 80))
     similarity[50:, 50:] += 0.1
@@ -316,7 +316,7 @@ def make_arrays() -> dict[str, torch.Tensor]:
         arrays[f"losses/{name}"] = (end + (start - end) * decay) * random.lognormal(0, 0.15, 2000)
     timestep = np.linspace(999, 0, 26)
     rise = 1 / (1 + np.exp((timestep - 300 + random.normal(0, 40, (5, 1))) / 60))
-    arrays |= {"trajectory/timestep": timestep, "trajectory/accuracy": 0.1 + 0.85 * rise}
+    arrays |= {"trajectory/timestep": timestep, "trajectory/score": 0.1 + 0.85 * rise}
     return {name: torch.as_tensor(value) for name, value in arrays.items()}
 
 

@@ -21,14 +21,14 @@ NOT_TOLD = {
 
 ALIGNED = {"n": 20, "min_distance": {"mean": 41.0, "min": 38.5, "max": 44.1}, "copies": 0.25}
 
-STARTING_POINTS = {
+FINETUNING_CURVES = {
     "updates": [0, 1, 10],
     "batch_size": 64,
     "groups": {
         name: {
             "n": 5,
             "learning_rate": 0.01,
-            "accuracy": [first, 0.944, 0.951],
+            "score": [first, 0.944, 0.951],
             "std": [0.003, 0.004, 0.005],
         }
         for name, first in (("generated", 0.95), ("original", 0.949))
@@ -49,7 +49,7 @@ def using_data(evaluation: dict[str, Any]) -> None:
         average | {"reference": "fine_tuned_average", "difference": -0.0123}
     ]
     evaluation["ensembles"]["fine_tuned_originals"] = evaluation["ensembles"]["original"][:4]
-    evaluation["starting_points"] = STARTING_POINTS
+    evaluation["finetuning_curves"] = FINETUNING_CURVES
 
 
 pytestmark = pytest.mark.usefixtures("only_words")
@@ -162,10 +162,10 @@ def _without_soup(evaluation: dict[str, Any]) -> None:
         (_without_alignment, r"[Oo]rder of units|upper bounds"),
         (_without_soup, r"[Gg]reedy|uses labels"),
         (lambda e: e.update(recalibration={}), r"BatchNorm"),
-        (lambda e: e.update(starting_points=None), r"starting points"),
+        (lambda e: e.update(finetuning_curves=None), r"[Ff]ine-tuning from each group"),
         (lambda e: e.update(best_of_n={}), r"[Bb]est of N|One network, chosen"),
         (lambda e: e.update(trajectory=None), r"Successive"),
-        (lambda e: e.update(conditions={}), r"(?i)requested|asked for"),
+        (lambda e: e.update(controllability={}), r"(?i)requested|achieved"),
         (lambda e: e.update(frontier={}), r"Good, and new|gray area"),
         (lambda e: e.update(comparisons=[]), r"Paired comparisons"),
         (lambda e: e.update(hold_out="none"), r"trained the generator"),
@@ -175,7 +175,7 @@ def test_absent_parts_leave_no_trace(
     evaluation: dict[str, Any], leave_out: Callable[[dict[str, Any]], None], trace: str
 ):
     evaluation["groups"]["generated"]["aligned"] = ALIGNED
-    evaluation["starting_points"] = STARTING_POINTS
+    evaluation["finetuning_curves"] = FINETUNING_CURVES
     assert re.search(trace, words_of(evaluation))
     leave_out(evaluation)
     left = words_of(evaluation)
@@ -221,11 +221,11 @@ def test_without_a_data_copying_test_three_groups_stand_side_by_side(evaluation:
 
 
 def test_where_the_reported_data_select_nobody_speaks_of_test_data(evaluation: dict[str, Any]):
-    evaluation["score"] = {"selects_on_test": True}
+    evaluation["score_info"] = {"selects_on_test": True}
     evaluation["best_of_n"] = {}
     del evaluation["groups"]["greedy_soup"]
     evaluation["verdict"]["sentences"] = []
-    evaluation["starting_points"] = STARTING_POINTS
+    evaluation["finetuning_curves"] = FINETUNING_CURVES
     calibrated = ("temperature", "nll_calibrated", "nll_calibrated_ci95", "ece_calibrated")
     scores = [one for group in evaluation["ensembles"].values() for one in group]
     for one in [*evaluation["ensemble_comparisons"], *scores]:

@@ -24,12 +24,12 @@ FIGURE_OF = {
     "similarity": "similarity",
     "similarity_num_original": "similarity",
     "reliability/generated": "reliability",
-    "accuracy/generated": "histograms",
+    "score/generated": "histograms",
     "parameters/nearest": "parameters",
     "losses/codec": "codec_loss",
     "losses/denoiser": "denoiser_loss",
     "trajectory/timestep": "trajectory",
-    "trajectory/accuracy": "trajectory",
+    "trajectory/score": "trajectory",
 }
 
 
@@ -121,7 +121,7 @@ def test_every_group_and_the_verdict_are_told(evaluation, write_run: Run):
     for name, group in evaluation["groups"].items():
         row = page.partition(f'data-group="{name}"')[2].partition("</tr>")[0]
         assert f'<td class="n">{group["n"]}</td>' in row
-        assert f"{100 * group['accuracy']['mean']:.2f}" in row
+        assert f"{100 * group['score']['mean']:.2f}" in row
     verdict = evaluation["verdict"]
     for sentence in [verdict["headline"], *verdict["sentences"], *verdict["warnings"]]:
         assert typeset(sentence) in unescape(page)
@@ -174,17 +174,17 @@ def test_figures_without_arrays_are_left_out(evaluation):
 def _fail(evaluation, arrays):
     """The generator produces networks at chance."""
     accuracy = dict.fromkeys(("mean", "min", "max", "median"), 0.1) | {"std": 0.0}
-    evaluation["groups"]["generated"]["accuracy"] = accuracy | {"ci95": [0.08, 0.12]}
-    arrays["accuracy/generated"] = torch.full((200,), 0.1)
+    evaluation["groups"]["generated"]["score"] = accuracy | {"ci95": [0.08, 0.12]}
+    arrays["score/generated"] = torch.full((200,), 0.1)
 
 
 def _perfect(evaluation, arrays):
     """Every network is right on every example, so no similarity is defined."""
     accuracy = dict.fromkeys(("mean", "min", "max", "median"), 1.0) | {"std": 0.0}
     for group in evaluation["groups"].values():
-        group |= {"accuracy": accuracy | {"ci95": [1.0, 1.0]}, "max_similarity": None}
+        group |= {"score": accuracy | {"ci95": [1.0, 1.0]}, "max_similarity": None}
     for name in arrays:
-        if name.startswith("accuracy/"):
+        if name.startswith("score/"):
             arrays[name] = torch.ones_like(arrays[name])
 
 
@@ -193,16 +193,16 @@ def _one(evaluation, arrays):
     groups = {name: evaluation["groups"]["average@all"] for name in ("original", "generated")}
     evaluation |= {"groups": groups, "comparisons": [], "hold_out": "none"}
     evaluation |= {"ensembles": {}, "frontier": {}, "best_of_n": {}}
-    arrays |= {"accuracy/generated": torch.ones(1), "max_similarity/generated": torch.ones(1)}
+    arrays |= {"score/generated": torch.ones(1), "max_similarity/generated": torch.ones(1)}
 
 
 def _not_finite(evaluation, arrays):
     """Training diverged: what cannot be drawn is left out, not drawn wrong."""
     arrays["losses/codec"][100:] = torch.nan
     arrays["losses/denoiser"][:] = torch.inf
-    arrays["trajectory/accuracy"][0, 0] = torch.nan
+    arrays["trajectory/score"][0, 0] = torch.nan
     arrays["similarity"][3, 4] = torch.nan
-    arrays["accuracy/generated"][5] = torch.nan
+    arrays["score/generated"][5] = torch.nan
 
 
 @pytest.mark.parametrize("happens", [_fail, _perfect, _one, _not_finite])
@@ -220,7 +220,8 @@ def test_unhappy_runs_have_a_page_too(evaluation, arrays, write_run: Run, happen
             lambda e: e["groups"]["generated"].pop("n"),
             "groups.generated.n: expected a value, found none",
         ),
-        (lambda e: e.update(schema=1), "schema 1, which an earlier version wrote"),
+        (lambda e: e.update(schema=1), "schema 1 was written by an earlier version"),
+        (lambda e: e.update(schema=2), "schema 2 was written by an earlier version"),
         (lambda e: e.update(surplus=1), "surplus: "),
     ],
 )

@@ -27,15 +27,15 @@ def _scaled(value: Any) -> Any:
 @pytest.fixture
 def own(evaluation: dict[str, Any]) -> dict[str, Any]:
     """The same run, of a task that scores errors and knows of nothing wrong."""
-    evaluation["score"] = {
+    evaluation["score_info"] = {
         "name": NAME,
         "is_fraction": False,
         "is_per_example": False,
         "has_errors": False,
     }
     for group in evaluation["groups"].values():
-        std = group["accuracy"].pop("std")
-        group["accuracy"] = _scaled(group["accuracy"]) | {"std": -SCALE * std}
+        std = group["score"].pop("std")
+        group["score"] = _scaled(group["score"]) | {"std": -SCALE * std}
         for name in ("max_similarity", "max_similarity_with_source", "pairwise_similarity"):
             group[name] = None
     evaluation["groups"]["generated"]["seeds"] = None
@@ -43,7 +43,7 @@ def own(evaluation: dict[str, Any]) -> dict[str, Any]:
         comparison["difference"] *= -SCALE
         comparison["ci95"] = [-SCALE * bound for bound in comparison["ci95"]]
     for best in evaluation["best_of_n"].values():
-        best |= {key: _scaled(best[key]) for key in ("validation_accuracy", "test_accuracy")}
+        best |= {key: _scaled(best[key]) for key in ("validation_score", "test_score")}
     for frontier in evaluation["frontier"].values():
         frontier |= {"points": [], "at": None, "reference": None}
     evaluation |= {"ensembles": {}, "ensemble_comparisons": [], "ood": None, "recalibration": {}}
@@ -54,7 +54,7 @@ def own(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 def _with_errors(own: dict[str, Any]) -> dict[str, Any]:
     """Each group has another similarity, so that both figures can be drawn."""
-    own["score"]["has_errors"] = True
+    own["score_info"]["has_errors"] = True
     for number, group in enumerate(own["groups"].values()):
         similarity = 0.5 + 0.02 * number
         same = {"mean": similarity, "std": 0.0, "min": similarity, "max": similarity}
@@ -87,13 +87,13 @@ def test_what_is_not_measured_is_said(own: dict[str, Any]):
     assert "Without similarity there is no frontier." in told
     assert "Interval: bootstrap over networks alone." in told
     assert "over test examples" not in told
-    own["score"]["is_per_example"] = True
+    own["score_info"]["is_per_example"] = True
     assert "Percentile bootstrap over test examples and over networks at once" in _read(own)
 
 
 @pytest.mark.usefixtures("only_words")
 def test_a_hostile_name_is_escaped(own: dict[str, Any]):
-    own["score"]["name"] = "<script>alert(1)</script>"
+    own["score_info"]["name"] = "<script>alert(1)</script>"
     page = render(Evaluation.model_validate(_with_errors(own)), {})
     assert "<script" not in page and "&lt;script&gt;" in page
 
@@ -101,7 +101,7 @@ def test_a_hostile_name_is_escaped(own: dict[str, Any]):
 def test_figures_are_drawn_on_its_own_scale(own: dict[str, Any], arrays: dict[str, torch.Tensor]):
     drawn = {name: array.double().numpy() for name, array in arrays.items()}
     for name in drawn:
-        if name.startswith(("accuracy/", "trajectory/accuracy")):
+        if name.startswith(("score/", "trajectory/score")):
             drawn[name] = _scaled(drawn[name])
     page = render(Evaluation.model_validate(_with_errors(own)), drawn)
     for name in ("frontier_to_originals", "frontier_within", "histograms", "trajectory"):
@@ -124,7 +124,7 @@ def test_what_is_far_below_does_not_set_the_scale(own: dict[str, Any]):
 
 @pytest.mark.usefixtures("only_words")
 def test_another_fraction_is_told_in_percent(evaluation: dict[str, Any]):
-    evaluation["score"] = {"name": "mean IoU"}
+    evaluation["score_info"] = {"name": "mean IoU"}
     told = _read(evaluation)
     assert "Mean IoU of the generated networks 95.02 %" in told
     assert "Test mean IoU, mean \u00b1 std, %" in told

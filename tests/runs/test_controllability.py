@@ -8,7 +8,7 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.predictor import Answers, Predictor
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.runs.controllability import NUM_NETWORKS, requested_and_obtained
+from paramdiff.runs.controllability import NUM_NETWORKS, measure_controllability
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json
 from paramdiff.verbs.fit import plan_fit
@@ -103,7 +103,7 @@ def test_what_is_obtained_rises_with_what_is_requested(made, pipeline):
         return Answers(scores, scores, None)
 
     predictor = Predictor(num_validation=1, num_test=1, answers=answers, validated=None)
-    found = requested_and_obtained(pipeline, predictor, made.zoo, num_levels=7, first_seed=7)
+    found = measure_controllability(pipeline, predictor, made.zoo, num_levels=7, first_seed=7)
     assert list(found) == ["step"]  # a label has no order
     step, obtained = pipeline.conditions.known[0], found["step"]
     assert (obtained.n, obtained.low, obtained.high) == (NUM_NETWORKS, step.low, step.high)
@@ -111,11 +111,11 @@ def test_what_is_obtained_rises_with_what_is_requested(made, pipeline):
     shares = [(level.requested - step.low) / width for level in obtained.levels]
     assert shares == pytest.approx([-0.25, 0, 0.25, 0.5, 0.75, 1, 1.25])
     for level in obtained.levels[1:-1]:
-        assert level.accuracy == pytest.approx(level.requested, abs=0.05 * width)
-        assert level.validation == level.accuracy and 0 < level.dispersion < 1
-    scores = [level.accuracy for level in obtained.levels]
+        assert level.score == pytest.approx(level.requested, abs=0.05 * width)
+        assert level.validation == level.score and 0 < level.dispersion < 1
+    scores = [level.score for level in obtained.levels]
     assert scores == sorted(scores) and obtained.rank_correlation > 0.95
-    assert requested_and_obtained(pipeline, predictor, made.zoo, num_levels=0, first_seed=7) == {}
+    assert measure_controllability(pipeline, predictor, made.zoo, num_levels=0, first_seed=7) == {}
 
 
 def test_a_condition_that_no_checkpoint_differs_in_stops_before_training(tmp_path):
@@ -136,10 +136,12 @@ def test_a_condition_that_no_checkpoint_differs_in_stops_before_training(tmp_pat
 
 def test_a_run_measures_what_is_obtained(tiny_paper_run):
     evaluation = Evaluation.model_validate(read_json(tiny_paper_run / "evaluation.json"))
-    (obtained,) = evaluation.conditions.values()
+    (obtained,) = evaluation.controllability.values()
     assert [level.requested for level in obtained.levels] == [-1.75, 14.75]  # 12 updates
     assert evaluation.facts["Conditions"] == "step; left out with probability 0.1"
-    assert "Asked for, and obtained" in (tiny_paper_run / "report.html").read_text()
+    assert (
+        "Controllability: requested and achieved" in (tiny_paper_run / "report.html").read_text()
+    )
 
 
 def test_an_unconditional_run_is_asked_for_nothing(tiny_run):

@@ -50,7 +50,7 @@ def test_the_codec_is_counted_by_hand():
 def test_what_is_trained_for_comparison_is_counted():
     """Five orders for the average, ten originals on a tenth each; three of them at three rates."""
     plain, few = (
-        cost_of("beyond/digits", f"evaluation.starting_points={s}") for s in (True, False)
+        cost_of("beyond/digits", f"evaluation.finetuning_curves={s}") for s in (True, False)
     )
     suffix = few["codec"] / (3 * 1500 * 6 * 64)  # all of the network
     scored = cost_of("beyond/digits", "diffusion=null", "codec={kind: pca}", "preset=default")

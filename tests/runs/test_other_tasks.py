@@ -83,8 +83,8 @@ def test_a_recipe_of_each_task_runs_to_its_report(name, changes, score, has_erro
     out = tmp_path / "run"
     evaluation = run(recipe, out, device="cpu")
     assert {"original", "generated", "held_out"} <= evaluation.groups.keys()
-    assert evaluation.score.name == score
-    assert evaluation.score.is_per_example == (name == "other/ddpm_unet")
+    assert evaluation.score_info.name == score
+    assert evaluation.score_info.is_per_example == (name == "other/ddpm_unet")
     assert (evaluation.groups["generated"].max_similarity is not None) == has_errors
     assert score in (out / "report.html").read_text(encoding="utf-8")
     base = read_tensors(out / "zoo" / "base.safetensors")
@@ -96,7 +96,7 @@ def test_a_recipe_of_each_task_runs_to_its_report(name, changes, score, has_erro
         network = task.build_network()
         network.load_state_dict(generated)
         found.append(task.score(network, "test").values.mean().item())
-    mean = evaluation.groups["generated"].accuracy.mean
+    mean = evaluation.groups["generated"].score.mean
     assert mean == pytest.approx(np.mean(found), rel=1e-5)
 
 

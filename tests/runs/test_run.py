@@ -39,7 +39,7 @@ def test_every_artifact_is_there_and_nothing_else(tiny_run):
             for file in ("config.json", "diffusion_pytorch_model.safetensors")
         ),
     }
-    zoo = {"zoo/index.json", "zoo/base.safetensors", "zoo/accuracies.json"}
+    zoo = {"zoo/index.json", "zoo/base.safetensors", "zoo/scores.json"}
     zoo |= {f"zoo/checkpoints/{number:04d}.safetensors" for number in range(16)}
     generated = {f"generated/{number:04d}.safetensors" for number in range(6)}
     learned_from = {
@@ -63,7 +63,7 @@ def test_evaluation_validates_and_has_no_nan(request, which):
     folder = request.getfixturevalue(which)
     content = read_json(folder / "evaluation.json")
     evaluation = Evaluation.model_validate(content)
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert GROUPS <= set(content["groups"])
     assert all(math.isfinite(number) for number in numbers_in(content))
     assert "NaN" not in (folder / "evaluation.json").read_text()
@@ -84,10 +84,10 @@ def test_arrays_agree_with_the_numbers(tiny_paper_run):
         labels = arrays[f"labels/{name}"]
         assert labels.shape == (group["n"], 1000)
         accuracy = (labels == arrays["truth"]).double().mean(1)
-        assert accuracy.mean().item() == pytest.approx(group["accuracy"]["mean"], abs=1e-6)
+        assert accuracy.mean().item() == pytest.approx(group["score"]["mean"], abs=1e-6)
     assert len(arrays["losses/codec"]) == 8 + 1
     assert len(arrays["losses/denoiser"]) == 20 + 1
-    assert arrays["trajectory/accuracy"].shape == (1, 11)
+    assert arrays["trajectory/score"].shape == (1, 11)
     assert arrays["trajectory/timestep"][-1] == 0
 
 
@@ -267,7 +267,7 @@ def test_a_vae_alone_generates_from_its_prior(tiny_paper, tmp_path):
     assert facts["Denoiser"] == "none: latents are drawn from N(0, I)"
     assert "steps" not in facts["Generation"]
     arrays = read_tensors(tmp_path / "run" / "arrays.safetensors")
-    assert not {"trajectory/accuracy", "losses/denoiser"} & set(arrays)
+    assert not {"trajectory/score", "losses/denoiser"} & set(arrays)
     before = times_of(tmp_path / "run", "report.html")
     run(recipe, tmp_path / "run", device="cpu")
     assert times_of(tmp_path / "run", "report.html") == before

@@ -49,8 +49,8 @@ def test_what_they_generate_is_pooled(pooled_run, tiny, tmp_path):
     num = recipe.generation.num_samples
     assert generated.n == 2 * num
     assert {seed: one.n for seed, one in generated.seeds.items()} == {"0": num, "5": num}
-    means = [one.accuracy for one in generated.seeds.values()]
-    assert generated.accuracy.mean == pytest.approx(sum(means) / 2)
+    means = [one.score for one in generated.seeds.values()]
+    assert generated.score.mean == pytest.approx(sum(means) / 2)
     labels = read_tensors(pooled_run / "arrays.safetensors")["labels/generated"]
     assert len(labels) == 2 * num
 

@@ -52,29 +52,29 @@ def test_the_first_checkpoints_of_a_shared_zoo(tiny_run, tiny, tmp_path):
     torch.testing.assert_close(location, mean, atol=1e-6, rtol=1e-5)
 
 
-def test_accuracies_lie_beside_the_index(tiny_run):
+def test_scores_lie_beside_the_index(tiny_run):
     """An independent forward pass of each checkpoint counts what is stored for it."""
     from paramdiff.tasks.digits import digits
 
-    content = read_json(tiny_run / "zoo" / "accuracies.json")
+    content = read_json(tiny_run / "zoo" / "scores.json")
     split = digits().validation
     base = read_tensors(tiny_run / "zoo" / "base.safetensors")
     assert content["num_validation"] == len(split) == 497
     files = [entry["file"] for entry in read_json(tiny_run / "zoo" / "index.json")["checkpoints"]]
-    assert list(content["accuracy"]) == files
+    assert list(content["score"]) == files
     network = DigitsNetwork().eval()
     for file in files:
         network.load_state_dict({**base, **read_tensors(tiny_run / "zoo" / file)})
         with torch.no_grad():
             correct = (network(split.inputs).argmax(1) == split.labels).sum().item()
-        assert content["accuracy"][file] * 497 == pytest.approx(correct, abs=1.01)  # a tie at most
+        assert content["score"][file] * 497 == pytest.approx(correct, abs=1.01)  # a tie at most
 
 
-def test_a_zoo_without_accuracies_is_completed(tiny_run, tiny, tmp_path):
+def test_a_zoo_without_scores_is_completed(tiny_run, tiny, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(tiny_run, out)
     before = times_of(out, "report.html", "log.jsonl")
-    (out / "zoo" / "accuracies.json").unlink()
+    (out / "zoo" / "scores.json").unlink()
     seen = []
     run(
         load_recipe("quickstart", tiny),
@@ -84,7 +84,7 @@ def test_a_zoo_without_accuracies_is_completed(tiny_run, tiny, tmp_path):
     )
     assert seen == []
     after = times_of(out, "report.html", "log.jsonl")
-    assert after.pop("zoo/accuracies.json") != before.pop("zoo/accuracies.json")
+    assert after.pop("zoo/scores.json") != before.pop("zoo/scores.json")
     assert after == before
     assert sha256_of(out / "zoo") == sha256_of(tiny_run / "zoo")
 

@@ -97,10 +97,10 @@ def test_each_row_is_its_runs_evaluation(entries, finished):
         assert row.changed == {"generation.spread": spread}
         evaluation = Evaluation.model_validate(read_json(out / row.name / "evaluation.json"))
         assert row.result == result_of(evaluation)
-        generated = evaluation.groups["generated"].accuracy
+        generated = evaluation.groups["generated"].score
         assert row.result.generated_mean == generated.mean
         assert row.result.minus_original == pytest.approx(
-            generated.mean - evaluation.groups["original"].accuracy.mean, abs=1e-6
+            generated.mean - evaluation.groups["original"].score.mean, abs=1e-6
         )
     stored = read_json(out / "sweep.json")
     assert stored.pop("schema") == 1

@@ -94,7 +94,7 @@ def test_the_documents_example_is_measured_example_by_example(one_by_one):
 
     task = diabetes.regression(0)
     evaluation = read_json(one_by_one / "evaluation.json")
-    assert evaluation["score"] == {
+    assert evaluation["score_info"] == {
         "name": "minus squared error",
         "is_fraction": False,
         "is_per_example": True,
@@ -107,11 +107,11 @@ def test_the_documents_example_is_measured_example_by_example(one_by_one):
         float(task.score(n, "test").values.mean()) for n in networks(task, one_by_one, "generated")
     ]
     assert found["n"] == len(means) == 6
-    assert found["accuracy"]["mean"] == pytest.approx(sum(means) / 6, rel=1e-5)
-    assert found["accuracy"]["max"] == pytest.approx(max(means), rel=1e-5)
+    assert found["score"]["mean"] == pytest.approx(sum(means) / 6, rel=1e-5)
+    assert found["score"]["max"] == pytest.approx(max(means), rel=1e-5)
     for group in evaluation["groups"].values():
         assert group["max_similarity"] is None and group["pairwise_similarity"] is None
-    assert evaluation["groups"]["average@all"]["accuracy"]["ci95"][0] < found["accuracy"]["mean"]
+    assert evaluation["groups"]["average@all"]["score"]["ci95"][0] < found["score"]["mean"]
     sentences = " ".join(evaluation["verdict"]["sentences"])
     assert "Novelty in behavior is not measured" in sentences
     assert "At matched dispersion, the strongest baseline is " in sentences
@@ -127,25 +127,27 @@ def test_the_documents_example_is_measured_example_by_example(one_by_one):
         float(task.score(network, "validation").values.mean())
         for network in networks(task, one_by_one, "zoo")
     ]
-    accuracies = read_json(one_by_one / "zoo" / "accuracies.json")["accuracy"]
-    assert list(accuracies.values()) == pytest.approx(validation, rel=1e-5)
+    zoo_scores = read_json(one_by_one / "zoo" / "scores.json")["score"]
+    assert list(zoo_scores.values()) == pytest.approx(validation, rel=1e-5)
 
 
 @torch.no_grad()
 def test_a_score_of_a_whole_split(whole_split):
     task = r_squared(0)
     evaluation = read_json(whole_split / "evaluation.json")
-    assert not evaluation["score"]["is_per_example"] and evaluation["score"]["has_errors"]
+    assert (
+        not evaluation["score_info"]["is_per_example"] and evaluation["score_info"]["has_errors"]
+    )
     scores = [task.score(network, "test") for network in networks(task, whole_split, "generated")]
     groups = evaluation["groups"]
     assert groups["generated"]["n"] == len(scores) == 6
     expected = torch.cat([one.values for one in scores]).mean()
-    assert groups["generated"]["accuracy"]["mean"] == pytest.approx(float(expected), rel=1e-5)
+    assert groups["generated"]["score"]["mean"] == pytest.approx(float(expected), rel=1e-5)
     # networks alone are drawn: of a single one there is nothing to draw
-    mean = groups["average@all"]["accuracy"]["mean"]
-    assert groups["average@all"]["accuracy"]["ci95"] == pytest.approx([mean, mean])
-    low, high = groups["original"]["accuracy"]["ci95"]
-    assert low < groups["original"]["accuracy"]["mean"] < high
+    mean = groups["average@all"]["score"]["mean"]
+    assert groups["average@all"]["score"]["ci95"] == pytest.approx([mean, mean])
+    low, high = groups["original"]["score"]["ci95"]
+    assert low < groups["original"]["score"]["mean"] < high
     wrong = torch.stack([one.wrong for one in scores]).float()
     both = wrong @ wrong.T
     iou = both / (wrong.sum(1)[:, None] + wrong.sum(1) - both)
@@ -162,9 +164,9 @@ def test_folders_of_networks_that_a_task_scores_itself(whole_split, tmp_path):
     task = TaskSettings(name="tasks.scored:r_squared")
     found = judged_folders(whole_split / "zoo", whole_split / "generated", task, tmp_path / "out")
     expected = read_json(whole_split / "evaluation.json")["groups"]
-    mean = expected["generated"]["accuracy"]["mean"]
-    assert found.groups["generated"].accuracy.mean == pytest.approx(mean, rel=1e-6)
-    assert found.groups["original"].accuracy.max == expected["original"]["accuracy"]["max"]
+    mean = expected["generated"]["score"]["mean"]
+    assert found.groups["generated"].score.mean == pytest.approx(mean, rel=1e-6)
+    assert found.groups["original"].score.max == expected["original"]["score"]["max"]
 
 
 def test_its_sizes_are_told_and_its_cost_is_not(documented):
@@ -236,8 +238,10 @@ def test_a_wrapped_classification_task_is_measured_alike():
     assert slow.frontier == fast.frontier and slow.best_of_n == fast.best_of_n
     assert slow.verdict.headline == fast.verdict.headline
     assert slow.verdict.sentences == fast.verdict.sentences
-    assert fast.score.equivalence_margin == 0.005 and slow.score.equivalence_margin is None
-    assert slow.score == fast.score.model_copy(update={"equivalence_margin": None})
+    assert (
+        fast.score_info.equivalence_margin == 0.005 and slow.score_info.equivalence_margin is None
+    )
+    assert slow.score_info == fast.score_info.model_copy(update={"equivalence_margin": None})
     assert fast.groups["generated"].z_u is not None
     assert slow.ensembles == {} != fast.ensembles
     for name, array in slow_arrays.items():

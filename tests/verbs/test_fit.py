@@ -93,8 +93,11 @@ def test_a_saved_pipeline_needs_nothing_else(tmp_path):
     fitted(drifting(tmp_path / "in"), tmp_path / "out")
     (tmp_path / "in").rename(tmp_path / "gone")
     pipeline = ParameterDiffusionPipeline.from_pretrained(tmp_path / "out" / "pipeline")
-    form, settings = pipeline.parameter_space.form, generation_settings(pipeline, 2)
-    made_so = Provenance("mine", "digest", [7, 8], settings, form)
+    checkpoint_format, settings = (
+        pipeline.parameter_space.checkpoint_format,
+        generation_settings(pipeline, 2),
+    )
+    made_so = Provenance("mine", "digest", [7, 8], settings, checkpoint_format)
     write_generated(tmp_path / "more", pipeline([7, 8]), made_so)
     assert set(torch.load(tmp_path / "more" / "0001.pt")) == {"state_dict"}
     parts = replace(made_so, seeds=[7], selected_only=True)

@@ -94,7 +94,7 @@ def test_evaluate_scores_what_lies_on_disk(tmp_path):
     a, b = saved(tmp_path / "a", states(6, 0)), saved(tmp_path / "b", states(4, 1))
     found = evaluated(a, b, tmp_path / "out", num_best=1)
     for group, folder in (("original", a), ("generated", b)):
-        assert found.groups[group].accuracy.mean == pytest.approx(means(folder), rel=1e-6)
+        assert found.groups[group].score.mean == pytest.approx(means(folder), rel=1e-6)
     ((name, value),) = read_json(tmp_path / "out" / "best" / "validation.json").items()
     assert value == pytest.approx(score(torch.load(b / name)), rel=1e-6)
     assert (
@@ -131,7 +131,7 @@ def test_what_is_generated_and_scored_again(tmp_path, function):
     generated = tmp_path / "out" / "generated"
     found = evaluated(a, generated, tmp_path / "judged", function)
     expected = means(generated, globals()[function])
-    assert found.groups["generated"].accuracy.mean == pytest.approx(expected, rel=1e-5)
+    assert found.groups["generated"].score.mean == pytest.approx(expected, rel=1e-5)
 
 
 def test_free_alternatives_keep_small_channels(tmp_path):
@@ -139,7 +139,7 @@ def test_free_alternatives_keep_small_channels(tmp_path):
     found = evaluated(
         a, saved(tmp_path / "b", states(4, 1)), tmp_path / "out", "smallest_variance"
     )
-    assert found.groups["average@all"].accuracy.mean == pytest.approx(1, rel=0.3)
+    assert found.groups["average@all"].score.mean == pytest.approx(1, rel=0.3)
 
 
 def smallest_variance(state):
@@ -181,7 +181,7 @@ def test_what_a_selection_leaves_out_must_be_the_originals(tmp_path):
             kept = {"gate": torch.load(folder / f"step{number}.pt")["gate"]}
             torch.save(first | kept, folder / f"step{number}.pt")
     found = evaluated(a, b, tmp_path / "out", patterns=("gate",))
-    assert found.groups["generated"].accuracy.mean == pytest.approx(means(b), rel=1e-6)
+    assert found.groups["generated"].score.mean == pytest.approx(means(b), rel=1e-6)
     changed(b, 1, logit_scale=torch.tensor(1.0))
     with pytest.raises(UserError, match=r"step1\.pt: tensor 'logit_scale', which is not compared"):
         evaluated(a, b, tmp_path / "out2", patterns=("gate",))
@@ -199,7 +199,7 @@ def test_a_base_says_that_files_are_not_scored_as_they_are(tmp_path):
     ):
         found = evaluated(a, b, tmp_path / "out", tells=True, **options)
     assert "base.pt" in found.facts["Completed with"]
-    assert found.groups["generated"].accuracy.mean == pytest.approx(means(b), rel=1e-6)
+    assert found.groups["generated"].score.mean == pytest.approx(means(b), rel=1e-6)
 
 
 def test_a_counter_that_differs_is_told(tmp_path):
@@ -215,7 +215,7 @@ def test_generated_networks_that_are_not_tied_are_scored_so(tmp_path):
     a, b = saved(tmp_path / "a", states(4)), saved(tmp_path / "b", states(4, 1))
     changed(b, 2, head=torch.full((4, 3), 9.0))
     found = evaluated(a, b, tmp_path / "out")
-    assert found.groups["generated"].accuracy.mean == pytest.approx(means(b), rel=1e-6)
+    assert found.groups["generated"].score.mean == pytest.approx(means(b), rel=1e-6)
 
 
 # ---- what can be neither generated nor copied

@@ -288,7 +288,7 @@ def test_copies_are_left_out_and_stay_so_when_it_goes_on(tmp_path):
     torch.save({"model": states[2], "optimizer": {"lr": 0.1}}, source / "last.ckpt")
     (source / "link.pt").symlink_to("step4.pt")
     found = import_checkpoints(
-        [str(source)], tmp_path / "zoo", PATTERNS, num_held_out=1, entry=None
+        [str(source)], tmp_path / "zoo", PATTERNS, num_held_out=1, state_dict_key=None
     )
     zoo = Zoo.load(tmp_path / "zoo")
     assert [one.source for one in zoo.index.checkpoints] == [f"step{i}.pt" for i in range(6)]
@@ -310,4 +310,4 @@ def test_what_is_equal_where_it_is_generated_is_a_copy(tmp_path):
     save(tmp_path / "base.pt", states[0])
     zoo = imported(tmp_path, base=tmp_path / "base.pt")
     assert [one.source for one in zoo.index.checkpoints] == ["step0.pt", "step1.pt", "step2.pt"]
-    assert zoo.index.left_out[0].copy_of == "step2.pt"
+    assert zoo.index.duplicates[0].duplicate_of == "step2.pt"

@@ -24,26 +24,26 @@ def zoo_of(folder, held_out=(1,), runs=(0, 0, 1, 1, 2), sources=None, **changed)
     write_zoo(folder, list(torch.randn(5, 3)), entries, LAYOUT, BASE, "spaced")
     zoo = Zoo.load(folder)
     files = [entry.file for entry in zoo.index.checkpoints]
-    accuracies = dict(zip(files, SCORES, strict=True))
-    write_json(folder / "accuracies.json", {"num_validation": 10, "accuracy": accuracies})
+    scores = dict(zip(files, SCORES, strict=True))
+    write_json(folder / "scores.json", {"num_validation": 10, "score": scores})
     return zoo
 
 
 def test_each_checkpoint_has_its_own_values(tmp_path):
     zoo = zoo_of(tmp_path / "zoo")
-    found = zoo_conditions(["step", "accuracy", "run"], zoo, tmp_path / "zoo")
-    rows = [{"step": 10 * i, "accuracy": SCORES[i], "run": run} for i, run in enumerate("00112")]
+    found = zoo_conditions(["step", "score", "run"], zoo, tmp_path / "zoo")
+    rows = [{"step": 10 * i, "score": SCORES[i], "run": run} for i, run in enumerate("00112")]
     encoded = torch.stack([found.conditions.encode(row) for row in rows])
     assert torch.equal(found.originals, encoded[[0, 2, 3, 4]])
     assert torch.equal(found.held_out, encoded[[1]])
-    step, accuracy, run = found.conditions.known
-    assert (step.low, step.high, accuracy.low, accuracy.high) == (0, 40, 0.6, 0.8)
+    step, score, run = found.conditions.known
+    assert (step.low, step.high, score.low, score.high) == (0, 40, 0.6, 0.8)
     assert run.labels == ("0", "1", "2")
 
 
 def test_only_the_first_originals_count_where_a_recipe_says_so(tmp_path):
     zoo = zoo_of(tmp_path / "zoo").first(2)
-    found = zoo_conditions(["accuracy"], zoo, tmp_path / "zoo")
+    found = zoo_conditions(["score"], zoo, tmp_path / "zoo")
     assert (found.conditions.known[0].low, found.conditions.known[0].high) == (0.7, 0.8)
     assert (len(found.originals), len(found.held_out)) == (2, 1)
 
@@ -76,9 +76,9 @@ def test_what_is_not_known_is_refused(tmp_path):
     zoo = zoo_of(tmp_path / "zoo", step=None)
     with pytest.raises(UserError, match=r"checkpoints/0000.safetensors has no step"):
         zoo_conditions(["step"], zoo, tmp_path / "zoo")
-    (tmp_path / "zoo" / "accuracies.json").unlink()
-    with pytest.raises(UserError, match=r"accuracies\.json"):
-        zoo_conditions(["accuracy"], zoo, tmp_path / "zoo")
+    (tmp_path / "zoo" / "scores.json").unlink()
+    with pytest.raises(UserError, match=r"scores\.json"):
+        zoo_conditions(["score"], zoo, tmp_path / "zoo")
 
 
 def test_without_names_there_are_no_conditions(tmp_path):

@@ -10,7 +10,7 @@ from paramdiff import training_loop
 from paramdiff.errors import UserError
 from paramdiff.storage import read_json
 from paramdiff.tasks.base import Scores
-from paramdiff.zoo.metadata import ACCURACIES_FILE, write_accuracies
+from paramdiff.zoo.metadata import SCORES_FILE, write_scores
 from tests.tasks.scored import r_squared, wrapped
 
 from .collecting import CPU, Killed, bytes_of, collected, dies_at, made_task
@@ -29,12 +29,12 @@ def test_a_wrapped_classification_task_gives_the_same_zoo(tmp_path, mode):
     torch.testing.assert_close(own.originals, plain.originals)
     torch.testing.assert_close(own.held_out, plain.held_out)
     for folder, zoo, task in (("plain", plain, made_task()), ("own", own, wrapped(made_task()))):
-        write_accuracies(tmp_path / folder / "zoo", zoo, task, CPU)
+        write_scores(tmp_path / folder / "zoo", zoo, task, CPU)
     found, expected = (
-        read_json(tmp_path / folder / "zoo" / ACCURACIES_FILE) for folder in ("own", "plain")
+        read_json(tmp_path / folder / "zoo" / SCORES_FILE) for folder in ("own", "plain")
     )
     assert found["num_validation"] == expected["num_validation"] == 40
-    assert found["accuracy"] == pytest.approx(expected["accuracy"], abs=1e-6)
+    assert found["score"] == pytest.approx(expected["score"], abs=1e-6)
 
 
 def test_the_trunk_is_the_epoch_with_the_best_score(tmp_path):
@@ -50,11 +50,11 @@ def test_the_trunk_is_the_epoch_with_the_best_score(tmp_path):
     assert all(zoo.base[name].equal(states[0][name]) for name in states[0])
 
 
-def test_accuracies_are_the_tasks_scores(tmp_path):
+def test_zoo_scores_are_the_tasks_scores(tmp_path):
     task = r_squared(0)
     zoo = collected(tmp_path, task, PATTERNS)
-    write_accuracies(tmp_path / "zoo", zoo, task, CPU)
-    found = read_json(tmp_path / "zoo" / ACCURACIES_FILE)["accuracy"]
+    write_scores(tmp_path / "zoo", zoo, task, CPU)
+    found = read_json(tmp_path / "zoo" / SCORES_FILE)["score"]
     vectors = torch.cat([zoo.originals, zoo.held_out])
     for entry, vector in zip(zoo.index.checkpoints, vectors, strict=True):
         network = task.build_network()

@@ -47,7 +47,7 @@ MAX_DEPTH = 4
 MAX_NAMED = 4
 
 
-class Wrapping(Settings):
+class Container(Settings):
     """What lay around the tensors of a file."""
 
     keys: tuple[str, ...] = Field((), description="of the mappings around the state dict")
@@ -59,7 +59,7 @@ class Wrapping(Settings):
         (), exclude=True, description="names of such values that are not plain"
     )
 
-    def around(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    def wrap(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
         """A state dict as its file had it."""
         content: dict[str, Any] = {f"{self.prefix}{name}": one for name, one in tensors.items()}
         for key in reversed(self.keys):
@@ -67,23 +67,23 @@ class Wrapping(Settings):
         return {key: from_json(value) for key, value in self.beside.items()} | content
 
 
-def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrapping]:
+def unwrap(content: Any, state_dict_key: str | None = None) -> tuple[dict[Any, Any], Container]:
     """Find the state dict in what a file holds.
 
     Args:
         content: of the file.
-        entry: the key of the state dict, where there are several; ``generator.ema`` is the key
+        state_dict_key: key of the state dict if there are several; ``generator.ema`` is the key
             ``ema`` under the key ``generator``.
 
     Returns:
         The state dict, values unchecked and names whole, and the keys around it.
 
     Raises:
-        UserError: there is none, or several and no entry chooses one.
+        UserError: there is none, or several and no state_dict_key chooses one.
     """
     keys: list[str] = []
     beside, left_out = _of_lightning(content)
-    wanted = entry
+    wanted = state_dict_key
     for _ in range(MAX_DEPTH):
         if not isinstance(content, dict):
             raise UserError(f"expected a state dict, found {_kind_of(content)}")
@@ -92,15 +92,17 @@ def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrap
         if not found:
             found = _state_dicts(content)
             if not found and wanted is not None:
-                raise UserError(f"expected a state dict under {entry!a}, found none")
+                raise UserError(f"expected a state dict under {state_dict_key!a}, found none")
             if not found:
                 _refuse_without_tensors(content)
-                around = Wrapping(keys=tuple(keys))
+                around = Container(keys=tuple(keys))
                 if keys:
                     around = around.model_copy(update={"beside": beside, "left_out": left_out})
                 return content, around
         if len(found) > 1:
-            options = " or ".join(f"--entry {'.'.join([*keys, key])}" for key in found[:MAX_NAMED])
+            options = " or ".join(
+                f"--state-dict-key {'.'.join([*keys, key])}" for key in found[:MAX_NAMED]
+            )
             raise UserError(
                 f"expected one state dict, found several: {', '.join(found)}; choose one with "
                 f"{options}"
@@ -112,7 +114,7 @@ def unwrap(content: Any, entry: str | None = None) -> tuple[dict[Any, Any], Wrap
 
 
 def _wanted(content: dict[Any, Any], wanted: str | None) -> tuple[list[str], str | None]:
-    """The key that an entry (``generator.ema``) asks for here, and what is left of it."""
+    """The key that an state_dict_key (``generator.ema``) asks for here, and what is left of it."""
     if wanted is None:
         return [], None
     if wanted in content and isinstance(content[wanted], dict):

@@ -44,11 +44,11 @@ class Discovery:
 
     Attributes:
         runs: the checkpoints of each run, in no order.
-        passed_over: what else lies there that could have been meant, and why it is passed over.
+        skipped: what else lies there that could have been meant, and why it is passed over.
     """
 
     runs: list[list[Path]] = field(default_factory=list)
-    passed_over: list[tuple[Path, str]] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def is_only(self, path: Path) -> bool:
         """Whether a path is the only checkpoint."""
@@ -80,18 +80,18 @@ def discover(folder: Path) -> Discovery:
     raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found {told or 'none'}")
 
 
-def passed_over_in_words(folder: Path, passed_over: Iterable[tuple[Path, str]]) -> list[str]:
+def describe_skipped(folder: Path, skipped: Iterable[tuple[Path, str]]) -> list[str]:
     """Name what was passed over.
 
     Args:
         folder: was searched.
-        passed_over: what was found in it.
+        skipped: what was found in it.
 
     Returns:
         One text for each reason.
     """
     reasons: dict[str, list[Path]] = {}
-    for path, why in passed_over:
+    for path, why in skipped:
         reasons.setdefault(why, []).append(path)
     return [_listed(folder, sorted(set(paths)), why) for why, paths in reasons.items()]
 
@@ -131,7 +131,7 @@ def _nearest(folder: Path, depth: int) -> Discovery:
 
 def _with_deeper(folder: Path, found: Discovery) -> Discovery:
     """The same with sub-folders whose checkpoints lie deeper: further runs, or passed over."""
-    known = [*(path for run in found.runs for path in run), *(one for one, _ in found.passed_over)]
+    known = [*(path for run in found.runs for path in run), *(one for one, _ in found.skipped)]
     seen = {folder / path.relative_to(folder).parts[0] for path in known if path != folder}
     unseen = [one for one in sorted(folder.iterdir()) if _is_open_folder(one) and one not in seen]
     deeper = {child: _nearest(child, MAX_DEPTH - 1) for child in unseen}
@@ -142,12 +142,12 @@ def _with_deeper(folder: Path, found: Discovery) -> Discovery:
         for path in run
     ):
         beside = [(child, FURTHER) for child in deeper]
-        return Discovery(found.runs, [*found.passed_over, *beside])
-    runs, passed_over = list(found.runs), list(found.passed_over)
+        return Discovery(found.runs, [*found.skipped, *beside])
+    runs, skipped = list(found.runs), list(found.skipped)
     for below in deeper.values():
         runs += below.runs
-        passed_over += below.passed_over
-    return Discovery(runs, passed_over)
+        skipped += below.skipped
+    return Discovery(runs, skipped)
 
 
 def _is_lone(found: Discovery) -> bool:
@@ -157,8 +157,8 @@ def _is_lone(found: Discovery) -> bool:
 
 def _are_few(paths: Sequence[Path]) -> bool:
     files = [path for path in paths if path.is_file()]
-    are_copies = all(_COPY.fullmatch(path.stem.lower()) for path in files)
-    return len(files) == len(paths) and (len(files) == 1 or are_copies)
+    are_duplicates = all(_COPY.fullmatch(path.stem.lower()) for path in files)
+    return len(files) == len(paths) and (len(files) == 1 or are_duplicates)
 
 
 def _search(folder: Path, depth: int) -> Discovery:
@@ -169,12 +169,12 @@ def _search(folder: Path, depth: int) -> Discovery:
     children = sorted(path for path in folder.iterdir() if _is_open_folder(path))
     if is_checkpoint(folder):
         return _library_folder(folder, children, depth)
-    files, passed_over = _files(folder)
+    files, skipped = _files(folder)
     below = {child: _search(child, depth - 1) for child in children} if depth else {}
     below = {child: found for child, found in below.items() if found.runs}
-    run, used = _folders(folder, below, passed_over)
+    run, used = _folders(folder, below, skipped)
     rest = {child: found for child, found in below.items() if child not in used}
-    return _chosen(files, run, rest, passed_over)
+    return _chosen(files, run, rest, skipped)
 
 
 def _library_folder(folder: Path, children: Sequence[Path], depth: int) -> Discovery:
@@ -243,26 +243,24 @@ def _files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     averages = [path for path in files if _AVERAGE.fullmatch(path.stem.lower())]
     if len(averages) == len(files):
         averages = []
-    passed_over = [(path, TRAINING_STATE) for path in state]
-    passed_over += [(path, "averages of weights: name them to read them") for path in averages]
-    return [path for path in files if path not in averages], passed_over
+    skipped = [(path, TRAINING_STATE) for path in state]
+    skipped += [(path, "averages of weights: name them to read them") for path in averages]
+    return [path for path in files if path not in averages], skipped
 
 
 def _folders(
-    folder: Path, below: dict[Path, Discovery], passed_over: list[tuple[Path, str]]
+    folder: Path, below: dict[Path, Discovery], skipped: list[tuple[Path, str]]
 ) -> tuple[list[Path], set[Path]]:
     """Find the sub-folders that are a run together, and all sub-folders that are dealt with."""
     own = {child for child, found in below.items() if found.is_only(child)}
     averages = {child for child in own if _AVERAGE.fullmatch(child.name.lower())}
     if averages and averages != own:
-        passed_over += [
-            (child, "averages of weights: name them to read them") for child in averages
-        ]
+        skipped += [(child, "averages of weights: name them to read them") for child in averages]
         own -= averages
     else:
         averages = set()
     for child in own:
-        passed_over += below[child].passed_over
+        skipped += below[child].skipped
     steps = {
         child: below[child] for child in below if is_step_folder(child.name) and child not in own
     }
@@ -273,8 +271,8 @@ def _folders(
     if len(inside) < len(steps):
         return sorted(own), own | averages
     for found in steps.values():
-        passed_over += found.passed_over
-    passed_over += [(child, "another checkpoint beside the steps' folders") for child in own]
+        skipped += found.skipped
+    skipped += [(child, "another checkpoint beside the steps' folders") for child in own]
     return sorted(inside.values()), {*own, *steps, *averages}
 
 
@@ -301,22 +299,22 @@ def _chosen(
     files: list[Path],
     run: list[Path],
     rest: dict[Path, Discovery],
-    passed_over: list[tuple[Path, str]],
+    skipped: list[tuple[Path, str]],
 ) -> Discovery:
     """The files of a folder, the run of its sub-folders, or the runs in them; one of the three."""
     if files and not (_are_few(files) and (run or rest)):
         beside = [(path, FURTHER) for path in (*run, *rest)]
-        return Discovery([files], [*passed_over, *beside])
-    passed_over = [
-        *passed_over,
+        return Discovery([files], [*skipped, *beside])
+    skipped = [
+        *skipped,
         *((path, "beside folders of checkpoints: name it to read it") for path in files),
     ]
     if run and not (len(run) == 1 and rest):
-        return Discovery([run], [*passed_over, *((path, FURTHER) for path in rest)])
-    passed_over += [(path, "beside folders of checkpoints: name it to read it") for path in run]
+        return Discovery([run], [*skipped, *((path, FURTHER) for path in rest)])
+    skipped += [(path, "beside folders of checkpoints: name it to read it") for path in run]
     for found in rest.values():
-        passed_over += found.passed_over
-    return Discovery([one for found in rest.values() for one in found.runs], passed_over)
+        skipped += found.skipped
+    return Discovery([one for found in rest.values() for one in found.runs], skipped)
 
 
 def _refuse_parts(folder: Path, names: Iterable[str]) -> None:

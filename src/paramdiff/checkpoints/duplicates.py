@@ -13,30 +13,30 @@ import torch
 from torch import Tensor
 
 from paramdiff.checkpoints.formats import StoredCheckpoint
-from paramdiff.checkpoints.order import named
+from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import FoundCheckpoints
 from paramdiff.checkpoints.tensor_kinds import is_counter
 from paramdiff.checkpoints.training_step import named_numbers
 from paramdiff.progress import Progress, ignore_progress
 
 DIGEST_BYTES = 16
-MAX_REMEMBERED = 1 << 18
+MAX_CACHED = 1 << 18
 """Tensors whose digests are kept, so that ``fit`` reads no checkpoint once more for them."""
 
-_remembered: dict[tuple[str, str | None, float], dict[str, bytes]] = {}
+_cache: dict[tuple[str, str | None, float], dict[str, bytes]] = {}
 
 
 @dataclass(frozen=True)
-class Copy:
+class Duplicate:
     """A checkpoint that was left out.
 
     Attributes:
         name: of it.
-        of: the name of the one that stays, whose values it has.
+        duplicate_of: the name of the one that stays, whose values it has.
     """
 
     name: str
-    of: str
+    duplicate_of: str
 
 
 def values_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -52,14 +52,14 @@ def values_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def values_sha256_of(
-    stored: StoredCheckpoint, names: Sequence[str], entry: str | None = None
+    stored: StoredCheckpoint, names: Sequence[str], state_dict_key: str | None = None
 ) -> str | None:
     """The same of a checkpoint on disk, read where its values are not remembered.
 
     Args:
         stored: the checkpoint.
         names: of the tensors that count.
-        entry: the key of the state dict, where a file holds several.
+        state_dict_key: the key of the state dict, where a file holds several.
 
     Returns:
         None where it lacks one of the tensors.
@@ -67,13 +67,13 @@ def values_sha256_of(
     Raises:
         UserError: the checkpoint cannot be read.
     """
-    digests = _digests(stored, entry, None)
+    digests = _digests(stored, state_dict_key, None)
     if any(name not in digests for name in names):
         return None
     return _combined({name: digests[name] for name in names})
 
 
-class CopyFinder:
+class DuplicateFinder:
     """Finds copies while checkpoints are read, each of them once.
 
     The one that stays is a file rather than a link, named by its step rather than ``best``, and in
@@ -81,25 +81,25 @@ class CopyFinder:
 
     Args:
         found: what the user named.
-        entry: the key of the state dict, where a file holds several.
+        state_dict_key: the key of the state dict, where a file holds several.
         names: of the tensors that count; all but counters by default.
     """
 
     def __init__(
         self,
         found: FoundCheckpoints,
-        entry: str | None = None,
+        state_dict_key: str | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
-        self._found, self._entry, self._names = found, entry, names
+        self._found, self._state_dict_key, self._names = found, state_dict_key, names
         self._first: dict[str, StoredCheckpoint] = {}
-        self._copies: dict[int, Copy] = {}
+        self._duplicates: dict[int, Duplicate] = {}
         suffixes = Counter(stored.path.suffix for stored in found.listed)
         listed = found.listed
         self.order = sorted(range(len(listed)), key=lambda row: _rank(listed[row], suffixes))
         """Rows of ``found.listed``, those that stay before their copies."""
 
-    def is_copy(self, row: int, tensors: Mapping[str, Tensor] | None = None) -> bool:
+    def is_duplicate(self, row: int, tensors: Mapping[str, Tensor] | None = None) -> bool:
         """Note the values of a checkpoint; rows come in the order of ``order``.
 
         Args:
@@ -113,35 +113,35 @@ class CopyFinder:
             UserError: the checkpoint cannot be read.
         """
         stored = self._found.listed[row]
-        digests = _digests(stored, self._entry, tensors)
+        digests = _digests(stored, self._state_dict_key, tensors)
         if self._names is not None:
             digests = {name: digests[name] for name in self._names if name in digests}
         kept = self._first.setdefault(_combined(digests), stored)
         if kept is stored:
             return False
-        self._copies[row] = Copy(stored.name, kept.name)
+        self._duplicates[row] = Duplicate(stored.name, kept.name)
         return True
 
     @property
-    def copies(self) -> tuple[Copy, ...]:
+    def duplicates(self) -> tuple[Duplicate, ...]:
         """What was found, in training order."""
-        return tuple(self._copies[row] for row in sorted(self._copies))
+        return tuple(self._duplicates[row] for row in sorted(self._duplicates))
 
     @property
     def kept(self) -> list[int]:
         """Rows of the checkpoints that stay."""
-        return [row for row in range(len(self._found.listed)) if row not in self._copies]
+        return [row for row in range(len(self._found.listed)) if row not in self._duplicates]
 
     def without(self) -> FoundCheckpoints:
         """What stays, with a note on what was left out."""
-        if not self._copies:
+        if not self._duplicates:
             return self._found
         rows, runs = iter(range(len(self._found.listed))), []
         for run in self._found.runs:
-            runs.append([stored for stored in run if next(rows) not in self._copies])
-        lost = [copy.name for copy in self.copies]
+            runs.append([stored for stored in run if next(rows) not in self._duplicates])
+        lost = [copy.name for copy in self.duplicates]
         notes = [one for one in self._found.notes if not any(name in one for name in lost)]
-        told = named([f"{copy.name} (as {copy.of})" for copy in self.copies])
+        told = first_names([f"{copy.name} (as {copy.duplicate_of})" for copy in self.duplicates])
         tensors = "tensors" if self._names is None else "selected tensors"
         many = f"a checkpoint whose {tensors} equal another's is left out"
         if len(lost) > 1:
@@ -150,18 +150,18 @@ class CopyFinder:
         return replace(self._found, runs=kept, notes=(*notes, f"{many}: {told}"))
 
 
-def without_copies(
+def without_duplicates(
     found: FoundCheckpoints,
-    entry: str | None = None,
+    state_dict_key: str | None = None,
     names: Sequence[str] | None = None,
     progress: Progress = ignore_progress,
-) -> tuple[FoundCheckpoints, tuple[Copy, ...]]:
+) -> tuple[FoundCheckpoints, tuple[Duplicate, ...]]:
     """Leave out what holds the values of another checkpoint.
 
     Args:
-        found: see ``CopyFinder``.
-        entry: see ``CopyFinder``.
-        names: see ``CopyFinder``.
+        found: see ``DuplicateFinder``.
+        state_dict_key: see ``DuplicateFinder``.
+        names: see ``DuplicateFinder``.
         progress: told how many checkpoints are read, and how many there are.
 
     Returns:
@@ -170,11 +170,11 @@ def without_copies(
     Raises:
         UserError: a checkpoint cannot be read.
     """
-    finder = CopyFinder(found, entry, names)
+    finder = DuplicateFinder(found, state_dict_key, names)
     for done, row in enumerate(finder.order):
-        finder.is_copy(row)
+        finder.is_duplicate(row)
         progress(done + 1, len(finder.order))
-    return finder.without(), finder.copies
+    return finder.without(), finder.duplicates
 
 
 def _rank(stored: StoredCheckpoint, suffixes: Counter[str]) -> tuple[bool, bool, int]:
@@ -184,18 +184,18 @@ def _rank(stored: StoredCheckpoint, suffixes: Counter[str]) -> tuple[bool, bool,
 
 
 def _digests(
-    stored: StoredCheckpoint, entry: str | None, tensors: Mapping[str, Tensor] | None
+    stored: StoredCheckpoint, state_dict_key: str | None, tensors: Mapping[str, Tensor] | None
 ) -> dict[str, bytes]:
-    key = (str(stored.path.absolute()), entry, stored.changed_at)
-    if key in _remembered:
-        return _remembered[key]
+    key = (str(stored.path.absolute()), state_dict_key, stored.changed_at)
+    if key in _cache:
+        return _cache[key]
     if tensors is None:
-        tensors, _ = stored.read(entry)
+        tensors, _ = stored.read(state_dict_key)
     found = {
         name: _digest(name, one) for name, one in tensors.items() if not is_counter(name, one)
     }
-    if sum(map(len, _remembered.values())) + len(found) <= MAX_REMEMBERED:
-        _remembered[key] = found
+    if sum(map(len, _cache.values())) + len(found) <= MAX_CACHED:
+        _cache[key] = found
     return found
 
 

@@ -67,7 +67,7 @@ BINARY_FILES = (
 
 
 @dataclass(frozen=True)
-class Companions:
+class ExtraFiles:
     """The files beside a checkpoint's weights.
 
     Attributes:
@@ -81,9 +81,9 @@ class Companions:
     left_out: tuple[str, ...]
 
 
-def companions_of(
+def find_extra_files(
     folder: Path, written: tuple[str, ...], components: Iterable[Path]
-) -> Companions:
+) -> ExtraFiles:
     """Sort the files of a checkpoint's folder.
 
     Args:
@@ -116,7 +116,7 @@ def companions_of(
             files.append(relative)
         else:
             left_out.append(relative)
-    return Companions(texts, tuple(files), tuple(sorted(left_out)))
+    return ExtraFiles(texts, tuple(files), tuple(sorted(left_out)))
 
 
 def copy_files(source: Path, target: Path, files: Iterable[str]) -> None:

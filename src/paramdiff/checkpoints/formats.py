@@ -1,7 +1,7 @@
 """One checkpoint as it lies on disk: a file, or a folder of weight files; read, and written alike.
 
 Folders are those of transformers, diffusers and PEFT: weight files of known names, one or several
-shards with an index, beside configuration and vocabulary, which belong to the form.
+shards with an index, beside configuration and vocabulary, which belong to the checkpoint_format.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor
 
-from paramdiff.checkpoints.container import Wrapping
-from paramdiff.checkpoints.extra_files import Companions, companions_of, copy_files
+from paramdiff.checkpoints.container import Container
+from paramdiff.checkpoints.extra_files import ExtraFiles, copy_files, find_extra_files
 from paramdiff.checkpoints.foreign_formats import is_torch_file
 from paramdiff.checkpoints.library_folders import (
     CHECKPOINT_SUFFIXES,
@@ -41,7 +41,7 @@ from paramdiff.storage import (
     written_aside,
 )
 
-COMPANIONS_FOLDER = "companions"
+EXTRA_FILES_FOLDER = "extra_files"
 """Beside a form's JSON: the files of a checkpoint's folder that do not lie in it."""
 OF_THESE_VALUES = ("hash", "sha256")
 """In keys of a header that would say of generated values what holds of the original's."""
@@ -52,24 +52,24 @@ class StoredFile(Settings):
 
     file: str = Field(description="relative to the checkpoint's folder")
     kind: Literal["safetensors", "torch"]
-    wrapping: Wrapping = Wrapping()
+    container: Container = Container()
     names: tuple[str, ...] = Field(description="of its tensors, as they are called in a zoo")
     scope: str = Field("", description="what stands before a name for this file's component")
     metadata: dict[str, str] = Field({}, description="of a safetensors file's header")
 
 
-class StoredForm(Settings):
+class CheckpointFormat(Settings):
     """How a checkpoint is stored, so that another can be stored alike."""
 
     files: tuple[StoredFile, ...] = Field(min_length=1)
     is_folder: bool = Field(description="whether the checkpoint is a folder")
-    companions: dict[str, str] = Field(
+    extra_texts: dict[str, str] = Field(
         {}, description="a folder's other text files (configuration, vocabulary), by relative path"
     )
-    companion_files: tuple[str, ...] = Field(
+    extra_files: tuple[str, ...] = Field(
         (), description="relative paths of its large and binary ones, which lie beside the form"
     )
-    companions_in: Path | None = Field(
+    extra_files_folder: Path | None = Field(
         None, exclude=True, description="the folder in which these lie now"
     )
     left_out: tuple[str, ...] = Field(
@@ -84,52 +84,56 @@ class StoredForm(Settings):
 
     @property
     def words(self) -> str:
-        """The form, for people."""
+        """The checkpoint_format, for people."""
         first = self.files[0]
         told = {"safetensors": "safetensors", "torch": "torch.save"}[first.kind]
         if self.is_folder:
             files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
             told = f"a folder with {files} of {told}"
-        if first.wrapping.keys:
-            told += f", the state dict under {'.'.join(first.wrapping.keys)!r}"
-        if first.wrapping.prefix:
-            told += f", names after {first.wrapping.prefix!r}"
+        if first.container.keys:
+            told += f", the state dict under {'.'.join(first.container.keys)!r}"
+        if first.container.prefix:
+            told += f", names after {first.container.prefix!r}"
         return told
 
-    def in_folder(self, folder: Path) -> "StoredForm":
-        """The form, its files in the folder of its JSON; a ``UserError`` where one is missing."""
-        place = folder / COMPANIONS_FOLDER
-        for relative in self.companion_files:
+    def in_folder(self, folder: Path) -> "CheckpointFormat":
+        """Locate the extra files beside the JSON; raise a ``UserError`` if one is missing."""
+        place = folder / EXTRA_FILES_FOLDER
+        for relative in self.extra_files:
             if not (place / relative).is_file():
                 raise UserError(f"{place / relative}: expected a file, found none")
-        return self.model_copy(update={"companions_in": place})
+        return self.model_copy(update={"extra_files_folder": place})
 
-    def copy_companions(self, folder: Path) -> None:
+    def copy_extra_files(self, folder: Path) -> None:
         """Copy the files that do not lie in the form's JSON beside it."""
-        if self.companion_files:
-            assert self.companions_in is not None
-            copy_files(self.companions_in, folder / COMPANIONS_FOLDER, self.companion_files)
+        if self.extra_files:
+            assert self.extra_files_folder is not None
+            copy_files(self.extra_files_folder, folder / EXTRA_FILES_FOLDER, self.extra_files)
 
 
-def read_form(path: Path) -> StoredForm:
-    """Read a form.
+def read_format(path: Path) -> CheckpointFormat:
+    """Read a checkpoint_format.
 
     Args:
         path: of its JSON.
 
     Returns:
-        The form.
+        The checkpoint_format.
 
     Raises:
-        UserError: it is no form, or names files outside a checkpoint's folder.
+        UserError: it is no checkpoint_format, or names files outside a checkpoint's folder.
     """
-    form = load(StoredForm, read_json(path), path)
-    named = (*(file.file for file in form.files), *form.companions, *form.companion_files)
+    checkpoint_format = load(CheckpointFormat, read_json(path), path)
+    named = (
+        *(file.file for file in checkpoint_format.files),
+        *checkpoint_format.extra_texts,
+        *checkpoint_format.extra_files,
+    )
     for relative in named:
         parts = PurePosixPath(relative).parts
         if not parts or PurePosixPath(relative).is_absolute() or ".." in parts or "\\" in relative:
             raise UserError(f"{path}: expected files inside the checkpoint, found {relative!a}")
-    return form.in_folder(path.parent)
+    return checkpoint_format.in_folder(path.parent)
 
 
 @dataclass(frozen=True)
@@ -148,32 +152,36 @@ class StoredCheckpoint:
     step: int | None = None
     counted_in: Literal["step", "epoch"] | None = None
 
-    def read(self, entry: str | None = None) -> tuple[dict[str, Tensor], StoredForm]:
+    def read(
+        self, state_dict_key: str | None = None
+    ) -> tuple[dict[str, Tensor], CheckpointFormat]:
         """All tensors, and how they are stored.
 
         Args:
-            entry: the key of the state dict, where a file holds several.
+            state_dict_key: the key of the state dict, where a file holds several.
 
         Returns:
-            Name to tensor, and the form.
+            Name to tensor, and the checkpoint_format.
 
         Raises:
             UserError: a file is missing, damaged, or holds anything but one state dict.
         """
         if not self.path.is_dir():
-            found, wrapping = read_file(self.path, entry)
+            found, container = read_file(self.path, state_dict_key)
             stored = StoredFile(
                 file=self.path.name,
                 kind=_kind(self.path),
-                wrapping=wrapping,
+                container=container,
                 names=tuple(found),
                 metadata=_metadata(self.path),
             )
-            return found, StoredForm(files=(stored,), is_folder=False, left_out=wrapping.left_out)
+            return found, CheckpointFormat(
+                files=(stored,), is_folder=False, left_out=container.left_out
+            )
         tensors: dict[str, Tensor] = {}
         files = []
         for relative, scope, names in weight_files(self.path):
-            found, wrapping = read_file(self.path / relative, entry)
+            found, container = read_file(self.path / relative, state_dict_key)
             if names is not None and set(names) != set(found):
                 odd = sorted(set(names) ^ set(found))[0]
                 raise UserError(
@@ -189,19 +197,19 @@ class StoredCheckpoint:
                 StoredFile(
                     file=relative,
                     kind=_kind(Path(relative)),
-                    wrapping=wrapping,
+                    container=container,
                     names=tuple(scoped),
                     scope=scope,
                     metadata=_metadata(self.path / relative),
                 )
             )
-        beside = _companions(self.path)
-        return tensors, StoredForm(
+        beside = _extra_files(self.path)
+        return tensors, CheckpointFormat(
             files=tuple(files),
             is_folder=True,
-            companions=beside.texts,
-            companion_files=beside.files,
-            companions_in=self.path,
+            extra_texts=beside.texts,
+            extra_files=beside.files,
+            extra_files_folder=self.path,
             left_out=beside.left_out,
         )
 
@@ -232,7 +240,7 @@ def is_checkpoint(path: Path) -> bool:
 def write_checkpoint(
     path: Path,
     tensors: Mapping[str, Tensor],
-    form: StoredForm,
+    checkpoint_format: CheckpointFormat,
     metadata: Any = None,
 ) -> None:
     """Write a checkpoint in a form; whole or not at all.
@@ -241,34 +249,34 @@ def write_checkpoint(
         path: the file or folder; a folder must not exist yet.
         tensors: name to tensor. Those that the form's files do not name are an error; those that
             the form names and that are missing leave their file, where it has no other, away.
-        form: of another checkpoint of the same network.
+        checkpoint_format: of another checkpoint of the same network.
         metadata: any JSON value, for a checkpoint that is one safetensors file; it joins those of
-            the form.
+            the checkpoint_format.
 
     Raises:
-        UserError: a tensor has no place in the form.
+        UserError: a tensor has no place in the checkpoint_format.
     """
-    known = {name for file in form.files for name in file.names}
+    known = {name for file in checkpoint_format.files for name in file.names}
     strange = [name for name in tensors if name not in known]
     if strange:
         raise UserError(f"{path}: tensor {strange[0]!a} has no place in the checkpoint's form")
-    if not form.is_folder:
-        own = {name: tensors[name] for name in form.files[0].names if name in tensors}
-        _write_file(path, form.files[0], own, metadata)
+    if not checkpoint_format.is_folder:
+        own = {name: tensors[name] for name in checkpoint_format.files[0].names if name in tensors}
+        _write_file(path, checkpoint_format.files[0], own, metadata)
         return
     with written_aside(path) as aside:
         aside.mkdir()
-        for relative, text in form.companions.items():
+        for relative, text in checkpoint_format.extra_texts.items():
             write_text(aside / relative, text)
-        if form.companion_files:
-            assert form.companions_in is not None
-            copy_files(form.companions_in, aside, form.companion_files)
-        for file in form.files:
+        if checkpoint_format.extra_files:
+            assert checkpoint_format.extra_files_folder is not None
+            copy_files(checkpoint_format.extra_files_folder, aside, checkpoint_format.extra_files)
+        for file in checkpoint_format.files:
             own = {name: tensors[name] for name in file.names if name in tensors}
             if own:
                 (aside / file.file).parent.mkdir(parents=True, exist_ok=True)
                 _write_file(aside / file.file, file, own, None)
-        _write_indices(aside, form, tensors)
+        _write_indices(aside, checkpoint_format, tensors)
 
 
 def _kind(path: Path) -> Literal["safetensors", "torch"]:
@@ -279,21 +287,23 @@ def _write_file(
     path: Path, file: StoredFile, tensors: Mapping[str, Tensor], metadata: Any
 ) -> None:
     plain = {name.removeprefix(file.scope): tensor for name, tensor in tensors.items()}
-    content = file.wrapping.around(plain)
+    content = file.container.wrap(plain)
     if file.kind == "safetensors":
         write_tensors(path, content, metadata, header=FOREIGN_MARK | file.metadata)
         return
     write_torch(path, content)
 
 
-def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]) -> None:
+def _write_indices(
+    folder: Path, checkpoint_format: CheckpointFormat, tensors: Mapping[str, Tensor]
+) -> None:
     """An index for every component that is stored in shards."""
-    for parent in sorted({str(Path(file.file).parent) for file in form.files}):
-        files = [file for file in form.files if str(Path(file.file).parent) == parent]
+    for parent in sorted({str(Path(file.file).parent) for file in checkpoint_format.files}):
+        files = [file for file in checkpoint_format.files if str(Path(file.file).parent) == parent]
         if not is_loose_shard(Path(files[0].file).name):
             continue
         places = {
-            f"{file.wrapping.prefix}{name.removeprefix(file.scope)}": Path(file.file).name
+            f"{file.container.prefix}{name.removeprefix(file.scope)}": Path(file.file).name
             for file in files
             for name in file.names
             if name in tensors
@@ -306,11 +316,11 @@ def _write_indices(folder: Path, form: StoredForm, tensors: Mapping[str, Tensor]
         write_text(target, json.dumps(index, indent=2) + "\n")
 
 
-def _companions(folder: Path) -> Companions:
+def _extra_files(folder: Path) -> ExtraFiles:
     components: tuple[Path, ...] = ()
     if (folder / PIPELINE_INDEX).is_file():
         components = tuple(child for child in folder.iterdir() if is_checkpoint(child))
-    return companions_of(folder, (*CHECKPOINT_SUFFIXES, INDEX_SUFFIX), components)
+    return find_extra_files(folder, (*CHECKPOINT_SUFFIXES, INDEX_SUFFIX), components)
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from paramdiff.checkpoints.training_step import (
     NamedNumbers,
     Scale,
     named_numbers,
-    number_inside,
+    stored_number,
 )
 
 MAX_NAMED = 3
@@ -27,7 +27,7 @@ Key = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Item:
+class LocatedCheckpoint:
     """A checkpoint that was found, and where.
 
     Attributes:
@@ -54,7 +54,9 @@ def natural_order(text: str) -> tuple[list[str | float], str]:
     return [float(part) if i % 2 else part for i, part in enumerate(parts)], text
 
 
-def in_runs(items: Sequence[Item]) -> tuple[list[list[StoredCheckpoint]], tuple[str, ...]]:
+def group_into_runs(
+    items: Sequence[LocatedCheckpoint],
+) -> tuple[list[list[StoredCheckpoint]], tuple[str, ...]]:
     """Sort what was found into runs, and each run into training order.
 
     Args:
@@ -64,7 +66,7 @@ def in_runs(items: Sequence[Item]) -> tuple[list[list[StoredCheckpoint]], tuple[
         The runs, in the natural order of their folders and names; and a sentence on each run whose
         order nothing tells for certain.
     """
-    folders: dict[tuple[int, Path], list[Item]] = defaultdict(list)
+    folders: dict[tuple[int, Path], list[LocatedCheckpoint]] = defaultdict(list)
     for item in items:
         folders[item.rank, item.folder].append(item)
     runs, notes = [], []
@@ -79,7 +81,7 @@ def in_runs(items: Sequence[Item]) -> tuple[list[list[StoredCheckpoint]], tuple[
     return runs, tuple(notes)
 
 
-def _split(items: list[Item]) -> list[list[Item]]:
+def _split(items: list[LocatedCheckpoint]) -> list[list[LocatedCheckpoint]]:
     """The runs that one folder holds, by the names in it."""
     by_word = _grouped(items, [str(item.numbers.runs) for item in items])
     if len(by_word) > 1:
@@ -94,15 +96,15 @@ def _split(items: list[Item]) -> list[list[Item]]:
     return [items]
 
 
-def _grouped(items: list[Item], labels: list[str]) -> list[list[Item]]:
-    groups: dict[str, list[Item]] = defaultdict(list)
+def _grouped(items: list[LocatedCheckpoint], labels: list[str]) -> list[list[LocatedCheckpoint]]:
+    groups: dict[str, list[LocatedCheckpoint]] = defaultdict(list)
     for item, label in zip(items, labels, strict=True):
         groups[label].append(item)
     return [groups[label] for label in sorted(groups, key=natural_order)]
 
 
 def _are_runs(
-    groups: list[list[Item]],
+    groups: list[list[LocatedCheckpoint]],
     positions: list[tuple[float | None, float | None]],
     labels: list[str],
 ) -> bool:
@@ -116,7 +118,9 @@ def _are_runs(
     return len(set(pairs)) == len(pairs) and len(set(positions)) <= len(positions) // 2 + 1
 
 
-def _in_training_order(items: list[Item]) -> tuple[list[Item], str | None]:
+def _in_training_order(
+    items: list[LocatedCheckpoint],
+) -> tuple[list[LocatedCheckpoint], str | None]:
     """One run, sorted; and what is uncertain about it."""
     keys, scale = _by_name(items)
     if len(items) < 2:
@@ -134,14 +138,14 @@ def _in_training_order(items: list[Item]) -> tuple[list[Item], str | None]:
     return ordered, _note([items[row] for row in order if row in set(lost)], len(items))
 
 
-def _place(item: Item, key: Key | None) -> tuple[int, Key, bool]:
+def _place(item: LocatedCheckpoint, key: Key | None) -> tuple[int, Key, bool]:
     if key is not None:
         return 1, key, not any(char.isdigit() for char in item.label)
     words = set(re.split(r"[^a-z]+", item.label.lower()))
     return (0 if words & FIRST_WORDS else 2), (), False
 
 
-def _by_name(items: list[Item]) -> tuple[list[Key | None], Scale | None]:
+def _by_name(items: list[LocatedCheckpoint]) -> tuple[list[Key | None], Scale | None]:
     """Where each name places its checkpoint, and on which scale; None beside a plain number."""
     numbers = [item.numbers for item in items]
     num_epochs = sum(one.epoch is not None for one in numbers)
@@ -163,13 +167,13 @@ def _by_name(items: list[Item]) -> tuple[list[Key | None], Scale | None]:
 
 
 def _completed(
-    items: list[Item], keys: list[Key | None], scale: Scale | None
+    items: list[LocatedCheckpoint], keys: list[Key | None], scale: Scale | None
 ) -> tuple[list[Key | None], Scale | None]:
     """The same with what the content tells, where names leave some open."""
     if scale is None:
         scales: tuple[Scale, ...] = ("step", "epoch")
         for one in scales:  # where all tell it, no name is needed
-            told = [number_inside(item.stored.path, one) for item in items]
+            told = [stored_number(item.stored.path, one) for item in items]
             known = [number for number in told if number is not None]
             if len(known) == len(items) and (len(set(known)) > 1 or not any(keys)):
                 return [(number,) for number in known], one
@@ -177,25 +181,25 @@ def _completed(
     offset = _offset(items, keys, scale)
     found: list[Key | None] = []
     for item, key in zip(items, keys, strict=True):
-        number = number_inside(item.stored.path, scale) if key is None else None
+        number = stored_number(item.stored.path, scale) if key is None else None
         if number is not None:
-            step = number_inside(item.stored.path, "step") if scale == "epoch" else None
+            step = stored_number(item.stored.path, "step") if scale == "epoch" else None
             key = (number + offset, *([] if step is None else [step]))
         found.append(key)
     return found, scale
 
 
-def _offset(items: list[Item], keys: list[Key | None], scale: Scale) -> float:
+def _offset(items: list[LocatedCheckpoint], keys: list[Key | None], scale: Scale) -> float:
     """How names count beside the content: some trainers save epoch 3 as the fourth."""
     for item, key in zip(items, keys, strict=True):
         if key is not None:
-            told = number_inside(item.stored.path, scale)
+            told = stored_number(item.stored.path, scale)
             offset = 0.0 if told is None else key[0] - told
             return offset if abs(offset) <= 1 else 0.0
     return 0.0
 
 
-def _with_step(item: Item, key: Key | None, scale: Scale | None) -> Item:
+def _with_step(item: LocatedCheckpoint, key: Key | None, scale: Scale | None) -> LocatedCheckpoint:
     if key is None or (scale is None and len(key) > 1):
         return item
     is_step = scale == "epoch" and len(key) > 1 and key[1] >= 0
@@ -206,11 +210,11 @@ def _with_step(item: Item, key: Key | None, scale: Scale | None) -> Item:
     return replace(item, stored=replace(item.stored, step=int(number), counted_in=told))
 
 
-def _note(lost: list[Item], num: int) -> str | None:
+def _note(lost: list[LocatedCheckpoint], num: int) -> str | None:
     """A sentence on checkpoints of which nothing tells when they were saved."""
     if not lost:
         return None
-    names = named([item.stored.name for item in lost])
+    names = first_names([item.stored.name for item in lost])
     if len(lost) == num:
         return (
             f"nothing tells in which order {names} were saved: they stand in that of their names"
@@ -220,7 +224,7 @@ def _note(lost: list[Item], num: int) -> str | None:
     return f"nothing tells at which step {names} was saved: it stands {where} in its run"
 
 
-def named(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """The first few of several names."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(names[:MAX_NAMED]) + more

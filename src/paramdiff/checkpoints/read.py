@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.container import WRAPPERS, Wrapping, unwrap, without_prefix
+from paramdiff.checkpoints.container import WRAPPERS, Container, unwrap, without_prefix
 from paramdiff.checkpoints.foreign_formats import (
     LEGACY_MAGIC,
     ZERO_SHARDS,
@@ -26,8 +26,8 @@ from paramdiff.checkpoints.foreign_formats import (
 from paramdiff.checkpoints.safe_unpickle import (
     EncodedBytes,
     Placeholder,
-    inert_types,
-    without_encoding,
+    placeholder_globals,
+    without_encode_calls,
 )
 from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.errors import UserError
@@ -43,7 +43,9 @@ CODE = frozenset({"os", "posix", "nt", "subprocess", "sys", "shutil", "socket", 
 CALLS = frozenset(f"builtins.{name}" for name in ("eval", "exec", "compile", "open", "__import__"))
 
 
-def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], Wrapping]:
+def read_file(
+    path: Path, state_dict_key: str | None = None
+) -> tuple[dict[str, Tensor], Container]:
     """Read one state dict without executing code.
 
     A state dict that lies in a wrapper (``{"state_dict": ..., "epoch": 3}``) is taken out of it,
@@ -51,7 +53,7 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
 
     Args:
         path: a safetensors file, by its suffix, or else whatever ``torch.save`` writes.
-        entry: the wrapper's key, where a file holds several state dicts.
+        state_dict_key: the wrapper's key, where a file holds several state dicts.
 
     Returns:
         Name to dense, contiguous tensor on the CPU, none of which shares memory with another; and
@@ -70,9 +72,9 @@ def read_file(path: Path, entry: str | None = None) -> tuple[dict[str, Tensor], 
                 raise UserError(f"expected a checkpoint file, found {other}")
             is_safetensors = path.suffix.lower() == ".safetensors"
             read = _read_safetensors if is_safetensors else _read_torch
-            content, wrapping = unwrap(read(path), entry)
+            content, container = unwrap(read(path), state_dict_key)
             tensors, prefix = without_prefix(_dense_tensors(content, path.stat().st_size))
-            return tensors, wrapping.model_copy(update={"prefix": prefix})
+            return tensors, container.model_copy(update={"prefix": prefix})
     except Exception as error:  # a malformed file makes the readers raise almost anything
         told = _told(error, path).removeprefix(f"{path}: ")[:MAX_MESSAGE]
         printable = "".join(c if c.isprintable() else "?" for c in told)
@@ -156,10 +158,10 @@ def _read_torch(path: Path) -> Any:
             "save its tensors: torch.save({k: torch.as_tensor(v) for k, v in STATE.items()}, NEW)"
         )
     else:
-        content = without_encoding(content)
+        content = without_encode_calls(content)
     if INFLATING in content:
         raise UserError("expected tensors by name, found a pickle that asks for bytearray")
-    with inert_types():
+    with placeholder_globals():
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
@@ -181,7 +183,7 @@ def _repacked(content: bytes) -> bytes:
                 entry.CRC = None  # type: ignore[assignment]  # zipfile's word for "not checked"
             data = source.read(entry)  # checks the CRC
             if entry.filename.endswith(".pkl"):
-                data = without_encoding(data)
+                data = without_encode_calls(data)
             target.writestr(zipfile.ZipInfo(entry.filename), data)
     return packed.getvalue()
 

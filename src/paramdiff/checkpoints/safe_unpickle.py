@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-_ENCODE = "inert__.encode"
+_ENCODE = "blocked.encode"
 _PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
 _BUILT_IN = ("list", "dict", "set", "tuple", "int", "long", "float", "str", "bool")
 _NUMBERS = (
@@ -45,7 +45,7 @@ def plain_mapping(*_: Any) -> dict:
     return {}
 
 
-INERT_NAMES = frozenset(
+PLACEHOLDER_NAMES = frozenset(
     {
         _ENCODE,
         "argparse.Namespace",
@@ -66,16 +66,16 @@ INERT_NAMES = frozenset(
 """The fixed list of what may be named in a pickle beside what torch's safe loader knows."""
 
 
-def inert_types() -> AbstractContextManager:
+def placeholder_globals() -> AbstractContextManager:
     """While it lasts, torch's safe loader reads the names of the list as placeholders."""
     others: dict[str, Callable] = {"collections.defaultdict": plain_mapping, _ENCODE: EncodedBytes}
     stands_for: list[Callable | tuple[Callable, str]] = [
-        (others.get(name, Placeholder), name) for name in sorted(INERT_NAMES)
+        (others.get(name, Placeholder), name) for name in sorted(PLACEHOLDER_NAMES)
     ]
     return torch.serialization.safe_globals(stands_for)
 
 
-def without_encoding(pickled: bytes) -> bytes:
+def without_encode_calls(pickled: bytes) -> bytes:
     """A pickle that names the placeholder where it names ``_codecs.encode``.
 
     That is how a pickle of protocol 2 holds bytes, and how a hostile one makes gigabytes of a few:

@@ -15,15 +15,20 @@ from pathlib import Path
 
 from paramdiff.checkpoints.discovery import (
     TRAINING_STATE,
+    describe_skipped,
     discover,
     is_step_folder,
-    passed_over_in_words,
 )
 from paramdiff.checkpoints.foreign_formats import explain_file
 from paramdiff.checkpoints.formats import StoredCheckpoint, is_checkpoint
 from paramdiff.checkpoints.hub import cached_revisions, download_revisions, names_revisions
 from paramdiff.checkpoints.library_folders import CHECKPOINT_SUFFIXES, WEIGHT_FILES
-from paramdiff.checkpoints.order import Item, in_runs, named, natural_order
+from paramdiff.checkpoints.order import (
+    LocatedCheckpoint,
+    first_names,
+    group_into_runs,
+    natural_order,
+)
 from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.checkpoints.training_step import named_numbers
 from paramdiff.errors import UserError
@@ -50,12 +55,12 @@ class FoundCheckpoints:
     Attributes:
         runs: at least one, each of at least one checkpoint in training order.
         notes: what counts once, or stands in another order than named; one sentence each.
-        passed_over: what lies beside them and was passed over, for people.
+        skipped: what lies beside them and was passed over, for people.
     """
 
     runs: Runs
     notes: tuple[str, ...] = ()
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def listed(self) -> list[StoredCheckpoint]:
@@ -65,7 +70,7 @@ class FoundCheckpoints:
     @property
     def facts(self) -> dict[str, str]:
         """What was passed over, as label and value; empty where nothing was."""
-        return {"Passed over": "; ".join(self.passed_over)} if self.passed_over else {}
+        return {"Passed over": "; ".join(self.skipped)} if self.skipped else {}
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ def find_checkpoints(sources: Sequence[str]) -> FoundCheckpoints:
     if not places:
         raise UserError("expected checkpoints, found none")
     kept, notes = _once(places)
-    runs, uncertain = in_runs(_items(kept))
+    runs, uncertain = group_into_runs(_items(kept))
     given = [place.path for place in kept if place.is_named]
     order = [stored for run in runs for stored in run if stored.path in given]
     if [stored.path for stored in order] != given:
@@ -170,7 +175,7 @@ def _add(
         into.places.append(_Place(path, LOOSE, is_named=is_named))
         return
     found = discover(path)
-    into.beside += [(path, one, why) for one, why in found.passed_over]
+    into.beside += [(path, one, why) for one, why in found.skipped]
     if found.is_only(path):
         rank = LOOSE if revision is None else rank
         into.places.append(_Place(path, rank, name=revision, is_named=is_named))
@@ -210,7 +215,7 @@ def _passed_over(found: _Named) -> tuple[str, ...]:
             for searched, path, why in found.beside
             if searched == folder and path.absolute() not in named_too
         ]
-        told += passed_over_in_words(folder, left)
+        told += describe_skipped(folder, left)
     return tuple(dict.fromkeys(told))
 
 
@@ -226,10 +231,10 @@ def _once(places: Sequence[_Place]) -> tuple[list[_Place], list[str]]:
             links.append(f"{place.path.name} (a link to {chosen[target].path.name})")
     kept = [place for place in places if any(place is one for one in chosen.values())]
     links.sort(key=natural_order)
-    return kept, [f"counts once: {named(links)}"] if links else []
+    return kept, [f"counts once: {first_names(links)}"] if links else []
 
 
-def _items(places: Sequence[_Place]) -> list[Item]:
+def _items(places: Sequence[_Place]) -> list[LocatedCheckpoint]:
     """Each checkpoint with the folder of its run and its label there."""
     units = _units(places)
     folders = [place.folder or unit.parent for place, unit in zip(places, units, strict=True)]
@@ -243,7 +248,7 @@ def _items(places: Sequence[_Place]) -> list[Item]:
             folder, label = folder.parent, f"{folder.name}/{label}"
         rank = ranks.get(folder, place.rank) if place.rank == LOOSE else place.rank
         stored = StoredCheckpoint(place.path, name)
-        items.append(Item(stored, folder, place.name or label, rank))
+        items.append(LocatedCheckpoint(stored, folder, place.name or label, rank))
     return items
 
 

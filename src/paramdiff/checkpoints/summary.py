@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.duplicates import Copy, CopyFinder
-from paramdiff.checkpoints.formats import StoredCheckpoint, StoredForm
+from paramdiff.checkpoints.duplicates import Duplicate, DuplicateFinder
+from paramdiff.checkpoints.formats import CheckpointFormat, StoredCheckpoint
 from paramdiff.checkpoints.sources import FoundCheckpoints, Runs
-from paramdiff.checkpoints.tensor_kinds import TieFinder, is_binary, is_infinite_mask, why_not
+from paramdiff.checkpoints.tensor_kinds import (
+    TieFinder,
+    is_binary,
+    is_infinite_mask,
+    reason_not_generated,
+)
 from paramdiff.errors import UserError
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.subsampling import evenly_spaced
@@ -27,7 +32,7 @@ OUTLYING = 1e6
 
 
 @dataclass
-class SurveyedTensor:
+class TensorSummary:
     """One tensor, over all checkpoints.
 
     Attributes:
@@ -40,7 +45,7 @@ class SurveyedTensor:
         broken: names of checkpoints with values that are not finite.
         outlying: names of checkpoints with values far beyond all others.
         is_mask: whether it holds zeros and ones alone in every checkpoint.
-        why_not: where it differs, why it can be neither generated nor copied; None where it can.
+        reason_not_generated: why a differing tensor can be neither generated nor copied, or None.
     """
 
     name: str
@@ -52,7 +57,7 @@ class SurveyedTensor:
     broken: list[str] = field(default_factory=list)
     outlying: list[str] = field(default_factory=list)
     is_mask: bool = False
-    why_not: str | None = None
+    reason_not_generated: str | None = None
 
     @property
     def differs(self) -> bool:
@@ -68,7 +73,7 @@ class SurveyedTensor:
 
 
 @dataclass
-class Survey:
+class CheckpointSummary:
     """A set of checkpoints.
 
     Attributes:
@@ -76,7 +81,7 @@ class Survey:
         names: of the checkpoints, in order.
         runs: the run of each.
         tensors: by name.
-        form: how the first is stored.
+        checkpoint_format: how the first is stored.
         copies: what was left out, because another checkpoint holds its values.
         samples: sampled values ``[N, S]`` of tensors that differ.
         places: where each of these tensors lies in a row.
@@ -86,26 +91,26 @@ class Survey:
     found: FoundCheckpoints
     names: list[str]
     runs: list[int]
-    tensors: dict[str, SurveyedTensor]
-    form: StoredForm
-    copies: tuple[Copy, ...]
+    tensors: dict[str, TensorSummary]
+    checkpoint_format: CheckpointFormat
+    duplicates: tuple[Duplicate, ...]
     samples: Tensor
     places: dict[str, slice]
     ties: dict[str, str] = field(default_factory=dict)
 
 
-def survey(
+def summarize(
     runs: Runs,
     *,
-    entry: str | None = None,
+    state_dict_key: str | None = None,
     notes: tuple[str, ...] = (),
     progress: Progress = ignore_progress,
-) -> Survey:
+) -> CheckpointSummary:
     """Read every checkpoint once and compare it with the first.
 
     Args:
         runs: what to read.
-        entry: the key of the state dict, where a file holds several.
+        state_dict_key: the key of the state dict, where a file holds several.
         notes: on how these were found.
         progress: told how many checkpoints are read, and how many there are.
 
@@ -116,13 +121,11 @@ def survey(
         UserError: a checkpoint cannot be read, or has other tensors or shapes than the first.
     """
     found = FoundCheckpoints(runs, notes)
-    listed, finder = found.listed, CopyFinder(found, entry)
+    listed, finder = found.listed, DuplicateFinder(found, state_dict_key)
     base = listed[finder.order[0]]
-    first, form = base.read(entry)
+    first, checkpoint_format = base.read(state_dict_key)
     tensors = {
-        name: SurveyedTensor(
-            name, tuple(one.shape), one.dtype, _scale(one), is_mask=is_binary(one)
-        )
+        name: TensorSummary(name, tuple(one.shape), one.dtype, _scale(one), is_mask=is_binary(one))
         for name, one in first.items()
     }
     ties = TieFinder(first)
@@ -131,9 +134,9 @@ def survey(
     samples = torch.zeros(len(listed), max((place.stop for place in places.values()), default=0))
     for done, row in enumerate(finder.order):
         stored = listed[row]
-        read = first if done == 0 else stored.read(entry)[0]
+        read = first if done == 0 else stored.read(state_dict_key)[0]
         check_same(first, read, base, stored)
-        if not finder.is_copy(row, read):
+        if not finder.is_duplicate(row, read):
             ties.see(read)
             for name, tensor in read.items():
                 _compare(tensors[name], first[name], tensor, stored.name)
@@ -142,17 +145,19 @@ def survey(
         progress(done + 1, len(listed))
     for name, told in tensors.items():
         if told.differs:
-            told.why_not = why_not(name, first, first[name], is_mask=told.is_mask)
+            told.reason_not_generated = reason_not_generated(
+                name, first, first[name], is_mask=told.is_mask
+            )
     kept = finder.without()
     differing = {name: place for name, place in places.items() if tensors[name].differs}
     columns = [samples[finder.kept, place] for place in differing.values()]
-    return Survey(
+    return CheckpointSummary(
         found=kept,
         names=[stored.name for stored in kept.listed],
         runs=[number for number, run in enumerate(kept.runs) for _ in run],
         tensors=tensors,
-        form=form,
-        copies=finder.copies,
+        checkpoint_format=checkpoint_format,
+        duplicates=finder.duplicates,
         samples=torch.cat(columns, 1) if columns else torch.zeros(len(kept.listed), 0),
         places=_closed_up(differing),
         ties=ties.ties,
@@ -195,7 +200,7 @@ def check_same(
             )
 
 
-def _compare(told: SurveyedTensor, first: Tensor, other: Tensor, name: str) -> None:
+def _compare(told: TensorSummary, first: Tensor, other: Tensor, name: str) -> None:
     told.is_mask = told.is_mask and is_binary(other)
     if other.is_floating_point() or other.is_complex():
         finite = torch.isfinite(other)

@@ -64,7 +64,9 @@ def is_binary(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and bool(((tensor == 0) | (tensor == 1)).all())
 
 
-def why_not(name: str, names: Collection[str], tensor: Tensor, *, is_mask: bool) -> str | None:
+def reason_not_generated(
+    name: str, names: Collection[str], tensor: Tensor, *, is_mask: bool
+) -> str | None:
     """Say why a tensor that differs between checkpoints can be neither generated nor copied.
 
     Args:
@@ -132,7 +134,7 @@ class TieFinder:
         self._moved: set[str] = set()
 
     @property
-    def is_settled(self) -> bool:
+    def is_final(self) -> bool:
         """Whether no further checkpoint can change what is found."""
         return not self._sets
 

@@ -141,7 +141,7 @@ def _stem(name: str) -> str:
     return name
 
 
-def number_inside(path: Path, scale: Scale) -> float | None:
+def stored_number(path: Path, scale: Scale) -> float | None:
     """The step or the epoch that a checkpoint's content tells.
 
     Args:

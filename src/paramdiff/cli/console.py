@@ -15,7 +15,7 @@ from paramdiff.progress import StageProgress
 
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
-    from paramdiff.evaluation.score_info import Score
+    from paramdiff.evaluation.score_info import ScoreInfo
     from paramdiff.paper.exhibit import Exhibit
     from paramdiff.recipe.listing import Listed
     from paramdiff.report.sweep_page import Sweep
@@ -169,10 +169,10 @@ def show_sweep(sweep: "Sweep") -> None:
     table = Table(title="Generated networks and their originals", title_justify="left")
     table.add_column("recipe")
     results = [row.result for row in sweep.rows if row.result is not None]
-    per = " %" if all(result.score.is_fraction for result in results) else ""
+    per = " %" if all(result.score_info.is_fraction for result in results) else ""
     points = ", points" if per else ""
 
-    def shown(score: "Score", value: float) -> str:
+    def shown(score: "ScoreInfo", value: float) -> str:
         return score.number(value) if per else f"{score.text(value)} {escape(score.name)}"
 
     for heading in ("n", f"original{per}", f"generated{per}", f"minus original{points}", "spread"):
@@ -182,7 +182,7 @@ def show_sweep(sweep: "Sweep") -> None:
         if result is None:
             table.add_row(escape(row.name), "-", "-", "failed", "-", "-")
             continue
-        score = result.score
+        score = result.score_info
         low, high = (score.difference(bound) for bound in result.minus_original_ci95)
         table.add_row(
             escape(row.name),

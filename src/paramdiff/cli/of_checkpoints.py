@@ -157,7 +157,7 @@ def generate(
     steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Ask for it: accuracy=0.80, step=100, run=b."),
+        typer.Option(metavar="NAME=VALUE", help="Ask for it: score=0.80, step=100, run=b."),
     ] = None,
     guidance_scale: Annotated[
         float | None,
@@ -324,7 +324,7 @@ def evaluate(
     show_evaluation(evaluation)
     say(f"Report: {out / 'report.html'}")
     if keep_best:
-        shared = evaluation.score.selects_on_test
+        shared = evaluation.score_info.selects_on_test
         by = "by the reported scores themselves" if shared else "on validation data"
         say(f"The best {keep_best} {by}: {out / 'best'}")
 

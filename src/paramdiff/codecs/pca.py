@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, Statistics
-from paramdiff.memmap import centred_products, column_blocks, empty_array, release
+from paramdiff.memmap import centered_products, column_blocks, empty_array, release
 from paramdiff.settings import Settings
 
 
@@ -104,7 +104,7 @@ def fit_pca_codec(
         A codec with at least one component, its signs fixed by each component's largest entry.
     """
     num, length = vectors.shape
-    variances, coefficients = torch.linalg.eigh(centred_products(vectors))
+    variances, coefficients = torch.linalg.eigh(centered_products(vectors))
     variances, coefficients = variances.flip(0).clamp(min=0), coefficients.flip(1)
     usable = max(1, int((variances > 1e-10 * variances[0]).sum()))
     share = variances.cumsum(0) / variances.sum().clamp(min=1e-300)

@@ -33,7 +33,7 @@ LatentBatch = Callable[[int, torch.Generator], Tensor]
 """A number of examples and a generator to a batch of latents ``[B, D]``; where the denoiser has
 conditions, these stand behind each latent as it reads them, ``[B, D + C]``."""
 
-ConditionName = Literal["accuracy", "step", "run"]
+ConditionName = Literal["score", "step", "run"]
 """What a zoo knows of its checkpoints."""
 
 
@@ -76,7 +76,7 @@ class DiffusionSettings(Settings):
     )
     conditions: tuple[ConditionName, ...] = Field(
         (),
-        description="what generated networks can be asked for: the validation score (accuracy), "
+        description="what generated networks can be asked for: the validation score (score), "
         "the training step, the run",
     )
     condition_dropout: float = Field(

@@ -7,7 +7,7 @@ because its values are larger.
 import torch
 from torch import Tensor
 
-from paramdiff.memmap import centred_products, column_blocks, column_moments
+from paramdiff.memmap import centered_products, column_blocks, column_moments
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.subsampling import evenly_spaced
 
@@ -62,7 +62,7 @@ def principal_components(originals: Tensor) -> Tensor:
     """
     if len(originals) < 2:
         return torch.zeros(0, originals.shape[1])
-    variances, coefficients = torch.linalg.eigh(centred_products(originals))
+    variances, coefficients = torch.linalg.eigh(centered_products(originals))
     variances, coefficients = variances.flip(0), coefficients.flip(1)
     count = int((variances > 1e-6 * variances[0].clamp(min=1e-300)).sum())
     count = min(count, NUM_COMPONENTS, len(originals) - 1)
@@ -98,7 +98,7 @@ def effective_rank(vectors: Tensor) -> float | None:
     """
     if len(vectors) < 2:
         return None
-    variances = torch.linalg.eigvalsh(centred_products(vectors)).clamp(min=0)
+    variances = torch.linalg.eigvalsh(centered_products(vectors)).clamp(min=0)
     if not float(variances.sum()):
         return None
     return float(torch.special.entr(variances / variances.sum()).sum().exp())

@@ -19,7 +19,7 @@ from paramdiff.evaluation.ensembles import (
 )
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.examine import Examined, examine
-from paramdiff.evaluation.finetuning_curves import starting_points
+from paramdiff.evaluation.finetuning_curves import finetuning_curves
 from paramdiff.evaluation.frontier import AXES, frontier
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.measure import Measurements
@@ -27,10 +27,10 @@ from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.similarity import similarity_matrix
 from paramdiff.evaluation.verdict import judge
-from paramdiff.evaluation.warnings import Errors, cautions
+from paramdiff.evaluation.warnings import Errors, find_warnings
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
@@ -64,16 +64,16 @@ def evaluate(
     settings.check_task(is_classification=predictor.test_truth is not None)
     examined = examine(subject, predictor, settings, progress)
     measured = examined.measured
-    score = _score(examined, predictor, settings)
+    score = _score_info(examined, predictor, settings)
     # of several runs, others than whole ones lie beside checkpoints of their own run
     is_amid = subject.hold_out != "run" and subject.num_runs > 1
     groups = _groups(examined, not examined.is_single_trajectory and not is_amid)
     comparisons = _comparisons(measured, groups, score)
-    level = groups["original"].accuracy.mean
+    level = groups["original"].score.mean
     beaten = {one.reference for one in comparisons if outcome(one, score, level) == "better"}
     frontiers = {name: frontier(groups, axis, beaten) for name, axis in AXES.items()}
     ensembles = _ensembles(examined, predictor, settings.seed)
-    warnings = cautions(
+    warnings = find_warnings(
         groups,
         score,
         hold_out=subject.hold_out,
@@ -96,7 +96,7 @@ def evaluate(
     evaluation = Evaluation(
         title=subject.title,
         facts=subject.facts | examined.facts,
-        score=score,
+        score_info=score,
         num_test=predictor.num_test,
         num_validation=predictor.num_validation,
         hold_out=subject.hold_out,
@@ -114,8 +114,8 @@ def evaluate(
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=predictor.out_of_distribution,
         recalibration=recalibration(examined, predictor) if settings.recalibrate_batchnorm else {},
-        starting_points=starting_points(examined, predictor, settings.seed, progress)
-        if settings.starting_points
+        finetuning_curves=finetuning_curves(examined, predictor, settings.seed, progress)
+        if settings.finetuning_curves
         else None,
         reconstruction=_reconstruction(measured),
         verdict=judge(groups, comparisons, frontiers, best_of_n, score).model_copy(
@@ -129,12 +129,14 @@ def evaluate(
     return evaluation, arrays
 
 
-def _score(examined: Examined, predictor: Predictor, settings: EvaluationSettings) -> Score:
+def _score_info(
+    examined: Examined, predictor: Predictor, settings: EvaluationSettings
+) -> ScoreInfo:
     answers = examined.measured.scored["original"].answers
     margin = settings.equivalence_margin
     if margin is None and predictor.test_truth is not None:
         margin = ACCURACY_MARGIN
-    return Score(
+    return ScoreInfo(
         equivalence_margin=margin,
         name=predictor.score_name,
         is_fraction=predictor.is_fraction,
@@ -146,14 +148,14 @@ def _score(examined: Examined, predictor: Predictor, settings: EvaluationSetting
 
 
 def _comparisons(
-    measured: Measurements, groups: dict[str, Group], score: Score
+    measured: Measurements, groups: dict[str, Group], score: ScoreInfo
 ) -> list[Comparison]:
     """The generated networks minus every other group; undecided ones say what would decide."""
     found = []
     for name in groups:
         if name != "generated":
             one = measured.compare("generated", name)
-            if outcome(one, score, groups["original"].accuracy.mean) == "undecided":
+            if outcome(one, score, groups["original"].score.mean) == "undecided":
                 enough = measured.needed(one, score.equivalence_margin)
                 one = one.model_copy(update={"needed": enough})
             found.append(one)
@@ -224,8 +226,7 @@ def _reconstruction(measured: Measurements) -> Reconstruction | None:
     return Reconstruction(
         similarity_with_source=None if own is None else float(own.mean()),
         dispersion=measured.scored["reconstructed"].position.dispersion,
-        accuracy_difference=measured.mean_accuracy("reconstructed")
-        - measured.mean_accuracy("original"),
+        score_difference=measured.mean_score("reconstructed") - measured.mean_score("original"),
     )
 
 
@@ -236,7 +237,7 @@ def _arrays(examined: Examined, predictor: Predictor) -> dict[str, Tensor]:
     for name, scored in measured.scored.items():
         if scored.answers.labels is not None:
             arrays[f"labels/{name}"] = scored.answers.labels
-        arrays[f"accuracy/{name}"] = measured.accuracies(name).float()
+        arrays[f"score/{name}"] = measured.scores(name).float()
         arrays[f"validation/{name}"] = scored.answers.validation.double().mean(1).float()
         similarities = measured.maximum_similarities(name)
         if similarities is not None:

@@ -9,7 +9,7 @@ from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
 from paramdiff.settings import load
 from paramdiff.storage import read_json, write_json, write_tensors
 
-EARLIER_SCHEMAS = (1,)
+EARLIER_SCHEMAS = (1, 2)
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, arrays: dict[str, Tensor]) -> None:
@@ -35,7 +35,7 @@ def read_evaluation(path: Path) -> Evaluation:
     found = content.get("schema") if isinstance(content, dict) else None
     if found in EARLIER_SCHEMAS:
         raise UserError(
-            f"{path}: schema {found}, which an earlier version wrote and this one cannot read; "
+            f"{path}: schema {found} was written by an earlier version and cannot be read; "
             "remove the file and evaluate again"
         )
     return load(Evaluation, content, path)

@@ -34,7 +34,7 @@ class EvaluationSettings(Settings):
     recalibrate_batchnorm: bool = Field(
         False, description="also score with BatchNorm statistics estimated anew"
     )
-    starting_points: bool = Field(
+    finetuning_curves: bool = Field(
         False, description="also train a few networks of some groups for a few updates"
     )
 
@@ -47,7 +47,7 @@ class EvaluationSettings(Settings):
         Raises:
             UserError: something of the kind is wanted of another task.
         """
-        for name in ("recalibrate_batchnorm", "starting_points"):
+        for name in ("recalibrate_batchnorm", "finetuning_curves"):
             if getattr(self, name) and not is_classification:
                 raise UserError(
                     f"evaluation.{name}: expected a classification task, found one with its own "

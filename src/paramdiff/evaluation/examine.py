@@ -47,9 +47,9 @@ STRENGTHS_REFINED = 25
 NUM_REESTIMATED_PILOTS = 16
 """Networks of each strength that is looked at with re-estimated statistics, which cost a pass over
 training inputs each."""
-STARTED = ("original", "held_out", "generated", "average@all", "random")
+FINETUNED_GROUPS = ("original", "held_out", "generated", "average@all", "random")
 """Groups of which a few networks may be trained further."""
-NUM_STARTED = 5
+NUM_FINETUNED = 5
 CHOSEN_ON_TEST = "its choice and its score would share data"
 NOT_FINITE = "its networks compute NaN or infinite values"
 
@@ -131,7 +131,7 @@ def examine(
             + expected_pilots(len(subject.generated)),
         ),
         (*KEPT, *RECALIBRATED) if settings.recalibrate_batchnorm else KEPT,
-        STARTED if settings.starting_points else (),
+        FINETUNED_GROUPS if settings.finetuning_curves else (),
     )
     groups.add(original)
     for group in given:
@@ -197,7 +197,7 @@ class _Contest:
             untrained=None
             if untrained is None
             else lambda number: normalization.apply(untrained(number).float()),
-            validation_accuracy=groups.scored["original"].answers.validation.float().mean(1),
+            validation_score=groups.scored["original"].answers.validation.float().mean(1),
             symmetries=subject.symmetries,
             runs=subject.runs,
             validate=partial(self._scores, predictor),
@@ -330,7 +330,7 @@ class _Groups:
         if group.name in self.used_again:
             self.kept[group.name] = group
         if group.name in self.started:
-            self.starts[group.name] = group.raw[evenly_spaced(len(group.raw), NUM_STARTED)]
+            self.starts[group.name] = group.raw[evenly_spaced(len(group.raw), NUM_FINETUNED)]
 
     def try_to_add(self, name: str, make: Callable[[], Candidates]) -> None:
         """Make and score an alternative, or note that it computes no numbers."""

@@ -18,7 +18,7 @@ from paramdiff.evaluation.finetuning import (
     drawn_batches,
     fine_tuned,
 )
-from paramdiff.evaluation.further_schema import StartingPoint, StartingPoints
+from paramdiff.evaluation.further_schema import FinetuningCurve, FinetuningCurves
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import StageProgress
@@ -28,9 +28,9 @@ UPDATES = (0, 1, 3, 10, 30, 100)
 """After so many updates networks are scored."""
 
 
-def starting_points(
+def finetuning_curves(
     examined: Examined, predictor: Predictor, seed: int, progress: StageProgress
-) -> StartingPoints:
+) -> FinetuningCurves:
     """Train a few networks of some groups and score them on the way.
 
     Args:
@@ -40,7 +40,7 @@ def starting_points(
         progress: told of every network that is trained.
 
     Returns:
-        Group to its test accuracies; without groups whose training diverged.
+        Group to its test scores; without groups whose training diverged.
     """
     training, normalization = predictor.training, examined.normalization
     assert training is not None
@@ -67,7 +67,7 @@ def starting_points(
             _, learning_rate, courses = min(tried, key=lambda one: one[0])
             found[name] = _scored(courses, learning_rate, predictor)
     progress("training from starting points", total, total)
-    return StartingPoints(updates=UPDATES, batch_size=BATCH_SIZE, groups=found)
+    return FinetuningCurves(updates=UPDATES, batch_size=BATCH_SIZE, groups=found)
 
 
 def _course(
@@ -86,12 +86,12 @@ def _course(
 
 def _scored(
     courses: Sequence[Tensor], learning_rate: float, predictor: Predictor
-) -> StartingPoint:
+) -> FinetuningCurve:
     answers = [predictor.answers(course) for course in courses]
     test = torch.stack([one.test.double().mean(1) for one in answers])
-    return StartingPoint(
+    return FinetuningCurve(
         n=len(courses),
         learning_rate=learning_rate,
-        accuracy=tuple(test.mean(0).tolist()),
+        score=tuple(test.mean(0).tolist()),
         std=tuple(test.std(0, correction=0).tolist()),
     )

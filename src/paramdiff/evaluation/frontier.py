@@ -142,13 +142,13 @@ def frontier(
     }
     places = {name: axis.of_group(group) for name, group in baselines.items()}
     placed = [
-        FrontierPoint(group=name, place=place, accuracy=baselines[name].accuracy.mean)
+        FrontierPoint(group=name, place=place, score=baselines[name].score.mean)
         for name, place in places.items()
         if place is not None
     ]
     points: list[FrontierPoint] = []
-    for point in sorted(placed, key=lambda p: (axis.excess(p.place, 0), -p.accuracy)):
-        if not points or point.accuracy > points[-1].accuracy:
+    for point in sorted(placed, key=lambda p: (axis.excess(p.place, 0), -p.score)):
+        if not points or point.score > points[-1].score:
             points.append(point)
     competing = {
         name: group.validation.score

@@ -5,36 +5,36 @@ from pydantic import Field
 from paramdiff.settings import Settings
 
 
-class StartingPoint(Settings):
+class FinetuningCurve(Settings):
     """``n`` evenly spaced networks of a group, trained on from where they are."""
 
     n: int
     learning_rate: float = Field(
         description="of the normalized parameters; lowest validation loss"
     )
-    accuracy: tuple[float, ...] = Field(description="mean test accuracy after ``updates``")
+    score: tuple[float, ...] = Field(description="mean test score after ``updates``")
     std: tuple[float, ...] = Field(description="of that over the networks")
 
 
-class StartingPoints(Settings):
+class FinetuningCurves(Settings):
     """What a few updates on labeled training data make of each group, on the same batches."""
 
     updates: tuple[int, ...]
     batch_size: int
-    groups: dict[str, StartingPoint]
+    groups: dict[str, FinetuningCurve]
 
 
-class ObtainedLevel(Settings):
+class ControllabilityLevel(Settings):
     """Networks that were asked for one value of a condition."""
 
     requested: float
     validation: float = Field(description="mean validation score")
-    accuracy: float = Field(description="mean test score")
+    score: float = Field(description="mean test score")
     std: float = Field(description="of the test scores")
     dispersion: float | None
 
 
-class Obtained(Settings):
+class Controllability(Settings):
     """What is obtained where a numeric condition is asked for, in the zoo's range and beyond."""
 
     n: int = Field(description="networks at each value")
@@ -44,4 +44,4 @@ class Obtained(Settings):
     rank_correlation: float | None = Field(
         description="Spearman's, between what was asked for and test scores; null for constants"
     )
-    levels: tuple[ObtainedLevel, ...]
+    levels: tuple[ControllabilityLevel, ...]

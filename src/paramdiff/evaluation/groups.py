@@ -9,7 +9,7 @@ from torch import Tensor
 
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.matched_strengths import Matched, Pilots
-from paramdiff.memmap import by_rows
+from paramdiff.memmap import map_rows
 from paramdiff.methods.controls import rearranged
 from paramdiff.methods.data_use import NO_DATA, DataUse, data_used
 from paramdiff.methods.method import Material
@@ -52,7 +52,7 @@ def given_groups(subject: Subject, normalization: Normalization) -> Iterator[Can
     scratch, size = subject.scratch, subject.layout.num_parameters
 
     def group(name: str, raw: Tensor, data: DataUse = NO_DATA) -> Candidates:
-        vectors = by_rows(raw, lambda rows: normalization.apply(rows.float()), size, scratch)
+        vectors = map_rows(raw, lambda rows: normalization.apply(rows.float()), size, scratch)
         return Candidates(name, raw, vectors, data=data)
 
     own_index = torch.arange(len(subject.originals))
@@ -63,7 +63,7 @@ def given_groups(subject: Subject, normalization: Normalization) -> Iterator[Can
         yield group("held_out", subject.held_out)
     if subject.latents is not None:
         decode = subject.latents.decode
-        decoded = by_rows(subject.original_latents, decode, size, scratch)
+        decoded = map_rows(subject.original_latents, decode, size, scratch)
         yield group("reconstructed", decoded, used)
 
 
@@ -107,7 +107,7 @@ def constructed(matched: Matched, material: Material, num: int, seed: int) -> Ca
     made = baseline.build(material, num, seeded_generator(seed, baseline.name))
     raw = made.raw
     if raw is None:
-        raw = by_rows(made.vectors, material.normalization.invert, made.vectors.shape[1], None)
+        raw = map_rows(made.vectors, material.normalization.invert, made.vectors.shape[1], None)
     return Candidates(
         matched.name,
         raw,

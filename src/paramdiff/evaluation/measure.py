@@ -27,15 +27,15 @@ from paramdiff.evaluation.nearest_neighbors import Nearness, nearness
 from paramdiff.evaluation.outcome import needed
 from paramdiff.evaluation.predictor import Answers
 from paramdiff.evaluation.schema import (
-    Accuracy,
     Aligned,
     BestOfN,
     Comparison,
     DataCopying,
     Distance,
     Group,
+    GroupScore,
     Needed,
-    OfSeed,
+    SeedGroup,
     Summary,
 )
 from paramdiff.evaluation.similarity import (
@@ -160,11 +160,11 @@ class Measurements:
         """Error indicators ``[M, W]`` on the test split; None where nothing is wrong or right."""
         return self.scored[name].answers.wrong
 
-    def accuracies(self, name: str) -> Tensor:
+    def scores(self, name: str) -> Tensor:
         """Test score ``[M]`` float64."""
         return self.scored[name].answers.test.double().mean(1)
 
-    def mean_accuracy(self, name: str) -> float:
+    def mean_score(self, name: str) -> float:
         """The group's mean test score; from counts the same for groups that err alike."""
         scores = self.scored[name].answers.test
         return float(scores.sum(dtype=torch.float64)) / scores.numel()
@@ -227,7 +227,7 @@ class Measurements:
         own_neighbors = self.scored["original"].position.near.nearest
         return Group(
             n=len(scored.answers.test),
-            accuracy=self._accuracy(name),
+            score=self._group_score(name),
             max_similarity=_summary(self.maximum_similarities(name)),
             max_similarity_with_source=_summary(self.maximum_similarities(name, with_source=True))
             if has_source
@@ -249,7 +249,9 @@ class Measurements:
             aligned=self._aligned(name),
         )
 
-    def of_seeds(self, name: str, vectors: Tensor, originals: Tensor) -> dict[str, OfSeed] | None:
+    def of_seeds(
+        self, name: str, vectors: Tensor, originals: Tensor
+    ) -> dict[str, SeedGroup] | None:
         """Numbers by generator seed of a group with vectors ``[M, P]``; None for a single seed."""
         seeds = self.scored[name].seeds
         if seeds is None or len(seeds.unique()) < 2:
@@ -257,9 +259,9 @@ class Measurements:
         found = {}
         for seed in seeds.unique().tolist():
             rows = seeds == seed
-            found[str(seed)] = OfSeed(
+            found[str(seed)] = SeedGroup(
                 n=int(rows.sum()),
-                accuracy=float(self.accuracies(name)[rows].mean()),
+                score=float(self.scores(name)[rows].mean()),
                 dispersion=dispersion(vectors[rows], originals),
                 pairwise_similarity=self.pairwise_similarity(name, rows),
             )
@@ -272,7 +274,7 @@ class Measurements:
             group=name,
             reference=reference,
             reference_dispersion=self.scored[reference].position.dispersion,
-            difference=self.mean_accuracy(name) - self.mean_accuracy(reference),
+            difference=self.mean_score(name) - self.mean_score(reference),
             ci95=percentile_interval(draws),
         )
 
@@ -315,8 +317,8 @@ class Measurements:
         )
         return BestOfN(
             n=n,
-            validation_accuracy=float(validation[best]),
-            test_accuracy=float(self.accuracies(name)[rows[best]]),
+            validation_score=float(validation[best]),
+            test_score=float(self.scores(name)[rows[best]]),
             ci95=percentile_interval(draws),
             num_tied=len(tied),
         )
@@ -348,7 +350,7 @@ class Measurements:
         return DataCopying(
             n=len(rows),
             n_held_out=len(others),
-            predictor=None
+            behavior=None
             if similarity is None or similarity_held_out is None
             else z_u(1 - similarity[rows], 1 - similarity_held_out[others]),
             parameters=None
@@ -380,10 +382,10 @@ class Measurements:
             self._draws[name] = self.bootstrap.means(values, stream, self.clusters(name))
         return self._draws[name]
 
-    def _accuracy(self, name: str) -> Accuracy:
-        values = self.accuracies(name)
-        return Accuracy(
-            mean=self.mean_accuracy(name),
+    def _group_score(self, name: str) -> GroupScore:
+        values = self.scores(name)
+        return GroupScore(
+            mean=self.mean_score(name),
             std=float(values.std(correction=0)),
             min=float(values.min()),
             max=float(values.max()),

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import mannwhitneyu
 from torch import Tensor
 
-from paramdiff.memmap import by_rows, column_moments
+from paramdiff.memmap import column_moments, map_rows
 
 NUM_COMPARED = 50
 """Networks on either side of the test; with more, ever smaller differences become significant."""
@@ -95,6 +95,6 @@ def z_u_in_parameters(nearest: Tensor, nearest_rescaled: Tensor, held_out: Tenso
 def rescaled(vectors: Tensor, dispersion: float, scratch: Path | None = None) -> Tensor:
     """A group ``[M, P]`` stretched about its mean to dispersion 1; for scratch see ``Subject``."""
     mean = column_moments(vectors)[0].float()
-    return by_rows(
+    return map_rows(
         vectors, lambda rows: mean + (rows - mean) / dispersion, vectors.shape[1], scratch
     )

@@ -10,7 +10,7 @@ import math
 from typing import Literal
 
 from paramdiff.evaluation.schema import Comparison, Needed, Pair
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.score_info import ScoreInfo
 
 Outcome = Literal["better", "worse", "equivalent", "undecided"]
 ACCURACY_MARGIN = 0.005
@@ -27,13 +27,13 @@ RELATIONS: dict[Outcome, str] = {
 }
 
 
-def outcome(comparison: Comparison, score: Score, original: float = 1.0) -> Outcome:
+def outcome(comparison: Comparison, score: ScoreInfo, original: float = 1.0) -> Outcome:
     """Decide a comparison.
 
     Args:
         comparison: a paired difference with its 95 % interval.
         score: what is compared; states the margin of equivalence.
-        original: the originals' mean score, see ``Score.negligible``.
+        original: the originals' mean score, see ``ScoreInfo.negligible``.
 
     Returns:
         ``better`` or ``worse`` if the interval excludes 0 and the difference is not negligible,

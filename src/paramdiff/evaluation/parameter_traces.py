@@ -27,7 +27,7 @@ def shown_parameters(layout: ParameterLayout) -> tuple[Tensor, int]:
     return torch.cat([weights, others]), len(weights)
 
 
-def training_course(originals: Tensor, layout: ParameterLayout) -> dict[str, Tensor]:
+def training_traces(originals: Tensor, layout: ParameterLayout) -> dict[str, Tensor]:
     """The values of the shown parameters in the originals.
 
     Args:
@@ -35,19 +35,19 @@ def training_course(originals: Tensor, layout: ParameterLayout) -> dict[str, Ten
         layout: where each tensor lies.
 
     Returns:
-        The arrays ``course/training`` and ``course/num_weights``.
+        The arrays ``parameter_traces/training`` and ``parameter_traces/num_weights``.
     """
     shown, num_weights = shown_parameters(layout)
     states = _evenly(torch.arange(len(originals)), NUM_STATES)
     return {
-        "course/training": originals[states[:, None], shown].float(),
-        "course/num_weights": torch.tensor([num_weights]),
+        "parameter_traces/training": originals[states[:, None], shown].float(),
+        "parameter_traces/num_weights": torch.tensor([num_weights]),
     }
 
 
-def reverse_course(states: Tensor, layout: ParameterLayout) -> dict[str, Tensor]:
-    """The same of the decoded states ``[S, P]`` of a reverse process: ``course/reverse``."""
-    return {"course/reverse": states[:, shown_parameters(layout)[0]].float()}
+def reverse_traces(states: Tensor, layout: ParameterLayout) -> dict[str, Tensor]:
+    """Read the same of decoded states ``[S, P]``, as ``parameter_traces/reverse``."""
+    return {"parameter_traces/reverse": states[:, shown_parameters(layout)[0]].float()}
 
 
 _NONE = torch.zeros(0, dtype=torch.int64)

@@ -1,16 +1,16 @@
 """``evaluation.json``: every number that the report shows; other programs may rely on the names.
 
-What is called accuracy is the task's own score, which ``score`` names; where that is accuracy, it
-is a fraction, as similarities are. Beside it lies ``arrays.safetensors`` with what the
-figures draw (see ``ARRAYS`` below). The report is a pure function of the two.
+A score is the task's own, which ``score_info`` names; accuracies and similarities are fractions.
+Beside it lies ``arrays.safetensors`` with what the figures draw (see ``ARRAYS`` below). The report
+is a pure function of the two.
 """
 
 from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from paramdiff.evaluation.further_schema import Obtained, StartingPoints
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.further_schema import Controllability, FinetuningCurves
+from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.methods.data_use import DataUse
 from paramdiff.settings import Settings
 
@@ -23,7 +23,7 @@ ARRAYS_FILE = "arrays.safetensors"
 ARRAYS = {
     "truth": "[E] the test examples' true labels, in classification",
     "labels/GROUP": "[M, E] predicted labels of a group's parameter sets, in classification",
-    "accuracy/GROUP": "[M] test score of every parameter set",
+    "score/GROUP": "[M] test score of every parameter set",
     "validation/GROUP": "[M] validation score of every parameter set",
     "max_similarity/GROUP": "[M] highest IoU of what is wrong to an original, where anything is",
     "similarity": "[R, R] IoU among the first originals, then the first generated",
@@ -34,17 +34,17 @@ ARRAYS = {
     "losses/codec": "[steps] training loss",
     "losses/denoiser": "[steps] training loss",
     "trajectory/timestep": "[S] diffusion timesteps, from noise (first) to 0 (last)",
-    "trajectory/accuracy": "[seeds, S] test score of the decoded states of the reverse process",
-    "course/training": "[S, C] some raw values of originals, from the first saved to the last",
-    "course/reverse": "[S, C] the same values of the decoded states of one reverse process",
-    "course/num_weights": "[1] how many of the C, from the first, are weights",
+    "trajectory/score": "[seeds, S] test score of the decoded states of the reverse process",
+    "parameter_traces/training": "[S, C] raw values of originals, from first to last saved",
+    "parameter_traces/reverse": "[S, C] the same, of the states of one reverse process",
+    "parameter_traces/num_weights": "[1] how many of the C, from the first, are weights",
 }
 
 Pair = tuple[float, float]
 
 
-class Accuracy(Settings):
-    """The score over the parameter sets of a group: accuracy, or what ``score`` names.
+class GroupScore(Settings):
+    """The score over the networks of a group: accuracy, or what ``score_info`` names.
 
     ``ci95`` covers test examples and networks, or networks alone where examples have no score of
     their own.
@@ -88,7 +88,7 @@ class DataCopying(Settings):
 
     n: int = Field(description="networks of the group")
     n_held_out: int
-    predictor: float | None = Field(
+    behavior: float | None = Field(
         description="distance is 1 - IoU of wrong predictions; null where nothing is wrong"
     )
     parameters: float | None = Field(
@@ -113,11 +113,11 @@ class Standing(Settings):
     dispersion: float | None
 
 
-class OfSeed(Settings):
+class SeedGroup(Settings):
     """The networks of one generator seed."""
 
     n: int
-    accuracy: float
+    score: float
     dispersion: float | None
     pairwise_similarity: float | None
 
@@ -126,7 +126,7 @@ class Group(Settings):
     """One way to make parameter sets, and how good and how new they are."""
 
     n: int
-    accuracy: Accuracy
+    score: GroupScore
     max_similarity: Summary | None = Field(description="to an original; the own source excluded")
     max_similarity_with_source: Summary | None = Field(
         description="the published habit: a noised checkpoint's own source counts"
@@ -153,7 +153,7 @@ class Group(Settings):
     z_u: DataCopying | None = Field(
         description="null without held-out runs: on one trajectory the rule of holding out decides"
     )
-    seeds: dict[str, OfSeed] | None = Field(
+    seeds: dict[str, SeedGroup] | None = Field(
         None, description="by generator seed, where there are several"
     )
     data_used: Literal["none", "inputs", "labels"]
@@ -221,7 +221,7 @@ class FrontierPoint(Settings):
 
     group: str
     place: float = Field(description="its similarity, or its dispersion")
-    accuracy: float
+    score: float
 
 
 class Frontier(Settings):
@@ -244,8 +244,8 @@ class BestOfN(Settings):
     """The best of ``n`` parameter sets on validation data, scored once on test data."""
 
     n: int
-    validation_accuracy: float
-    test_accuracy: float
+    validation_score: float
+    test_score: float
     ci95: Pair = Field(
         description="of the test score: networks, validation and test examples are drawn anew, "
         "and the choice is repeated"
@@ -358,7 +358,7 @@ class Reconstruction(Settings):
         description="mean IoU with the original it came from; null where nothing is wrong"
     )
     dispersion: float | None
-    accuracy_difference: float = Field(description="mean score minus the originals' mean")
+    score_difference: float = Field(description="mean score minus the originals' mean")
 
 
 class Verdict(Settings):
@@ -386,10 +386,10 @@ class Evaluation(Settings):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    schema_version: Literal[2] = Field(2, alias="schema")
+    schema_version: Literal[3] = Field(3, alias="schema")
     title: str = Field(description="what was run, for the report's heading")
     facts: dict[str, str] = Field(description="what was run: label to value, in reading order")
-    score: Score = Field(Score(), description="what every field called accuracy holds")
+    score_info: ScoreInfo = Field(ScoreInfo(), description="what every field called score holds")
     num_test: int
     num_validation: int
     hold_out: Literal["run", "tail", "spaced", "none"] = Field(
@@ -411,11 +411,11 @@ class Evaluation(Settings):
     ensemble_comparisons: tuple[EnsembleComparison, ...]
     ood: OutOfDistribution | None
     recalibration: dict[str, Recalibration] = Field(description="empty where it was not asked for")
-    starting_points: StartingPoints | None = Field(
+    finetuning_curves: FinetuningCurves | None = Field(
         None, description="null where it was not asked for"
     )
     reconstruction: Reconstruction | None
-    conditions: dict[str, Obtained] = Field(
+    controllability: dict[str, Controllability] = Field(
         {}, description="by numeric condition; empty for a pipeline without"
     )
     verdict: Verdict

@@ -16,8 +16,8 @@ examples makes differences sure that nobody would choose by. Where scores are no
 this share of the originals' score."""
 
 
-class Score(Settings):
-    """What ``accuracy`` and everything like it in ``evaluation.json`` holds."""
+class ScoreInfo(Settings):
+    """Name, unit and properties of what every ``score`` in ``evaluation.json`` holds."""
 
     name: str = Field("accuracy", description="what the task scores, for people")
     is_fraction: bool = Field(True, description="between 0 and 1, and told in percent")

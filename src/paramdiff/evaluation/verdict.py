@@ -10,7 +10,7 @@ from paramdiff.evaluation.memorization import FEWEST_COMPARED
 from paramdiff.evaluation.outcome import RELATIONS, Outcome, outcome
 from paramdiff.evaluation.phrases import in_words, kind_in_words
 from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
-from paramdiff.evaluation.score_info import Score, plain
+from paramdiff.evaluation.score_info import ScoreInfo, plain
 
 FEWEST_ERRORS = 50
 COPIERS = 0.5
@@ -44,7 +44,7 @@ def judge(
     comparisons: list[Comparison],
     frontiers: Mapping[AxisName, Frontier],
     best_of_n: dict[str, BestOfN],
-    score: Score,
+    score: ScoreInfo,
 ) -> Verdict:
     """Write the verdict.
 
@@ -56,7 +56,7 @@ def judge(
         score: what the task scores.
 
     Returns:
-        A headline and sentences; warnings are added by ``cautions``.
+        A headline and sentences; warnings are added by ``find_warnings``.
     """
     return _Judge(groups, comparisons, frontiers, best_of_n, score).verdict()
 
@@ -70,7 +70,7 @@ class _Judge:
         comparisons: list[Comparison],
         frontiers: Mapping[AxisName, Frontier],
         best_of_n: dict[str, BestOfN],
-        score: Score,
+        score: ScoreInfo,
     ) -> None:
         self._groups, self._best_of_n, self._score = groups, best_of_n, score
         self._generated = groups["generated"]
@@ -122,7 +122,7 @@ class _Judge:
         return AxisVerdict(name, closest, "equivalent" if is_equal else "undecided")
 
     def _outcome(self, comparison: Comparison) -> Outcome:
-        return outcome(comparison, self._score, self._groups["original"].accuracy.mean)
+        return outcome(comparison, self._score, self._groups["original"].score.mean)
 
     def _order(self, comparison: Comparison) -> tuple[int, float]:
         return ORDER.index(self._outcome(comparison)), comparison.difference
@@ -160,7 +160,7 @@ class _Judge:
         names = ("generated+bn", "original+bn")
         if not all(name in self._groups for name in names):
             return []
-        own, original = (self._score.text(self._groups[name].accuracy.mean) for name in names)
+        own, original = (self._score.text(self._groups[name].score.mean) for name in names)
         return [
             f"With BatchNorm statistics re-estimated, as those of baselines are, the generated "
             f"networks reach {own} and the originals {original}."
@@ -199,8 +199,8 @@ class _Judge:
                 f"No baseline matches the generated networks in {noun}, so none is compared there."
             )
         reference = on.comparison.reference
-        score = self._score.text(self._groups[reference].accuracy.mean)
-        own = self._score.text(self._generated.accuracy.mean)
+        score = self._score.text(self._groups[reference].score.mean)
+        own = self._score.text(self._generated.score.mean)
         strongest = (
             "the strongest baseline is" if reference == found.reference else "there is also"
         )
@@ -234,9 +234,9 @@ class _Judge:
         by = "labels" if self._score.is_accuracy else "validation data"
         return [
             f"With {by} to choose by, the best of {own.n} generated networks reaches "
-            f"{self._level(own.test_accuracy, own.ci95)} on test data, the best of {original.n} "
-            f"originals {self._level(original.test_accuracy, original.ci95)}, a greedy soup of "
-            f"the originals {self._level(soup.accuracy.mean, soup.accuracy.ci95)} (95% intervals)."
+            f"{self._level(own.test_score, own.ci95)} on test data, the best of {original.n} "
+            f"originals {self._level(original.test_score, original.ci95)}, a greedy soup of "
+            f"the originals {self._level(soup.score.mean, soup.score.ci95)} (95% intervals)."
         ]
 
     def _level(self, value: float, interval: tuple[float, float]) -> str:
@@ -271,7 +271,7 @@ class _Judge:
             )
         if generated.z_u is not None:
             smallest = min(
-                z for z in (generated.z_u.predictor, generated.z_u.parameters) if z is not None
+                z for z in (generated.z_u.behavior, generated.z_u.parameters) if z is not None
             )
             outcome = (
                 "nearer to the originals than networks of held-out training runs do, as copies "

@@ -6,7 +6,7 @@ from paramdiff.evaluation.aligned_distance import UNORDERED
 from paramdiff.evaluation.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import Group
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.verdict import FEWEST_ERRORS
 
 FEWEST_SEEDS = 6
@@ -33,9 +33,9 @@ class Errors:
     num_classes: int | None
 
 
-def cautions(
+def find_warnings(
     groups: dict[str, Group],
-    score: Score,
+    score: ScoreInfo,
     *,
     hold_out: str,
     num_runs: int,
@@ -79,7 +79,7 @@ def cautions(
     return tuple(warning for warning in found if warning is not None)
 
 
-def _spread(generated: Group, original: Group, score: Score) -> str | None:
+def _spread(generated: Group, original: Group, score: ScoreInfo) -> str | None:
     spread = generated.dispersion
     if original.n > 1 and original.dispersion is None:
         return "All originals are equal: there is no spread to learn or to compare with."
@@ -124,7 +124,7 @@ def _runs(original: Group, num_runs: int) -> str | None:
     )
 
 
-def _intervals(score: Score) -> str | None:
+def _intervals(score: ScoreInfo) -> str | None:
     if score.is_per_example:
         return None
     if score.selects_on_test:
@@ -138,12 +138,12 @@ def _intervals(score: Score) -> str | None:
     )
 
 
-def _anchors(groups: dict[str, Group], score: Score) -> str | None:
-    original = groups["original"].accuracy.mean
+def _anchors(groups: dict[str, Group], score: ScoreInfo) -> str | None:
+    original = groups["original"].score.mean
     as_good = [
-        f"{in_words(name)} reach {score.text(groups[name].accuracy.mean, 1)}"
+        f"{in_words(name)} reach {score.text(groups[name].score.mean, 1)}"
         for name in ("random", "permuted")
-        if name in groups and groups[name].accuracy.mean >= original
+        if name in groups and groups[name].score.mean >= original
     ]
     if not as_good:
         return None

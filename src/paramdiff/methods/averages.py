@@ -43,7 +43,7 @@ def greedy_soup() -> Baseline:
     """
 
     def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        accuracy = material.validation_accuracy
+        accuracy = material.validation_score
         shuffled = torch.randperm(len(material.raw), generator=generator)
         order = shuffled[accuracy[shuffled].argsort(descending=True, stable=True)]
         total = material.raw[order[0]].double()

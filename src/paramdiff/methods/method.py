@@ -29,7 +29,7 @@ class Material:
         normalization: from raw to normalized values and back.
         untrained: a seed to the normalized vector ``[P]`` of a freshly initialized network; None
             where the network is not at hand.
-        validation_accuracy: ``[N]``, of the originals; or the task's own score.
+        validation_score: ``[N]``, of the originals; or the task's own score.
         validate: normalized vectors ``[M, P]`` to their validation scores ``[M]``.
         symmetries: what can trade places in the network, where that is known.
         runs: ``[N]`` number of the training run that each original comes from, where known.
@@ -40,7 +40,7 @@ class Material:
     layout: ParameterLayout
     normalization: Normalization
     untrained: Callable[[int], Tensor] | None
-    validation_accuracy: Tensor
+    validation_score: Tensor
     validate: Callable[[Tensor], Tensor]
     symmetries: Symmetries | None = None
     runs: Tensor | None = None

@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
-from paramdiff.memmap import centred_products, column_blocks
+from paramdiff.memmap import centered_products, column_blocks
 
 EXPLAINED_VARIANCE = 0.8
 ORIGINALS_PER_COMPONENT = 10
@@ -63,7 +63,7 @@ class Embedding:
     """
 
     def __init__(self, originals: Tensor) -> None:
-        variances, directions = torch.linalg.eigh(centred_products(originals))
+        variances, directions = torch.linalg.eigh(centered_products(originals))
         variances, directions = variances.flip(0).clamp(min=0), directions.flip(1)
         usable = variances > _NEGLIGIBLE * variances[0]
         self.points = directions[:, usable] * variances[usable].sqrt()

@@ -65,7 +65,7 @@ def card_metadata(
 
 def _result(evaluation: Evaluation) -> EvalResult:
     task = evaluation.facts.get("Task", evaluation.title).partition(":")[0]
-    score = evaluation.score.name
+    score = evaluation.score_info.name
     return EvalResult(
         task_type="other",
         task_name=task,
@@ -74,7 +74,7 @@ def _result(evaluation: Evaluation) -> EvalResult:
         dataset_split="test",
         metric_type=score.replace(" ", "_"),
         metric_name=f"mean {score} of {evaluation.groups['generated'].n} generated networks",
-        metric_value=round(evaluation.groups["generated"].accuracy.mean, 6),
+        metric_value=round(evaluation.groups["generated"].score.mean, 6),
     )
 
 

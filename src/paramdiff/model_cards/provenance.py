@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from paramdiff.checkpoints.formats import StoredForm
+from paramdiff.checkpoints.formats import CheckpointFormat
 from paramdiff.diffusion.conditioning import Value
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.model_cards.card import inline_code
@@ -64,7 +64,7 @@ class Provenance:
         pipeline_sha256: of its folder.
         seeds: one per network.
         settings: label to value, see ``generation_settings``.
-        form: how they are stored; None for safetensors of our own.
+        checkpoint_format: how they are stored; None for safetensors of our own.
         checkpoints: what the pipeline learned from, where that is known.
         base: the checkpoint that completes them and its SHA-256, where it is not the pipeline's.
         selected_only: whether the tensors that are not generated are left out.
@@ -76,7 +76,7 @@ class Provenance:
     pipeline_sha256: str
     seeds: Sequence[int]
     settings: dict[str, str]
-    form: StoredForm | None
+    checkpoint_format: CheckpointFormat | None
     checkpoints: str | None = None
     base: tuple[str, str] | None = None
     selected_only: bool = False

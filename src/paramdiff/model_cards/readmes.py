@@ -31,7 +31,9 @@ def generated_card(provenance: Provenance, evaluation: Evaluation | None = None)
         "generated.md.jinja",
         card_metadata(provenance.pipeline, own, evaluation),
         provenance=provenance,
-        suffix=".safetensors" if provenance.form is None else provenance.form.suffix,
+        suffix=".safetensors"
+        if provenance.checkpoint_format is None
+        else provenance.checkpoint_format.suffix,
         versions=versions(),
         evaluation=evaluation,
     )
@@ -77,7 +79,7 @@ def pipeline_card(
         types=sorted({_type(slot.dtype) for slot in layout.slots}),
         num_kept=len(rest),
         num_kept_values=sum(tensor.numel() for tensor in rest),
-        form=space.form,
+        checkpoint_format=space.checkpoint_format,
         conditions=pipeline.conditions.known,
         origin=origin,
         facts=recipe_facts(recipe, pipeline.codec.latent_dim),

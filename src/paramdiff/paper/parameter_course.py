@@ -26,15 +26,17 @@ def course(runs: Sequence[tuple[str, Run]]) -> Illustration | None:
     """
     for _, run in runs:
         arrays = run.tensors
-        if {"course/training", "course/num_weights"} <= arrays.keys():
+        if {"parameter_traces/training", "parameter_traces/num_weights"} <= arrays.keys():
             break
     else:
         return None
-    training = arrays["course/training"].numpy()
-    num_weights = int(arrays["course/num_weights"][0])
+    training = arrays["parameter_traces/training"].numpy()
+    num_weights = int(arrays["parameter_traces/num_weights"][0])
     parts = [("training: first to last checkpoint", training)]
-    if "course/reverse" in arrays:
-        parts.insert(0, ("reverse process: noise to network", arrays["course/reverse"].numpy()))
+    if "parameter_traces/reverse" in arrays:
+        parts.insert(
+            0, ("reverse process: noise to network", arrays["parameter_traces/reverse"].numpy())
+        )
     return panels(
         [_panel(title, values, training, num_weights) for title, values in parts],
         f"Heat maps of {training.shape[1]} parameters: " + "; ".join(title for title, _ in parts),

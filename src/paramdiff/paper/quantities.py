@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from paramdiff.evaluation.schema import Accuracy, Pair, Summary
+from paramdiff.evaluation.schema import GroupScore, Pair, Summary
 from paramdiff.paper.evidence import Run
 from paramdiff.paper.exhibit import QuantityName, Setting
 from paramdiff.paper.reported import Published
@@ -71,10 +71,10 @@ class Quantity:
         return words.points(value - default)
 
 
-def _accuracy(group: str, read: Callable[[Accuracy], float]) -> Read:
+def _accuracy(group: str, read: Callable[[GroupScore], float]) -> Read:
     def ours(run: Run) -> float | None:
         found = run.evaluation.groups.get(group)
-        return None if found is None else read(found.accuracy)
+        return None if found is None else read(found.score)
 
     return ours
 

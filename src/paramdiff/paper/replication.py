@@ -102,12 +102,12 @@ def _agreement(key: str, run: Run, published: Published) -> Agreement:
             _minus(published.log_generated_similarity, published.log_original_similarity),
         ),
         spread=Both(
-            _over(generated.accuracy.std, original.accuracy.std),
+            _over(generated.score.std, original.score.std),
             _over(published.log_generated_std, published.log_original_std),
         ),
         max_similarity=Both(_mean_similarity(generated), published.log_max_similarity),
         noise=Both(
-            None if noise is None else noise.accuracy.mean - original.accuracy.mean,
+            None if noise is None else noise.score.mean - original.score.mean,
             None
             if their_noise is None
             else _minus(their_noise.accuracy, published.log_original_mean),

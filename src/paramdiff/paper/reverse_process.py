@@ -25,11 +25,11 @@ def chain(runs: Sequence[tuple[str, Run]]) -> Illustration | None:
     drawable = [
         (label, run)
         for label, run in runs
-        if {"trajectory/timestep", "trajectory/accuracy"} <= run.tensors.keys()
+        if {"trajectory/timestep", "trajectory/score"} <= run.tensors.keys()
     ]
     if not drawable:
         return None
-    num_seeds = len(drawable[0][1].tensors["trajectory/accuracy"])
+    num_seeds = len(drawable[0][1].tensors["trajectory/score"])
     return panels(
         [_panel(label, run) for label, run in drawable],
         f"Accuracy along the reverse process, one line for each of {num_seeds} seeds.",
@@ -41,14 +41,14 @@ def chain(runs: Sequence[tuple[str, Run]]) -> Illustration | None:
 
 def _panel(label: str, run: Run) -> Callable[[Axes], None]:
     timesteps = run.tensors["trajectory/timestep"].numpy()
-    accuracies = np.atleast_2d(run.tensors["trajectory/accuracy"].numpy())
+    accuracies = np.atleast_2d(run.tensors["trajectory/score"].numpy())
 
     def draw(axes: Axes) -> None:
         axes.set_title(label, fontsize=9, loc="left")
         for seed, accuracy in enumerate(accuracies):
             axes.plot(timesteps, accuracy, color=COLOURS[seed % len(COLOURS)], linewidth=1.2)
         axes.axhline(
-            run.evaluation.groups["original"].accuracy.mean,
+            run.evaluation.groups["original"].score.mean,
             color=family_of("original").color,
             linewidth=1,
             linestyle=(0, (4, 3)),

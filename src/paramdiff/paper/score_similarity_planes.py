@@ -31,7 +31,7 @@ class Cloud:
     """The networks of a group: similarity and accuracy ``[M]``; the mean without own sources."""
 
     similarity: np.ndarray
-    accuracy: np.ndarray
+    score: np.ndarray
     without_source: float | None
 
 
@@ -67,7 +67,7 @@ def clouds_of(run: Run) -> dict[str, Cloud]:
     """The groups that the figures show, in the order in which they are drawn."""
     arrays, found = run.tensors, {}
     for name in ("original", *NOISES, "generated"):
-        if f"accuracy/{name}" not in arrays or f"max_similarity/{name}" not in arrays:
+        if f"score/{name}" not in arrays or f"max_similarity/{name}" not in arrays:
             continue
         similarity = arrays[f"max_similarity/{name}"].float()
         without_source = None
@@ -79,7 +79,7 @@ def clouds_of(run: Run) -> dict[str, Cloud]:
                     for group in (name, "original")
                 )
                 similarity = maximum_similarity(wrong, originals)
-        found[name] = Cloud(similarity.numpy(), arrays[f"accuracy/{name}"].numpy(), without_source)
+        found[name] = Cloud(similarity.numpy(), arrays[f"score/{name}"].numpy(), without_source)
     return found
 
 
@@ -99,7 +99,7 @@ def common_view(of_panels: Sequence[dict[str, Cloud]]) -> View | None:
 
 
 def _accuracies(cloud: Cloud) -> np.ndarray:
-    return cloud.accuracy
+    return cloud.score
 
 
 def _similarities(cloud: Cloud) -> np.ndarray:
@@ -110,13 +110,13 @@ def _panel(label: str, clouds: dict[str, Cloud], view: View | None) -> Callable[
     def draw(axes: Axes) -> None:
         axes.set_title(label, fontsize=9, loc="left")
         for name, cloud in clouds.items():
-            kept = np.linspace(0, cloud.accuracy.size - 1, min(NUM_DOTS, cloud.accuracy.size))
+            kept = np.linspace(0, cloud.score.size - 1, min(NUM_DOTS, cloud.score.size))
             kept = kept.astype(int)
             family = FAMILIES[name.partition("@")[0]]
             color = NOISES.get(name, family.color)
             axes.scatter(
                 cloud.similarity[kept],
-                cloud.accuracy[kept],
+                cloud.score[kept],
                 s=17,
                 marker=family.marker,
                 color=color,
@@ -128,7 +128,7 @@ def _panel(label: str, clouds: dict[str, Cloud], view: View | None) -> Callable[
             if cloud.without_source is not None:
                 axes.plot(
                     cloud.without_source,
-                    cloud.accuracy.mean(),
+                    cloud.score.mean(),
                     marker=family.marker,
                     markersize=9,
                     markerfacecolor="white",

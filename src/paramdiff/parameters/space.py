@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from paramdiff.checkpoints.formats import StoredForm, read_form
+from paramdiff.checkpoints.formats import CheckpointFormat, read_format
 from paramdiff.component import Component, on_device_only
 from paramdiff.errors import UserError, suggestion
 from paramdiff.parameters.layout import ParameterLayout
@@ -31,7 +31,7 @@ from paramdiff.settings import Settings
 from paramdiff.storage import read_tensors, write_json, write_tensors
 
 BASE_FILE = "base.safetensors"
-FORM_FILE = "form.json"
+FORMAT_FILE = "checkpoint_format.json"
 PADDING_MULTIPLE = 64
 
 
@@ -73,7 +73,7 @@ class ParameterSpace(Component):
         self.register_buffer("scale", torch.ones(size, dtype=dtype))
         self.register_buffer("reference", torch.zeros(size, dtype=dtype))
         self.base: dict[str, Tensor] = {}
-        self.form: StoredForm | None = None
+        self.checkpoint_format: CheckpointFormat | None = None
 
     @classmethod
     def fit(
@@ -82,7 +82,7 @@ class ParameterSpace(Component):
         layout: ParameterLayout,
         base: Mapping[str, Tensor],
         mode: NormalizationMode = "tensor",
-        form: StoredForm | None = None,
+        checkpoint_format: CheckpointFormat | None = None,
     ) -> "ParameterSpace":
         """Fit a space to a zoo.
 
@@ -91,7 +91,7 @@ class ParameterSpace(Component):
             layout: where each tensor lies.
             base: the complete state dict that unselected tensors are copied from.
             mode: per-tensor or per-coordinate normalization.
-            form: how checkpoints are stored, where they are somebody's.
+            checkpoint_format: how checkpoints are stored, where they are somebody's.
 
         Returns:
             The space.
@@ -109,7 +109,7 @@ class ParameterSpace(Component):
         space.scale.copy_(fitted.scale)
         space.reference.copy_(fitted.reference)
         space.base = {name: tensor.detach().clone() for name, tensor in base.items()}
-        space.form = form
+        space.checkpoint_format = checkpoint_format
         return space.eval()
 
     @property
@@ -162,13 +162,13 @@ class ParameterSpace(Component):
         }
 
     def complete_from(
-        self, base: Mapping[str, Tensor], form: StoredForm | None, where: str
+        self, base: Mapping[str, Tensor], checkpoint_format: CheckpointFormat | None, where: str
     ) -> None:
         """Take what is not selected, types and the stored form from another checkpoint.
 
         Args:
             base: a complete state dict.
-            form: how it is stored.
+            checkpoint_format: how it is stored.
             where: how to name it in an error.
 
         Raises:
@@ -193,15 +193,17 @@ class ParameterSpace(Component):
                 )
         slots = (replace(slot, dtype=base[slot.name].dtype) for slot in self.layout.slots)
         self.layout = ParameterLayout(tuple(slots), self.layout.ties)
-        self.base, self.form = dict(base), form
+        self.base, self.checkpoint_format = dict(base), checkpoint_format
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """Save the space, its base checkpoint and how checkpoints are stored."""
         super().save_pretrained(save_directory, **kwargs)
         write_tensors(Path(save_directory) / BASE_FILE, self.base, keeps_order=True)
-        if self.form is not None:
-            write_json(Path(save_directory) / FORM_FILE, self.form.model_dump(mode="json"))
-            self.form.copy_companions(Path(save_directory))
+        if self.checkpoint_format is not None:
+            write_json(
+                Path(save_directory) / FORMAT_FILE, self.checkpoint_format.model_dump(mode="json")
+            )
+            self.checkpoint_format.copy_extra_files(Path(save_directory))
 
     @classmethod
     def from_pretrained(cls, folder: Any, **kwargs: Any) -> Any:
@@ -224,8 +226,8 @@ class ParameterSpace(Component):
         missing = [name for name in space.layout.names if name not in space.base]
         if missing:
             raise UserError(f"{where}: tensor {missing[0]!r} of the parameter space is missing")
-        if where.with_name(FORM_FILE).is_file():
-            space.form = read_form(where.with_name(FORM_FILE))
+        if where.with_name(FORMAT_FILE).is_file():
+            space.checkpoint_format = read_format(where.with_name(FORMAT_FILE))
         return loaded
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ParameterSpace":

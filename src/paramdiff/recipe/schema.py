@@ -122,8 +122,8 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _conditions_can_be_known(self) -> "Recipe":
         names = () if self.diffusion is None else self.diffusion.conditions
-        if "accuracy" in names and self.task is None:
-            raise ValueError("diffusion.conditions: accuracy: expected a task, found none")
+        if "score" in names and self.task is None:
+            raise ValueError("diffusion.conditions: score: expected a task, found none")
         source = self.collection
         if "run" in names and source.kind == "train" and source.num_runs < 3:
             raise ValueError(

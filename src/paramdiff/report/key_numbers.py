@@ -39,15 +39,15 @@ def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
     if generated is None:
         return None
     score = ShownScore.of(evaluation)
-    against = [f"95% interval {score.interval(generated.accuracy.ci95, 1)}"]
+    against = [f"95% interval {score.interval(generated.score.ci95, 1)}"]
     for name, who in (("original", "originals"), ("held_out", "held-out checkpoints")):
         if name in evaluation.groups:
-            mean = evaluation.groups[name].accuracy.mean
+            mean = evaluation.groups[name].score.mean
             against.append(f"{who} {score.text(mean)}")
-    drawn = f"{score.examples} and networks" if score.score.is_per_example else "networks alone"
+    drawn = f"{score.examples} and networks" if score.info.is_per_example else "networks alone"
     return KeyNumber(
         f"{score.title} of the generated networks",
-        score.number(generated.accuracy.mean),
+        score.number(generated.score.mean),
         score.unit,
         tuple(against),
         f"Interval: bootstrap over {drawn}.",
@@ -66,7 +66,7 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
     if comparison is None:
         return None
     score, group = ShownScore.of(evaluation), evaluation.groups.get(comparison.reference)
-    accuracy = f", {score.text(group.accuracy.mean)}" if group else ""
+    accuracy = f", {score.text(group.score.mean)}" if group else ""
     rival = "the strongest matched baseline"
     return KeyNumber(
         f"Generated minus {rival if reference else 'originals'}",
@@ -99,8 +99,8 @@ def _beside_data(evaluation: Evaluation, score: ShownScore) -> list[str]:
 
 
 def _basis(score: ShownScore) -> str:
-    counted = "Percentage points of" if score.score.is_fraction else "Difference in"
-    paired = f", paired on the same {score.examples}" if score.score.is_per_example else ""
+    counted = "Percentage points of" if score.info.is_fraction else "Difference in"
+    paired = f", paired on the same {score.examples}" if score.info.is_per_example else ""
     return f"{counted} {score.name}{paired}."
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from paramdiff.evaluation.schema import Evaluation, Pair
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.paper.evidence import Evidence
 from paramdiff.paper.replication import agreements, tally
 from paramdiff.paper.reported import Published
@@ -30,7 +30,9 @@ TEMPLATE = "sweep.html.jinja"
 class SweepResult(Settings):
     """What one recipe's run measured, by the score that it names."""
 
-    score: Score = Field(Score(), description="what means, bests and differences are of")
+    score_info: ScoreInfo = Field(
+        ScoreInfo(), description="what means, bests and differences are of"
+    )
     num_test: int
     n: int = Field(description="generated networks")
     original_mean: float
@@ -73,14 +75,14 @@ def result_of(evaluation: Evaluation) -> SweepResult:
     assert paired is not None  # every evaluation compares the two
     similarity = generated.max_similarity
     return SweepResult(
-        score=evaluation.score,
+        score_info=evaluation.score_info,
         num_test=evaluation.num_test,
         n=generated.n,
-        original_mean=original.accuracy.mean,
-        original_best=original.accuracy.max,
-        generated_mean=generated.accuracy.mean,
-        generated_std=generated.accuracy.std,
-        generated_best=generated.accuracy.max,
+        original_mean=original.score.mean,
+        original_best=original.score.max,
+        generated_mean=generated.score.mean,
+        generated_std=generated.score.std,
+        generated_best=generated.score.max,
         dispersion=generated.dispersion,
         max_similarity=None if similarity is None else similarity.mean,
         minus_original=paired.difference,
@@ -126,12 +128,12 @@ def render_sweep(sweep: Sweep, evidence: Evidence) -> str:
     agreement = agreements(evidence)
     notes, shown = lift_notes(sections(sweep.asked, evidence))
     finished = [row for row in sweep.rows if row.result is not None]
-    scores = {row.name: ShownScore(row.result.score, 0.0) for row in finished if row.result}
+    scores = {row.name: ShownScore(row.result.score_info, 0.0) for row in finished if row.result}
     return template_of(TEMPLATE).render(
         rows=sweep.rows,
         num_finished=len(finished),
         scores=scores,
-        are_fractions=all(score.score.is_fraction for score in scores.values()),
+        are_fractions=all(score.info.is_fraction for score in scores.values()),
         has_published=any(row.published for row in sweep.rows),
         departures=_departures(sweep, evidence),
         sections=shown,
@@ -142,7 +144,7 @@ def render_sweep(sweep: Sweep, evidence: Evidence) -> str:
             [
                 (row.name, row.result, row.published.minus_original if row.published else None)
                 for row in finished
-                if row.result and row.result.score.is_fraction
+                if row.result and row.result.score_info.is_fraction
             ]
         ),
     )

@@ -13,7 +13,7 @@ ALWAYS = (*SUBJECTS, *RIVALS, *ANCHORS, "average@all", "average@all+bn", "greedy
 
 def score_headings(evaluation: Evaluation) -> list[str]:
     """The headings after the group's name: count, score, interval, similarity, spread."""
-    score = evaluation.score
+    score = evaluation.score_info
     return [
         "n",
         f"{score.name} %" if score.is_fraction else score.name,
@@ -33,18 +33,18 @@ def score_rows(evaluation: Evaluation) -> dict[str, list[str]]:
         Group to its cells, in reading order: what is evaluated, the baselines that decide or need
         no choice, data-matched baselines and controls. The report shows every group.
     """
-    score = evaluation.score
+    score = evaluation.score_info
     deciding = {found.reference for found in evaluation.frontier.values()}
     rows = {}
     for name in in_reading_order(evaluation.groups):
         if name not in ALWAYS and name not in deciding:
             continue
         group = evaluation.groups[name]
-        accuracy, similarity, spread = group.accuracy, group.max_similarity, group.dispersion
+        group_score, similarity, spread = group.score, group.max_similarity, group.dispersion
         rows[name] = [
             str(group.n),
-            f"{score.number(accuracy.mean)} ± {score.deviation(accuracy.std)}",
-            f"{score.number(accuracy.ci95[0])} to {score.number(accuracy.ci95[1])}",
+            f"{score.number(group_score.mean)} ± {score.deviation(group_score.std)}",
+            f"{score.number(group_score.ci95[0])} to {score.number(group_score.ci95[1])}",
             "-" if similarity is None else f"{similarity.mean:.3f}",
             "-" if spread is None else f"{spread:.2f}",
         ]
@@ -69,15 +69,15 @@ def lowest_shown(evaluation: Evaluation) -> float:
 
     The generated networks are always on the scale, however bad they are.
     """
-    if not evaluation.score.is_fraction:
+    if not evaluation.score_info.is_fraction:
         return _lowest_of_any(evaluation.groups)
     groups = evaluation.groups
     errors = []
     if "original" in groups:
         smallest = 2 / max(evaluation.num_test, 1)
-        errors.append(ERRORS_SHOWN * max(1 - groups["original"].accuracy.mean, smallest))
+        errors.append(ERRORS_SHOWN * max(1 - groups["original"].score.mean, smallest))
     if "generated" in groups:
-        errors.append(1.1 * (1 - groups["generated"].accuracy.ci95[0]))
+        errors.append(1.1 * (1 - groups["generated"].score.ci95[0]))
     return 1 - min(max(errors, default=1.0), 1.0)
 
 
@@ -86,8 +86,8 @@ def _lowest_of_any(groups: Mapping[str, Group]) -> float:
 
     The way is as far as the best of all groups lies above it.
     """
-    best = max((group.accuracy.mean for group in groups.values()), default=0.0)
-    subjects = [groups[name].accuracy for name in ("original", "generated") if name in groups]
+    best = max((group.score.mean for group in groups.values()), default=0.0)
+    subjects = [groups[name].score for name in ("original", "generated") if name in groups]
     worst = min((min(one.min, one.ci95[0]) for one in subjects), default=best)
     return worst - (best - worst)
 
@@ -95,13 +95,13 @@ def _lowest_of_any(groups: Mapping[str, Group]) -> float:
 def marks(evaluation: Evaluation) -> dict[str, Mark | None]:
     """Every group's interval on one scale; None for groups that lie below it."""
     shown = _on_scale(evaluation.groups, lowest_shown(evaluation))
-    bounds = [bound for group in shown.values() for bound in group.accuracy.ci95]
+    bounds = [bound for group in shown.values() for bound in group.score.ci95]
     place = _scale(min(bounds, default=0.0), max(bounds, default=1.0))
     return {
         name: Mark(
-            place(group.accuracy.ci95[0]),
-            place(group.accuracy.mean),
-            place(group.accuracy.ci95[1]),
+            place(group.score.ci95[0]),
+            place(group.score.mean),
+            place(group.score.ci95[1]),
         )
         if name in shown
         else None
@@ -119,7 +119,7 @@ def differences(evaluation: Evaluation) -> tuple[list[Mark | None], float]:
         comparison
         for comparison in evaluation.comparisons
         if comparison.reference not in evaluation.groups
-        or evaluation.groups[comparison.reference].accuracy.mean >= lowest
+        or evaluation.groups[comparison.reference].score.mean >= lowest
     ]
     bounds = [0.0, *(bound for comparison in shown for bound in comparison.ci95)]
     place = _scale(min(bounds), max(bounds))
@@ -138,4 +138,4 @@ def _scale(low: float, high: float) -> Callable[[float], float]:
 
 
 def _on_scale(groups: Mapping[str, Group], lowest: float) -> dict[str, Group]:
-    return {name: group for name, group in groups.items() if group.accuracy.mean >= lowest}
+    return {name: group for name, group in groups.items() if group.score.mean >= lowest}

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from paramdiff.evaluation.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from paramdiff.evaluation.outcome import Outcome, outcome
 from paramdiff.evaluation.schema import Comparison, Evaluation, Pair
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.score_info import ScoreInfo
 
 ABSENT = "\u2013"
 MINUS = "\u2212"
@@ -97,30 +97,30 @@ class ShownScore:
         original: the originals' mean.
     """
 
-    score: Score
+    info: ScoreInfo
     original: float
 
     @classmethod
     def of(cls, evaluation: Evaluation) -> "ShownScore":
         """The score of an evaluation."""
         original = evaluation.groups.get("original")
-        level = 0.0 if original is None else original.accuracy.mean
-        return cls(evaluation.score, level)
+        level = 0.0 if original is None else original.score.mean
+        return cls(evaluation.score_info, level)
 
     @property
     def name(self) -> str:
         """Within a sentence."""
-        return self.score.name
+        return self.info.name
 
     @property
     def reported(self) -> str:
         """The score that groups are compared in: of test examples, where these select nothing."""
-        return self.name if self.score.selects_on_test else f"test {self.name}"
+        return self.name if self.info.selects_on_test else f"test {self.name}"
 
     @property
     def examples(self) -> str:
         """What it is a score of."""
-        return "examples" if self.score.selects_on_test else "test examples"
+        return "examples" if self.info.selects_on_test else "test examples"
 
     @property
     def title(self) -> str:
@@ -130,17 +130,17 @@ class ShownScore:
     @property
     def good(self) -> str:
         """What a network with a high score is."""
-        return "accurate" if self.score.is_accuracy else "good"
+        return "accurate" if self.info.is_accuracy else "good"
 
     @property
     def better(self) -> str:
         """What a network with a higher score is."""
-        return "more accurate" if self.score.is_accuracy else "better"
+        return "more accurate" if self.info.is_accuracy else "better"
 
     @property
     def unit(self) -> str:
         """What follows a number; nothing where the score is no fraction."""
-        return "%" if self.score.is_fraction else ""
+        return "%" if self.info.is_fraction else ""
 
     @property
     def heading(self) -> str:
@@ -150,11 +150,11 @@ class ShownScore:
     @property
     def points(self) -> str:
         """What a difference is counted in; nothing where the score is no fraction."""
-        return "points" if self.score.is_fraction else ""
+        return "points" if self.info.is_fraction else ""
 
     def number(self, value: float, digits: int = 2) -> str:
         """A score in a column that says its unit; ``digits`` behind the point of a percentage."""
-        return self.score.number(value, digits).replace("-", MINUS)
+        return self.info.number(value, digits).replace("-", MINUS)
 
     def text(self, value: float, digits: int = 2) -> str:
         """A score with its unit."""
@@ -166,7 +166,7 @@ class ShownScore:
 
     def difference(self, value: float) -> str:
         """A difference of scores, always with its sign."""
-        return self.score.difference(value).replace("-", MINUS)
+        return self.info.difference(value).replace("-", MINUS)
 
     def difference_interval(self, pair: Pair) -> str:
         """An interval of differences."""
@@ -174,11 +174,11 @@ class ShownScore:
 
     def outcome(self, comparison: Comparison) -> str:
         """What the verdict makes of a paired difference."""
-        outcomes = OUTCOMES_OF_ACCURACY if self.score.is_accuracy else OUTCOMES
-        return outcomes[outcome(comparison, self.score, self.original)]
+        outcomes = OUTCOMES_OF_ACCURACY if self.info.is_accuracy else OUTCOMES
+        return outcomes[outcome(comparison, self.info, self.original)]
 
     def label_axis(self, axes: Axes, which: str) -> None:
         """Write an axis of scores with their unit."""
         axis = axes.xaxis if which == "x" else axes.yaxis
-        factor = 100 if self.score.is_fraction else 1
+        factor = 100 if self.info.is_fraction else 1
         axis.set_major_formatter(lambda value, _: f"{factor * value:.4g}{self.unit}")

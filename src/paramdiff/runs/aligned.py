@@ -137,8 +137,8 @@ def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
                 zoo.layout,
                 zoo.base,
                 index.hold_out,
-                index.form,
-                index.left_out,
+                index.checkpoint_format,
+                index.duplicates,
             )
             write_json(aside / ALIGNMENT_FILE, quality.model_dump(mode="json"))
         context.folder.log.record("alignment", time.monotonic() - started)

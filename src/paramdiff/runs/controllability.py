@@ -9,7 +9,7 @@ from torch import Tensor
 from paramdiff.diffusion.conditioning import NumberCondition
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.diversity import dispersion
-from paramdiff.evaluation.further_schema import Obtained, ObtainedLevel
+from paramdiff.evaluation.further_schema import Controllability, ControllabilityLevel
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.parameters.normalization import fit_for_comparison
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -21,14 +21,14 @@ BEYOND = 0.25
 """How far is asked for beyond the zoo's range on either side, as a share of it."""
 
 
-def requested_and_obtained(
+def measure_controllability(
     pipeline: ParameterDiffusionPipeline,
     predictor: Predictor,
     zoo: Zoo,
     *,
     num_levels: int,
     first_seed: int,
-) -> dict[str, Obtained]:
+) -> dict[str, Controllability]:
     """Generate at several values of each numeric condition, the others left open.
 
     Args:
@@ -46,16 +46,16 @@ def requested_and_obtained(
     originals = normalization.apply(zoo.originals)
     seeds = range(first_seed, first_seed + NUM_NETWORKS)
 
-    def obtained_at(name: str, value: float) -> tuple[ObtainedLevel, Tensor]:
+    def obtained_at(name: str, value: float) -> tuple[ControllabilityLevel, Tensor]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "condition .* extrapolates")  # on purpose
             vectors = pipeline(seeds, condition={name: value}).vectors
         answers = predictor.answers(vectors)
         scores = answers.test.double().mean(1)
-        level = ObtainedLevel(
+        level = ControllabilityLevel(
             requested=value,
             validation=float(answers.validation.double().mean()),
-            accuracy=float(scores.mean()),
+            score=float(scores.mean()),
             std=float(scores.std()),
             dispersion=dispersion(normalization.apply(vectors), originals),
         )
@@ -72,7 +72,7 @@ def requested_and_obtained(
             except NotFiniteError:
                 continue
         if found:
-            obtained[condition.name] = Obtained(
+            obtained[condition.name] = Controllability(
                 n=NUM_NETWORKS,
                 low=condition.low,
                 high=condition.high,
@@ -90,7 +90,7 @@ def _levels(condition: NumberCondition, num_levels: int) -> list[float]:
     ).tolist()
 
 
-def _rank_correlation(found: list[tuple[ObtainedLevel, Tensor]]) -> float | None:
+def _rank_correlation(found: list[tuple[ControllabilityLevel, Tensor]]) -> float | None:
     """Of what was asked for and the test scores of all networks; None where one is constant."""
     requested = torch.tensor([level.requested for level, _ in found]).repeat_interleave(
         NUM_NETWORKS

@@ -15,10 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from paramdiff.evaluation.data_matched import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
 from paramdiff.evaluation.examine import (
+    FINETUNED_GROUPS,
     NETWORKS_SCORED,
+    NUM_FINETUNED,
     NUM_REESTIMATED_PILOTS,
-    NUM_STARTED,
-    STARTED,
     STRENGTHS_PILOTED,
     expected_pilots,
 )
@@ -147,8 +147,8 @@ def _passes_of_comparisons(recipe: Recipe) -> float:
         choosing = (rates - 1) * NUM_CHOOSING
         trainings = choosing + NUM_ORDERS + choosing / NUM_ORIGINALS + 1
         passes += update * budget.images_seen * trainings
-    if recipe.evaluation.starting_points:
-        networks = NUM_STARTED * (len(STARTED) - 1) + 1  # of the average there is one
+    if recipe.evaluation.finetuning_curves:
+        networks = NUM_FINETUNED * (len(FINETUNED_GROUPS) - 1) + 1  # of the average there is one
         passes += TRAINING * rates * networks * UPDATES[-1] * BATCH_SIZE
     return passes
 

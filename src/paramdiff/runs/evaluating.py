@@ -14,13 +14,13 @@ from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.inputs import LatentSpace, Subject
-from paramdiff.evaluation.parameter_traces import reverse_course, training_course
+from paramdiff.evaluation.parameter_traces import reverse_traces, training_traces
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.description import data_budget, recipe_facts
 from paramdiff.runs.aligned import alignment_facts, known_symmetries
 from paramdiff.runs.context import Context
-from paramdiff.runs.controllability import requested_and_obtained
+from paramdiff.runs.controllability import measure_controllability
 from paramdiff.runs.network_facts import network_facts
 from paramdiff.runs.parallel_predictors import distributed
 from paramdiff.runs.prediction_cache import RememberedAnswers, answers_folder
@@ -81,14 +81,14 @@ def evaluate_run(
         losses = context.folder.log.losses(stage)
         if losses:
             arrays[f"losses/{stage}"] = torch.tensor(losses)
-    arrays |= training_course(zoo.originals, zoo.layout)
+    arrays |= training_traces(zoo.originals, zoo.layout)
     pipeline.to(context.device)
     if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
         first = recipe.generation.seed
         followed = list(range(first, first + recipe.evaluation.num_trajectories))
         num_steps, condition = recipe.generation.num_steps, recipe.generation.condition
         arrays |= score_trajectory(pipeline, predictor, followed, num_steps, condition)
-    obtained = requested_and_obtained(
+    obtained = measure_controllability(
         pipeline,
         predictor,
         zoo,
@@ -99,7 +99,7 @@ def evaluate_run(
         remembered.write()
     context.folder.log.record("evaluation", time.monotonic() - started)
     cost = total_costs(one.folder.log for one in generators)
-    costed = evaluation.model_copy(update={"conditions": obtained, "cost": cost})
+    costed = evaluation.model_copy(update={"controllability": obtained, "cost": cost})
     for one in generators:
         one.write_cards(zoo, costed)
     write_evaluation(context.folder.root, costed, arrays)
@@ -159,8 +159,8 @@ def score_trajectory(
         condition: what is asked for.
 
     Returns:
-        The arrays ``trajectory/timestep``, ``trajectory/accuracy`` and ``course/reverse``; none
-        where a network on the way computes NaN or infinite values.
+        The arrays ``trajectory/timestep``, ``trajectory/score`` and ``parameter_traces/reverse``;
+        none if a network on the way computes NaN or infinite values.
     """
     every = max(1, num_steps // TRAJECTORY_STATES)
     trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every, condition=condition)
@@ -170,5 +170,5 @@ def score_trajectory(
     except NotFiniteError:
         return {}
     accuracy = scores.float().mean(1).view(states.shape[:2])
-    arrays = {"trajectory/timestep": trajectory.timesteps, "trajectory/accuracy": accuracy.T}
-    return arrays | reverse_course(states[:, 0], pipeline.parameter_space.layout)
+    arrays = {"trajectory/timestep": trajectory.timesteps, "trajectory/score": accuracy.T}
+    return arrays | reverse_traces(states[:, 0], pipeline.parameter_space.layout)

@@ -29,7 +29,7 @@ def write_generated(folder: Path, generated: GeneratedParameters, provenance: Pr
         generated: the networks.
         provenance: how they were generated.
     """
-    form = generated.form
+    checkpoint_format = generated.checkpoint_format
     origin = {"pipeline_sha256": provenance.pipeline_sha256}
     if provenance.base is not None:
         origin["base_sha256"] = provenance.base[1]
@@ -43,12 +43,17 @@ def write_generated(folder: Path, generated: GeneratedParameters, provenance: Pr
                 if provenance.selected_only
                 else state_dict
             )
-            if form is None:
+            if checkpoint_format is None:
                 write_tensors(
                     aside / f"{number:04d}.safetensors", tensors, metadata, keeps_order=True
                 )
             else:
-                write_checkpoint(aside / f"{number:04d}{form.suffix}", tensors, form, metadata)
+                write_checkpoint(
+                    aside / f"{number:04d}{checkpoint_format.suffix}",
+                    tensors,
+                    checkpoint_format,
+                    metadata,
+                )
         if provenance.learned_from is not None:
             provenance.learned_from.write(aside)
         write_text(aside / CARD_FILE, generated_card(provenance))

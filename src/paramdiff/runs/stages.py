@@ -16,7 +16,7 @@ from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
-from paramdiff.memmap import by_rows
+from paramdiff.memmap import map_rows
 from paramdiff.model_cards.provenance import Origin
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
@@ -35,7 +35,7 @@ from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.import_checkpoints import import_checkpoints, refuse_changed
 from paramdiff.zoo.learned_from import LearnedFrom
-from paramdiff.zoo.metadata import ACCURACIES_FILE, ZooConditions, write_accuracies, zoo_conditions
+from paramdiff.zoo.metadata import SCORES_FILE, ZooConditions, write_scores, zoo_conditions
 from paramdiff.zoo.zoo import Zoo
 
 
@@ -45,14 +45,14 @@ def make_zoo(context: Context, task: AnyTask | None) -> Zoo:
     source = context.recipe.collection
     if folder.exists() and isinstance(source, FolderSettings):
         refuse_changed(source.checkpoints, folder)
-    if (folder if task is None else folder / ACCURACIES_FILE).exists():
+    if (folder if task is None else folder / SCORES_FILE).exists():
         return Zoo.load(folder)
     with context.timed("zoo"):
         if not folder.exists():
             _collect_or_import(context, task, folder)
         zoo = Zoo.load(folder)
         if task is not None:
-            write_accuracies(folder, zoo, task, context.device)
+            write_scores(folder, zoo, task, context.device)
     return zoo
 
 
@@ -67,7 +67,7 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             base=source.base,
             num_held_out=source.num_held_out,
             spaced=source.hold_out == "spaced",
-            entry=source.entry,
+            state_dict_key=source.entry,
         )
         for note in imported.notes if task is not None else ():  # else the plan has told it
             warnings.warn(note, stacklevel=2)
@@ -92,7 +92,9 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
     if not folder.exists():
         with context.timed("parameter space"):
             mode = context.recipe.parameters.normalization
-            space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base, mode, zoo.index.form)
+            space = ParameterSpace.fit(
+                zoo.originals, zoo.layout, zoo.base, mode, zoo.index.checkpoint_format
+            )
             with written_aside(folder) as aside:
                 space.save_pretrained(aside)
                 learned_from = LearnedFrom.of(zoo.index)
@@ -103,7 +105,7 @@ def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
 
 def normalized_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
     """The originals' normalized vectors ``[N, length]``; memory-mapped where too large."""
-    return by_rows(zoo.originals, space.normalize, space.padded_length, context.scratch)
+    return map_rows(zoo.originals, space.normalize, space.padded_length, context.scratch)
 
 
 def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Codec:

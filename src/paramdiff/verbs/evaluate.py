@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from paramdiff.checkpoints.formats import StoredCheckpoint
-from paramdiff.checkpoints.order import named
+from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
@@ -127,7 +127,7 @@ def evaluate_folders(
                 patterns or ("*",),
                 base=base,
                 num_held_out=num_held_out,
-                entry=entry,
+                state_dict_key=entry,
                 known=known,
                 compared=found,
             )
@@ -208,7 +208,7 @@ def _completed(zoo: Zoo, replaced: set[str], base: Path | None) -> dict[str, str
         return {}
     first = zoo.index.checkpoints[0].source or "the first checkpoint"
     source = first if base is None else base.name
-    told = f"{named(names)} of every network: those of {source}"
+    told = f"{first_names(names)} of every network: those of {source}"
     if base is not None:
         told += ", so that the scores of the originals are not those of their files"
         warnings.warn(told, stacklevel=2)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from paramdiff.checkpoints.duplicates import without_copies
-from paramdiff.checkpoints.formats import StoredForm
-from paramdiff.checkpoints.order import named
+from paramdiff.checkpoints.duplicates import without_duplicates
+from paramdiff.checkpoints.formats import CheckpointFormat
+from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import FoundCheckpoints, Runs, find_checkpoints, find_runs
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
@@ -74,11 +74,11 @@ def refuse_early(
 
 def _selected(
     runs: Runs, patterns: Sequence[str], with_buffers: bool, entry: str | None
-) -> tuple[ParameterLayout, StoredForm]:
+) -> tuple[ParameterLayout, CheckpointFormat]:
     """What patterns select, and how the first checkpoint is stored."""
-    first, form = runs[0][0].read(entry)
+    first, checkpoint_format = runs[0][0].read(entry)
     names = [one for one in first if with_buffers or not one.endswith(BUFFERS)]
-    return ParameterLayout.of(first, select(names, patterns)), form
+    return ParameterLayout.of(first, select(names, patterns)), checkpoint_format
 
 
 def plan_fit(
@@ -122,17 +122,17 @@ def plan_fit(
     facts: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
     if patterns:
-        layout, form = _selected(found.runs, patterns, with_buffers, entry)
+        layout, checkpoint_format = _selected(found.runs, patterns, with_buffers, entry)
         chosen, num_parameters = list(layout.names), layout.num_parameters
         compared = None if base is None else layout.names  # the rest is the base's
-        found, _ = without_copies(found, entry, compared, progress)
+        found, _ = without_duplicates(found, entry, compared, progress)
         num_checkpoints, warnings = len(found.listed), found.notes
         runs = f" in {len(found.runs)} runs" if len(found.runs) > 1 else ""
         facts["Checkpoints"] = f"{num_checkpoints}{runs}"
         facts["Generated"] = f"{num_parameters:,} parameters in {len(chosen)} tensors"
         facts |= found.facts
-        if form.left_out:
-            facts["Not repeated"] = named(form.left_out)
+        if checkpoint_format.left_out:
+            facts["Not repeated"] = first_names(checkpoint_format.left_out)
     else:
         inspection = inspect_checkpoints(sources, entry=entry, progress=progress)
         if inspection.refused is not None and base is None:
@@ -182,7 +182,7 @@ def _nothing_to_learn(found: FoundCheckpoints) -> str:
     checkpoints = [one for run in found.runs for one in run]
     if len(checkpoints) > 1:
         return "the checkpoints are equal: nothing to learn from"
-    beside = f"; passed over: {'; '.join(found.passed_over)}" if found.passed_over else ""
+    beside = f"; passed over: {'; '.join(found.skipped)}" if found.skipped else ""
     return f"{checkpoints[0].path}: expected several checkpoints, found this one alone{beside}"
 
 

@@ -103,7 +103,7 @@ def generate(
                 guidance_scale=guidance_scale,
                 guide=None if guide is None else guide_in_words(*guide),
             ),
-            form=loaded.parameter_space.form,
+            checkpoint_format=loaded.parameter_space.checkpoint_format,
             checkpoints=checkpoints_on_card(folder),
             learned_from=LearnedFrom.read(folder / "parameter_space"),
             base=completing,

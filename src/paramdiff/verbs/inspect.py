@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.order import MAX_NAMED, named
+from paramdiff.checkpoints.order import MAX_NAMED, first_names
 from paramdiff.checkpoints.sources import find_checkpoints
-from paramdiff.checkpoints.summary import Survey, SurveyedTensor, survey
+from paramdiff.checkpoints.summary import CheckpointSummary, TensorSummary, summarize
 from paramdiff.checkpoints.tensor_kinds import SAVE_AGAIN, is_generated
 from paramdiff.evaluation.schema import Trajectory
 from paramdiff.evaluation.trajectory import related_groups, trajectory_of
@@ -34,7 +34,7 @@ class Inspection:
 
     facts: dict[str, str]
     warnings: tuple[str, ...]
-    tensors: tuple[SurveyedTensor, ...]
+    tensors: tuple[TensorSummary, ...]
     generated: tuple[str, ...]
     refused: str | None = None
     notes: tuple[str, ...] = ()
@@ -66,11 +66,13 @@ def inspect_checkpoints(
         UserError: a source is missing, or a checkpoint cannot be read or does not fit the others.
     """
     given = find_checkpoints(sources)
-    found = survey(given.runs, entry=entry, notes=given.notes, progress=progress)
+    found = summarize(given.runs, state_dict_key=entry, notes=given.notes, progress=progress)
     tensors = tuple(found.tensors.values())
     differing = [one for one in tensors if one.differs]
-    refused = [one for one in differing if one.why_not is not None]
-    generated = [one for one in differing if one.why_not is None and _is_generated(one)]
+    refused = [one for one in differing if one.reason_not_generated is not None]
+    generated = [
+        one for one in differing if one.reason_not_generated is None and _is_generated(one)
+    ]
     names = {one.name for one in generated}
     tied = {name: source for name, source in found.ties.items() if name in names}
     num_values = sum(_size(one) for one in tensors)
@@ -81,7 +83,7 @@ def inspect_checkpoints(
     facts = {
         "Checkpoints": _checkpoints(found),
         **given.facts,
-        "Stored as": found.form.words,
+        "Stored as": found.checkpoint_format.words,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
         "Order": _order(trajectory, found),
         "Would be generated": f"{num_generated:,} parameters in {len(generated)} tensors: {those}"
@@ -92,20 +94,24 @@ def inspect_checkpoints(
         facts["Tied"] = "; ".join(
             f"{name} is {source}" for name, source in list(tied.items())[:MAX_NAMED]
         )
-    copied = [one.name for one in differing if one.why_not is None and not _is_generated(one)]
+    copied = [
+        one.name
+        for one in differing
+        if one.reason_not_generated is None and not _is_generated(one)
+    ]
     if copied:
-        facts["Would be copied"] = f"{named(copied)} (counters, as in {found.names[0]})"
-    if found.form.left_out:
-        facts["Not repeated"] = named(found.form.left_out)
+        facts["Would be copied"] = f"{first_names(copied)} (counters, as in {found.names[0]})"
+    if found.checkpoint_format.left_out:
+        facts["Not repeated"] = first_names(found.checkpoint_format.left_out)
     if refused:
-        facts["Cannot be generated"] = named([one.name for one in refused])
+        facts["Cannot be generated"] = first_names([one.name for one in refused])
     return Inspection(
         facts,
         _warnings(found, tensors, samples),
         tensors,
         tuple(one.name for one in generated),
         f"tensor {refused[0].name!r} differs between the checkpoints and cannot be generated: "
-        f"{refused[0].why_not}, {SAVE_AGAIN}"
+        f"{refused[0].reason_not_generated}, {SAVE_AGAIN}"
         if refused
         else None,
         found.found.notes,
@@ -113,7 +119,7 @@ def inspect_checkpoints(
     )
 
 
-def _normalized(found: Survey) -> Tensor:
+def _normalized(found: CheckpointSummary) -> Tensor:
     """The samples ``[N, S]``, each tensor about its mean and over its standard deviation."""
     samples = found.samples.double()
     for place in found.places.values():
@@ -122,7 +128,7 @@ def _normalized(found: Survey) -> Tensor:
     return samples
 
 
-def _checkpoints(found: Survey) -> str:
+def _checkpoints(found: CheckpointSummary) -> str:
     if len(found.names) == 1:
         return f"1, {found.names[0]}"
     num_runs = len(set(found.runs))
@@ -136,7 +142,7 @@ def _nothing(num_checkpoints: int, has_refused: bool) -> str:
     return f"nothing: no tensor {'that can be generated ' if has_refused else ''}differs"
 
 
-def _order(trajectory: Trajectory | None, found: Survey) -> str:
+def _order(trajectory: Trajectory | None, found: CheckpointSummary) -> str:
     num, num_runs = len(found.names), len(set(found.runs))
     if trajectory is None and num_runs == num > 1:
         return f"{num_runs} runs of one checkpoint each: none follows another"
@@ -162,18 +168,21 @@ def _order(trajectory: Trajectory | None, found: Survey) -> str:
 
 
 def _warnings(
-    found: Survey, tensors: Sequence[SurveyedTensor], samples: Tensor
+    found: CheckpointSummary, tensors: Sequence[TensorSummary], samples: Tensor
 ) -> tuple[str, ...]:
     told = []
     for one in tensors:
-        if one.why_not is not None:
-            told.append(f"{one.name} differs and cannot be generated: {one.why_not}, {SAVE_AGAIN}")
+        if one.reason_not_generated is not None:
+            told.append(
+                f"{one.name} differs and cannot be generated: {one.reason_not_generated}, "
+                f"{SAVE_AGAIN}"
+            )
         if one.broken:
-            told.append(f"{one.name} holds NaN or infinite values in {named(one.broken)}")
+            told.append(f"{one.name} holds NaN or infinite values in {first_names(one.broken)}")
         if one.outlying:
             told.append(
-                f"{one.name} holds values in {named(one.outlying)} that are over a million times "
-                "its usual size"
+                f"{one.name} holds values in {first_names(one.outlying)} that are over a million "
+                "times its usual size"
             )
     if _are_unordered(found, tensors, samples):
         whose = "two runs" if len(set(found.runs)) > 1 else "two checkpoints"
@@ -195,7 +204,9 @@ def _warnings(
     return tuple(told)
 
 
-def _are_unordered(found: Survey, tensors: Sequence[SurveyedTensor], samples: Tensor) -> bool:
+def _are_unordered(
+    found: CheckpointSummary, tensors: Sequence[TensorSummary], samples: Tensor
+) -> bool:
     """Whether every matrix differs, and some checkpoints share a start with none of the others."""
     matrices = [one for one in tensors if len(one.shape) > 1 and one.scale]
     if not matrices or not all(one.differs and one.name in found.places for one in matrices):
@@ -204,10 +215,10 @@ def _are_unordered(found: Survey, tensors: Sequence[SurveyedTensor], samples: Te
     return bool(torch.isfinite(columns).all()) and bool(related_groups(columns).max() > 0)
 
 
-def _is_generated(tensor: SurveyedTensor) -> bool:
+def _is_generated(tensor: TensorSummary) -> bool:
     shaped = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
     return is_generated(tensor.name, shaped)
 
 
-def _size(tensor: SurveyedTensor) -> int:
+def _size(tensor: TensorSummary) -> int:
     return torch.Size(tensor.shape).numel() * (2 if tensor.dtype.is_complex else 1)

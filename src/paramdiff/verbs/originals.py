@@ -13,7 +13,7 @@ from paramdiff.checkpoints.sources import find_runs
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.predictor import Predictor
-from paramdiff.evaluation.score_info import Score
+from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs.generated_folder import read_vectors
 from paramdiff.runs.predictors import build_predictor
@@ -46,7 +46,7 @@ def originals_in_words(task: AnyTask, predictor: Predictor, vectors: Tensor) -> 
         scores = predictor.answers(vectors[rows]).test.double().mean(1)
     except UserError as error:
         raise type(error)(f"the originals: {error}") from None
-    score = Score(name=predictor.score_name, is_fraction=predictor.is_fraction)
+    score = ScoreInfo(name=predictor.score_name, is_fraction=predictor.is_fraction)
     low, high = score.number(float(scores.min()), 1), score.text(float(scores.max()), 1)
     found = f"The original scores {high}"
     if num > 1:

@@ -14,9 +14,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.duplicates import values_sha256_of, without_copies
+from paramdiff.checkpoints.duplicates import values_sha256_of, without_duplicates
 from paramdiff.checkpoints.formats import StoredCheckpoint
-from paramdiff.checkpoints.order import named
+from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import Runs, find_checkpoints, find_runs
 from paramdiff.checkpoints.summary import check_same
 from paramdiff.checkpoints.tensor_kinds import (
@@ -25,13 +25,13 @@ from paramdiff.checkpoints.tensor_kinds import (
     is_binary,
     is_counter,
     is_generated,
-    why_not,
+    reason_not_generated,
 )
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.zoo.learned_from import LearnedFrom
-from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, LeftOut, read_index, write_zoo
+from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, SkippedDuplicate, read_index, write_zoo
 
 MAX_LISTED = 5
 
@@ -63,7 +63,7 @@ def import_checkpoints(
     base: Path | None = None,
     num_held_out: int | None = 0,
     spaced: bool = False,
-    entry: str | None = None,
+    state_dict_key: str | None = None,
     known: LearnedFrom | None = None,
     compared: Sequence[StoredCheckpoint] | None = None,
 ) -> Imported:
@@ -77,7 +77,7 @@ def import_checkpoints(
         num_held_out: how many checkpoints to hold out, of one run or several: the last ones. None
             holds out those that a generator held out, as far as that is known.
         spaced: whether to hold out so many evenly spaced ones instead.
-        entry: the key of the state dict, where a file holds several.
+        state_dict_key: the key of the state dict, where a file holds several.
         known: what a generator saw of them.
         compared: other checkpoints, which these are only compared with; None where others are to
             be generated, which asks for more.
@@ -92,16 +92,16 @@ def import_checkpoints(
             generator.
     """
     found = find_checkpoints(sources)
-    first, _ = found.listed[0].read(entry)
+    first, _ = found.listed[0].read(state_dict_key)
     counting = None if base is None else select(first, patterns)  # the rest is the base's
-    found, copies = without_copies(found, entry, counting)
+    found, copies = without_duplicates(found, state_dict_key, counting)
     runs, notes = found.runs, list(found.notes)
-    first, form = found.listed[0].read(entry)
+    first, checkpoint_format = found.listed[0].read(state_dict_key)
     names = select(first, patterns)
     others = [*found.listed[1:], *(compared or ())]
-    layout = ParameterLayout.of(first, names, _ties(first, names, others, entry))
+    layout = ParameterLayout.of(first, names, _ties(first, names, others, state_dict_key))
     entries = _entries(runs)
-    seen = None if known is None else _seen(found.listed, known, entry)
+    seen = None if known is None else _seen(found.listed, known, state_dict_key)
     if known is not None and seen is None:
         notes.append(
             "the originals lack tensors that the generator makes: which of them it learned from "
@@ -117,7 +117,7 @@ def import_checkpoints(
         hold_out = "none"
     complete = first
     if base is not None:
-        complete, form = StoredCheckpoint(base, base.name).read(entry)
+        complete, checkpoint_format = StoredCheckpoint(base, base.name).read(state_dict_key)
     missing = [name for name in layout.names if name not in complete]
     if missing:
         raise UserError(f"{base}: tensor {missing[0]!r}, which is selected, is missing")
@@ -128,13 +128,17 @@ def import_checkpoints(
         complete,
         layout,
         replaced,
-        entry,
+        state_dict_key,
         entries,
         needs_equal_rest=base is None,
         generates=compared is None,
     )
-    left_out = [LeftOut(source=copy.name, copy_of=copy.of) for copy in copies]
-    write_zoo(zoo_folder, vectors, entries, layout, complete, hold_out, form, left_out)
+    duplicates = [
+        SkippedDuplicate(source=copy.name, duplicate_of=copy.duplicate_of) for copy in copies
+    ]
+    write_zoo(
+        zoo_folder, vectors, entries, layout, complete, hold_out, checkpoint_format, duplicates
+    )
     is_new = seen is not None and hold_out != "none"
     return Imported(tuple(notes), is_new, frozenset(replaced))
 
@@ -177,7 +181,7 @@ def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
     hashes = {entry.source: entry.source_sha256 for entry in index.checkpoints}
     again = "begin in a new folder, or remove this one"
     sources_then = [entry.source or "" for entry in index.checkpoints]
-    sources_then += [copy.source for copy in index.left_out]
+    sources_then += [copy.source for copy in index.duplicates]
     if sorted(stored.name for stored in found) != sorted(sources_then):
         raise UserError(
             f"{zoo_folder}: was made of {len(sources_then)} checkpoints, found {len(found)} or "
@@ -194,7 +198,7 @@ def _vectors(
     complete: Mapping[str, Tensor],
     layout: ParameterLayout,
     replaced: set[str],
-    entry: str | None,
+    state_dict_key: str | None,
     entries: Sequence[dict],
     *,
     needs_equal_rest: bool,
@@ -214,7 +218,7 @@ def _vectors(
     differing: set[str] = set()
     masks = {name for name in layout.names if is_binary(first[name])}
     for number, stored in enumerate(listed):
-        found = first if number == 0 else stored.read(entry)[0]
+        found = first if number == 0 else stored.read(state_dict_key)[0]
         check_same(first, found, listed[0], stored)
         entries[number]["source_sha256"] = stored.sha256
         yield layout.flatten(found, str(stored.path))
@@ -240,14 +244,14 @@ def _ties(
     first: Mapping[str, Tensor],
     names: Sequence[str],
     others: Sequence[StoredCheckpoint],
-    entry: str | None,
+    state_dict_key: str | None,
 ) -> dict[str, str]:
     """What is one tensor under several names; further checkpoints are read only where needed."""
     finder = TieFinder({name: first[name] for name in names})
     for stored in others:
-        if finder.is_settled:
+        if finder.is_final:
             break
-        finder.see(stored.read(entry)[0])
+        finder.see(stored.read(state_dict_key)[0])
     return finder.ties
 
 
@@ -273,7 +277,7 @@ def _refuse_differing(
     for name in differing:
         if name not in generated and (name not in rest or is_generated(name, first[name])):
             continue
-        why = why_not(name, first, first[name], is_mask=name in masks)
+        why = reason_not_generated(name, first, first[name], is_mask=name in masks)
         if why is not None:
             ways = SAVE_AGAIN if name in rest else "or leave it out of what is selected"
             raise UserError(
@@ -319,10 +323,10 @@ def _rule(entries: Sequence[dict], rule: HoldOutRule) -> HoldOutRule:
 
 
 def _seen(
-    listed: Sequence[StoredCheckpoint], known: LearnedFrom, entry: str | None
+    listed: Sequence[StoredCheckpoint], known: LearnedFrom, state_dict_key: str | None
 ) -> list[Seen] | None:
     """What a generator did with each checkpoint; None where one lacks what it makes."""
-    digests = [values_sha256_of(stored, known.tensors, entry) for stored in listed]
+    digests = [values_sha256_of(stored, known.tensors, state_dict_key) for stored in listed]
     if None in digests:
         return None
     trained, held_out = set(known.trained), set(known.held_out)
@@ -351,7 +355,7 @@ def _strangers(entries: Sequence[dict], seen: Sequence[Seen]) -> list[str]:
         return []
     return [
         f"{len(names)} of {len(entries)} originals neither trained the generator nor were held "
-        f"out by it: {named(names)}"
+        f"out by it: {first_names(names)}"
     ]
 
 
@@ -364,6 +368,6 @@ def _refuse_trained(entries: Sequence[dict], seen: Sequence[Seen] | None) -> Non
     num = (seen or []).count("held out")
     before = f"leave it away to hold out the {num} that the generator held out"
     raise UserError(
-        f"--num-held-out: {named(names)} trained the generator, as hashes show, and cannot be "
-        f"held out: {before if num else 'leave it away'}, or say 0 to hold out none"
+        f"--num-held-out: {first_names(names)} trained the generator, as hashes show, and cannot "
+        f"be held out: {before if num else 'leave it away'}, or say 0 to hold out none"
     )

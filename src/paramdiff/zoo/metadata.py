@@ -19,11 +19,11 @@ from paramdiff.tasks.base import AnyTask, Task
 from paramdiff.tasks.sequential_scorer import OneByOne
 from paramdiff.zoo.zoo import CheckpointEntry, Zoo
 
-ACCURACIES_FILE = "accuracies.json"
+SCORES_FILE = "scores.json"
 
 
-def write_accuracies(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device) -> None:
-    """Write ``accuracies.json``: the number of validation examples, and file to score.
+def write_scores(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device) -> None:
+    """Write ``scores.json``: the number of validation examples, and file to score.
 
     Args:
         folder: the zoo's.
@@ -35,14 +35,14 @@ def write_accuracies(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device
         UserError: a checkpoint gives logits or scores that are not finite.
     """
     scores_of = validation_scores(task, zoo, device)
-    accuracies: dict[str, float] = {}
+    found: dict[str, float] = {}
     for is_held_out, vectors in ((False, zoo.originals), (True, zoo.held_out)):
         scores = scores_of([zoo.layout.unflatten(vector) for vector in vectors])
         entries = [entry for entry in zoo.index.checkpoints if entry.held_out == is_held_out]
         for entry, score in zip(entries, scores, strict=True):
-            accuracies[entry.file] = score
-    content = {"num_validation": task.num_validation, "accuracy": dict(sorted(accuracies.items()))}
-    write_json(folder / ACCURACIES_FILE, content)
+            found[entry.file] = score
+    content = {"num_validation": task.num_validation, "score": dict(sorted(found.items()))}
+    write_json(folder / SCORES_FILE, content)
 
 
 def validation_scores(
@@ -119,9 +119,9 @@ def zoo_conditions(names: Sequence[str], zoo: Zoo, folder: Path) -> ZooCondition
 def _values(name: str, entries: Sequence[CheckpointEntry], folder: Path) -> Sequence[Value]:
     if name == "run":
         return _run_names(entries)
-    if name == "accuracy":
-        path = folder / ACCURACIES_FILE
-        scores = read_json(path)["accuracy"]
+    if name == "score":
+        path = folder / SCORES_FILE
+        scores = read_json(path)["score"]
         known = [scores.get(entry.file) for entry in entries]
     else:
         path = folder

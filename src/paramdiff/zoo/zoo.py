@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.checkpoints.duplicates import values_sha256
-from paramdiff.checkpoints.formats import StoredForm
+from paramdiff.checkpoints.formats import CheckpointFormat
 from paramdiff.errors import UserError
 from paramdiff.memmap import empty_array, release
 from paramdiff.parameters.layout import ParameterLayout
@@ -58,11 +58,11 @@ class CheckpointEntry(Settings):
     )
 
 
-class LeftOut(Settings):
+class SkippedDuplicate(Settings):
     """A checkpoint that holds the values of another, and is no member."""
 
     source: str
-    copy_of: str
+    duplicate_of: str
 
 
 class ZooIndex(Settings):
@@ -73,8 +73,12 @@ class ZooIndex(Settings):
     ties: list[tuple[str, str]] = Field([], description="further names of tensors in the layout")
     hold_out: HoldOutRule
     checkpoints: list[CheckpointEntry]
-    form: StoredForm | None = Field(None, description="how imported checkpoints were stored")
-    left_out: tuple[LeftOut, ...] = Field((), description="copies of imported checkpoints")
+    checkpoint_format: CheckpointFormat | None = Field(
+        None, description="how imported checkpoints were stored"
+    )
+    duplicates: tuple[SkippedDuplicate, ...] = Field(
+        (), description="copies of imported checkpoints"
+    )
 
 
 @dataclass(frozen=True)
@@ -183,8 +187,10 @@ def read_index(folder: Path) -> ZooIndex:
         UserError: the file is missing or malformed.
     """
     index = load(ZooIndex, read_json(folder / INDEX_FILE), folder / INDEX_FILE)
-    form = None if index.form is None else index.form.in_folder(folder)
-    return index.model_copy(update={"form": form})
+    checkpoint_format = (
+        None if index.checkpoint_format is None else index.checkpoint_format.in_folder(folder)
+    )
+    return index.model_copy(update={"checkpoint_format": checkpoint_format})
 
 
 def write_zoo(
@@ -194,8 +200,8 @@ def write_zoo(
     layout: ParameterLayout,
     base: dict[str, Tensor],
     hold_out: HoldOutRule,
-    form: StoredForm | None = None,
-    left_out: Sequence[LeftOut] = (),
+    checkpoint_format: CheckpointFormat | None = None,
+    duplicates: Sequence[SkippedDuplicate] = (),
 ) -> None:
     """Write a zoo, whole or not at all.
 
@@ -206,8 +212,8 @@ def write_zoo(
         layout: where each tensor lies in a vector.
         base: the complete state dict.
         hold_out: how held-out checkpoints were chosen.
-        form: how the base was stored, where somebody's checkpoints were imported.
-        left_out: copies of imported checkpoints.
+        checkpoint_format: how the base was stored, where somebody's checkpoints were imported.
+        duplicates: copies of imported checkpoints.
     """
     _warn_of_single(sum(not entry.get("held_out", False) for entry in entries))
     with written_aside(folder) as aside:
@@ -220,15 +226,15 @@ def write_zoo(
             known = {"values_sha256": values_sha256(own)} | entry
             written.append(CheckpointEntry(file=file, sha256=sha256_of(aside / file), **known))
         write_tensors(aside / BASE_FILE, base, keeps_order=True)
-        if form is not None:
-            form.copy_companions(aside)
+        if checkpoint_format is not None:
+            checkpoint_format.copy_extra_files(aside)
         index = ZooIndex(
             layout=layout.to_json(),
             ties=list(layout.ties),
             hold_out=hold_out,
             checkpoints=written,
-            form=form,
-            left_out=tuple(left_out),
+            checkpoint_format=checkpoint_format,
+            duplicates=tuple(duplicates),
         )
         write_json(aside / INDEX_FILE, index.model_dump(mode="json"))
 

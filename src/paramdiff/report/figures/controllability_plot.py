@@ -3,7 +3,7 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paramdiff.evaluation.further_schema import Obtained
+from paramdiff.evaluation.further_schema import Controllability
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report.families import GRAY, family_of
 from paramdiff.report.style import HALF, Arrays, Illustration, illustrate, quiet_grid
@@ -11,7 +11,7 @@ from paramdiff.report.text import ShownScore
 
 GENERATED, HELD_OUT = family_of("generated").color, family_of("held_out").color
 RANGE = "#eef0f2"
-SCORE = "accuracy"
+SCORE = "score"
 """The condition whose values are scores, on validation data."""
 
 
@@ -25,7 +25,7 @@ def requested(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
     Returns:
         The figure; None where nothing was asked for.
     """
-    conditions, score = evaluation.conditions, ShownScore.of(evaluation)
+    conditions, score = evaluation.controllability, ShownScore.of(evaluation)
     if not conditions:
         return None
 
@@ -52,7 +52,7 @@ def called(name: str, score: ShownScore) -> str:
     return score.name if name == SCORE else name
 
 
-def _panel(axes: Axes, name: str, obtained: Obtained, score: ShownScore) -> None:
+def _panel(axes: Axes, name: str, obtained: Controllability, score: ShownScore) -> None:
     asked = [level.requested for level in obtained.levels]
     axes.axvspan(obtained.low, obtained.high, color=RANGE, linewidth=0)
     if name == SCORE:
@@ -60,7 +60,7 @@ def _panel(axes: Axes, name: str, obtained: Obtained, score: ShownScore) -> None
         score.label_axis(axes, "x")
     axes.errorbar(
         asked,
-        [level.accuracy for level in obtained.levels],
+        [level.score for level in obtained.levels],
         [level.std for level in obtained.levels],
         color=GENERATED,
         marker="D",

@@ -17,7 +17,7 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
 
     Args:
         evaluation: says which Gaussian fit is nearest in dispersion.
-        arrays: ``accuracy/GROUP`` ``[M]``.
+        arrays: ``score/GROUP`` ``[M]``.
 
     Returns:
         The figure; None where an array is absent.
@@ -27,7 +27,7 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
     samples = {
         name: values
         for name in names
-        if (values := finite(arrays.get(f"accuracy/{name}", ()))).size > 1
+        if (values := finite(arrays.get(f"score/{name}", ()))).size > 1
     }
     if "generated" not in samples:
         return None

@@ -18,7 +18,7 @@ WIDE: Size = (11.3, 2.9)
 
 
 @dataclass(frozen=True)
-class Score:
+class Panel:
     """A column of the table and a panel of the figure.
 
     Args:
@@ -49,18 +49,18 @@ class Score:
 
 
 SCORES = (
-    Score("accuracy", "Accuracy", "higher", is_fraction=True),
-    Score("ood_auroc", "OOD AUROC", "higher"),
-    Score("nll", "NLL", "lower"),
-    Score("nll_calibrated", "NLL, calibrated", "lower"),
-    Score("ece", "ECE", "lower"),
-    Score("ece_calibrated", "ECE, calibrated", "lower"),
-    Score("brier", "Brier score", "lower"),
+    Panel("accuracy", "Accuracy", "higher", is_fraction=True),
+    Panel("ood_auroc", "OOD AUROC", "higher"),
+    Panel("nll", "NLL", "lower"),
+    Panel("nll_calibrated", "NLL, calibrated", "lower"),
+    Panel("ece", "ECE", "lower"),
+    Panel("ece_calibrated", "ECE, calibrated", "lower"),
+    Panel("brier", "Brier score", "lower"),
 )
 """OOD AUROC stands beside accuracy, as an ensemble that gains in one may lose in the other."""
 
 
-def measured_scores(evaluation: Evaluation) -> list[Score]:
+def measured_scores(evaluation: Evaluation) -> list[Panel]:
     """The scores that at least one ensemble has."""
     every = [score for scores in evaluation.ensembles.values() for score in scores]
     return [column for column in SCORES if any(column.of(score) is not None for score in every)]
@@ -147,7 +147,7 @@ def _difference(value: float, interval: tuple[float, float]) -> str:
     return f"{kind} ({text.signed(value, 3)}, {text.signed_interval(interval, 3)})"
 
 
-def _panel(axes: Axes, panel: Score, evaluation: Evaluation) -> None:
+def _panel(axes: Axes, panel: Panel, evaluation: Evaluation) -> None:
     sizes = sorted({score.members for group in evaluation.ensembles.values() for score in group})
     axes.set_xscale("log")
     for name in in_reading_order(evaluation.ensembles):

@@ -10,7 +10,7 @@ from paramdiff.report.style import HALF, Arrays, Illustration, illustrate, quiet
 from paramdiff.report.text import ShownScore
 
 
-def starting_points_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
+def finetuning_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
     """Draw what a few updates make of each group; None where that was not asked for.
 
     Args:
@@ -20,7 +20,7 @@ def starting_points_figure(evaluation: Evaluation, arrays: Arrays) -> Illustrati
     Returns:
         The figure.
     """
-    found, score = evaluation.starting_points, ShownScore.of(evaluation)
+    found, score = evaluation.finetuning_curves, ShownScore.of(evaluation)
     if found is None or not found.groups:
         return None
     places, height = range(len(found.updates)), height_of(score, evaluation.num_test)
@@ -31,7 +31,7 @@ def starting_points_figure(evaluation: Evaluation, arrays: Arrays) -> Illustrati
             family, is_generated = family_of(name), name == "generated"
             axes.plot(
                 places,
-                height(np.array(found.groups[name].accuracy)),
+                height(np.array(found.groups[name].score)),
                 label=label_of(name),
                 color=family.color,
                 marker=family.marker,

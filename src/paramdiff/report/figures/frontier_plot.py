@@ -53,7 +53,7 @@ def frontier_to_originals(evaluation: Evaluation, arrays: Arrays) -> Illustratio
 
     Args:
         evaluation: the numbers.
-        arrays: ``accuracy/GROUP`` and ``max_similarity/GROUP`` ``[M]`` for the clouds of dots.
+        arrays: ``score/GROUP`` and ``max_similarity/GROUP`` ``[M]`` for the clouds of dots.
 
     Returns:
         The figure, in a wide and in a narrow drawing; None where the generated networks have no
@@ -82,14 +82,14 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
     found, score = evaluation.frontier[view.axis.name], ShownScore.of(evaluation)
     plane = Plane(
         spots=tuple(spots.values()),
-        steps=tuple((point.place, point.accuracy) for point in found.points),
+        steps=tuple((point.place, point.score) for point in found.points),
         reference=found.reference,
         axis=view.label,
         lowest=lowest_shown(evaluation),
         height=height_of(score, evaluation.num_test),
         score_name=score.reported,
-        accuracies=tuple(
-            group.accuracy.mean for name, group in evaluation.groups.items() if name not in ANCHORS
+        scores=tuple(
+            group.score.mean for name, group in evaluation.groups.items() if name not in ANCHORS
         ),
         arrays=arrays,
         has_clouds=view is TO_ORIGINALS,
@@ -115,18 +115,18 @@ def _spots(evaluation: Evaluation, axis: Axis) -> dict[str, Spot]:
         group = evaluation.groups[name]
         similarity = axis.of_group(group)
         if similarity is not None:
-            found[name] = Spot(name, similarity, group.accuracy.mean, bool(group.matched_to))
+            found[name] = Spot(name, similarity, group.score.mean, bool(group.matched_to))
     return found
 
 
 def _points(found: Frontier) -> list[Spot]:
-    return [Spot(point.group, point.place, point.accuracy) for point in found.points]
+    return [Spot(point.group, point.place, point.score) for point in found.points]
 
 
 def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownScore) -> str:
     """What the figure shows about the generated networks."""
     own = spots["generated"]
-    place = f"{score.text(own.accuracy)} at {text.number(own.similarity)}"
+    place = f"{score.text(own.score)} at {text.number(own.similarity)}"
     if found.reference is None or found.reference not in spots:
         return (
             f"No baseline matches the generated networks ({place}) in {view.axis.noun}, so none "
@@ -135,17 +135,15 @@ def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownSc
     best = spots[found.reference]
     return (
         f"At matched {view.axis.noun} the strongest baseline"
-        f"{'' if score.score.selects_on_test else ' on validation data'} is "
-        f"{label_of(best.name)} (ringed): {score.text(best.accuracy)} at "
+        f"{'' if score.info.selects_on_test else ' on validation data'} is "
+        f"{label_of(best.name)} (ringed): {score.text(best.score)} at "
         f"{text.number(best.similarity)}; the generated networks {place}."
     )
 
 
 def in_words(spot: Spot, score: ShownScore) -> str:
     """A group and where it lies."""
-    return (
-        f"{label_of(spot.name)}: {score.text(spot.accuracy, 1)} at {text.number(spot.similarity)}"
-    )
+    return f"{label_of(spot.name)}: {score.text(spot.score, 1)} at {text.number(spot.similarity)}"
 
 
 def _told(introduction: str, spots: Iterable[Spot], score: ShownScore) -> str:

@@ -37,7 +37,7 @@ class Spot:
 
     name: str
     similarity: float
-    accuracy: float
+    score: float
     is_matched: bool = False
 
     @property
@@ -58,8 +58,8 @@ class Plane:
         lowest: scores below are left out of the view.
         height: from scores to heights in the figure.
         score_name: for people.
-        accuracies: the scores that the view must hold, where they are not too low.
-        arrays: ``accuracy/GROUP`` and ``max_similarity/GROUP`` ``[M]``.
+        scores: the scores that the view must hold, where they are not too low.
+        arrays: ``score/GROUP`` and ``max_similarity/GROUP`` ``[M]``.
         has_clouds: whether single networks are drawn as dots.
     """
 
@@ -70,7 +70,7 @@ class Plane:
     lowest: float
     height: Height
     score_name: str
-    accuracies: Sequence[float]
+    scores: Sequence[float]
     arrays: Arrays
     has_clouds: bool
 
@@ -81,7 +81,7 @@ class Plane:
         return [
             spot
             for spot in self.spots
-            if not (left <= spot.similarity <= right and bottom <= height(spot.accuracy) <= top)
+            if not (left <= spot.similarity <= right and bottom <= height(spot.score) <= top)
         ]
 
     def draw(self, figure: Figure, *, with_details: bool) -> None:
@@ -121,10 +121,10 @@ class Plane:
         x = [
             spot.similarity
             for spot in self.spots
-            if spot.accuracy >= self.lowest and spot.name not in ANCHORS
+            if spot.score >= self.lowest and spot.name not in ANCHORS
         ]
-        y = [float(height(value)) for value in self.accuracies if value >= self.lowest]
-        dots = height(_finite(self.arrays, "accuracy/generated"))
+        y = [float(height(value)) for value in self.scores if value >= self.lowest]
+        dots = height(_finite(self.arrays, "score/generated"))
         if dots.size:
             y += np.percentile(dots, SHOWN_PERCENTILES).tolist()
         if self.has_clouds and (dots := _finite(self.arrays, "max_similarity/generated")).size:
@@ -159,7 +159,7 @@ class Plane:
     def _cloud(self, axes: Axes, spot: Spot, height: Height) -> None:
         """Draw a dot for every network of a group."""
         x = self.arrays.get(f"max_similarity/{spot.name}", np.zeros(0)).ravel()
-        y = self.arrays.get(f"accuracy/{spot.name}", np.zeros(0)).ravel()
+        y = self.arrays.get(f"score/{spot.name}", np.zeros(0)).ravel()
         if x.size != y.size or x.size < 2:
             return
         rows = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
@@ -179,7 +179,7 @@ class Plane:
     def _mark(self, axes: Axes, spot: Spot, height: Height) -> None:
         family, is_subject = family_of(spot.name), spot.name in PROMINENT
         size = 10 if spot.name == "generated" else 8 if is_subject else 5.5
-        place = [spot.similarity], [height(spot.accuracy)]
+        place = [spot.similarity], [height(spot.score)]
         axes.plot(
             *place,
             marker=family.marker,
@@ -204,7 +204,7 @@ class Plane:
         """The name of a group; of a joined family its strengths, and the name at the last."""
         labels = []
         for index, spot in enumerate(family):
-            point = (spot.similarity, float(height(spot.accuracy)))
+            point = (spot.similarity, float(height(spot.score)))
             halo = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.6}
             style = {"color": family_of(spot.name).color, "zorder": 6, "bbox": halo}
             if spot.name in PROMINENT:
@@ -229,7 +229,7 @@ class Plane:
 
 def _join(axes: Axes, family: Sequence[Spot], height: Height) -> list[tuple[float, float]]:
     """Join the strengths of a baseline, and return points along the line as obstacles."""
-    points = [(spot.similarity, float(height(spot.accuracy))) for spot in family]
+    points = [(spot.similarity, float(height(spot.score))) for spot in family]
     if len(points) < 2:
         return points
     x, y = zip(*points, strict=True)

@@ -8,7 +8,7 @@ from paramdiff.report.figures.controllability_plot import requested
 from paramdiff.report.figures.distribution_plot import accuracy_histograms
 from paramdiff.report.figures.diversity_plot import component_figure, tensor_figure
 from paramdiff.report.figures.ensemble_plot import ensemble_figure
-from paramdiff.report.figures.finetuning_plot import starting_points_figure
+from paramdiff.report.figures.finetuning_plot import finetuning_figure
 from paramdiff.report.figures.frontier_plot import frontier_to_originals, frontier_within
 from paramdiff.report.figures.similarity_plot import parameters, similarity_matrix
 from paramdiff.report.figures.training_plot import codec_loss, cost, denoiser_loss, trajectory
@@ -23,7 +23,7 @@ FIGURES: dict[str, Callable[[Evaluation, Arrays], Illustration | None]] = {
     "parameters": parameters,
     "ensembles": ensemble_figure,
     "reliability": reliability,
-    "starting_points": starting_points_figure,
+    "finetuning_curves": finetuning_figure,
     "requested": requested,
     "histograms": accuracy_histograms,
     "trajectory": trajectory,

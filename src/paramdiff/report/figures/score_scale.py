@@ -32,7 +32,7 @@ def height_of(score: ShownScore, num_test: int) -> Height:
     Returns:
         The scale.
     """
-    return LogHeight(0.5 / max(num_test, 1)) if score.score.is_fraction else LinearHeight(score)
+    return LogHeight(0.5 / max(num_test, 1)) if score.info.is_fraction else LinearHeight(score)
 
 
 @dataclass(frozen=True)

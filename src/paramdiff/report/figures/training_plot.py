@@ -70,15 +70,15 @@ def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
 
     Args:
         evaluation: the originals' score is drawn for reference.
-        arrays: ``trajectory/timestep`` ``[S]`` and ``trajectory/accuracy`` ``[seeds, S]``.
+        arrays: ``trajectory/timestep`` ``[S]`` and ``trajectory/score`` ``[seeds, S]``.
 
     Returns:
         The figure; None where an array is absent.
     """
-    if not {"trajectory/timestep", "trajectory/accuracy"} <= arrays.keys():
+    if not {"trajectory/timestep", "trajectory/score"} <= arrays.keys():
         return None
     timesteps = finite(arrays["trajectory/timestep"])
-    accuracies = np.atleast_2d(arrays["trajectory/accuracy"])
+    accuracies = np.atleast_2d(arrays["trajectory/score"])
     if timesteps.size < 2 or accuracies.shape[1] != timesteps.size:
         return None
     if not np.isfinite(accuracies).all():
@@ -95,7 +95,7 @@ def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         quiet_grid(axes)
         original = evaluation.groups.get("original")
         if original is not None:
-            _reference(axes, original.accuracy.mean)
+            _reference(axes, original.score.mean)
 
     return illustrate(
         draw,
