@@ -149,7 +149,8 @@ def column_moments(array: Tensor) -> tuple[Tensor, Tensor]:
     for columns in column_blocks(array):
         values = array[:, columns].double()
         means.append(values.mean(0))
-        variances.append(values.var(0, correction=min(1, len(values) - 1)))
+        # torch.var is up to ten times slower along rows
+        variances.append((values - means[-1]).square_().sum(0) / max(1, len(values) - 1))
     return torch.cat(means), torch.cat(variances)
 
 

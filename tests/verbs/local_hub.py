@@ -119,7 +119,7 @@ def local_hub(patch, cache):
         patch: pytest's monkeypatch.
         cache: a folder for what is downloaded.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
     hub = LocalHub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
@@ -129,6 +129,8 @@ def local_hub(patch, cache):
     patch.setattr(constants, "ENDPOINT", endpoint)
     template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    # before 1.0, a copy of its own, made when it was imported
+    patch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     patch.setattr(constants, "HF_HUB_CACHE", str(cache))
     patch.setenv("HF_TOKEN", TOKEN)
     try:
