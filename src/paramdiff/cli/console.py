@@ -16,7 +16,7 @@ from paramdiff.progress import StageProgress
 if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
     from paramdiff.evaluation.score_info import ScoreInfo
-    from paramdiff.paper.exhibit import Exhibit
+    from paramdiff.paper.paper_table import PaperTable
     from paramdiff.recipe.listing import Listed
     from paramdiff.report.sweep_page import Sweep
     from paramdiff.verbs.inspect import Inspection
@@ -145,7 +145,7 @@ def _pflop(number: float | None) -> str:
     return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
-def show_exhibits(exhibits: Sequence["Exhibit"]) -> None:
+def show_paper_tables(paper_tables: Sequence["PaperTable"]) -> None:
     """Print the paper's tables and figures, with how many runs each needs."""
     console.print()
     table = Table(
@@ -157,10 +157,10 @@ def show_exhibits(exhibits: Sequence["Exhibit"]) -> None:
     table.add_column("name", no_wrap=True)
     table.add_column("runs", justify="right")
     table.add_column("what it shows")
-    for exhibit in exhibits:
-        runs = len({one.key for one in exhibit.settings}) if exhibit.needs_runs else 0
-        told = f" ({exhibit.measured_by})" if exhibit.measured_by else ""
-        table.add_row(exhibit.name, str(runs), Text(exhibit.title + told, overflow="fold"))
+    for one in paper_tables:
+        runs = len({setting.key for setting in one.settings}) if one.needs_runs else 0
+        told = f" ({one.measured_by})" if one.measured_by else ""
+        table.add_row(one.name, str(runs), Text(one.title + told, overflow="fold"))
     console.print(table)
 
 

@@ -14,7 +14,7 @@ from paramdiff.cli.console import (
     progress_bars,
     say,
     show_evaluation,
-    show_exhibits,
+    show_paper_tables,
     show_recipes,
     show_sweep,
 )
@@ -73,12 +73,13 @@ def sweep(
     from contextlib import contextmanager
 
     from paramdiff.device import resolve_device
+    from paramdiff.paper.paper_sweep import PAPER
     from paramdiff.parallel import connected
     from paramdiff.report.sweep_page import SWEEP_PAGE
     from paramdiff.runs.sweep import run_sweep
-    from paramdiff.runs.sweep_entries import asked_for, plan_sweep
+    from paramdiff.runs.sweep_entries import plan_sweep, requested_sections
 
-    entries = plan_sweep(recipes, overrides or [], vary, base)
+    entries = plan_sweep(recipes, overrides or [], vary, base, PAPER)
 
     @contextmanager
     def watch(name: str) -> Iterator[StageProgress]:
@@ -88,7 +89,13 @@ def sweep(
 
     with connected(ray, resolve_device(device)) as fan_out:
         finished = run_sweep(
-            entries, out, device=device, watch=watch, asked=asked_for(recipes), fan_out=fan_out
+            entries,
+            out,
+            device=device,
+            watch=watch,
+            requested=requested_sections(recipes, PAPER),
+            fan_out=fan_out,
+            extension=PAPER,
         )
     show_sweep(finished)
     say(f"Comparison: {out / SWEEP_PAGE}")
@@ -126,9 +133,10 @@ def report(
     from paramdiff.verbs.run_parts import refuse_unevaluated
 
     if (run / SWEEP_FILE).is_file():
+        from paramdiff.paper.paper_sweep import PAPER
         from paramdiff.runs.sweep import redraw_sweep
 
-        say(f"Comparison: {redraw_sweep(run)}")
+        say(f"Comparison: {redraw_sweep(run, PAPER)}")
         return
     refuse_unevaluated(run)
     say(f"Report: {write_report(run)}")
@@ -136,11 +144,11 @@ def report(
 
 def recipes() -> None:
     """List the shipped recipes, and the paper's tables and figures that `sweep` makes of them."""
-    from paramdiff.paper.exhibit import load_exhibits
+    from paramdiff.paper.paper_table import load_paper_tables
     from paramdiff.recipe.listing import list_recipes
 
     show_recipes(list_recipes())
-    show_exhibits(list(load_exhibits().values()))
+    show_paper_tables(list(load_paper_tables().values()))
 
 
 def _run(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # Python 3.11
 
 SHIPPED = files("paramdiff") / "recipes"
+FOLDERS = (SHIPPED, files("paramdiff") / "paper" / "recipes")
+"""Folders of the shipped recipes; the second one holds those that reproduce the paper."""
 PRESET_VALUES = (
     "parameters.normalization",
     "codec",
@@ -29,8 +31,8 @@ PRESET_VALUES = (
 
 
 def shipped_recipes() -> "dict[str, Traversable]":
-    """The shipped recipes by name; sub-folders are part of the name."""
-    return dict(sorted(_walk(SHIPPED, "")))
+    """Find the shipped recipes, by name; sub-folders are part of the name."""
+    return dict(sorted(found for folder in FOLDERS for found in _walk(folder, "")))
 
 
 def read(source: StrPath, beside: StrPath = "") -> dict:
@@ -136,7 +138,7 @@ def merge(below: dict, above: dict) -> dict:
 
 def _walk(folder: "Traversable", prefix: str) -> "Iterator[tuple[str, Traversable]]":
     for entry in folder.iterdir():
-        if entry.is_dir() and entry.name not in ("presets", "paper"):
+        if entry.is_dir() and entry.name != "presets":
             yield from _walk(entry, f"{prefix}{entry.name}/")
         elif entry.name.endswith(".yaml"):
             yield prefix + entry.name.removesuffix(".yaml"), entry

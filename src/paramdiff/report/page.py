@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.evaluation_file import read_evaluation
@@ -102,10 +102,19 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 @cache
-def template_of(name: str) -> Template:
-    """A template of this room, with the filters that all of them use."""
+def template_of(name: str, package: str = "paramdiff.report") -> Template:
+    """Load a template, with the filters that all of them use.
+
+    Args:
+        name: of the file.
+        package: has it in its folder ``templates``; it may include the report's own.
+
+    Returns:
+        The template.
+    """
+    folders = [PackageLoader(one) for one in dict.fromkeys((package, "paramdiff.report"))]
     environment = Environment(
-        loader=PackageLoader("paramdiff.report", "templates"),
+        loader=ChoiceLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
