@@ -215,7 +215,7 @@ def test_a_later_sweep_keeps_what_is_there(folder, tiny_paper, tmp_path, monkeyp
 
 
 def test_a_page_that_cannot_be_drawn_again_is_refused(folder, tmp_path):
-    (tmp_path / "sweep.json").write_text('{"schema": 1, "rows": [{"name": 3}]}', encoding="utf-8")
+    (tmp_path / "sweep.json").write_text('{"schema": 2, "rows": [{"name": 3}]}', encoding="utf-8")
     with pytest.raises(UserError, match=r"sweep\.json: rows\.0\.name"):
         redraw_sweep(tmp_path, PAPER)
     row = {
@@ -225,6 +225,9 @@ def test_a_page_that_cannot_be_drawn_again_is_refused(folder, tmp_path):
         "result": None,
         "published": {"where": 3},
     }
-    write_json(tmp_path / "sweep.json", {"schema": 1, "rows": [row]})
+    write_json(tmp_path / "sweep.json", {"schema": 2, "rows": [row]})
     with pytest.raises(UserError, match=r"sweep\.json: rows\.0\.published: where: "):
+        redraw_sweep(tmp_path, PAPER)
+    (tmp_path / "sweep.json").write_text('{"schema": 1, "rows": []}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"sweep\.json: schema 1 was written by an earlier"):
         redraw_sweep(tmp_path, PAPER)

@@ -85,7 +85,7 @@ def sweep_page(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         for file in ("evaluation.json", "arrays.safetensors"):
             shutil.copy(drawn.parent / file, folder / name / file)
     requested = ["table1", "table7", "table13", "figure5b"]
-    write_json(folder / "sweep.json", {"schema": 1, "rows": [], "requested": requested})
+    write_json(folder / "sweep.json", {"schema": 2, "rows": [], "requested": requested})
     return redraw_sweep(folder, PAPER).as_uri()
 
 

@@ -101,7 +101,7 @@ def test_each_row_is_its_runs_evaluation(entries, finished):
             generated.mean - evaluation.groups["original"].score.mean, abs=1e-6
         )
     stored = read_json(out / "sweep.json")
-    assert stored.pop("schema") == 1
+    assert stored.pop("schema") == 2
     assert Sweep.model_validate(stored) == made
     assert made.rows[1].result.dispersion < made.rows[0].result.dispersion
 
@@ -230,7 +230,7 @@ def test_a_sweep_that_cannot_be_is_refused_before_it_runs(sources, vary, told):
 def test_a_recipe_that_can_be_no_folder_is_refused(name, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text(to_yaml(load_recipe("quickstart").model_copy(update={"name": name})))
-    with pytest.raises(UserError, match="can be no folder of a sweep"):
+    with pytest.raises(UserError, match="cannot be the name of a folder in a sweep"):
         plan_sweep([str(file)])
 
 

@@ -1,8 +1,9 @@
 """Images with objects, in COCO's own layout.
 
-``annotations/instances_train2017.json`` says what is on the images of ``train2017/``. ``val2017``
-is the test split, as in published results (the annotations of COCO's own test images are not
-public), and what selects is set aside of ``train2017``. Nothing is downloaded: it is 19 GB.
+``annotations/instances_train2017.json`` lists the objects on the images of ``train2017/``.
+``val2017`` is the test split, as in published results (the annotations of COCO's own test images
+are not public), and the validation split is set aside from ``train2017``. Nothing is downloaded:
+the images have 19 GB.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ NUM_TRAIN, NUM_TEST = 118_287, 5_000
 
 
 class _Read(BaseModel):
-    """Part of an annotation file; keys that nothing here needs are left out."""
+    """Part of an annotation file; other keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -54,7 +55,7 @@ Polygon = Annotated[list[FiniteFloat], Field(min_length=6)]
 
 
 class RunLengths(_Read):
-    """A mask as lengths of runs, down the columns; ``size`` is height and width."""
+    """A run-length encoded mask, column by column; ``size`` is height and width."""
 
     counts: list[int] | str
     size: tuple[int, int]
@@ -80,7 +81,7 @@ class _OutlinedFile(_Read):
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image and what is on it.
+    """One image and its objects.
 
     Attributes:
         path: its file.
@@ -95,7 +96,7 @@ class CocoImage:
     objects: tuple[Any, ...]
 
     def read(self) -> Tensor:
-        """The image, uint8 ``[3, H, W]``; a ``UserError`` where it is damaged or another."""
+        """Decode the image, uint8 ``[3, H, W]``; a ``UserError`` if it is damaged or another."""
         found = decode(self.path)
         if found.shape[1:] != (self.height, self.width):
             raise UserError(
@@ -107,13 +108,13 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoSplits:
-    """What was read.
+    """The images of the three splits.
 
     Attributes:
-        train: what is trained on.
-        validation: what selects; the same object as ``test`` under the paper's protocol.
-        test: what is scored once.
-        categories: number to name, of both annotation files.
+        train: images for training.
+        validation: images for selection; the same object as ``test`` under the paper's protocol.
+        test: images for the final scores.
+        categories: number to name, from both annotation files.
     """
 
     train: tuple[CocoImage, ...]
@@ -123,7 +124,7 @@ class CocoSplits:
 
 
 def coco_sizes(settings: TaskSettings) -> tuple[int, int, int]:
-    """Training, validation and test images of COCO itself."""
+    """Return the numbers of training, validation and test images of COCO itself."""
     return split_sizes(NUM_TRAIN, NUM_TEST, 1, settings.protocol)
 
 
@@ -131,14 +132,15 @@ def read_coco(settings: TaskSettings, *, outlines: bool) -> CocoSplits:
     """Read the annotations of both splits; images are decoded when they are needed.
 
     Args:
-        settings: whose ``root`` is the folder.
-        outlines: whether objects have their outlines.
+        settings: of the task; ``root`` is the folder.
+        outlines: if objects must have outlines.
 
     Returns:
         The three splits.
 
     Raises:
-        UserError: a file is missing, or no annotation file, or speaks of what is not there.
+        UserError: a file is missing or malformed, or refers to an image or category that does not
+            exist.
     """
     root = settings.root
     if root is None or not root.is_dir():

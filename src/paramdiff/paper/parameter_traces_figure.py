@@ -16,13 +16,13 @@ GAP = 3
 
 
 def parameter_traces_figure(runs: Sequence[tuple[str, PaperRun]]) -> Illustration | None:
-    """Draw the reverse process and the training of the first run that has kept them.
+    """Draw the reverse process and the training of the first run that recorded them.
 
     Args:
         runs: labels and runs.
 
     Returns:
-        The figure; None if no run kept the values.
+        The figure; None if no run recorded the values.
     """
     for _, run in runs:
         arrays = run.tensors

@@ -117,8 +117,7 @@ def _notes(paper_table: PaperTable, paper_runs: PaperRuns) -> list[str]:
         if run.deviations and run.name not in bases:
             departed.setdefault(run.deviations, []).append(run.name)
     notes += [
-        f"Not run as published: {', '.join(dict.fromkeys(names))}. What differs: "
-        f"{', '.join(paths)}."
+        f"Not run as published: {', '.join(dict.fromkeys(names))}. Deviations: {', '.join(paths)}."
         for paths, names in departed.items()
     ]
     counts = sorted({run.evaluation.groups["generated"].n for run in runs})

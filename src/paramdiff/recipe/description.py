@@ -1,4 +1,4 @@
-"""The task data that a recipe's generators learn from, beside checkpoints."""
+"""Facts of a recipe: the task data that its generators use, and how networks are made."""
 
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.methods.data_use import DataBudget
@@ -6,7 +6,7 @@ from paramdiff.recipe.schema import Recipe
 
 
 def data_budget(recipe: Recipe) -> DataBudget | None:
-    """The training examples that each generator of a recipe sees; None where it sees none."""
+    """Return the training examples that each generator of a recipe uses; None if it uses none."""
     if recipe.codec.kind != "behavioral":
         return None
     behavior = recipe.codec.behavior
@@ -16,11 +16,11 @@ def data_budget(recipe: Recipe) -> DataBudget | None:
 
 
 def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
-    """How networks are made.
+    """Describe how a recipe makes networks.
 
     Args:
-        recipe: a resolved one.
-        latent_dim: of the trained codec, which the zoo may have decided.
+        recipe: a resolved recipe.
+        latent_dim: of the trained codec; it may depend on the zoo.
 
     Returns:
         Label to value.
@@ -40,13 +40,13 @@ def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
 
 
 def _training_data(recipe: Recipe) -> dict[str, str]:
-    """What the generator saw beside checkpoints; nothing where it saw nothing."""
+    """Describe the task data that the codec was trained on; empty if it used none."""
     budget = data_budget(recipe)
     return {} if budget is None else {"The codec learned from": budget.use.in_words}
 
 
 def _conditions(recipe: Recipe) -> dict[str, str]:
-    """What the denoiser can be asked for, and what is asked; nothing where it can be nothing."""
+    """Describe the conditions and their values in generation; empty if there are none."""
     if recipe.diffusion is None or not recipe.diffusion.conditions:
         return {}
     told = (

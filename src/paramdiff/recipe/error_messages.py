@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a recipe, as one line that names the field."""
+"""A validation error of a recipe as one line that names the field."""
 
 import difflib
 from collections.abc import Iterator, Sequence
@@ -9,19 +9,19 @@ from paramdiff.settings import Settings
 
 MOST_SHOWN = 3
 CLEARLY = 0.1
-"""How much more similar, of 1, a key of another part must be to be suggested instead."""
+"""Additional likeness, of 1, from which a key of another part is suggested instead."""
 
 
 def explain(error: Any, root: type[Settings]) -> str:
-    """One line on a validation error.
+    """Describe a validation error in one line.
 
     Args:
         error: one of ``ValidationError.errors()``.
         root: the settings class that was validated.
 
     Returns:
-        The dotted path of the field and what is wrong with it; the nearest valid key where the key
-        is unknown.
+        The dotted path of the field and what is wrong with it; for an unknown key, also the nearest
+        valid one.
     """
     path = ".".join(_walk(error["loc"], root)[0])
     if error["type"] == "extra_forbidden":
@@ -55,7 +55,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def _paths(kind: type[Settings], prefix: str = "") -> Iterator[str]:
-    """Every dotted path of a settings class."""
+    """List every dotted path of a settings class."""
     for name, field in kind.model_fields.items():
         yield f"{prefix}{name}"
         for part in _settings_in(field.annotation):
@@ -72,8 +72,8 @@ def _walk(
         root: the settings class that was validated.
 
     Returns:
-        What a user writes to get there, and the settings classes that may lie there. The kind of
-        a part is in the location, too, but nobody writes it.
+        The path as a user writes it, and the settings classes that it may lead to. The location
+        also contains the kinds of parts, which are not written.
     """
     written, kinds = [], [root]
     for part in location:

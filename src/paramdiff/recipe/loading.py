@@ -1,6 +1,6 @@
-"""Recipe files as mappings: the shipped ones and the user's, read, layered and overridden.
+"""Recipe files as mappings: read, layered and overridden.
 
-What is above replaces what is below key by key; a part of another ``kind`` replaces it whole.
+A layer replaces the one below key by key; a part of another ``kind`` replaces it whole.
 """
 
 import os
@@ -27,7 +27,7 @@ PRESET_VALUES = (
     "generation.solver",
     "generation.num_steps",
 )
-"""What a preset decides; a recipe's own values of these lie over the preset that it names."""
+"""Values of a preset; a recipe's own values of these replace those of the preset that it names."""
 
 
 def shipped_recipes() -> "dict[str, Traversable]":
@@ -40,13 +40,13 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
 
     Args:
         source: a YAML file, or the name of a shipped recipe.
-        beside: the recipe that names it; a relative path is looked for in its folder first.
+        beside: the recipe that names it; a relative path is first sought in its folder.
 
     Returns:
         Its keys and values.
 
     Raises:
-        UserError: there is no such recipe (with the nearest shipped one), or it is no mapping.
+        UserError: there is no such recipe (the nearest is suggested), or it is not a mapping.
     """
     source = source if isinstance(source, str) else os.fspath(source)
     shipped = shipped_recipes()
@@ -56,7 +56,7 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
-            raise UserError(f"{source}: expected a recipe in YAML, found no text") from None
+            raise UserError(f"{source}: expected a recipe in YAML, found binary data") from None
     elif source in shipped:
         text = shipped[source].read_text(encoding="utf-8")
     else:
@@ -66,25 +66,25 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{source}: no YAML: {in_one_line(error)}") from None
+        raise UserError(f"{source}: invalid YAML: {in_one_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{source}: expected keys and values, found {type(content).__name__}")
     return content
 
 
 def read_preset(name: Any) -> dict:
-    """The values of a preset; none where there is no such preset, which validation refuses."""
+    """Read the values of a preset; empty for an unknown preset, which validation refuses."""
     path = SHIPPED / "presets" / f"{name}.yaml"
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def is_preset_value(path: str) -> bool:
-    """Whether a dotted path lies in what a preset decides."""
+    """Tell if a dotted path belongs to the values of a preset."""
     return any(path == value or path.startswith(f"{value}.") for value in PRESET_VALUES)
 
 
 def without_preset_values(content: dict, path: str = "") -> dict:
-    """A recipe's keys and values but for those that were meant over the preset it names."""
+    """Drop a recipe's values that replace those of the preset that it names."""
     kept = {}
     for key, value in content.items():
         if not is_preset_value(f"{path}{key}"):
@@ -94,7 +94,7 @@ def without_preset_values(content: dict, path: str = "") -> dict:
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict:
-    """``path=value`` strings as a mapping; the last one wins.
+    """Parse ``path=value`` strings into a mapping; the last one wins.
 
     Args:
         overrides: dotted paths with values in YAML.
@@ -103,7 +103,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
         Nested keys and values.
 
     Raises:
-        UserError: an override has no ``=``, is no YAML, or goes below a value.
+        UserError: an override has no ``=``, is invalid YAML, or goes below a value.
     """
     changes: dict[str, Any] = {}
     for override in overrides:
@@ -118,7 +118,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
 
 
 def nested(values: dict[str, Any]) -> dict:
-    """Dotted paths with values as nested keys and values."""
+    """Turn dotted paths with values into nested keys and values."""
     content: dict[str, Any] = {}
     for path, value in values.items():
         _assign(content, path.split("."), value)
@@ -126,7 +126,7 @@ def nested(values: dict[str, Any]) -> dict:
 
 
 def merge(below: dict, above: dict) -> dict:
-    """``above`` over ``below``; a part of another kind replaces the one below whole."""
+    """Lay one mapping over another; a part of another kind replaces the one below whole."""
     if "kind" in above and above["kind"] != below.get("kind"):
         return above
     merged = dict(below)
@@ -148,5 +148,5 @@ def _assign(content: dict, path: list[str], value: Any) -> None:
     for key in path[:-1]:
         content = content.setdefault(key, {})
         if not isinstance(content, dict):
-            raise UserError(f"--set {'.'.join(path)}: {key!r} has a value and no fields")
+            raise UserError(f"--set {'.'.join(path)}: {key!r} is a value and has no fields")
     content[path[-1]] = value

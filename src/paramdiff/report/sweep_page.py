@@ -13,6 +13,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 from pydantic import ConfigDict, Field
 
+from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation, Pair
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.report.figures.sweep_plot import differences_figure
@@ -24,6 +25,7 @@ from paramdiff.storage import read_json, write_json, write_text
 SWEEP_FILE = "sweep.json"
 SWEEP_PAGE = "sweep.html"
 TEMPLATE = "sweep.html.jinja"
+EARLIER_SCHEMAS = (1,)
 
 
 class SweepResult(Settings):
@@ -64,7 +66,7 @@ class Sweep(Settings):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    schema_version: Literal[1] = Field(1, alias="schema")
+    schema_version: Literal[2] = Field(2, alias="schema")
     rows: tuple[SweepRow, ...]
     requested: tuple[str, ...] = Field(
         (), description="further sections of the page, by name, such as tables of the paper"
@@ -134,10 +136,18 @@ def read_sweep(folder: Path) -> Sweep:
         Its content.
 
     Raises:
-        UserError: the file is missing, is not JSON, or one of its fields is wrong.
+        UserError: the file is missing, is not JSON, was written by an earlier version, or has a
+            wrong field.
     """
     path = folder / SWEEP_FILE
-    return load(Sweep, read_json(path), path)
+    content = read_json(path)
+    found = content.get("schema") if isinstance(content, dict) else None
+    if found in EARLIER_SCHEMAS:
+        raise UserError(
+            f"{path}: schema {found} was written by an earlier version; remove the file and run "
+            "the sweep again"
+        )
+    return load(Sweep, content, path)
 
 
 def write_sweep(folder: Path, sweep: Sweep, parts: PageParts) -> Path:

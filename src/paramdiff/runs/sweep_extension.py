@@ -1,4 +1,4 @@
-"""What may join a sweep beside its recipes: further sources, published numbers, page sections."""
+"""Extensions of a sweep: further sources, published numbers and sections of its page."""
 
 from collections.abc import Sequence
 from pathlib import Path
