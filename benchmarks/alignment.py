@@ -19,8 +19,8 @@ from rich.table import Table
 from torch import Tensor
 
 from benchmarks.zoos import collected
-from paramdiff.cli.console import progress_bars
-from paramdiff.evaluation.similarity import pairwise_similarity
+from paramdiff.cli._console import progress_bars
+from paramdiff.evaluation.metrics.similarity import pairwise_similarity
 from paramdiff.permutation.align import align
 from paramdiff.permutation.symmetry import find_symmetries
 from paramdiff.recipe.schema import load_recipe
@@ -69,7 +69,7 @@ def main() -> None:
             "accuracy": 100 * float(originals.test.float().mean()),
             "pairwise IoU": pairwise_similarity(originals.wrong) or 0.0,
         },
-        "spread": {"before": aligned.spread_before, "after": aligned.spread_after},
+        "spread": {"before": aligned.variance_before, "after": aligned.variance_after},
     }
     for when, vectors in (("before", zoo.originals), ("after", aligned.originals)):
         results[when] = {

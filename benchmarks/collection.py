@@ -35,7 +35,7 @@ from paramdiff.scoring.inputs import batches
 from paramdiff.scoring.predict import Scorer
 from paramdiff.tasks.base import Split, Task
 from paramdiff.zoo.finetune import fine_tune
-from paramdiff.zoo.objective import ShuffledBatches
+from paramdiff.zoo.objective import ClassificationBatches
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.pretrain import pretrain
 from paramdiff.zoo.zoo_settings import FineTuningSettings, PretrainingSettings
@@ -114,7 +114,7 @@ def plain_updates(setting: Setting, network: nn.Module) -> Iterator[Tensor]:
     """The plain loop: after each update the vector of what is selected."""
     trained = [p for name, p in network.named_parameters() if name in setting.layout.names]
     rule = torch.optim.AdamW(trained, lr=TUNING.lr, weight_decay=TUNING.weight_decay)
-    data = ShuffledBatches(setting.task, TUNING.batch_size, f"{SEED}/fine-tuning/0")
+    data = ClassificationBatches(setting.task, TUNING.batch_size, f"{SEED}/fine-tuning/0")
     for step in range(setting.num_updates):
         rows = data.rows(step)
         inputs = data.inputs(rows, seeded_generator(SEED * 1000, step))

@@ -196,7 +196,7 @@ class OurWork(Work):
         stamps = [self.clock.now()]
         pipeline(
             range(size),
-            num_steps=SHORT_CHAIN,
+            num_inference_steps=SHORT_CHAIN,
             batch_size=size,
             progress=lambda done, total: stamps.append(self.clock.now()),
         )

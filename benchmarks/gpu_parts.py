@@ -109,12 +109,12 @@ def sampling(setting: Setting) -> None:
         return made
 
     for preset in ("paper", "default"):
-        for solver in ("ddpm", "dpm"):
+        for solver in ("ddpm", "dpmsolver++"):
             setting.demand_time()
             with full_float32():
                 found = {
                     device: work(device, preset)
-                    .pipeline(solver)(range(8), num_steps=NUM_STEPS, batch_size=8)
+                    .pipeline(solver)(range(8), num_inference_steps=NUM_STEPS, batch_size=8)
                     .vectors
                     for device in (setting.device, CPU)
                 }
@@ -258,7 +258,7 @@ def _time_updates(setting: Setting, train: Callable[[Work, int], list[float]]) -
 
 def _seconds_of_200(work: Work) -> float:
     work.generate()
-    return generation_seconds(work.generate(), work.recipe.generation.num_steps)
+    return generation_seconds(work.generate(), work.recipe.generation.num_inference_steps)
 
 
 def _time_row(what: str, unit: str, numbers: Sequence[float], theirs: float | None = None) -> Row:

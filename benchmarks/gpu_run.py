@@ -40,7 +40,7 @@ CHANGES = {
         "diffusion.training.num_steps=4",
         "generation.num_samples=4",
         "generation.solver=ddim",
-        "generation.num_steps=10",
+        "generation.num_inference_steps=10",
         "evaluation.num_trajectories=1",
     ],
 }

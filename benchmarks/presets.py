@@ -16,19 +16,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from paramdiff.cli.console import progress_bars
+from paramdiff.cli._console import progress_bars
 from paramdiff.evaluation.schema import Comparison, Evaluation
 from paramdiff.recipe import load_recipe
 from paramdiff.runs.run import run
 
 PAPER_SEEDS = [
-    "seeds=[100, 101, 102]",
+    "generator_seeds=[100, 101, 102]",
     "generation.num_samples=40",
     "evaluation.num_trajectories=0",
 ]
 PAPER = ["preset=paper", *PAPER_SEEDS]
 POOLED = [
-    "seeds=[100, 101, 102, 103, 104]",
+    "generator_seeds=[100, 101, 102, 103, 104]",
     "generation.num_samples=80",
     "evaluation.num_trajectories=0",
 ]
@@ -74,7 +74,7 @@ def _of_seed(out: Path, seed: int) -> dict[str, Evaluation]:
     assert wanted and found
     lowered = result(
         "lowered",
-        [*PAPER_SEEDS, f"generation.spread={wanted / found:.4f}"],
+        [*PAPER_SEEDS, f"generation.temperature={wanted / found:.4f}"],
         out / f"default-{seed}",
     )
     pooled = result("pooled", POOLED, out / f"default-{seed}")

@@ -20,9 +20,9 @@ from torch import Tensor
 from benchmarks.contest import Clock, OurWork, TheirWork
 from benchmarks.sides import Reference
 from benchmarks.zoos import collected
-from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.metrics.diversity import dispersion
+from paramdiff.evaluation.metrics.similarity import maximum_similarity
 from paramdiff.evaluation.predictor import Predictor
-from paramdiff.evaluation.similarity import maximum_similarity
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
@@ -32,7 +32,7 @@ from paramdiff.training_loop import Optimization
 from paramdiff.zoo.zoo import Zoo
 
 PAPER = ("preset=paper", "codec.latent_dim=32")
-FEWER = (("dpm", 50), ("dpm", 20))
+FEWER = (("dpmsolver++", 50), ("dpmsolver++", 20))
 Row = dict[str, Any]
 
 
@@ -80,7 +80,7 @@ def compare_quality(
     for name, recipe in (("ours", paper), ("default", default)):
         ours = OurWork(vectors, recipe, clock, space)
         trained = _train(ours, recipe, clock)
-        chains = [(recipe.generation.solver, recipe.generation.num_steps), *FEWER]
+        chains = [(recipe.generation.solver, recipe.generation.num_inference_steps), *FEWER]
         for solver, count in chains:
             pipeline = ours.pipeline(solver)
             start = clock.now()
@@ -115,8 +115,12 @@ def _after_first(training: Optimization) -> int:
     return training.num_steps + training.extra_updates - 1
 
 
-def _generate(pipeline: ParameterDiffusionPipeline, num_networks: int, num_steps: int) -> Tensor:
-    return pipeline(range(num_networks), num_steps=num_steps, batch_size=num_networks).vectors
+def _generate(
+    pipeline: ParameterDiffusionPipeline, num_networks: int, num_inference_steps: int
+) -> Tensor:
+    return pipeline(
+        range(num_networks), num_inference_steps=num_inference_steps, batch_size=num_networks
+    ).vectors
 
 
 def _quality(

@@ -18,6 +18,12 @@ from rich.table import Table
 from torch import Tensor
 
 from paramdiff.codecs.pca import fit_pca_codec
+from paramdiff.commands.reconstruction_gate import (
+    LEAST_EXPLAINED,
+    answers_apart,
+    explained_by_single_parameters,
+    explained_variance,
+)
 from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe import load_recipe
@@ -27,12 +33,6 @@ from paramdiff.runs.predictors import build_predictor
 from paramdiff.runs.stages import make_zoo
 from paramdiff.tasks.base import AnyTask
 from paramdiff.tasks.registry import build_task
-from paramdiff.verbs.reconstruction import (
-    LEAST_EXPLAINED,
-    answers_apart,
-    explained_by_single_parameters,
-    explained_variance,
-)
 from paramdiff.zoo.zoo import Zoo
 
 CPU = torch.device("cpu")

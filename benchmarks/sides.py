@@ -176,7 +176,7 @@ class OurDenoiser(Side):
             build_scheduler(ScheduleSettings(num_timesteps=num_timesteps)),
             [seed],
             latent_dim=self.latent_dim,
-            num_steps=num_timesteps,
+            num_inference_steps=num_timesteps,
             batch_size=1,
             device=CPU,
         )[0]

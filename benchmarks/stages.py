@@ -98,7 +98,7 @@ def sampling_step(sizes: Sizes, preset: str) -> Work:
         scheduler,
         range(sizes.samples),
         latent_dim=sizes.latent,
-        num_steps=NUM_STEPS,
+        num_inference_steps=NUM_STEPS,
         batch_size=min(BATCH_SIZE, sizes.samples),
         device=CPU,
     ), NUM_STEPS

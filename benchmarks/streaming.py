@@ -64,7 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found["inspect"] = measured("inspect", str(root / "checkpoints"))
         selecting = [part for name in VARYING for part in ("--select", name)]
         found["fit"] = measured(
-            "fit", str(root / "checkpoints"), *selecting, "--num", "2", "--out", str(root / "run")
+            "fit",
+            str(root / "checkpoints"),
+            *selecting,
+            "--num-samples",
+            "2",
+            "--out",
+            str(root / "run"),
         )
         found["limit_mb"] = WANTED_MB
         print(json.dumps(found))

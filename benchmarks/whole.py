@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.resident import measured
-from paramdiff.evaluation.similarity import maximum_similarity
+from paramdiff.evaluation.metrics.similarity import maximum_similarity
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.random import seeded_generator
 from paramdiff.runs.folder import RunFolder
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fit = measured(
         "fit",
         str(root / "checkpoints"),
-        *("--out", str(root / "run"), "--num", str(NUM_GENERATED), *overrides),
+        *("--out", str(root / "run"), "--num-samples", str(NUM_GENERATED), *overrides),
     )
     config = read_json(root / "run" / "pipeline" / "codec" / "config.json")
     found = {

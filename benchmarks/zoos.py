@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from paramdiff.cli.console import progress_bars
+from paramdiff.cli._console import progress_bars
 from paramdiff.recipe import Recipe
 from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.collect import collect

@@ -16,7 +16,7 @@ TINY = [
     "collection.num_held_out=4",
     "diffusion.training.num_steps=20",
     "generation.num_samples=6",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
     "evaluation.num_trajectories=1",
 ]
 """The quickstart at a size that a test can afford: about a second, and the report's drawing."""

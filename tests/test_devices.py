@@ -121,7 +121,7 @@ def test_codecs(device, kind, statistics):
         assert_close(other.decode(latents.to(device), statistics), vectors)
 
 
-@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
 @pytest.mark.parametrize("kind", [Conv1dDenoiser, MLPDenoiser])
 def test_samples_of_equal_seeds(device, kind, solver):
     torch.manual_seed(0)
@@ -134,7 +134,7 @@ def test_samples_of_equal_seeds(device, kind, solver):
             build_scheduler(ScheduleSettings(), solver),
             [5, 6, 9],
             latent_dim=16,
-            num_steps=10,
+            num_inference_steps=10,
             batch_size=2,
             device=device,
         )

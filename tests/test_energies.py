@@ -28,32 +28,32 @@ def near(space, num):
     return space.flatten(space.base) + 0.2 * torch.rand(num, space.num_parameters)
 
 
-def assert_slopes(guide, vectors, step=1e-2):
+def assert_slopes(energy, vectors, step=1e-2):
     """Each row's slope along a direction, in single precision."""
     direction = torch.randn_like(vectors)
     moving = vectors.clone().requires_grad_()
-    (slopes,) = torch.autograd.grad(guide(moving).sum(), moving)
+    (slopes,) = torch.autograd.grad(energy(moving).sum(), moving)
     with torch.no_grad():
-        rise = guide(vectors + step * direction) - guide(vectors - step * direction)
+        rise = energy(vectors + step * direction) - energy(vectors - step * direction)
     expected = rise / (2 * step)
     torch.testing.assert_close((slopes * direction).sum(1), expected, rtol=1e-2, atol=2e-3)
 
 
 def test_the_loss_is_that_of_the_whole_network(space):
     inputs, labels = torch.randn(7, 4), torch.tensor([0, 1, 2, 0, 1, 2, 2])
-    guide, vectors = lower_loss(network(), space, inputs, labels), near(space, 3)
-    scores = guide(vectors)
+    energy, vectors = lower_loss(network(), space, inputs, labels), near(space, 3)
+    scores = energy(vectors)
     for vector, score in zip(vectors, scores, strict=True):
         whole = network()
         whole.load_state_dict(space.restore(vector))
         torch.testing.assert_close(-F.cross_entropy(whole.eval()(inputs), labels), score)
-    assert_slopes(guide, vectors)
+    assert_slopes(energy, vectors)
 
 
 def test_the_distance_is_that_from_the_nearest(space):
     given, vectors = near(space, 4), near(space, 3)
-    guide = larger_distance(given, space)
+    energy = larger_distance(given, space)
     apart = space.normalize(vectors)[:, None] - space.normalize(given)[None]
-    torch.testing.assert_close(guide(vectors), apart.norm(dim=2).amin(1))
-    assert_slopes(guide, vectors, step=1e-3)
-    assert guide(given).tolist() == [0] * 4
+    torch.testing.assert_close(energy(vectors), apart.norm(dim=2).amin(1))
+    assert_slopes(energy, vectors, step=1e-3)
+    assert energy(given).tolist() == [0] * 4

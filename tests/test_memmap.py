@@ -16,8 +16,8 @@ from paramdiff.memmap import (
     column_blocks,
     column_moments,
     empty_array,
+    free_pages,
     map_rows,
-    release,
     row_blocks,
 )
 
@@ -42,15 +42,15 @@ def test_released_values_stay(tmp_path, dtype):
     values = torch.arange(40_000, dtype=dtype).view(40, 1000)
     for row, value in zip(array, values, strict=True):
         row.copy_(value)
-        release(array)
+        free_pages(array)
     assert array.equal(values)
-    release(array[3:, 10:])  # a view releases all of it
+    free_pages(array[3:, 10:])  # a view releases all of it
     assert array[5:, 2:].equal(values[5:, 2:])
 
 
 def test_memory_is_left_alone():
     values = torch.ones(2, 3)
-    release(values)
+    free_pages(values)
     assert values.eq(1).all()
 
 
@@ -74,7 +74,7 @@ WALK = """
 import sys, torch
 from pathlib import Path
 from paramdiff import memmap
-from paramdiff.memmap import column_moments, empty_array, release
+from paramdiff.memmap import column_moments, empty_array, free_pages
 def resident():
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("VmHWM"))
 array = empty_array(200, 1 << 18, torch.float32, Path(sys.argv[1]), 0)
@@ -82,7 +82,7 @@ before = resident()
 for _ in range(2):
     for row in array:
         row += 1
-        release(array)
+        free_pages(array)
 print((resident() - before) / 1024)
 """
 

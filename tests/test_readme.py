@@ -57,7 +57,7 @@ def test_the_commands_for_ones_own_checkpoints_run(tmp_path, monkeypatch, tiny_r
     assert [line.split()[1] for line in lines] == [
         "inspect",
         "fit",
-        "evaluate",
+        "compare",
         "generate",
         "push",
     ]

@@ -42,21 +42,21 @@ def write(folder, name="judge.py", text=MODULE, value=1):
 
 def refusal(name):
     with pytest.raises(UserError) as raised:
-        import_function(name, "--score")
+        import_function(name, "--score-fn")
     told = str(raised.value)
-    assert told.startswith("--score: ") and len(told.splitlines()) == 1
+    assert told.startswith("--score-fn: ") and len(told.splitlines()) == 1
     return told
 
 
 def test_a_module_of_the_current_folder(folder):
     write(folder)
-    assert import_function("judge:score", "--score")({}) == 1
-    assert import_function("judge:Judge.score", "--score")({}) == 2
+    assert import_function("judge:score", "--score-fn")({}) == 1
+    assert import_function("judge:Judge.score", "--score-fn")({}) == 2
 
 
 def test_a_module_in_a_package_of_the_current_folder(folder):
     write(folder / "mine", text="from .helper_of_judge import VALUE\ndef score(_): return VALUE\n")
-    assert import_function("mine.judge:score", "--score")({}) == 1
+    assert import_function("mine.judge:score", "--score-fn")({}) == 1
 
 
 @pytest.mark.parametrize("name", ["code", "json", "paramdiff", "pytest"])
@@ -64,7 +64,7 @@ def test_the_users_own_is_meant_where_a_library_has_the_name(folder, name):
     """Whether or not that one is loaded already; it stays what it is for everybody else."""
     there = sys.modules.get(name)
     write(folder, f"{name}.py")
-    assert import_function(f"{name}:score", "--score")({}) == 1
+    assert import_function(f"{name}:score", "--score-fn")({}) == 1
     assert there is None or sys.modules[name] is there
 
 
@@ -72,17 +72,17 @@ def test_the_users_own_is_meant_where_a_library_has_the_name(folder, name):
 def test_a_file_by_its_path(folder, place):
     (folder / "up").mkdir()
     path = write((folder / place).parent, (folder / place).name)
-    assert import_function(f"{place}:score", "--score")({}) == 1
-    assert import_function(f"{path.resolve()}:score", "--score")({}) == 1
+    assert import_function(f"{place}:score", "--score-fn")({}) == 1
+    assert import_function(f"{path.resolve()}:score", "--score-fn")({}) == 1
 
 
 def test_a_file_is_loaded_once_and_two_of_one_name_are_two(folder):
     for number, place in enumerate("ab"):
         text = f"def score(_): return {number}\n"
         write(folder / place, text=text)
-    first, second = (import_function(f"{place}/judge.py:score", "--score") for place in "ab")
+    first, second = (import_function(f"{place}/judge.py:score", "--score-fn") for place in "ab")
     assert (first({}), second({})) == (0, 1)
-    assert import_function("a/judge.py:score", "--score") is first
+    assert import_function("a/judge.py:score", "--score-fn") is first
 
 
 def test_what_is_no_name_is_told_the_form(folder):
@@ -120,14 +120,16 @@ def test_what_a_module_raises_is_told_with_its_line(folder, text, found, name):
     write(folder, text=text)
     assert found in refusal(name)
     write(folder)
-    assert import_function("judge.py:score", "--score")({}) == 1  # nothing of the failure is kept
+    assert (
+        import_function("judge.py:score", "--score-fn")({}) == 1
+    )  # nothing of the failure is kept
 
 
 def test_what_a_function_raises_is_told_with_the_users_line(folder):
     text = "import json\n\ndef score(state_dict):\n    return json.loads('{')\n"
-    function = import_function(f"{write(folder, text=text)}:score", "--score")
+    function = import_function(f"{write(folder, text=text)}:score", "--score-fn")
     with pytest.raises(UserError, match=r"JSONDecodeError: .*\(judge\.py:4\); a state dict$"):
-        call("--score", "judge:score", "a state dict", function, {})
+        call("--score-fn", "judge:score", "a state dict", function, {})
 
 
 def test_any_object_is_found(folder):
@@ -143,7 +145,7 @@ def test_the_current_folder_does_not_hide_installed_libraries(tmp_path):
     (tmp_path / "colorsys.py").write_text("raise RuntimeError('not me')\n")
     code = (
         "from paramdiff.user_code import import_function\n"
-        "assert import_function('judge:score', '--score')({}) == 1\n"
+        "assert import_function('judge:score', '--score-fn')({}) == 1\n"
         "import colorsys; colorsys.rgb_to_hsv\n"
     )
     script = tmp_path / "elsewhere" / "script.py"

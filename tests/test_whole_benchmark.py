@@ -15,7 +15,7 @@ def test_it_ends_in_one_json_object(tmp_path, capsys):
         arrays[f"x_{part}"] = draws.integers(0, 256, (80, 3, 32, 32), np.uint8)
         arrays[f"y_{part}"] = draws.integers(0, 10, 80, np.uint8)
     np.savez(tmp_path / "images.npz", **arrays)
-    quick = ["diffusion.training.num_steps=10", "generation.num_steps=10"]
+    quick = ["diffusion.training.num_steps=10", "generation.num_inference_steps=10"]
     changes = [*quick, "codec.explained_variance=1"]
     files = ["--out", str(tmp_path / "out"), "--data", str(tmp_path / "images.npz")]
     sizes = ["--num-checkpoints", "3", "--num-steps", "1"]

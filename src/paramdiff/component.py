@@ -11,8 +11,11 @@ from typing import Any
 import torch
 from diffusers import ConfigMixin, ModelMixin
 
-from paramdiff.errors import UserError, first_line
+from paramdiff.errors import UserError, first_line, of_an_earlier_version
 from paramdiff.storage import read_json
+
+EARLIER_CLASSES = ("LinearCodec", "ConvolutionalCodec", "CorrectedCodec", "ConvolutionalDenoiser")
+"""What the classes of saved parts were once called."""
 
 
 class Component(ModelMixin, ConfigMixin):
@@ -39,6 +42,8 @@ class Component(ModelMixin, ConfigMixin):
         where = Path(folder) / kwargs.get("subfolder", "")
         if where.is_dir():
             stored = read_json(where / "config.json").get("_class_name")
+            if stored in EARLIER_CLASSES:
+                raise of_an_earlier_version(where, stored)
             if stored != cls.__name__:
                 raise UserError(f"{where}: expected a {cls.__name__}, found a {stored}")
         wanted = kwargs.pop("output_loading_info", False)

@@ -1,7 +1,7 @@
-"""Guides: differentiable scores of networks, which generation can be pulled towards.
+"""Energies: differentiable scores of networks, which generation can be pulled towards.
 
-A guide takes raw parameter vectors ``[M, P]`` and gives scores ``[M]``, each of its own row, with
-a gradient; higher is better. Any function that does so will serve; these two are at hand.
+An energy takes raw parameter vectors ``[M, P]`` and gives scores ``[M]``, each of its own row,
+with a gradient; higher is better. Any function that does so will serve; these two are at hand.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.inputs import Inputs
 
-Guide = Callable[[Tensor], Tensor]
+Energy = Callable[[Tensor], Tensor]
 """Raw parameter vectors ``[M, P]`` to scores ``[M]``."""
 
 
@@ -25,7 +25,7 @@ def lower_loss(
     labels: Tensor,
     *,
     device: str | torch.device = "cpu",
-) -> Guide:
+) -> Energy:
     """Minus the mean cross-entropy on given examples, in nats.
 
     Args:
@@ -36,7 +36,7 @@ def lower_loss(
         device: where to compute.
 
     Returns:
-        The guide; networks are asked one after the other, so that memory holds one of them.
+        The energy; networks are asked one after the other, so that memory holds one of them.
     """
     parts = DifferentiableNetwork(network, space.base, space.layout.names, inputs, device=device)
     rows, truth = torch.arange(len(parts)), labels.to(device)
@@ -48,7 +48,7 @@ def lower_loss(
     return lambda vectors: _one_by_one(score, vectors)
 
 
-def larger_distance(networks: Tensor, space: ParameterSpace) -> Guide:
+def larger_distance(networks: Tensor, space: ParameterSpace) -> Energy:
     """The distance from the nearest of given networks, as the space normalizes parameters.
 
     Args:
@@ -56,7 +56,7 @@ def larger_distance(networks: Tensor, space: ParameterSpace) -> Guide:
         space: of the vectors.
 
     Returns:
-        The guide.
+        The energy.
     """
     given = space.normalize(networks)
     exact = "donot_use_mm_for_euclid_dist"  # the other way has no gradient to rely on when near

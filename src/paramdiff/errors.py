@@ -73,3 +73,19 @@ def in_one_line(error: BaseException, most: int | None = 300) -> str:
 def first_line(error: Exception) -> str:
     """Return the first line of a message whose further lines are details, or the type's name."""
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def of_an_earlier_version(path: object, what: str) -> UserError:
+    """Return the error on a file or folder that names things as they were once called.
+
+    Args:
+        path: of the file or folder.
+        what: the old name that was found.
+
+    Returns:
+        One line that says what to do.
+    """
+    return UserError(
+        f"{path}: written by an earlier version of paramdiff ({what}), which this one does not "
+        "read; generate it anew"
+    )

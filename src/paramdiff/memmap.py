@@ -1,8 +1,8 @@
-"""Arrays that lie in a file instead of memory, because they are larger.
+"""Memory-mapped arrays in temporary files, for arrays larger than memory.
 
-The file has no name and is gone with its array, or with the program. What is read or written of a
-mapped array counts as the program's memory until it is given back with ``release``: whoever goes
-through such an array in blocks releases it after each, and never holds more than a block.
+The file has no name and disappears with its array or with the process. Pages of a mapped array
+that were read or written count as the process's memory until ``free_pages`` returns them: a loop
+over such an array in blocks frees them after each block and never holds more than one.
 """
 
 import mmap
@@ -70,7 +70,7 @@ def empty_array(
     return array
 
 
-def release(array: Tensor) -> None:
+def free_pages(array: Tensor) -> None:
     """Give back the memory that a mapped array, or the one it is a view of, takes.
 
     Its values stay as they are. Nothing happens to an array in memory.
@@ -96,7 +96,7 @@ def column_blocks(*arrays: Tensor) -> Iterator[slice]:
     for start in range(0, arrays[0].shape[1], width):
         yield slice(start, start + width)
         for array in arrays:
-            release(array)
+            free_pages(array)
 
 
 def row_blocks(array: Tensor) -> Iterator[Tensor]:
@@ -110,7 +110,7 @@ def row_blocks(array: Tensor) -> Iterator[Tensor]:
     """
     for rows in array.split(max(1, BLOCK_VALUES // array.shape[1])):
         yield rows
-        release(rows)
+        free_pages(rows)
 
 
 def map_rows(
@@ -131,8 +131,8 @@ def map_rows(
     together = max(1, BLOCK_VALUES // columns)
     for given, rows in zip(array.split(together), made.split(together), strict=True):
         rows.copy_(compute(given))
-        release(given)
-        release(rows)
+        free_pages(given)
+        free_pages(rows)
     return made
 
 

@@ -28,7 +28,7 @@ from paramdiff.diffusion.sampling import (
     sample_latents,
 )
 from paramdiff.diffusion.schedule import SolverName
-from paramdiff.energies import Guide
+from paramdiff.energies import Energy
 from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline_io import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
@@ -44,8 +44,8 @@ class GenerationSettings(Settings):
     num_samples: int = Field(200, gt=0, description="networks to generate per generator seed")
     seed: Seed = Field(0, description="seed of the first sample; the others count up from it")
     solver: SolverName = Field("ddpm", description="ancestral DDPM, DDIM or DPM-Solver++")
-    num_steps: int = Field(gt=0, description="denoiser evaluations per sample")
-    spread: float = Field(
+    num_inference_steps: int = Field(gt=0, description="denoiser evaluations per sample")
+    temperature: float = Field(
         1.0, ge=0, description="scales latents about the training latents' mean; below 1 contracts"
     )
     condition: dict[str, Value] = Field(
@@ -68,8 +68,8 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             denoiser.
         statistics: the codec's normalization statistics when decoding.
         standardize: whether the denoiser works on standardized latents.
-        num_steps: denoiser evaluations per sample, unless the call says otherwise.
-        spread: scale of the latents about their mean, unless the call says otherwise.
+        num_inference_steps: denoiser evaluations per sample, unless the call says otherwise.
+        temperature: scale of the latents about their mean, unless the call says otherwise.
         guidance_scale: how much a condition counts, unless the call says otherwise.
         batch_size: samples per denoiser evaluation, unless the call says otherwise.
     """
@@ -85,8 +85,8 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         scheduler: Optional[SchedulerMixin],  # noqa: UP045
         statistics: str = "running",
         standardize: bool = True,
-        num_steps: int = 1000,
-        spread: float = 1.0,
+        num_inference_steps: int = 1000,
+        temperature: float = 1.0,
         guidance_scale: float = 1.0,
         batch_size: int = 50,
     ) -> None:
@@ -97,8 +97,8 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         self.register_to_config(
             statistics=statistics,
             standardize=standardize,
-            num_steps=num_steps,
-            spread=spread,
+            num_inference_steps=num_inference_steps,
+            temperature=temperature,
             guidance_scale=guidance_scale,
             batch_size=batch_size,
         )
@@ -112,12 +112,12 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         self,
         seeds: Iterable[int],
         *,
-        num_steps: int | None = None,
-        spread: float | None = None,
+        num_inference_steps: int | None = None,
+        temperature: float | None = None,
         condition: Mapping[str, Value] | None = None,
         guidance_scale: float | None = None,
-        guide: Guide | None = None,
-        guide_scale: float = 1.0,
+        energy: Energy | None = None,
+        energy_scale: float = 1.0,
         batch_size: int | None = None,
         progress: Progress = ignore_progress,
     ) -> GeneratedParameters:
@@ -129,16 +129,16 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
 
         Args:
             seeds: one per network.
-            num_steps: denoiser evaluations per sample.
-            spread: scale of the latents about the training latents' mean; 1 leaves them alone.
+            num_inference_steps: denoiser evaluations per sample.
+            temperature: scale of the latents about the training latents' mean; 1 changes nothing.
             condition: what is asked for, name to value; what is left out is left open.
             guidance_scale: how much the condition counts: 0 ignores it, 1 samples what was learned
                 of it, more exaggerates it.
-            guide: a differentiable score of raw vectors that samples are pulled towards; it is
+            energy: a differentiable score of raw vectors that samples are pulled towards; it is
                 asked at every step, about the networks that the step would lead to.
-            guide_scale: how much a unit of its score counts: networks follow what was learned
-                times ``exp(guide_scale * score)``, roughly. Below 0 low scores are sought.
-            batch_size: samples per denoiser evaluation; with a guide, networks that are in memory
+            energy_scale: how much a unit of its score counts: networks follow what was learned
+                times ``exp(energy_scale * score)``, roughly. Below 0 low scores are sought.
+            batch_size: samples per denoiser evaluation; with an energy, networks in memory
                 together.
             progress: told solver steps done and steps in all, over all batches.
 
@@ -148,24 +148,24 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             one whose parameters are not finite.
 
         Raises:
-            UserError: there is no seed, or something else for one; ``num_steps`` or a guide is
-                given where there is no denoiser; the condition is not one of ``conditions``, or
-                there is a scale without it; or the guide's scores have another shape, no gradient,
-                or are not finite.
+            UserError: there is no seed, or something else for one; ``num_inference_steps`` or an
+                energy is given where there is no denoiser; the condition is not one of
+                ``conditions``, or there is a scale without it; or the energy's scores have
+                another shape, no gradient, or are not finite.
         """
         seeds = _whole_numbers(seeds)
-        scale = self.config.spread if spread is None else spread
+        scale = self.config.temperature if temperature is None else temperature
         guidance = self._guidance(condition, guidance_scale)
-        if guide is not None:
+        if energy is not None:
             guidance = replace(
                 guidance,
-                score=self.latent_score(guide, scale),
-                score_scale=guide_scale,
+                score=self.latent_score(energy, scale),
+                score_scale=energy_scale,
                 variance=1.0 if self.config.standardize else self.codec.latent_std**2,
             )
         if self.denoiser is None:
-            self._refuse_without_denoiser("num_steps", num_steps)
-            self._refuse_without_denoiser("guide", guide)
+            self._refuse_without_denoiser("num_inference_steps", num_inference_steps)
+            self._refuse_without_denoiser("energy", energy)
             latents, _ = initial_noise(seeds, self.codec.latent_dim)
         else:
             latents = sample_latents(
@@ -173,7 +173,9 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
                 self.scheduler,
                 seeds,
                 latent_dim=self.codec.latent_dim,
-                num_steps=self.config.num_steps if num_steps is None else num_steps,
+                num_inference_steps=self.config.num_inference_steps
+                if num_inference_steps is None
+                else num_inference_steps,
                 batch_size=min(batch_size or self.config.batch_size, len(seeds)),
                 device=self.device,
                 guidance=guidance,
@@ -190,30 +192,30 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             ),
         )
 
-    def decode(self, latents: Tensor, seeds: Sequence[int], spread: float = 1.0) -> Tensor:
+    def decode(self, latents: Tensor, seeds: Sequence[int], temperature: float = 1.0) -> Tensor:
         """What the denoiser produced to raw parameter vectors.
 
         Args:
             latents: ``[M, D]`` in the denoiser's coordinates.
             seeds: one per latent, of the noise that stands for what the codec leaves out.
-            spread: scale about the training latents' mean, and of that noise.
+            temperature: scale about the training latents' mean, and of that noise.
 
         Returns:
             Raw vectors ``[M, P]`` on the CPU.
         """
         codec, latents = self.codec.eval(), latents.to(self.device)
-        normalized = decode_all(codec, self._spread(latents, spread), self.config.statistics)
+        normalized = decode_all(codec, self._scaled(latents, temperature), self.config.statistics)
         if codec.residual_std is not None:
             noise = self._residual_noise(seeds)
-            normalized = normalized + spread * codec.residual_std * noise
+            normalized = normalized + temperature * codec.residual_std * noise
         return self.parameter_space.denormalize(normalized).cpu()
 
-    def latent_score(self, guide: Guide, spread: float) -> LatentScore:
-        """What a guide says of the networks that latents become, with a gradient.
+    def latent_score(self, energy: Energy, temperature: float) -> LatentScore:
+        """What an energy says of the networks that latents become, with a gradient.
 
         Args:
-            guide: a score of raw vectors.
-            spread: see ``decode``.
+            energy: a score of raw vectors.
+            temperature: see ``decode``.
 
         Returns:
             A function from latents ``[B, D]`` in the denoiser's coordinates, and their seeds, to
@@ -223,21 +225,21 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         noise_of = lru_cache(maxsize=1)(self._residual_noise)  # the same at every step
 
         def score(latents: Tensor, seeds: Sequence[int]) -> Tensor:
-            normalized = codec.decode(self._spread(latents, spread), self.config.statistics)
+            normalized = codec.decode(self._scaled(latents, temperature), self.config.statistics)
             if codec.residual_std is not None:
                 noise = noise_of(tuple(seeds))
-                normalized = normalized + spread * codec.residual_std * noise
-            return guide(self.parameter_space.denormalize(normalized))
+                normalized = normalized + temperature * codec.residual_std * noise
+            return energy(self.parameter_space.denormalize(normalized))
 
         return score
 
-    def _spread(self, latents: Tensor, spread: float) -> Tensor:
+    def _scaled(self, latents: Tensor, temperature: float) -> Tensor:
         """Latents ``[M, D]`` in the denoiser's coordinates to the codec's, scaled there."""
         if self.config.standardize:
             latents = self.codec.destandardize(latents)
-        if spread != 1.0:
+        if temperature != 1.0:
             mean = self.codec.latent_mean
-            latents = mean + spread * (latents - mean)
+            latents = mean + temperature * (latents - mean)
         return latents
 
     def _residual_noise(self, seeds: Sequence[int]) -> Tensor:
@@ -267,7 +269,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         self,
         seeds: Sequence[int],
         *,
-        num_steps: int,
+        num_inference_steps: int,
         every: int,
         condition: Mapping[str, Value] | None = None,
     ) -> Trajectory:
@@ -275,7 +277,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
 
         Args:
             seeds: one per sample.
-            num_steps: denoiser evaluations per sample.
+            num_inference_steps: denoiser evaluations per sample.
             every: keep one state in so many.
             condition: what is asked for; see ``__call__``.
 
@@ -285,20 +287,22 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         Raises:
             UserError: the pipeline has no denoiser, or the condition is not one of ``conditions``.
         """
-        self._refuse_without_denoiser("num_steps", num_steps)
+        self._refuse_without_denoiser("num_inference_steps", num_inference_steps)
         seeds = _whole_numbers(seeds)
         recorded = record_trajectory(
             self.denoiser.eval(),
             self.scheduler,
             seeds,
             latent_dim=self.codec.latent_dim,
-            num_steps=num_steps,
+            num_inference_steps=num_inference_steps,
             every=every,
             device=self.device,
             guidance=self._guidance(condition, None),
         )
-        spread = self.config.spread
-        vectors = torch.stack([self.decode(state, seeds, spread) for state in recorded.states])
+        temperature = self.config.temperature
+        vectors = torch.stack(
+            [self.decode(state, seeds, temperature) for state in recorded.states]
+        )
         return Trajectory(recorded.timesteps, vectors)
 
     def _refuse_without_denoiser(self, option: str, value: object) -> None:

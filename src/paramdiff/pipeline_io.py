@@ -18,9 +18,10 @@ from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Statistics
 from paramdiff.codecs.behavioral import BehavioralCodec
 from paramdiff.codecs.pca import PCACodec
+from paramdiff.component import EARLIER_CLASSES
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
-from paramdiff.errors import UserError, first_line
+from paramdiff.errors import UserError, first_line, of_an_earlier_version
 from paramdiff.parameters.space import BASE_FILE, FORMAT_FILE, ParameterSpace
 from paramdiff.settings import Settings, load
 from paramdiff.storage import CARD_FILE, read_json
@@ -44,13 +45,15 @@ class StoredSettings(Settings):
 
     statistics: Statistics
     standardize: bool
-    num_steps: int = Field(gt=0)
-    spread: float = Field(ge=0)
+    num_inference_steps: int = Field(gt=0)
+    temperature: float = Field(ge=0)
     guidance_scale: float
     batch_size: int = Field(gt=0)
 
 
 INDEX_FILE = "model_index.json"
+EARLIER_KEYS = ("standardise", "num_steps", "spread")
+"""What ``standardize``, ``num_inference_steps`` and ``temperature`` were once called."""
 _PIPELINE = "ParameterDiffusionPipeline"
 _ALLOWED_FILES = {
     "config.json",
@@ -172,7 +175,15 @@ def _read_index(path: Path) -> dict[str, Any]:
     index = read_json(path / INDEX_FILE)
     if not isinstance(index, dict) or index.get("_class_name") != _PIPELINE:
         raise UserError(f"{path / INDEX_FILE}: expected the index of a {_PIPELINE}")
+    old = [key for key in EARLIER_KEYS if key in index]
+    old += [value[1] for value in index.values() if _is_of_earlier_class(value)]
+    if old:
+        raise of_an_earlier_version(path / INDEX_FILE, old[0])
     return index
+
+
+def _is_of_earlier_class(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and value[1] in EARLIER_CLASSES
 
 
 def _refuse_misfits(file: Path, index: dict[str, Any]) -> None:

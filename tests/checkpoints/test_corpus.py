@@ -8,9 +8,9 @@ import torch
 
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.summary import summarize
+from paramdiff.commands.inspect import inspect_checkpoints
 from paramdiff.errors import UserError
 from paramdiff.storage import write_tensors
-from paramdiff.verbs.inspect import inspect_checkpoints
 from tests.checkpoints import corpus
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from paramdiff.cli import main
-from paramdiff.cli.console import console
+from paramdiff.cli._console import console
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The help of every verb as one text: what ``docs/cli_help.txt`` holds.
+"""The help of every command as one text: what ``docs/cli_help.txt`` holds.
 
 After a change of the command line: ``python -m tests.cli.help`` from the repository's root writes
 the file again.
@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from paramdiff.cli.app import app
+from paramdiff.cli._app import app
 
 HELP_FILE = Path(__file__).parents[2] / "docs" / "cli_help.txt"
 PLAIN = {
@@ -24,16 +24,16 @@ PLAIN = {
 }
 
 
-def verbs() -> list[str]:
-    """The names of all verbs, in the order of the help."""
+def commands() -> list[str]:
+    """The names of all commands, in the order of the help."""
     return list(typer.main.get_command(app).commands)
 
 
 def rendered() -> str:
-    """The help of the program and of every verb, at a fixed width and without color."""
+    """The help of the program and of every command, at a fixed width and without color."""
     runner = CliRunner()
     parts = []
-    for arguments in ([], *([verb] for verb in verbs())):
+    for arguments in ([], *([command] for command in commands())):
         result = runner.invoke(app, [*arguments, "--help"], env=PLAIN, prog_name="paramdiff")
         assert result.exit_code == 0, result.output
         lines = (line.rstrip() for line in result.output.strip().splitlines())

@@ -1,4 +1,4 @@
-"""The verbs: what they print, what they write, and how they refuse."""
+"""The commands: what they print, what they write, and how they refuse."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
 from paramdiff.report.tables import ALWAYS
 from paramdiff.storage import read_json, read_metadata, read_tensors, write_text
 
-from .help import HELP_FILE, rendered, verbs
+from .help import HELP_FILE, commands, rendered
 
 CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 
@@ -37,14 +37,14 @@ def test_help_is_the_documented_one():
 
 
 def test_every_verb_of_the_issue_is_there():
-    named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "evaluate"}
+    named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "compare"}
     named |= {"push", "report", "recipes"}
-    assert named <= set(verbs())
+    assert named <= set(commands())
     text = HELP_FILE.read_text(encoding="utf-8")
-    for verb in ("quickstart", "run", "sweep", "generate", "evaluate"):
-        section = text.split(f"Usage: paramdiff {verb} ")[1].split("Usage: ")[0]
-        assert "--device" in section, verb
-    assert "--from" in text and "--set" in text
+    for command in ("quickstart", "run", "sweep", "generate", "compare"):
+        section = text.split(f"Usage: paramdiff {command} ")[1].split("Usage: ")[0]
+        assert "--device" in section, command
+    assert "--reuse" in text and "--set" in text
 
 
 def test_help_loads_nothing_heavy():
@@ -114,7 +114,16 @@ def test_check_counts_the_papers_networks(call):
 def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
     out = tmp_path / "new"
     status, stdout, stderr = call(
-        "generate", tiny_run / "pipeline", "--num", 3, "--seed", 2, "--out", out, "--device", "cpu"
+        "generate",
+        tiny_run / "pipeline",
+        "--num-samples",
+        3,
+        "--seed",
+        2,
+        "--out",
+        out,
+        "--device",
+        "cpu",
     )
     assert (status, stderr) == (0, "")
     assert str(out) in stdout
@@ -137,18 +146,18 @@ def test_generate_refuses_what_cannot_be_requested_sections(refused, tiny_run, t
         ("--condition", "score"): "--condition: expected NAME=VALUE, found 'score'",
         ("--condition", "step=1", "--condition", "step=2"): "--condition: expected step once",
         ("--guidance-scale", 2): "guidance_scale: expected a condition beside it, found 2 alone",
-        ("--guide-scale", 2): "--guide-scale: expected --guide beside it, found 2 alone",
-        ("--recipe", "quickstart"): "belong together; found no guide with --recipe",
-        ("--guide", "loss"): "belong together; found loss without --recipe",
+        ("--energy-scale", 2): "--energy-scale: expected --energy beside it, found 2 alone",
+        ("--recipe", "quickstart"): "belong together; found no energy with --recipe",
+        ("--energy", "loss"): "belong together; found loss without --recipe",
     }
     for options, message in told.items():
         assert message in refused(*base, *options)
 
 
 def test_generate_heeds_its_options(call, tiny_run, tmp_path):
-    base = ("generate", tiny_run / "pipeline", "--num", 2)
-    assert call(*base, "--out", tmp_path / "mean", "--spread", 0)[0] == 0
-    assert call(*base, "--out", tmp_path / "short", "--steps", 5)[0] == 0
+    base = ("generate", tiny_run / "pipeline", "--num-samples", 2)
+    assert call(*base, "--out", tmp_path / "mean", "--temperature", 0)[0] == 0
+    assert call(*base, "--out", tmp_path / "short", "--num-inference-steps", 5)[0] == 0
     mean = [
         read_tensors(path)["norm3.weight"]
         for path in sorted((tmp_path / "mean").glob("*.safetensors"))
@@ -162,7 +171,7 @@ def test_generate_heeds_its_options(call, tiny_run, tmp_path):
 def test_run_and_from_print_the_table_and_the_reports_path(call, tiny, tiny_run, tmp_path):
     options = as_options([*tiny, "generation.num_samples=5"])
     out = tmp_path / "run"
-    arguments = ("run", "quickstart", "--out", out, "--from", tiny_run, "--device", "cpu")
+    arguments = ("run", "quickstart", "--out", out, "--reuse", tiny_run, "--device", "cpu")
     status, stdout, stderr = call(*arguments, *options)
     assert (status, stderr) == (0, "")
     evaluation = read_json(out / "evaluation.json")
@@ -213,7 +222,7 @@ def test_unknown_devices_are_refused(refused, tiny_run, tmp_path):
     assert refused("run", "quickstart", *out) == told
     assert refused("generate", tiny_run / "pipeline", *out) == told
     folders = (tiny_run / "generated", "--originals", tiny_run / "zoo")
-    assert refused("evaluate", *folders, "--task", "digits", *out) == told
+    assert refused("compare", *folders, "--task", "digits", *out) == told
 
 
 def test_a_folder_of_another_recipe_is_refused(refused, tiny, tiny_run):
@@ -245,7 +254,7 @@ def test_existing_outputs_are_refused(refused, tiny_run, tmp_path):
     told = refused("generate", tiny_run / "pipeline", "--out", tmp_path / "mine")
     assert told == f"{tmp_path / 'mine'}: expected a new folder, found an existing one"
     folders = (tiny_run / "generated", "--originals", tiny_run / "zoo")
-    told = refused("evaluate", *folders, "--task", "digits", "--out", tmp_path / "mine")
+    told = refused("compare", *folders, "--task", "digits", "--out", tmp_path / "mine")
     assert told == f"{tmp_path / 'mine'}: expected a new folder, found an existing one"
 
 
@@ -254,13 +263,13 @@ def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     zoo, generated = tiny_run / "zoo", tiny_run / "generated"
 
     def judged(what, originals, *options):
-        return refused("evaluate", what, "--originals", originals, *out, *options)
+        return refused("compare", what, "--originals", originals, *out, *options)
 
     assert str(tmp_path / "none") in judged(generated, tmp_path / "none")
     assert str(tmp_path / "none") in judged(tmp_path / "none", zoo)
     told = judged(generated, zoo, "--task", "digit")
     assert "'digits'" in told
-    for option in (("--select", "fc.*"), ("--num-held-out", "3"), ("--base", zoo)):
+    for option in (("--select", "fc.*"), ("--num-held-out", "3"), ("--base-checkpoint", zoo)):
         told = judged(generated, zoo, *option)
         assert told.startswith(f"{option[0]}: ") and "--originals is a zoo" in told
     assert "evaluation.json" in refused("report", tmp_path / "none")
@@ -272,7 +281,7 @@ def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     assert "conv1.weight" in judged(zoo / "checkpoints", generated)
     told = judged(generated, generated, "--select", "norm2.*")
     assert "not selected differ" in told and "norm3.weight" in told
-    told = refused("run", "quickstart", "--out", tmp_path / "run", "--from", tmp_path / "none")
+    told = refused("run", "quickstart", "--out", tmp_path / "run", "--reuse", tmp_path / "none")
     assert re.search(r"none: expected a run's folder with recipe\.yaml", told)
 
 
@@ -304,10 +313,10 @@ def test_inspect_tells_what_checkpoints_are(call, refused, tiny_run, tmp_path):
 
 
 def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
-    quick = as_options(["diffusion.training.num_steps=20", "generation.num_steps=10"])
+    quick = as_options(["diffusion.training.num_steps=20", "generation.num_inference_steps=10"])
     checkpoints = tiny_run / "generated"
     status, stdout, stderr = call(
-        "fit", checkpoints, "--out", tmp_path / "mine", "--num", 2, "--device", "cpu",
+        "fit", checkpoints, "--out", tmp_path / "mine", "--num-samples", 2, "--device", "cpu",
         "--task", "digits", *quick,
     )  # fmt: skip
     assert (status, stderr) == (0, ""), stderr
@@ -315,17 +324,17 @@ def test_fit_needs_no_recipe(call, refused, tiny_run, tmp_path):
     assert "of the checkpoints it learned from answer" in stdout
     assert len(list((tmp_path / "mine" / "generated").glob("*.safetensors"))) == 2
     status, _, stderr = call(
-        "generate", tmp_path / "mine" / "pipeline", "--out", tmp_path / "parts", "--num", 1,
-        "--selected-only", "--device", "cpu",
+        "generate", tmp_path / "mine" / "pipeline", "--out", tmp_path / "parts",
+        "--num-samples", 1, "--selected-only", "--device", "cpu",
     )  # fmt: skip
     assert (status, stderr) == (0, "")
     (path,) = (tmp_path / "parts").glob("*.safetensors")
     assert set(read_tensors(path)) == {
         f"norm{n}.{part}" for n in "23" for part in ("weight", "bias")
     }
-    asked = ("--task", "digits", "--score", "some:function")
+    asked = ("--task", "digits", "--score-fn", "some:function")
     told = refused("fit", checkpoints, "--out", tmp_path / "other", *asked)
-    assert told == "expected one of --task, --data and --score"
+    assert told == "expected one of --task, --data and --score-fn"
     told = refused("fit", checkpoints, "--out", tmp_path / "other", "--select", "conv1.*", *quick)
     assert "not selected differ" in told
 
@@ -368,6 +377,8 @@ def test_errors_of_the_system_are_one_line(refused, tiny_run, tmp_path, monkeypa
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("paramdiff.verbs.generate.write_generated", full)
-    told = refused("generate", tiny_run / "pipeline", "--num", 1, "--out", tmp_path / "new")
+    monkeypatch.setattr("paramdiff.commands.generate.write_generated", full)
+    told = refused(
+        "generate", tiny_run / "pipeline", "--num-samples", 1, "--out", tmp_path / "new"
+    )
     assert told == "[Errno 28] No space left on device"

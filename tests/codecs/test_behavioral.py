@@ -20,7 +20,7 @@ from paramdiff.codecs.behavioral import (
 )
 from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.errors import UserError
-from paramdiff.evaluation.similarity import pairwise_similarity
+from paramdiff.evaluation.metrics.similarity import pairwise_similarity
 from paramdiff.progress import ignore_progress
 
 CPU = torch.device("cpu")

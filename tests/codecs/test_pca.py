@@ -134,7 +134,7 @@ memmap.MEMORY_BUDGET, memmap.BLOCK_VALUES, here = 0, 1 << 20, Path(sys.argv[1])
 vectors = memmap.empty_array(64, 1 << 20, torch.float32, here)
 for number, row in enumerate(vectors):
     row.copy_(torch.arange(1 << 20)).mul_(number + 1).sin_()
-    memmap.release(vectors)
+    memmap.free_pages(vectors)
 before = peak_memory()
 codec = pca.fit_pca_codec(vectors, 0.8, scratch=here)
 codec.encode(vectors)

@@ -18,9 +18,11 @@ CONDITIONS = Conditions.fit({"score": [0.7, 0.8, 0.9], "run": ["a", "b", "a"]})
 SLOPE = torch.linspace(-1, 1, SIZE)
 
 
-def sample(guidance, denoiser=None, solver="ddim", num_steps=200, seeds=range(6), **kwargs):
+def sample(
+    guidance, denoiser=None, solver="ddim", num_inference_steps=200, seeds=range(6), **kwargs
+):
     kwargs |= {"denoiser": denoiser, "guidance": guidance}
-    return test_sampling.sample(solver, seeds, num_steps, **kwargs)
+    return test_sampling.sample(solver, seeds, num_inference_steps, **kwargs)
 
 
 @pytest.fixture
@@ -30,26 +32,26 @@ def conditional():
     return MLPDenoiser(latent_dim=SIZE, width=24, depth=2, conditions=conditions).eval()
 
 
-@pytest.mark.parametrize("target", ["noise", "velocity"])
-def test_a_linear_score_shifts_gaussian_data_by_its_slope_times_their_variance(target):
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_a_linear_score_shifts_gaussian_data_by_its_slope_times_their_variance(prediction_type):
     """The density times ``exp(scale * slope . x)`` is the same Gaussian around another mean."""
 
     def score(clean, seeds):
         return clean @ SLOPE
 
-    open_ended = sample(Guidance(), target=target)
+    open_ended = sample(Guidance(), prediction_type=prediction_type)
     for scale in (0.5, -2.0):
         pulled = Guidance(score=score, score_scale=scale, variance=STD**2)
-        moved = sample(pulled, target=target) - open_ended
+        moved = sample(pulled, prediction_type=prediction_type) - open_ended
         torch.testing.assert_close(
             moved, (scale * STD**2 * SLOPE).expand(6, -1), rtol=0.05, atol=0.02
         )
 
 
-@pytest.mark.parametrize(("solver", "num_steps"), [("ddpm", 1000), ("dpm", 50)])
-def test_other_solvers_are_guided_alike(solver, num_steps):
+@pytest.mark.parametrize(("solver", "num_inference_steps"), [("ddpm", 1000), ("dpmsolver++", 50)])
+def test_other_solvers_are_guided_alike(solver, num_inference_steps):
     pull = Guidance(score=lambda clean, seeds: clean @ SLOPE, variance=STD**2)
-    options = {"solver": solver, "num_steps": num_steps}
+    options = {"solver": solver, "num_inference_steps": num_inference_steps}
     moved = (sample(pull, **options) - sample(Guidance(), **options)).mean(0)
     torch.testing.assert_close(moved, STD**2 * SLOPE, rtol=0.05, atol=0.03)
 
@@ -63,7 +65,9 @@ def test_the_score_sees_the_seed_of_each_row():
         seen.update(seeds)
         return torch.tensor([float(seed == 5) for seed in seeds]) * (clean @ SLOPE)
 
-    moved = sample(Guidance(score=score), num_steps=20) - sample(Guidance(), num_steps=20)
+    moved = sample(Guidance(score=score), num_inference_steps=20) - sample(
+        Guidance(), num_inference_steps=20
+    )
     assert seen == set(range(6))
     assert (moved[:5].abs() < 1e-5).all() and moved[5].abs().max() > 0.1
 
@@ -83,8 +87,8 @@ def test_no_condition_is_the_unconditional_denoiser_and_scale_1_the_conditional(
         assert torch.equal(predicted(1.0), given)
         torch.testing.assert_close(predicted(3.0), without + 3 * (given - without))
     assert torch.equal(
-        sample(Guidance(asked, 0.0), conditional, num_steps=10),
-        sample(Guidance(), conditional, num_steps=10),
+        sample(Guidance(asked, 0.0), conditional, num_inference_steps=10),
+        sample(Guidance(), conditional, num_inference_steps=10),
     )
 
 
@@ -102,5 +106,5 @@ def test_no_condition_is_the_unconditional_denoiser_and_scale_1_the_conditional(
 )
 def test_scores_that_cannot_pull_are_refused(score, told):
     with pytest.raises(UserError, match=told) as caught:
-        sample(Guidance(score=score), num_steps=10)
+        sample(Guidance(score=score), num_inference_steps=10)
     assert len(str(caught.value).splitlines()) == 1

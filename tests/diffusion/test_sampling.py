@@ -37,14 +37,22 @@ class GaussianDenoiser(nn.Module):
         return eps
 
 
-def sample(solver, seeds, num_steps, batch_size=4, denoiser=None, target="noise", **kwargs):
-    scheduler = build_scheduler(ScheduleSettings(target=target), solver)
+def sample(
+    solver,
+    seeds,
+    num_inference_steps,
+    batch_size=4,
+    denoiser=None,
+    prediction_type="epsilon",
+    **kwargs,
+):
+    scheduler = build_scheduler(ScheduleSettings(prediction_type=prediction_type), solver)
     return sample_latents(
         denoiser or GaussianDenoiser(scheduler),
         scheduler,
         seeds,
         latent_dim=SIZE,
-        num_steps=num_steps,
+        num_inference_steps=num_inference_steps,
         batch_size=batch_size,
         device=CPU,
         **kwargs,
@@ -59,13 +67,21 @@ def network(request):
     return Conv1dDenoiser(latent_dim=SIZE, channels=(4, 8, 12, 8, 4)).eval()
 
 
-@pytest.mark.parametrize("target", ["noise", "velocity"])
-@pytest.mark.parametrize(("solver", "num_steps"), [("ddpm", 1000), ("ddim", 200), ("dpm", 100)])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(
+    ("solver", "num_inference_steps"), [("ddpm", 1000), ("ddim", 200), ("dpmsolver++", 100)]
+)
 def test_samples_of_the_exact_denoiser_have_the_datas_mean_and_deviation(
-    solver, num_steps, target
+    solver, num_inference_steps, prediction_type
 ):
     count = 256
-    samples = sample(solver, range(count), num_steps, batch_size=count, target=target)
+    samples = sample(
+        solver,
+        range(count),
+        num_inference_steps,
+        batch_size=count,
+        prediction_type=prediction_type,
+    )
     standard = (samples - MEAN) / STD
     assert standard.mean().abs() < 4 / (count * SIZE) ** 0.5
     assert (standard.std() - 1).abs() < 4 / (2 * count * SIZE) ** 0.5
@@ -75,25 +91,31 @@ def test_samples_of_the_exact_denoiser_have_the_datas_mean_and_deviation(
     assert correlation.abs().max() < 4.5 / count**0.5
 
 
-@pytest.mark.parametrize(("solver", "num_steps"), [("ddpm", 1000), ("ddim", 500), ("dpm", 50)])
-def test_no_velocity_is_the_exact_denoiser_of_standard_normal_latents(solver, num_steps):
+@pytest.mark.parametrize(
+    ("solver", "num_inference_steps"), [("ddpm", 1000), ("ddim", 500), ("dpmsolver++", 50)]
+)
+def test_no_velocity_is_the_exact_denoiser_of_standard_normal_latents(solver, num_inference_steps):
     class Silent(nn.Module):
         def forward(self, x, t):
             return torch.zeros_like(x)
 
     count = 1024
-    options = {"batch_size": count, "denoiser": Silent(), "target": "velocity"}
-    samples = sample(solver, range(count), num_steps, **options)
+    options = {"batch_size": count, "denoiser": Silent(), "prediction_type": "v_prediction"}
+    samples = sample(solver, range(count), num_inference_steps, **options)
     assert samples.mean().abs() < 4 / (count * SIZE) ** 0.5
     assert samples.std().item() == pytest.approx(1, abs=0.01)
     assert (torch.corrcoef(samples.T) - torch.eye(SIZE)).abs().max() < 4.5 / count**0.5
 
 
-@pytest.mark.parametrize("num_steps", [20, 50])
+@pytest.mark.parametrize("num_inference_steps", [20, 50])
 @pytest.mark.parametrize("scale", [0.1, 0.3])
-def test_few_steps_of_dpm_keep_the_spread_of_latents_that_hardly_spread(num_steps, scale):
+def test_few_steps_of_dpm_keep_the_spread_of_latents_that_hardly_spread(
+    num_inference_steps, scale
+):
     exact = GaussianDenoiser(build_scheduler(ScheduleSettings()), scale)
-    samples = sample("dpm", range(256), num_steps, batch_size=256, denoiser=exact)
+    samples = sample(
+        "dpmsolver++", range(256), num_inference_steps, batch_size=256, denoiser=exact
+    )
     assert (samples - MEAN).div(exact.std).std() == pytest.approx(1, abs=0.05)
 
 
@@ -104,7 +126,7 @@ def test_initial_noise_belongs_to_the_seed():
     assert not torch.equal(together[0], together[1])
 
 
-@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
 def test_bits_of_a_sample_depend_on_its_seed_alone_at_one_batch_size(solver, network):
     one = sample(solver, [1, 2, 3, 4, 5, 6], 20, denoiser=network)
     other = sample(solver, [6, 9, 1], 20, denoiser=network)
@@ -113,14 +135,14 @@ def test_bits_of_a_sample_depend_on_its_seed_alone_at_one_batch_size(solver, net
     assert not torch.equal(one[0], one[1])
 
 
-@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
 def test_noise_of_a_sample_does_not_depend_on_the_batch_size(solver):
     alone = sample(solver, [7], 20, batch_size=1)
     in_company = sample(solver, [4, 5, 6, 7], 20, batch_size=4)
     torch.testing.assert_close(alone[0], in_company[3], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
 def test_same_seeds_same_bits_and_the_global_stream_is_untouched(solver):
     stream = torch.get_rng_state()
     first = sample(solver, [1, 2], 10)
@@ -130,7 +152,7 @@ def test_same_seeds_same_bits_and_the_global_stream_is_untouched(solver):
 
 
 @pytest.mark.parametrize(
-    ("solver", "is_deterministic"), [("ddim", True), ("dpm", True), ("ddpm", False)]
+    ("solver", "is_deterministic"), [("ddim", True), ("dpmsolver++", True), ("ddpm", False)]
 )
 def test_only_ancestral_sampling_draws_noise_on_the_way(solver, is_deterministic):
     """The same initial noise leads to the same end exactly where no step adds noise."""
@@ -141,7 +163,7 @@ def test_only_ancestral_sampling_draws_noise_on_the_way(solver, is_deterministic
     for seed in (10, 11):
         x, kwargs = (
             start,
-            {} if solver == "dpm" else {"generator": torch.Generator().manual_seed(seed)},
+            {} if solver == "dpmsolver++" else {"generator": torch.Generator().manual_seed(seed)},
         )
         scheduler.set_timesteps(20)
         for t in scheduler.timesteps:
@@ -170,7 +192,7 @@ def test_recorder_and_progress_see_every_step():
     ]
 
 
-@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
 @pytest.mark.parametrize("every", [1, 4, 100])
 def test_trajectory_goes_from_the_initial_noise_to_the_sample(solver, every):
     scheduler = build_scheduler(ScheduleSettings(), solver)
@@ -180,7 +202,7 @@ def test_trajectory_goes_from_the_initial_noise_to_the_sample(solver, every):
         scheduler,
         seeds,
         latent_dim=SIZE,
-        num_steps=10,
+        num_inference_steps=10,
         every=every,
         device=CPU,
     )

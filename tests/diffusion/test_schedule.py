@@ -10,7 +10,7 @@ from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 # diffusers' DPM-Solver calls numpy.array on a tensor, which numpy 2 deprecates for torch tensors
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
-SOLVERS = ["ddpm", "ddim", "dpm"]
+SOLVERS = ["ddpm", "ddim", "dpmsolver++"]
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -49,12 +49,12 @@ def test_noise_is_added_by_equation_2(solver):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("num_steps", [5, 50, 500])
-def test_solvers_make_the_steps_asked_for_from_noise_down(solver, num_steps):
+@pytest.mark.parametrize("num_inference_steps", [5, 50, 500])
+def test_solvers_make_the_steps_asked_for_from_noise_down(solver, num_inference_steps):
     scheduler = build_scheduler(ScheduleSettings(), solver)
-    scheduler.set_timesteps(num_steps)
-    assert len(scheduler.timesteps) == num_steps
-    if solver == "dpm":  # near the end several of its steps round to one timestep
+    scheduler.set_timesteps(num_inference_steps)
+    assert len(scheduler.timesteps) == num_inference_steps
+    if solver == "dpmsolver++":  # near the end several of its steps round to one timestep
         assert scheduler.timesteps.diff().le(0).all() and scheduler.sigmas.diff().lt(0).all()
     else:
         assert scheduler.timesteps.diff().lt(0).all()

@@ -99,14 +99,14 @@ def test_loss_of_the_velocity_is_the_papers_weighted_by_the_share_of_noise(batch
     noisy = SCHEDULER.add_noise(latents, eps, timesteps)
     guess = eps + 0.1 * alpha_bar.sqrt()
     velocity = (guess - (1 - alpha_bar).sqrt() * noisy) / alpha_bar.sqrt()
-    scheduler = build_scheduler(ScheduleSettings(target="velocity"))
+    scheduler = build_scheduler(ScheduleSettings(prediction_type="v_prediction"))
     loss = denoising_loss(Answer(lambda x, t: velocity), scheduler, latents, timesteps, eps)
     assert loss.item() == pytest.approx(0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize("denoiser", [MLP, CONVOLUTIONAL], ids=["mlp", "conv1d"])
 def test_a_denoiser_of_the_velocity_begins_at_zero_and_learns(denoiser):
-    schedule = ScheduleSettings(target="velocity")
+    schedule = ScheduleSettings(prediction_type="v_prediction")
     settings = settings_with(300, denoiser).model_copy(update={"schedule": schedule})
     x, t = torch.randn(5, 6), torch.tensor([0, 3, 500, 900, 999])
     assert build_denoiser(settings, 6).eval()(x, t).eq(0).all()

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from paramdiff.evaluation.aligned_distance import AlignedSpace, are_unordered
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.metrics.aligned_distance import AlignedSpace, are_unordered
 from paramdiff.evaluation.predictor import classification
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.permutation.symmetry import find_symmetries
@@ -60,7 +60,7 @@ def evaluated(generated, **fields):
 
 
 def test_copies_in_disguise_are_copies_only_where_units_may_move():
-    disguised = [symmetries().shuffled(v, generator(9)) for v in networks(12, 2)]
+    disguised = [symmetries().permute_randomly(v, generator(9)) for v in networks(12, 2)]
     found = evaluated(torch.stack(disguised)).groups
     for name in ("generated", "rearranged"):
         group = found[name]

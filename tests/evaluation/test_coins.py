@@ -86,7 +86,7 @@ def subject(seed=2):
 
 @cache
 def of_scoring_function():
-    """As ``paramdiff evaluate --score`` does: one function, which both selects and is reported."""
+    """As ``paramdiff compare --score-fn`` does: one function both selects and is reported."""
     return judged_by("bits")
 
 

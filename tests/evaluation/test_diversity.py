@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paramdiff.evaluation.diversity import (
+from paramdiff.evaluation.metrics.diversity import (
     NUM_COMPONENTS,
     dispersion,
     dispersion_in_components,

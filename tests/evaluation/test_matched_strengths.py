@@ -6,9 +6,9 @@ from typing import ClassVar
 import pytest
 import torch
 
-from paramdiff.evaluation.diversity import total_variance
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.matched_strengths import Pilots, Validation
+from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import Validated
 from paramdiff.evaluation.schema import Standing
 from paramdiff.methods.method import Baseline, Construction, Family

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from paramdiff.evaluation.diversity import dispersion
-from paramdiff.evaluation.memorization import (
+from paramdiff.evaluation.metrics.diversity import dispersion
+from paramdiff.evaluation.metrics.memorization import (
     COPY_DISTANCE,
     rescaled,
     share_of_copies,
     z_u,
     z_u_in_parameters,
 )
-from paramdiff.evaluation.nearest_neighbors import nearness
+from paramdiff.evaluation.metrics.nearest_neighbors import neighbor_distances
 
 NUM_REPETITIONS = 300
 SIZE = 5
@@ -76,7 +76,7 @@ def study(make, *, stretch=True):
         made = make(originals, generator)
         if stretch:
             made = rescaled(made, dispersion(made, originals))
-        own, other = (nearness(group, originals).nearest for group in (made, held_out))
+        own, other = (neighbor_distances(group, originals).nearest for group in (made, held_out))
         found.append(z_u(own, other))
     return np.array(found)
 
@@ -125,7 +125,7 @@ def study_in_parameters(make, spectrum):
         made = make(originals, torch.randn(50, len(spectrum), generator=generator) * spectrum)
         stretched = rescaled(made, dispersion(made, originals))
         own, own_stretched, other = (
-            nearness(group, originals).nearest for group in (made, stretched, held_out)
+            neighbor_distances(group, originals).nearest for group in (made, stretched, held_out)
         )
         both = z_u(own, other), z_u(own_stretched, other)
         found.append((*both, z_u_in_parameters(own, own_stretched, other)))
@@ -164,10 +164,10 @@ def test_the_share_of_copies_by_hand():
 def test_fresh_draws_are_no_copies_and_copies_are():
     generator = torch.Generator().manual_seed(0)
     originals = torch.randn(60, 20, generator=generator)
-    own = nearness(originals, originals, torch.arange(60)).nearest
+    own = neighbor_distances(originals, originals, torch.arange(60)).nearest
 
     def share(vectors):
-        return share_of_copies(nearness(vectors, originals).nearest, own)
+        return share_of_copies(neighbor_distances(vectors, originals).nearest, own)
 
     fresh = torch.randn(50, 20, generator=generator)
     assert share(fresh) == 0

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paramdiff.evaluation.similarity import (
+from paramdiff.evaluation.metrics.similarity import (
     maximum_similarity,
     pairwise_similarity,
     similarity_matrix,

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.methods.averages import (
     average,
     average_all,

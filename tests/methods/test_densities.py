@@ -9,7 +9,7 @@ from scipy.stats import gaussian_kde, multivariate_normal
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
-from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.methods import subspace
 from paramdiff.methods.densities import gaussian_full, kde, mixture
 from paramdiff.methods.subspace import ClusteredGaussians, Embedding, combined

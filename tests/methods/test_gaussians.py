@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.methods.gaussians import (
     SWAG_RANK,
     gaussian,

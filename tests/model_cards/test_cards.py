@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from paramdiff.checkpoints.sources import find_runs
+from paramdiff.commands.generate import generate
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.model_cards.card import checkpoints_on_card, data_on_card, inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -17,7 +18,6 @@ from paramdiff.report.families import label_of
 from paramdiff.report.tables import ALWAYS
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json, read_metadata, sha256_of
-from paramdiff.verbs.generate import generate
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,14 @@ def test_a_card_is_no_checkpoint(tiny_run):
 
 
 def test_what_generate_writes_is_described(tiny_run, tmp_path):
-    generate(str(tiny_run / "pipeline"), tmp_path / "new", num=2, seed=5, spread=0.5, num_steps=5)
+    generate(
+        str(tiny_run / "pipeline"),
+        tmp_path / "new",
+        num=2,
+        seed=5,
+        temperature=0.5,
+        num_inference_steps=5,
+    )
     found = card(tmp_path / "new")
     own = found.data["paramdiff"]
     assert (own["num_networks"], own["first_seed"]) == (2, 5)
@@ -102,7 +109,7 @@ def test_a_generator_without_task_data_says_so_and_one_without_a_card_does_not(t
     assert data_on_card(tiny_run / "pipeline") == data_on_card(tiny_run / "generated") == NO_DATA
     folder = Path(shutil.copytree(tiny_run / "pipeline", tmp_path / "pipeline"))
     (folder / "README.md").unlink()
-    generate(str(folder), tmp_path / "new", num=1, seed=0, num_steps=5)
+    generate(str(folder), tmp_path / "new", num=1, seed=0, num_inference_steps=5)
     assert data_on_card(tmp_path / "new") is None
     assert "nobody told of" in card(tmp_path / "new").text
 

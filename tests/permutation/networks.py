@@ -105,8 +105,8 @@ def symmetries_of(network, shape):
 def sizes(symmetries):
     """Items of each group; with the units of each class where items are blocks."""
     return [
-        (group.size, *(group.num_units(number) for number in range(len(group.classes))))
-        if len(group.classes) > 1 or group.num_units(0) > 1
+        (group.size, *(group.num_channels(number) for number in range(len(group.classes))))
+        if len(group.classes) > 1 or group.num_channels(0) > 1
         else group.size
         for group in symmetries.groups
     ]

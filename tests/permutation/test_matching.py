@@ -29,7 +29,7 @@ def test_a_shuffled_copy_is_undone(name):
     network = build()
     symmetries = symmetries_of(network, shape)
     vector = random_vector(network, generator(1))
-    shuffled = symmetries.shuffled(vector, generator(2))
+    shuffled = symmetries.permute_randomly(vector, generator(2))
     noise = 1e-3 * torch.randn(vector.shape, generator=generator(3))
     places = match(shuffled + noise, vector, symmetries, generator(4))
     assert torch.equal(shuffled[places], vector)
@@ -47,7 +47,7 @@ def test_of_all_orders_of_a_small_network_the_nearest_is_found():
     network, shape = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)), (4,)
     symmetries = symmetries_of(network, shape)
     vector, reference = (random_vector(network, generator(seed)) for seed in (1, 2))
-    vector = symmetries.shuffled(vector, generator(5))
+    vector = symmetries.permute_randomly(vector, generator(5))
     first, bias, last = vector[:20].view(5, 4), vector[20:25], vector[25:35].view(2, 5)
     distances = []
     for order in map(list, itertools.permutations(range(5))):
@@ -63,7 +63,8 @@ def relatives(network, symmetries, num):
     """Noisy shuffled copies of one network."""
     center = random_vector(network, generator(7))
     noisy = [center + 0.02 * torch.randn(center.shape, generator=generator(s)) for s in range(num)]
-    return torch.stack([symmetries.shuffled(v, generator(i)) for i, v in enumerate(noisy)]), noisy
+    permuted = [symmetries.permute_randomly(v, generator(i)) for i, v in enumerate(noisy)]
+    return torch.stack(permuted), noisy
 
 
 def test_a_zoo_of_shuffled_relatives_comes_together():
@@ -76,7 +77,7 @@ def test_a_zoo_of_shuffled_relatives_comes_together():
     assert torch.equal(vectors, before)  # what is given is not written to
     spread = torch.stack(noisy[:5]).var(0).mean()
     torch.testing.assert_close(aligned.originals.var(0).mean(), spread)
-    assert aligned.spread_after < 0.3 * aligned.spread_before
+    assert aligned.variance_after < 0.3 * aligned.variance_before
     assert (aligned.held_out[0] - aligned.originals.mean(0)).std() < 0.03
     inputs = torch.randn(2, *shape)
     for one, other in zip(
@@ -97,4 +98,4 @@ def test_one_network_stays_as_it_is():
     vectors = random_vector(network, generator())[None]
     aligned = align(vectors, vectors[:0], symmetries, seed=0)
     assert torch.equal(aligned.originals, vectors)
-    assert aligned.spread_before == aligned.spread_after == aligned.num_rounds == 0
+    assert aligned.variance_before == aligned.variance_after == aligned.num_rounds == 0

@@ -40,7 +40,7 @@ def assert_function_is_kept(network, symmetries, shape):
     generator = torch.Generator().manual_seed(1)
     vector, inputs = random_vector(network, generator), torch.randn(3, *shape)
     expected = outputs(network, vector, inputs)
-    shuffled = symmetries.shuffled(vector, generator)
+    shuffled = symmetries.permute_randomly(vector, generator)
     assert (shuffled != vector).float().mean() > 0.3
     tolerance = 1e-5 * float(expected.abs().max())
     torch.testing.assert_close(
@@ -48,7 +48,7 @@ def assert_function_is_kept(network, symmetries, shape):
     )
     for group in symmetries.groups:
         partly = vector.clone()
-        place, order = group.classes[0][0], group.random(generator).items
+        place, order = group.classes[0][0], group.random_permutation(generator).items
         place.of(partly)[:, place.positions.flatten()] = place.of(vector)[
             :, place.positions[order].flatten()
         ]
@@ -130,20 +130,22 @@ def test_the_network_is_not_changed():
 
 
 def test_what_is_not_understood_is_named():
-    with pytest.raises(UserError, match=r"^alignment: Ranking.forward: 'sort' is not an operat"):
+    with pytest.raises(
+        UserError, match=r"^alignment: Ranking.forward: channels cannot be traced through 'sort'"
+    ):
         symmetries_of(Ranking(), (4,))
     inner = nn.Sequential(nn.Linear(4, 4), Ranking())
-    with pytest.raises(UserError, match=r"module '1' \(Ranking\): 'sort'"):
+    with pytest.raises(UserError, match=r"module '1' \(Ranking\): .* 'sort'"):
         symmetries_of(inner, (4,))
 
 
 def test_constants_that_differ_between_units_fix_them():
-    with pytest.raises(UserError, match="no two units of Weighing can trade places"):
+    with pytest.raises(UserError, match="Weighing has no permutation symmetries"):
         symmetries_of(Weighing(), (4,))
 
 
 def test_a_single_layer_has_no_units():
-    with pytest.raises(UserError, match="no two units of Linear can trade places"):
+    with pytest.raises(UserError, match="Linear has no permutation symmetries"):
         symmetries_of(nn.Linear(4, 3), (4,))
 
 
@@ -151,7 +153,9 @@ def test_a_part_of_the_network_cannot_be_aligned():
     network = MLP(6, 3)
     state = network.state_dict()
     layout = ParameterLayout.of(state, [name for name in state if name != "fc2.bias"])
-    with pytest.raises(UserError, match=r"every tensor must be selected; 'fc2\.bias' is not"):
+    with pytest.raises(
+        UserError, match=r"'fc2\.bias' is not selected; .*every tensor must be selected"
+    ):
         find_symmetries(network, layout, torch.randn(2, 6))
 
 
@@ -195,9 +199,7 @@ def test_values_may_be_cast():
 
 @pytest.mark.parametrize("network", [Frozen, Mixed, Answering])
 def test_unusual_graphs_are_refused_in_words(network):
-    with pytest.raises(
-        UserError, match=rf"^alignment: .*{network.__name__}.*\bunderstood|followed"
-    ):
+    with pytest.raises(UserError, match=rf"^alignment: .*{network.__name__}.*\bsupported|traced"):
         symmetries_of(network(), (4,))
 
 

@@ -54,7 +54,7 @@ def build(codec="pca", denoiser="mlp", solver="ddpm", conditions=UNCONDITIONAL):
         build_scheduler(ScheduleSettings(beta_end=2e-3), solver),
         statistics="running" if codec == "pca" else "sample",
         standardize=codec == "pca",
-        num_steps=STEPS,
+        num_inference_steps=STEPS,
         batch_size=BATCH,
     )
 

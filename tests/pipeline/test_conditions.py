@@ -86,6 +86,6 @@ def test_beyond_the_zoo_it_goes_on_and_says_so(conditional):
 
 
 def test_the_reverse_process_is_asked_for_the_same(conditional):
-    followed = conditional.trajectory([3, 8], num_steps=10, every=3, condition=ASKED)
+    followed = conditional.trajectory([3, 8], num_inference_steps=10, every=3, condition=ASKED)
     asked = conditional(seeds=[3, 8], condition=ASKED, batch_size=2)
     assert torch.equal(followed.states[-1], asked.vectors)

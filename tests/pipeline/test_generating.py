@@ -106,7 +106,7 @@ def test_the_global_stream_is_neither_used_nor_moved(pipeline):
 
 
 def test_no_spread_is_the_mean_of_the_latents(pipeline):
-    vectors = pipeline(seeds=range(4), spread=0).vectors
+    vectors = pipeline(seeds=range(4), temperature=0).vectors
     assert (vectors == vectors[0]).all()
     codec, space = pipeline.codec, pipeline.parameter_space
     with torch.no_grad():
@@ -119,23 +119,27 @@ def test_spread_scales_dispersion():
     space = pipeline.parameter_space
     plain = space.layout.slots[-1]  # outside the log domain everything is linear
 
-    def deviations(spread):
-        vectors = pipeline(seeds=range(8), spread=spread).vectors
+    def deviations(temperature):
+        vectors = pipeline(seeds=range(8), temperature=temperature).vectors
         return vectors[:, plain.start : plain.stop].double().std(0)
 
     full = deviations(1.0)
     assert (full > 0).all()
-    for spread in (0.25, 0.5, 2.0):
-        torch.testing.assert_close(deviations(spread), spread * full, rtol=1e-3, atol=1e-7)
+    for temperature in (0.25, 0.5, 2.0):
+        torch.testing.assert_close(
+            deviations(temperature), temperature * full, rtol=1e-3, atol=1e-7
+        )
 
 
 def test_the_call_outweighs_the_configuration(pipeline):
     once = pipeline(seeds=range(3)).vectors
-    assert torch.equal(pipeline(seeds=range(3), num_steps=STEPS, spread=1.0).vectors, once)
-    assert not torch.allclose(pipeline(seeds=range(3), num_steps=5).vectors, once)
+    assert torch.equal(
+        pipeline(seeds=range(3), num_inference_steps=STEPS, temperature=1.0).vectors, once
+    )
+    assert not torch.allclose(pipeline(seeds=range(3), num_inference_steps=5).vectors, once)
     for bad in (0, 7):
-        with pytest.raises(UserError, match=f"num_steps.*{bad}"):
-            pipeline(seeds=[0], num_steps=bad)
+        with pytest.raises(UserError, match=f"num_inference_steps.*{bad}"):
+            pipeline(seeds=[0], num_inference_steps=bad)
 
 
 def test_progress_counts_denoiser_evaluations(pipeline):
@@ -174,11 +178,11 @@ def test_long_vectors_are_decoded_few_at_a_time(monkeypatch):
     assert decoded == [2, 2, 2, 2]  # the last batch is kept, no other
 
 
-@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
 def test_trajectory_goes_from_noise_to_the_sample(solver):
     pipeline = build(solver=solver)
     seeds = [3, 8]
-    trajectory = pipeline.trajectory(seeds, num_steps=STEPS, every=3)
+    trajectory = pipeline.trajectory(seeds, num_inference_steps=STEPS, every=3)
     assert trajectory.timesteps.shape == (5,)  # states 0, 3, 6, 9 and the finished sample
     assert trajectory.states.shape == (5, 2, pipeline.parameter_space.num_parameters)
     assert trajectory.timesteps.tolist() == sorted(trajectory.timesteps.tolist(), reverse=True)
@@ -194,7 +198,7 @@ def test_trajectory_goes_from_noise_to_the_sample(solver):
 
 def test_a_trajectory_ends_at_what_a_contracted_pipeline_generates():
     pipeline = build()
-    pipeline.register_to_config(spread=0.5)
-    last = pipeline.trajectory([3, 8], num_steps=STEPS, every=3).states[-1]
+    pipeline.register_to_config(temperature=0.5)
+    last = pipeline.trajectory([3, 8], num_inference_steps=STEPS, every=3).states[-1]
     assert torch.equal(last, pipeline(seeds=[3, 8], batch_size=2).vectors)
-    assert not torch.equal(last, pipeline(seeds=[3, 8], batch_size=2, spread=1.0).vectors)
+    assert not torch.equal(last, pipeline(seeds=[3, 8], batch_size=2, temperature=1.0).vectors)

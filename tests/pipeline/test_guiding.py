@@ -16,15 +16,15 @@ def score(vectors):
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids="-".join)
-@pytest.mark.parametrize("spread", [1.0, 0.5])
-def test_gradients_through_the_decoder_are_finite_differences(kinds, spread):
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_gradients_through_the_decoder_are_finite_differences(kinds, temperature):
     pipeline = build(*kinds)
     pipeline.codec.double()
     generator = torch.Generator().manual_seed(0)
     latents, direction = torch.randn(
         2, 3, pipeline.codec.latent_dim, generator=generator, dtype=torch.float64
     )
-    of_latents = pipeline.latent_score(score, spread)
+    of_latents = pipeline.latent_score(score, temperature)
 
     def along(step):
         return of_latents(latents + step * direction, range(3))
@@ -47,9 +47,9 @@ def test_guided_networks_score_higher_and_pushed_away_ones_lower(solver):
     pipeline = build(solver=solver)
     plain = score(pipeline(seeds=range(6)).vectors)
     for scale in (20.0, -20.0):
-        guided = score(pipeline(seeds=range(6), guide=score, guide_scale=scale).vectors)
+        guided = score(pipeline(seeds=range(6), energy=score, energy_scale=scale).vectors)
         assert ((guided - plain) * scale > 0).all()
-    same = pipeline(seeds=range(6), guide=score, guide_scale=0.0)
+    same = pipeline(seeds=range(6), energy=score, energy_scale=0.0)
     assert torch.equal(same.vectors, pipeline(seeds=range(6)).vectors)
 
 
@@ -58,22 +58,22 @@ def test_networks_leave_those_that_they_are_pushed_from():
     given = pipeline(seeds=range(3)).vectors
     distance = larger_distance(given, pipeline.parameter_space)
     plain = pipeline(seeds=range(10, 14)).vectors
-    away = pipeline(seeds=range(10, 14), guide=distance, guide_scale=5.0).vectors
+    away = pipeline(seeds=range(10, 14), energy=distance, energy_scale=5.0).vectors
     assert (distance(away) > distance(plain)).all()
 
 
-def test_a_guide_joins_a_condition(tmp_path):
+def test_an_energy_joins_a_condition(tmp_path):
     from .test_conditions import ASKED, CONDITIONS
 
     pipeline = build(conditions=CONDITIONS)
     asked = score(pipeline(seeds=range(4), condition=ASKED).vectors)
-    both = pipeline(seeds=range(4), condition=ASKED, guide=score, guide_scale=20.0)
+    both = pipeline(seeds=range(4), condition=ASKED, energy=score, energy_scale=20.0)
     assert (score(both.vectors) > asked).all()
 
 
-def test_a_guide_without_gradient_is_refused_and_without_a_denoiser_too(pipeline):
+def test_an_energy_without_gradient_is_refused_and_without_a_denoiser_too(pipeline):
     with pytest.raises(UserError, match="without a gradient"):
-        pipeline(seeds=[0], guide=lambda vectors: score(vectors.detach()))
+        pipeline(seeds=[0], energy=lambda vectors: score(vectors.detach()))
     bare = ParameterDiffusionPipeline(pipeline.parameter_space, pipeline.codec, None, None)
-    with pytest.raises(UserError, match="guide: expected none"):
-        bare(seeds=[0], guide=score)
+    with pytest.raises(UserError, match="energy: expected none"):
+        bare(seeds=[0], energy=score)

@@ -42,10 +42,10 @@ def test_without_a_denoiser_a_pipeline_is_saved_and_loaded(prior, tmp_path):
 
 
 def test_without_a_denoiser_there_are_no_steps(prior):
-    with pytest.raises(UserError, match=r"num_steps: .* without a denoiser"):
-        prior(seeds=[0], num_steps=10)
-    with pytest.raises(UserError, match=r"num_steps: .* without a denoiser"):
-        prior.trajectory([0], num_steps=10, every=1)
+    with pytest.raises(UserError, match=r"num_inference_steps: .* without a denoiser"):
+        prior(seeds=[0], num_inference_steps=10)
+    with pytest.raises(UserError, match=r"num_inference_steps: .* without a denoiser"):
+        prior.trajectory([0], num_inference_steps=10, every=1)
 
 
 @pytest.mark.parametrize("part", ["denoiser", "scheduler"])

@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 
+from paramdiff.codecs.pca import PCACodec
 from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.storage import read_json, read_tensors, write_json
@@ -30,7 +31,7 @@ def test_a_saved_pipeline_names_its_classes_and_holds_no_pickle(pipeline, tmp_pa
 def test_loaded_parts_are_equal_and_ready(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "p")
     loaded = ParameterDiffusionPipeline.from_pretrained(tmp_path / "p")
-    for field in ("statistics", "standardize", "num_steps", "spread", "batch_size"):
+    for field in ("statistics", "standardize", "num_inference_steps", "temperature", "batch_size"):
         assert loaded.config[field] == pipeline.config[field]
     assert type(loaded.scheduler) is type(pipeline.scheduler)
     assert torch.equal(loaded.scheduler.betas, pipeline.scheduler.betas)
@@ -54,9 +55,9 @@ def test_a_loaded_pipeline_can_be_saved_again(saved, tmp_path):
     ("key", "value"),
     [
         ("batch_size", 0),
-        ("num_steps", "x"),
+        ("num_inference_steps", "x"),
         ("statistics", "mine"),
-        ("spread", -1.0),
+        ("temperature", -1.0),
         ("standardize", "no"),
         ("guidance_scale", None),
     ],
@@ -67,6 +68,35 @@ def test_what_a_stranger_wrote_into_the_index_must_make_sense(saved, tmp_path, k
     write_json(saved / "model_index.json", index | {key: value})
     with pytest.raises(UserError, match=rf"model_index\.json: {key}: .*, found {value!a}"):
         ParameterDiffusionPipeline.from_pretrained(saved)
+
+
+@pytest.mark.parametrize(
+    ("old", "told"),
+    [
+        ({"num_steps": 10, "spread": 1.0}, "num_steps"),
+        ({"standardise": True}, "standardise"),
+        ({"codec": ["paramdiff", "LinearCodec"]}, "LinearCodec"),
+        ({"denoiser": ["paramdiff", "ConvolutionalDenoiser"]}, "ConvolutionalDenoiser"),
+    ],
+)
+def test_a_pipeline_of_an_earlier_version_is_refused_in_one_line(saved, tmp_path, old, told):
+    saved = shutil.copytree(saved, tmp_path / "mine")
+    write_json(saved / "model_index.json", read_json(saved / "model_index.json") | old)
+    with pytest.raises(UserError) as caught:
+        ParameterDiffusionPipeline.from_pretrained(saved)
+    assert str(caught.value) == (
+        f"{saved / 'model_index.json'}: written by an earlier version of paramdiff ({told}), "
+        "which this one does not read; generate it anew"
+    )
+
+
+def test_a_part_of_an_earlier_version_is_refused_in_one_line(saved, tmp_path):
+    codec = shutil.copytree(saved / "codec", tmp_path / "codec")
+    write_json(
+        codec / "config.json", read_json(codec / "config.json") | {"_class_name": "LinearCodec"}
+    )
+    with pytest.raises(UserError, match=r"codec: written by an earlier version .*LinearCodec"):
+        PCACodec.from_pretrained(codec)
 
 
 SAMPLE = """

@@ -28,8 +28,8 @@ def ablation(folder, **changes):
         "name": "narrow",
         "description": "a narrower denoiser",
         "extends": "quickstart",
-        "factors": ["generation.spread", "diffusion.denoiser.width"],
-        "generation": {"spread": 0.5},
+        "factors": ["generation.temperature", "diffusion.denoiser.width"],
+        "generation": {"temperature": 0.5},
         "diffusion": {"denoiser": {"width": 16}},
     }
     content |= changes
@@ -45,11 +45,11 @@ def test_an_ablation_is_its_base_but_for_its_factors(tmp_path):
     assert set(found) == {
         "name",
         "description",
-        "generation.spread",
+        "generation.temperature",
         "diffusion.denoiser.width",
     }
-    assert load_factors(path) == {"generation.spread": 0.5, "diffusion.denoiser.width": 16}
-    assert list(load_factors(path)) == ["generation.spread", "diffusion.denoiser.width"]
+    assert load_factors(path) == {"generation.temperature": 0.5, "diffusion.denoiser.width": 16}
+    assert list(load_factors(path)) == ["generation.temperature", "diffusion.denoiser.width"]
 
 
 def test_what_is_written_beside_results_extends_nothing(tmp_path):
@@ -63,8 +63,8 @@ def test_what_is_written_beside_results_extends_nothing(tmp_path):
 
 
 def test_set_lies_over_an_ablation_and_is_no_factor(tmp_path):
-    recipe = load_recipe(ablation(tmp_path), ["generation.spread=1.0", "seed=3"])
-    assert (recipe.generation.spread, recipe.seed) == (1.0, 3)
+    recipe = load_recipe(ablation(tmp_path), ["generation.temperature=1.0", "seed=3"])
+    assert (recipe.generation.temperature, recipe.seed) == (1.0, 3)
     assert recipe.diffusion.denoiser.width == 16
 
 
@@ -72,20 +72,20 @@ def test_a_base_may_lie_beside_the_ablation(tmp_path, monkeypatch):
     base = written(tmp_path, "base", **yaml.safe_load(to_yaml(load_recipe("quickstart"))))
     monkeypatch.chdir("/")
     path = ablation(tmp_path, extends=base.name)
-    assert load_recipe(path).generation.spread == 0.5
+    assert load_recipe(path).generation.temperature == 0.5
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         (
-            {"factors": ["generation.spread"]},
+            {"factors": ["generation.temperature"]},
             "factors: 'diffusion.denoiser.width' differs from quickstart and is not listed",
         ),
         (
             {
                 "factors": [
-                    "generation.spread",
+                    "generation.temperature",
                     "diffusion.denoiser.width",
                     "diffusion.denoiser.depth",
                 ]
@@ -95,7 +95,7 @@ def test_a_base_may_lie_beside_the_ablation(tmp_path, monkeypatch):
         ),
         (
             {"factors": ["generation", "diffusion.denoiser.width"]},
-            "factors: 'generation.spread' differs from quickstart and is not listed",
+            "factors: 'generation.temperature' differs from quickstart and is not listed",
         ),
         (
             {"generation": None, "diffusion": None, "factors": ["seed"]},
@@ -106,9 +106,9 @@ def test_a_base_may_lie_beside_the_ablation(tmp_path, monkeypatch):
             "factors: expected the list of the fields that differ from quickstart, found None",
         ),
         (
-            {"factors": "generation.spread"},
+            {"factors": "generation.temperature"},
             "factors: expected the list of the fields that differ from quickstart, "
-            "found 'generation.spread'",
+            "found 'generation.temperature'",
         ),
         ({"extends": None}, "factors: expected beside extends only"),
         ({"extends": 3}, "extends: expected the name of a recipe, found 3"),
@@ -192,7 +192,7 @@ def test_an_ablation_can_be_laid_over_another_base(tmp_path):
     assert set(found) == {
         "name",
         "description",
-        "generation.spread",
+        "generation.temperature",
         "diffusion.denoiser.width",
     }
     assert (recipe.name, recipe.seed) == ("narrow", 5)

@@ -65,10 +65,10 @@ def test_a_preset_can_be_switched(tmp_path, name, preset):
 
 
 def test_a_preset_switch_keeps_what_no_preset_decides(tmp_path):
-    path = written(tmp_path, generation={"num_samples": 7, "num_steps": 500})
+    path = written(tmp_path, generation={"num_samples": 7, "num_inference_steps": 500})
     generation = load_recipe(path, ["preset=paper", "codec.latent_dim=64"]).generation
-    assert (generation.num_samples, generation.num_steps) == (7, 1000)
-    assert load_recipe(path).generation.num_steps == 500
+    assert (generation.num_samples, generation.num_inference_steps) == (7, 1000)
+    assert load_recipe(path).generation.num_inference_steps == 500
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_the_nearest_key_is_one_of_the_chosen_kind():
         ("codec=pca", "codec"),
         ("task=digits", "task"),
         ("generation.num_samples=0", "generation.num_samples"),
-        ("generation.spread=-0.1", "generation.spread"),
-        ("generation.spread=.nan", "generation.spread"),
+        ("generation.temperature=-0.1", "generation.temperature"),
+        ("generation.temperature=.nan", "generation.temperature"),
         ("codec.explained_variance=1.01", "codec.explained_variance"),
         ("diffusion.training.ema_decay=1", "diffusion.training.ema_decay"),
         ("collection.num_held_out=-1", "collection.num_held_out"),
@@ -194,9 +194,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, text):
 
 def test_a_file_without_text_is_no_recipe(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"PK\x03\x04\xff\xfe")
-    with pytest.raises(
-        UserError, match=r"weights\.pt: expected a recipe in YAML, found binary data"
-    ):
+    with pytest.raises(UserError, match=r"weights\.pt: expected a recipe in YAML, found binary"):
         load_recipe(tmp_path / "weights.pt")
 
 
@@ -208,7 +206,7 @@ def test_set_takes_yaml_values():
     recipe = load_recipe(
         "quickstart",
         [
-            "generation.spread=0.8",
+            "generation.temperature=0.8",
             "diffusion.training.lr=5.0e-4",
             "parameters.select=[norm3.*, 're:norm2']",
             "diffusion.standardize=false",
@@ -216,7 +214,7 @@ def test_set_takes_yaml_values():
             "generation.solver=ddim",
         ],
     )
-    assert recipe.generation.spread == 0.8
+    assert recipe.generation.temperature == 0.8
     assert recipe.diffusion.training.lr == 5e-4
     assert recipe.parameters.select == ("norm3.*", "re:norm2")
     assert recipe.diffusion.standardize is False
@@ -225,7 +223,7 @@ def test_set_takes_yaml_values():
 
 
 def test_set_takes_whole_sections_and_the_last_one_wins():
-    section = "{num_samples: 3, num_steps: 10}"
+    section = "{num_samples: 3, num_inference_steps: 10}"
     recipe = load_recipe(
         "quickstart", [f"generation={section}", "generation.seed=1", "generation.seed=2"]
     )
@@ -295,8 +293,8 @@ def test_a_recipe_cannot_change():
     with pytest.raises(ValidationError):
         recipe.seed = 1
     with pytest.raises(ValidationError):
-        recipe.generation.spread = 0.5
-    assert (recipe.seed, recipe.generation.spread) == (0, 1.0)
+        recipe.generation.temperature = 0.5
+    assert (recipe.seed, recipe.generation.temperature) == (0, 1.0)
 
 
 def test_the_paper_preset_is_the_authors_code():
@@ -326,14 +324,18 @@ def test_the_paper_preset_is_the_authors_code():
         assert (training.schedule, training.final_lr) == ("cosine", 0.0)
         assert (training.precision, training.ema_decay) == ("bfloat16", 0.0)
     generation = recipe.generation
-    assert (generation.solver, generation.num_steps, generation.spread) == ("ddpm", 1000, 1.0)
+    assert (generation.solver, generation.num_inference_steps, generation.temperature) == (
+        "ddpm",
+        1000,
+        1.0,
+    )
 
 
 def test_first_difference():
     one = load_recipe("quickstart").model_dump(mode="json")
     assert first_difference(one, copy.deepcopy(one)) is None
     other = load_recipe(
-        "quickstart", ["generation.spread=0.5", "collection.fine_tuning.lr=0.1"]
+        "quickstart", ["generation.temperature=0.5", "collection.fine_tuning.lr=0.1"]
     ).model_dump(mode="json")
     assert first_difference(one, other) == "collection.fine_tuning.lr: 0.03 there, 0.1 here"
     assert first_difference({"a": 1}, {"a": 1, "b": 2}) == "b: None there, 2 here"
@@ -379,9 +381,9 @@ def test_score_needs_a_task(tmp_path):
 @pytest.mark.parametrize(
     ("override", "nearest"),
     [
-        ("spread=0.8", "the nearest valid one is 'generation.spread'"),
+        ("temperature=0.8", "the nearest valid one is 'generation.temperature'"),
         ("num_samples=8", "the nearest valid one is 'generation.num_samples'"),
-        ("codec.spraed=0.8", "the nearest valid one is 'generation.spread'"),
+        ("codec.temperatrue=0.8", "the nearest valid one is 'generation.temperature'"),
         ("predictor=1", "expected one of 'name', 'description', "),
     ],
 )

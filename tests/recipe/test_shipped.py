@@ -100,7 +100,7 @@ def test_what_all_of_them_share(name):
         training, schedule = recipe.diffusion.training, recipe.diffusion.schedule
         assert (training.lr, training.weight_decay) == (1e-4, decay)
         assert (schedule.beta_start, schedule.beta_end) == (1e-4, 2e-2)
-        assert recipe.generation.num_steps == schedule.num_timesteps
+        assert recipe.generation.num_inference_steps == schedule.num_timesteps
     assert (recipe.generation.solver, recipe.generation.num_samples) == ("ddpm", 200)
 
 
@@ -133,7 +133,7 @@ def test_values_are_the_authors(name, values):
         before and before.lr,
         collection.fine_tuning.batch_size,
         collection.fine_tuning.lr,
-        collection.skip_steps_per_pass,
+        collection.skip_steps_per_epoch,
         collection.save_every_steps,
         collection.fine_tuning.mode,
         recipe.codec.training.num_steps,

@@ -2,7 +2,7 @@
 
 import json
 
-from paramdiff.verbs.evaluate import evaluate_folders
+from paramdiff.commands.compare import evaluate_folders
 
 
 def files_of(folder):
@@ -31,7 +31,7 @@ def numbers_in(value):
 
 
 def judged_folders(originals, generated, task, out):
-    """What ``paramdiff evaluate`` finds of two folders, all tensors compared."""
+    """What ``paramdiff compare`` finds of two folders, all tensors compared."""
     return evaluate_folders(
         str(originals),
         str(generated),

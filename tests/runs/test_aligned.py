@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from paramdiff import load_recipe, run
+from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.runs.aligned import alignment_facts, make_aligned
@@ -14,7 +15,6 @@ from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.run import make_networks
 from paramdiff.tasks.digits import digits
 from paramdiff.tasks.registry import describe_task
-from paramdiff.verbs.check import check_recipe
 from paramdiff.zoo.zoo import Zoo
 from tests.permutation.networks import outputs
 
@@ -50,7 +50,7 @@ def test_the_aligned_zoo_answers_as_the_zoo_did(made):
         assert not torch.equal(getattr(zoo, name), getattr(aligned, name))
     assert torch.equal(made.zoo.originals, aligned.originals)  # what the generator learns from
     told = alignment_facts(made.context)["Alignment"]
-    assert told.startswith("3 groups of units; spread about the mean ")
+    assert told.startswith("3 groups of channels; variance about the mean ")
     assert "; validation score of the average 0." in told
     assert "alignment" in {record["stage"] for record in made.context.folder.log.records()}
 
@@ -117,8 +117,11 @@ def test_the_report_of_an_aligned_run_does_not_advise_aligning(made, tiny):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("task.network={name: 'tests.alignment.networks:ranking'}", "'sort' is not an operation"),
-        ("parameters.select=['conv*']", r"every tensor must be selected; 'norm1\.weight' is not"),
+        (
+            "task.network={name: 'tests.permutation.networks:ranking'}",
+            "cannot be traced through 'sort'",
+        ),
+        ("parameters.select=['conv*']", r"'norm1\.weight' is not selected"),
     ],
 )
 def test_what_cannot_be_aligned_is_refused_before_anything_is_written(tmp_path, override, message):

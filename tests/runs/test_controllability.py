@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from paramdiff.commands.fit import plan_fit
 from paramdiff.errors import UserError
 from paramdiff.evaluation.predictor import Answers, Predictor
 from paramdiff.evaluation.schema import Evaluation
@@ -11,7 +12,6 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs.controllability import NUM_NETWORKS, measure_controllability
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json
-from paramdiff.verbs.fit import plan_fit
 
 NUM, LENGTH = 40, 12
 SIDES = {"left": -1.0, "right": 1.0}
@@ -21,7 +21,7 @@ SETTINGS = (
     "diffusion.training.lr=3e-3",
     "diffusion.training.ema_decay=0.98",
     "diffusion.denoiser.width=64",
-    "generation.num_steps=50",
+    "generation.num_inference_steps=50",
     "generation.condition.step=30",
 )
 

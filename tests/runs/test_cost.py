@@ -78,7 +78,9 @@ def test_only_what_follows_the_first_selected_tensor_is_scored_per_network():
 
 
 def test_every_generator_is_trained_and_used():
-    one, two = (cost_of("quickstart", "preset=paper", f"seeds={s}") for s in ("[0]", "[0, 1]"))
+    one, two = (
+        cost_of("quickstart", "preset=paper", f"generator_seeds={s}") for s in ("[0]", "[0, 1]")
+    )
     for stage in ("codec", "denoiser", "generation"):
         assert two[stage] == 2 * one[stage], stage
     for stage in ("pre-training", "collection"):

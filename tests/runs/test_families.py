@@ -20,7 +20,7 @@ TINY = [
     "diffusion.denoiser.channels=[4, 8, 4]",
     "diffusion.training.num_steps=20",
     "generation.num_samples=6",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
     "evaluation.num_trajectories=1",
 ]
 SHORT = "collection.pretraining.epochs=1"
@@ -70,7 +70,9 @@ def test_an_ablation_without_a_denoiser(tmp_path, monkeypatch):
     """The VAE baseline: latents come from its prior."""
     WRITERS["cifar100"](tmp_path / "data", monkeypatch)
     changes = [
-        change for change in TINY if not change.startswith(("diffusion", "generation.num_steps"))
+        change
+        for change in TINY
+        if not change.startswith(("diffusion", "generation.num_inference_steps"))
     ]
     root = f"task.root={tmp_path / 'data'}"
     recipe = load_recipe("ablation/vae_sample", [*changes, SHORT, UNTRAINED, SMALL, root])

@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from paramdiff.recipe import load_recipe
+from paramdiff.errors import UserError
+from paramdiff.recipe import load_recipe, to_yaml
 from paramdiff.runs.folder import RunFolder
 from paramdiff.storage import write_text
 
@@ -20,10 +21,10 @@ def folder(tmp_path):
 
 
 def test_unfinished_work_of_nobody_knows_whom_is_not_gone_on_with(recipe, folder):
-    write_text(folder.state / "zoo" / "trunk_0.safetensors", "of another recipe")
+    write_text(folder.state / "zoo" / "pretrained_0.safetensors", "of another recipe")
     assert folder.claim(recipe)
     assert not folder.state.exists()
-    write_text(folder.state / "zoo" / "trunk_0.safetensors", "its own")
+    write_text(folder.state / "zoo" / "pretrained_0.safetensors", "its own")
     assert not folder.claim(recipe)
     assert folder.state.exists()
 
@@ -34,9 +35,9 @@ def test_a_folder_is_only_given_up_while_nothing_was_made(recipe, folder):
     folder.abandon()
     assert not list(folder.root.iterdir())
     folder.claim(recipe)
-    write_text(folder.state / "zoo" / "trunk_0.safetensors", "an hour of training")
+    write_text(folder.state / "zoo" / "pretrained_0.safetensors", "an hour of training")
     folder.abandon()
-    assert (folder.state / "zoo" / "trunk_0.safetensors").is_file()
+    assert (folder.state / "zoo" / "pretrained_0.safetensors").is_file()
     assert not folder.claim(recipe)
 
 
@@ -62,3 +63,17 @@ def test_a_change_of_recipe_leaves_nothing_of_the_old_one(tiny, folder, tiny_run
     folder.claim(new, may_change=True)
     left = {path.name for path in folder.pipeline.iterdir()}
     assert left == {"parameter_space", "codec"} and (folder.root / "zoo").is_dir()
+
+
+@pytest.mark.parametrize("use", ["claim", "stages_for", "value"])
+def test_a_run_of_an_earlier_version_is_refused_in_one_line(recipe, folder, use):
+    old = to_yaml(recipe).replace("temperature:", "spread:")
+    write_text(folder.root / "recipe.yaml", old)
+    with pytest.raises(UserError) as caught:
+        getattr(folder, use)("task" if use == "value" else recipe)
+    assert str(caught.value) == (
+        f"{folder.root / 'recipe.yaml'}: written by an earlier version of paramdiff "
+        "(generation.spread: this key is now called generation.temperature), which this one does "
+        "not read; generate it anew"
+    )
+    assert (folder.root / "recipe.yaml").read_text() == old

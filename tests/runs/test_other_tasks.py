@@ -21,7 +21,7 @@ TINY = [
     "collection.num_held_out=2",
     "diffusion.training.num_steps=10",
     "generation.num_samples=2",
-    "generation.num_steps=5",
+    "generation.num_inference_steps=5",
     "evaluation.num_trajectories=0",
 ]
 

@@ -38,7 +38,7 @@ def results_of(folder):
 
 @pytest.mark.slow
 def test_a_run_on_workers_is_the_same(tmp_path, tiny, two_workers):
-    recipe = load_recipe("quickstart", [*tiny, "seeds=[0, 5]", "collection.num_runs=3"])
+    recipe = load_recipe("quickstart", [*tiny, "generator_seeds=[0, 5]", "collection.num_runs=3"])
     here, there, seen = tmp_path / "here", tmp_path / "there", []
     run(recipe, here, device="cpu")
     run(recipe, there, device="cpu", fan_out=two_workers, progress=lambda *t: seen.append(t))
@@ -64,7 +64,7 @@ def kill_workers_when(path, killed):
 @pytest.mark.slow
 def test_a_sweep_on_workers_is_the_same_though_they_are_killed(tmp_path, tiny, two_workers):
     entries = plan_sweep(["quickstart"], tiny, "seed=0,1")
-    entries += plan_sweep(["quickstart"], tiny, "generation.spread=0.5")
+    entries += plan_sweep(["quickstart"], tiny, "generation.temperature=0.5")
     here, there, killed, watch = tmp_path / "here", tmp_path / "there", [], Watch()
     expected = run_sweep(entries, here, device="cpu", watch=Watch())
     file = there / entries[0].name / "zoo" / "index.json"

@@ -139,7 +139,7 @@ def test_running_again_does_nothing(tiny_run, tiny):
     ("override", "named"),
     [
         ("collection.fine_tuning.lr=0.1", "collection.fine_tuning.lr: 0.03 there, 0.1 here"),
-        ("generation.spread=0.5", "generation.spread: 1.0 there, 0.5 here"),
+        ("generation.temperature=0.5", "generation.temperature: 1.0 there, 0.5 here"),
         ("preset=paper", "preset: 'default' there, 'paper' here"),
     ],
 )
@@ -211,7 +211,7 @@ def test_bad_input_writes_nothing(tiny, tmp_path):
         ),
         (["parameters.select=[nope]"], "'nope'"),
         (["parameters.num_checkpoints=13"], "at most the zoo's 12 originals, found 13"),
-        (["collection.skip_steps_per_pass=19"], "less than the 19 updates of a pass"),
+        (["collection.skip_steps_per_epoch=19"], "less than the 19 updates of a pass"),
         (["preset=paper", "codec.latent_dim=4096"], "codec.latent_dim"),
     ):
         kept = [o for o in tiny if not (o.startswith("collection") and "folder" in overrides[0])]

@@ -12,7 +12,7 @@ ARTEFACTS = ("zoo", "pipeline", "generated")
 @pytest.fixture(scope="module")
 def pooled_run(tmp_path_factory, tiny):
     out = tmp_path_factory.mktemp("seeds") / "run"
-    run(load_recipe("quickstart", [*tiny, "seeds=[0, 5]"]), out, device="cpu")
+    run(load_recipe("quickstart", [*tiny, "generator_seeds=[0, 5]"]), out, device="cpu")
     return out
 
 
@@ -25,7 +25,7 @@ def test_further_generators_share_the_zoo_and_nothing_else(pooled_run):
     further = pooled_run / "seeds" / "5"
     assert not (further / "zoo").exists()
     assert not list(pooled_run.rglob(".partial*"))
-    assert load_recipe(further / "recipe.yaml").seeds == (5,)
+    assert load_recipe(further / "recipe.yaml").generator_seeds == (5,)
     names = {p.name for p in (pooled_run / "generated").iterdir()}
     assert {p.name for p in (further / "generated").iterdir()} == names
     for part in ("codec", "parameter_space"):  # fitted to the same zoo, without randomness
@@ -43,7 +43,7 @@ def test_sample_seeds_are_never_used_twice(pooled_run):
 
 
 def test_what_they_generate_is_pooled(pooled_run, tiny, tmp_path):
-    recipe = load_recipe("quickstart", [*tiny, "seeds=[0, 5]"])
+    recipe = load_recipe("quickstart", [*tiny, "generator_seeds=[0, 5]"])
     evaluation = run(recipe, pooled_run, device="cpu")
     generated = evaluation.groups["generated"]
     num = recipe.generation.num_samples
@@ -56,7 +56,7 @@ def test_what_they_generate_is_pooled(pooled_run, tiny, tmp_path):
 
 
 def test_matching_generators_are_taken_over(pooled_run, tiny, tmp_path):
-    changed = load_recipe("quickstart", [*tiny, "seeds=[0, 5, 6]", "evaluation.seed=3"])
+    changed = load_recipe("quickstart", [*tiny, "generator_seeds=[0, 5, 6]", "evaluation.seed=3"])
     run(changed, tmp_path / "run", device="cpu", reuse=pooled_run)
     for part in (*ARTEFACTS, "seeds/5/pipeline", "seeds/5/generated"):
         there, here = pooled_run / part, tmp_path / "run" / part
@@ -65,10 +65,10 @@ def test_matching_generators_are_taken_over(pooled_run, tiny, tmp_path):
 
 
 def test_by_default_the_recipe_s_seed_is_the_generator_s():
-    assert load_recipe("quickstart", ["seed=3"]).seeds == (3,)
+    assert load_recipe("quickstart", ["seed=3"]).generator_seeds == (3,)
 
 
 @pytest.mark.parametrize("value", ["[1, 1]", "[-1]", "7"])
 def test_seeds_that_make_no_sense_are_refused(value):
-    with pytest.raises(UserError, match="seeds"):
-        load_recipe("quickstart", [f"seeds={value}"])
+    with pytest.raises(UserError, match="generator_seeds"):
+        load_recipe("quickstart", [f"generator_seeds={value}"])

@@ -47,7 +47,7 @@ def sweep(entries, out, **options):
 
 @pytest.fixture(scope="module")
 def entries(tiny):
-    return plan_sweep(["quickstart"], tiny, "generation.spread=1.0,0.5")
+    return plan_sweep(["quickstart"], tiny, "generation.temperature=1.0,0.5")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def finished(entries, tmp_path_factory):
 def test_what_is_equal_is_made_once(entries, finished):
     out, _, worked = finished
     names = [entry.name for entry in entries]
-    assert names == ["quickstart,spread=1.0", "quickstart,spread=0.5"]
+    assert names == ["quickstart,temperature=1.0", "quickstart,temperature=0.5"]
     making = {"pre-training", "collecting checkpoints", "training the denoiser"}
     assert making <= worked[names[0]]
     assert worked[names[1]] == {"generating networks", "evaluating"}
@@ -71,7 +71,9 @@ def test_what_is_equal_is_made_once(entries, finished):
 
 def test_zoos_that_differ_in_fine_tuning_share_the_pretrained_network(tiny, finished, tmp_path):
     out = tmp_path / "sweep"
-    shutil.copytree(finished[0] / "quickstart,spread=1.0", out / "first")  # of an earlier sweep
+    shutil.copytree(
+        finished[0] / "quickstart,temperature=1.0", out / "first"
+    )  # of an earlier sweep
     entries = plan_sweep(["quickstart"], tiny, "collection.fine_tuning.lr=0.01")
     _, worked = sweep(entries, out)
     assert "pre-training" not in worked[entries[0].name]
@@ -83,16 +85,16 @@ def test_zoos_that_differ_in_fine_tuning_share_the_pretrained_network(tiny, fini
 
 def test_another_pretraining_is_not_shared(tiny, tiny_run):
     folder = RunFolder(tiny_run)
-    assert folder.trunk_for(load_recipe("quickstart", tiny)) is not None
+    assert folder.pretrained_for(load_recipe("quickstart", tiny)) is not None
     for other in ("seed=1", "task.seed=1", "collection.pretraining.lr=0.1"):
-        assert folder.trunk_for(load_recipe("quickstart", [*tiny, other])) is None
+        assert folder.pretrained_for(load_recipe("quickstart", [*tiny, other])) is None
 
 
 def test_each_row_is_its_runs_evaluation(entries, finished):
     out, made, _ = finished
     assert [row.name for row in made.rows] == [entry.name for entry in entries]
-    for row, spread in zip(made.rows, (1.0, 0.5), strict=True):
-        assert row.changed == {"generation.spread": spread}
+    for row, temperature in zip(made.rows, (1.0, 0.5), strict=True):
+        assert row.changed == {"generation.temperature": temperature}
         evaluation = Evaluation.model_validate(read_json(out / row.name / "evaluation.json"))
         assert row.result == result_of(evaluation)
         generated = evaluation.groups["generated"].score
@@ -114,7 +116,7 @@ def test_the_page_is_whole_and_tells_every_row(finished):
     assert "<script" not in page and "Paired comparisons" not in page
     for row in made.rows:
         told = page.partition(f'data-recipe="{row.name}"')[2].partition("</tr>")[0]
-        assert f"generation.spread = {row.changed['generation.spread']}" in told
+        assert f"generation.temperature = {row.changed['generation.temperature']}" in told
         assert f"{100 * row.result.generated_mean:.2f}" in told
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from paramdiff import load_recipe, run
+from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
@@ -21,7 +22,6 @@ from paramdiff.storage import read_json, read_tensors
 from paramdiff.tasks.base import Scores, Task
 from paramdiff.tasks.registry import describe_task
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.verbs.check import check_recipe
 from paramdiff.zoo.zoo import Zoo
 from tests.runs.inspecting import judged_folders
 from tests.tasks.scored import r_squared, wrapped
@@ -35,7 +35,7 @@ TINY = [
     "collection.num_held_out=4",
     "diffusion.training.num_steps=20",
     "generation.num_samples=6",
-    "generation.num_steps=10",
+    "generation.num_inference_steps=10",
     "evaluation.num_trajectories=1",
 ]
 WHOLE = ["task.name=tasks.scored:r_squared", "parameters.select=['4.*', '1.*']"]
@@ -289,7 +289,7 @@ def test_states_on_the_way_that_have_no_score_are_not_drawn():
     class Process:
         """Stands for a reverse process; the first states are far from any network."""
 
-        def trajectory(self, seeds, num_steps, every, condition):
+        def trajectory(self, seeds, num_inference_steps, every, condition):
             states = torch.stack([torch.full((1, 21), 3e38), torch.zeros(1, 21)])
             return type("Found", (), {"states": states, "timesteps": torch.tensor([9, 0])})
 

@@ -6,6 +6,8 @@ from torch import nn
 from torch.func import functional_call
 
 from paramdiff import ParameterDiffusionPipeline, load_recipe, run
+from paramdiff.commands.check import check_recipe
+from paramdiff.commands.generate import generate
 from paramdiff.errors import UserError
 from paramdiff.methods.data_use import DataBudget, DataUse
 from paramdiff.parameters.space import ParameterSpace
@@ -13,8 +15,6 @@ from paramdiff.recipe.description import data_budget
 from paramdiff.runs.training_examples import training_examples
 from paramdiff.tasks.registry import build_task, describe_task
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.verbs.check import check_recipe
-from paramdiff.verbs.generate import generate
 from paramdiff.zoo.zoo import Zoo
 from tests.runs.inspecting import judged_folders
 

@@ -5,12 +5,12 @@ import os
 import pytest
 import torch
 
+from paramdiff.commands.generate import generate
 from paramdiff.errors import UserError
 from paramdiff.locking import sole_maker, sole_writer
 from paramdiff.recipe import load_recipe
 from paramdiff.runs.run import make_networks, run
 from paramdiff.storage import read_metadata, read_tensors
-from paramdiff.verbs.generate import generate
 
 
 def test_a_disk_that_fills_again_and_again_changes_nothing(tiny, tiny_run, tmp_path, small_files):

@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from paramdiff import training_loop
-from paramdiff.diffusion.schedule import check_num_steps
+from paramdiff.diffusion.schedule import check_num_inference_steps
 from paramdiff.early_stopping import Look, best_look
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.diversity import dispersion
+from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs import validation
 from paramdiff.runs.run import make_networks
 from paramdiff.runs.validation import NUM_SAMPLES, few_steps, spread_warning
-from tests.verbs.test_fit import QUICK, drifting, planned
+from tests.commands.test_fit import QUICK, drifting, planned
 
 WATCHED = [
     *QUICK,
@@ -76,7 +76,9 @@ def test_a_run_killed_between_looks_ends_alike(checkpoints, tmp_path, monkeypatc
 
 
 def test_a_denoiser_of_the_velocity_is_looked_at_before_it_has_learned(checkpoints, tmp_path):
-    first, *_ = looks_of(made(checkpoints, tmp_path / "run", "diffusion.schedule.target=velocity"))
+    first, *_ = looks_of(
+        made(checkpoints, tmp_path / "run", "diffusion.schedule.prediction_type=v_prediction")
+    )
     assert first.update == 0
     assert first.spread == pytest.approx(1, abs=0.3)  # Gaussian, in few steps
 
@@ -103,14 +105,14 @@ def test_nobody_looks_unless_asked(checkpoints, tmp_path):
     assert looks_of(run) == []
 
 
-@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpm"])
+@pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
 @pytest.mark.parametrize("num_timesteps", [2, 7, 12, 60, 1000])
 def test_few_steps_are_what_the_solver_can_take(solver, num_timesteps):
     for num_steps in (1, 7, num_timesteps - 1, num_timesteps):
-        if solver == "dpm" and num_steps >= num_timesteps:
+        if solver == "dpmsolver++" and num_steps >= num_timesteps:
             continue  # which no recipe asks for
         found = few_steps(solver, num_timesteps, num_steps)
-        check_num_steps(solver, num_timesteps, found)
+        check_num_inference_steps(solver, num_timesteps, found)
         assert found <= min(50, num_steps)
     assert few_steps("ddpm", 1000, 1000) == 50
 

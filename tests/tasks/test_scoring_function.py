@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from paramdiff.commands.task_choice import asked_task, open_task
 from paramdiff.errors import UserError
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
-from paramdiff.verbs.task_options import asked_task, open_task
 
 STATE = {"w": torch.tensor([0.5, -1.0, 2.0])}
 
@@ -114,7 +114,7 @@ def test_a_function_may_change_what_it_is_given():
 
 
 def test_options_that_do_not_go_together():
-    with pytest.raises(UserError, match="--score-validation: expected --score beside it"):
+    with pytest.raises(UserError, match="--score-validation: expected --score-fn beside it"):
         asked_task(None, "digits", None, None, score_validation="a:b")
     with pytest.raises(UserError, match="--standardize: "):
         asked_task("a:b", None, None, None, standardize=True)

@@ -33,26 +33,26 @@ from .collecting import (
 def test_only_what_is_selected_moves(tmp_path):
     built = []
     zoo = collected(tmp_path, made_task(built=built))
-    trunk = read_tensors(tmp_path / "state" / "trunk-0.safetensors")
-    assert zoo.base.keys() == trunk.keys() == build_network().state_dict().keys()
-    assert all(zoo.base[name].equal(trunk[name]) for name in trunk)
+    pretrained = read_tensors(tmp_path / "state" / "pretrained-0.safetensors")
+    assert zoo.base.keys() == pretrained.keys() == build_network().state_dict().keys()
+    assert all(zoo.base[name].equal(pretrained[name]) for name in pretrained)
     assert zoo.layout.names == ("1.weight", "1.bias", "1.running_mean", "1.running_var")
     tuned = built[0].state_dict()  # the network after the last update
     assert zoo.layout.flatten(tuned).equal(zoo.held_out[-1])
     for name, _ in built[0].named_parameters():
-        assert tuned[name].equal(trunk[name]) == (name not in zoo.layout.names), name
-    rows = torch.cat([zoo.layout.flatten(trunk)[None], zoo.originals, zoo.held_out])
+        assert tuned[name].equal(pretrained[name]) == (name not in zoo.layout.names), name
+    rows = torch.cat([zoo.layout.flatten(pretrained)[None], zoo.originals, zoo.held_out])
     for slot in zoo.layout.slots:
         steps = rows[1:, slot.start : slot.stop] - rows[:-1, slot.start : slot.stop]
         assert steps.abs().amax(1).gt(0).all(), slot.name  # each checkpoint differs from the last
 
 
-def test_unselected_running_statistics_stay_the_trunks(tmp_path):
+def test_unselected_running_statistics_stay_the_pretrained_ones(tmp_path):
     built = []
     zoo = collected(tmp_path, made_task(built=built), patterns=("1.weight",))
-    trunk = read_tensors(tmp_path / "state" / "trunk-0.safetensors")
-    assert not built[0].state_dict()["1.running_mean"].equal(trunk["1.running_mean"])
-    assert zoo.base["1.running_mean"].equal(trunk["1.running_mean"])
+    pretrained = read_tensors(tmp_path / "state" / "pretrained-0.safetensors")
+    assert not built[0].state_dict()["1.running_mean"].equal(pretrained["1.running_mean"])
+    assert zoo.base["1.running_mean"].equal(pretrained["1.running_mean"])
 
 
 def test_the_first_update_is_the_optimizers(tmp_path):
@@ -111,7 +111,7 @@ def test_several_runs_hold_out_the_last(tmp_path, num_held_out):
     first = torch.stack([zoo.originals[0], zoo.originals[3], zoo.held_out[0]])
     distance = (first - zoo.layout.flatten(zoo.base)).norm(dim=1)
     assert torch.pdist(first).gt(0).all()  # other batches in each run
-    # all of them start from the trunk: one update away, not as far as another run's end
+    # all of them start from the pretrained: one update away, not as far as another run's end
     assert distance.max() < 2 * distance.min()
 
 
@@ -136,13 +136,13 @@ def test_the_mode_decides_which_statistics_are_used(tmp_path):
         mode: collected(tmp_path / mode, fine_tuning={"mode": mode}) for mode in ("train", "eval")
     }
     train, evaluation = zoos["train"], zoos["eval"]
-    assert train.base["0.weight"].equal(evaluation.base["0.weight"])  # the trunk is the same
+    assert train.base["0.weight"].equal(evaluation.base["0.weight"])  # the pretrained is the same
     for slot in train.layout.slots:
         place = slice(slot.start, slot.stop)
         assert not train.originals[:, place].equal(evaluation.originals[:, place])
         if "running" in slot.name:  # does not move in evaluation mode
-            trunk = evaluation.base[slot.name].expand(5, -1)
-            assert evaluation.originals[:, place].equal(trunk)
+            pretrained = evaluation.base[slot.name].expand(5, -1)
+            assert evaluation.originals[:, place].equal(pretrained)
 
 
 def test_a_seed_determines_everything(tmp_path):
@@ -307,7 +307,7 @@ def test_without_pretraining_the_network_is_the_trunk(tmp_path):
     zoo = collected(tmp_path, pretraining=None)
     own = seeded_network(made_task(), 0).state_dict()
     assert all(zoo.base[name].equal(own[name]) for name in own)
-    assert not (tmp_path / "state" / "trunk-0.safetensors").exists()
+    assert not (tmp_path / "state" / "pretrained-0.safetensors").exists()
     assert not zoo.originals[0].equal(zoo.layout.flatten(own))
 
 

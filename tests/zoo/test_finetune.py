@@ -12,7 +12,7 @@ from paramdiff.random import seeded_generator
 from paramdiff.tasks.base import Split, Task
 from paramdiff.zoo import finetune
 from paramdiff.zoo.finetune import FrozenLayers, depends_on_mode, fine_tune
-from paramdiff.zoo.objective import ShuffledBatches
+from paramdiff.zoo.objective import ClassificationBatches
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
 
@@ -102,7 +102,7 @@ def plainly_tuned(
         "adamw": lambda: torch.optim.AdamW(trained, lr=0.03, weight_decay=5e-4),
         "sgd": lambda: torch.optim.SGD(trained, lr=0.03, momentum=0.9, weight_decay=5e-4),
     }[optimizer]()
-    data = ShuffledBatches(task, 16, f"{SEED}/fine-tuning/0")
+    data = ClassificationBatches(task, 16, f"{SEED}/fine-tuning/0")
     layout = ParameterLayout.of(network.state_dict(), names)
     rows, network = [], network.train(mode != "eval")
     for step in range(first + NUM_STEPS - 1):
@@ -193,7 +193,7 @@ def test_what_depends_on_the_mode(network, expected):
 
 
 def frozen_layers(network, task, names=SELECTED, num_steps=NUM_STEPS, memory_budget=2**30):
-    data = ShuffledBatches(task, 16, "stream")
+    data = ClassificationBatches(task, 16, "stream")
     return FrozenLayers(
         network.eval(),
         names,

@@ -20,7 +20,7 @@ CASES = {
     "train": {"fine_tuning": TRAIN},
     "frozen layers kept": {"fine_tuning": KEPT},
     "switching": {"fine_tuning": SWITCHING, "skip_steps": 2},
-    "per pass": {"fine_tuning": KEPT, "skip_steps_per_pass": 1},
+    "per pass": {"fine_tuning": KEPT, "skip_steps_per_epoch": 1},
     "several runs": {"fine_tuning": SWITCHING, "num_runs": 3},
     "independent": {"fine_tuning": KEPT, "num_runs": 2, "independent_runs": True},
 }

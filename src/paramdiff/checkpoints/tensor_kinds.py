@@ -35,7 +35,7 @@ _NO_COUNTER = re.compile("zero_?point|init|bits|mask|flag|enabled|scale|shift|se
 _SPECTRAL = re.compile(r"(?P<path>(?:.*\.)?parametrizations\.[^.]+)\.\d+\._[uv]|(?P<stem>.*)_[uv]")
 _RANGE = re.compile(r"(?:.*\.)?(?:min|max)_vals?")
 
-SAVE_AGAIN = "or name a checkpoint that all networks take them from (--base FILE)"
+SAVE_AGAIN = "or name a checkpoint that all networks take them from (--base-checkpoint FILE)"
 
 
 def is_generated(name: str, tensor: Tensor) -> bool:

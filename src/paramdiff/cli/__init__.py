@@ -1,5 +1,5 @@
 """The command line; ``main`` is the entry point."""
 
-from paramdiff.cli.app import main
+from paramdiff.cli._app import main
 
 __all__ = ["main"]

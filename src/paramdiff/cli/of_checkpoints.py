@@ -1,4 +1,4 @@
-"""The verbs that take somebody's checkpoints or a saved pipeline; no recipe is needed."""
+"""The commands that take somebody's checkpoints or a saved pipeline; no recipe is needed."""
 
 from functools import partial
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from paramdiff.cli.console import (
+from paramdiff.cli._console import (
     loading,
     progress_bars,
     say,
@@ -14,11 +14,10 @@ from paramdiff.cli.console import (
     show_facts,
     show_inspection,
 )
-from paramdiff.cli.options import (
+from paramdiff.cli._options import (
     Checkpoints,
     Data,
     Device,
-    Entry,
     ImageSize,
     Network,
     Overrides,
@@ -26,6 +25,7 @@ from paramdiff.cli.options import (
     ScoreValidation,
     ScoringFunction,
     Standardize,
+    StateDictKey,
     TaskName,
     known_seed,
 )
@@ -33,19 +33,19 @@ from paramdiff.cli.options import (
 
 def inspect(
     checkpoints: Checkpoints,
-    entry: Entry = None,
+    state_dict_key: StateDictKey = None,
     all_tensors: Annotated[
         bool, typer.Option("--all", help="Show the tensors that are equal, too.")
     ] = False,
 ) -> None:
     """Tell what a set of checkpoints is: what differs, what is broken, what would be generated."""
     loading()
-    from paramdiff.verbs.inspect import inspect_checkpoints
+    from paramdiff.commands.inspect import inspect_checkpoints
 
     with progress_bars() as stages:
         inspection = inspect_checkpoints(
             checkpoints,
-            entry=entry,
+            entry=state_dict_key,
             progress=partial(stages, "reading checkpoints"),
         )
     show_inspection(inspection, all_tensors=all_tensors)
@@ -58,27 +58,34 @@ def fit(
         list[str] | None,
         typer.Option(help="Tensors to generate, as a glob; by default all that differ."),
     ] = None,
-    buffers: Annotated[
-        bool, typer.Option("--buffers", help="Let --select match normalization statistics, too.")
+    include_buffers: Annotated[
+        bool,
+        typer.Option(
+            "--include-buffers", help="Let --select match normalization statistics, too."
+        ),
     ] = False,
-    base: Annotated[
+    base_checkpoint: Annotated[
         Path | None, typer.Option(help="A complete checkpoint for what is not selected.")
     ] = None,
-    entry: Entry = None,
-    num: Annotated[int, typer.Option(min=1, help="How many networks to generate.")] = 20,
+    state_dict_key: StateDictKey = None,
+    num_samples: Annotated[int, typer.Option(min=1, help="How many networks to generate.")] = 20,
     task: TaskName = None,
     data: Data = None,
     network: Network = None,
     image_size: ImageSize = None,
-    score: ScoringFunction = None,
+    score_fn: ScoringFunction = None,
     score_validation: ScoreValidation = None,
     standardize: Standardize = False,
-    minutes: Annotated[
+    time_budget: Annotated[
         float | None,
-        typer.Option(min=0.1, help="For training the denoiser and generating, on this machine."),
+        typer.Option(
+            min=0.1,
+            metavar="MINUTES",
+            help="For training the denoiser and generating, on this machine.",
+        ),
     ] = None,
-    anyway: Annotated[
-        bool, typer.Option("--anyway", help="Go on where reconstructions are too poor.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on where reconstructions are too poor.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, callback=known_seed, help="Of everything.")] = 0,
     device: Device = "auto",
@@ -86,23 +93,30 @@ def fit(
 ) -> None:
     """Learn from checkpoints, whatever made them, and write new ones in the same format.
 
-    With --task, --data or --score, what reconstructed networks answer decides whether the codec
+    With --task, --data or --score-fn, what reconstructed networks answer decides whether the codec
     is good enough; else their parameters do.
     """
     loading()
+    from paramdiff.commands.fit import plan_fit, refuse_early
+    from paramdiff.commands.original_scores import checkpoints_in_words
+    from paramdiff.commands.reconstruction_gate import ReconstructionCheck
+    from paramdiff.commands.task_choice import asked_task, open_task
     from paramdiff.runs.run import make_networks
-    from paramdiff.verbs.fit import plan_fit, refuse_early
-    from paramdiff.verbs.originals import checkpoints_in_words
-    from paramdiff.verbs.reconstruction import ReconstructionCheck
-    from paramdiff.verbs.task_options import asked_task, open_task
 
-    refuse_early(checkpoints, out, select or [], with_buffers=buffers, entry=entry, device=device)
+    refuse_early(
+        checkpoints,
+        out,
+        select or [],
+        with_buffers=include_buffers,
+        entry=state_dict_key,
+        device=device,
+    )
     asked = None
-    named = (task, data, network, score, score_validation, image_size)
+    named = (task, data, network, score_fn, score_validation, image_size)
     if standardize or any(option is not None for option in named):
         asked = open_task(
             asked_task(
-                score,
+                score_fn,
                 task,
                 data,
                 network,
@@ -112,7 +126,7 @@ def fit(
             )
         )
         for line in checkpoints_in_words(
-            asked, checkpoints, base=base, entry=entry, device=device
+            asked, checkpoints, base=base_checkpoint, entry=state_dict_key, device=device
         ):
             say(line)
     with progress_bars() as stages:
@@ -120,11 +134,11 @@ def fit(
             checkpoints,
             out,
             patterns=select or [],
-            with_buffers=buffers,
-            base=base,
-            entry=entry,
-            num_samples=num,
-            minutes=minutes,
+            with_buffers=include_buffers,
+            base=base_checkpoint,
+            entry=state_dict_key,
+            num_samples=num_samples,
+            minutes=time_budget,
             seed=seed,
             device=device,
             overrides=overrides or [],
@@ -132,10 +146,10 @@ def fit(
         )
     show_facts(plan.facts, plan.warnings)
     with progress_bars() as stages:
-        check = ReconstructionCheck(asked, device, is_binding=not anyway)
+        check = ReconstructionCheck(asked, device, is_binding=not force)
         made = make_networks(plan.recipe, out, device=device, check=check, progress=stages)
     show_facts(made.facts, made.warnings)
-    say(f"{num} checkpoints in {out / 'generated'}")
+    say(f"{num_samples} checkpoints in {out / 'generated'}")
     say(f"More of them: paramdiff generate {out / 'pipeline'} --out DIR")
 
 
@@ -147,14 +161,16 @@ def generate(
         ),
     ],
     out: Annotated[Path, typer.Option(help="A new folder for the checkpoints.")],
-    num: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
+    num_samples: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
     seed: Annotated[
         int, typer.Option(min=0, callback=known_seed, help="Of the first; the others count up.")
     ] = 0,
-    spread: Annotated[
+    temperature: Annotated[
         float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Denoiser steps per network.")] = None,
+    num_inference_steps: Annotated[
+        int | None, typer.Option(min=1, help="Denoiser steps per network.")
+    ] = None,
     condition: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Ask for it: score=0.80, step=100, run=b."),
@@ -163,7 +179,7 @@ def generate(
         float | None,
         typer.Option(min=0, help="How much --condition counts; above 1 exaggerates it."),
     ] = None,
-    guide: Annotated[
+    energy: Annotated[
         str | None,
         typer.Option(
             metavar="SCORE",
@@ -171,19 +187,19 @@ def generate(
             "vectors [M, P] to scores [M] with a gradient.",
         ),
     ] = None,
-    guide_scale: Annotated[
+    energy_scale: Annotated[
         float | None,
         typer.Option(
             help="How much a unit of the score counts, 1 by default; below 0 pushes away."
         ),
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="With --guide loss: the recipe whose task it is.")
+        str | None, typer.Option(help="With --energy loss: the recipe whose task it is.")
     ] = None,
-    base: Annotated[
+    base_checkpoint: Annotated[
         Path | None, typer.Option(help="A complete checkpoint for what is not generated.")
     ] = None,
-    entry: Entry = None,
+    state_dict_key: StateDictKey = None,
     selected_only: Annotated[
         bool, typer.Option("--selected-only", help="Leave out the tensors that are not generated.")
     ] = False,
@@ -191,37 +207,37 @@ def generate(
 ) -> None:
     """Generate networks from a saved pipeline, as complete checkpoints."""
     loading()
-    from paramdiff.verbs.generate import generate as generate_networks
+    from paramdiff.commands.generate import generate as generate_networks
 
     with progress_bars() as progress:
         generate_networks(
             pipeline,
             out,
-            num=num,
+            num=num_samples,
             seed=seed,
-            spread=spread,
-            num_steps=steps,
+            temperature=temperature,
+            num_inference_steps=num_inference_steps,
             condition=_asked_for(condition or []),
             guidance_scale=guidance_scale,
-            guide=_pull(guide, guide_scale),
+            energy=_pull(energy, energy_scale),
             recipe=recipe,
-            base=base,
-            entry=entry,
+            base=base_checkpoint,
+            entry=state_dict_key,
             selected_only=selected_only,
             device=device,
             progress=progress,
         )
-    say(f"{num} checkpoints in {out}")
+    say(f"{num_samples} checkpoints in {out}")
 
 
-def _pull(guide: str | None, scale: float | None) -> tuple[str, float] | None:
+def _pull(energy: str | None, scale: float | None) -> tuple[str, float] | None:
     from paramdiff.errors import UserError
 
-    if guide is None:
+    if energy is None:
         if scale is not None:
-            raise UserError(f"--guide-scale: expected --guide beside it, found {scale:g} alone")
+            raise UserError(f"--energy-scale: expected --energy beside it, found {scale:g} alone")
         return None
-    return guide, 1.0 if scale is None else scale
+    return energy, 1.0 if scale is None else scale
 
 
 def _asked_for(conditions: list[str]) -> dict[str, str]:
@@ -238,7 +254,7 @@ def _asked_for(conditions: list[str]) -> dict[str, str]:
     return asked
 
 
-def evaluate(
+def compare(
     generated: Annotated[
         str, typer.Argument(help="The checkpoints to judge: a folder, a glob, or a run's folder.")
     ],
@@ -251,17 +267,17 @@ def evaluate(
     data: Data = None,
     network: Network = None,
     image_size: ImageSize = None,
-    score: ScoringFunction = None,
+    score_fn: ScoringFunction = None,
     score_validation: ScoreValidation = None,
     standardize: Standardize = False,
     select: Annotated[
         list[str] | None,
         typer.Option(help="Tensors to compare; all by default, or the zoo's own."),
     ] = None,
-    base: Annotated[
+    base_checkpoint: Annotated[
         Path | None, typer.Option(help="A complete checkpoint, where the originals are parts.")
     ] = None,
-    entry: Entry = None,
+    state_dict_key: StateDictKey = None,
     num_held_out: Annotated[
         int | None,
         typer.Option(
@@ -270,7 +286,7 @@ def evaluate(
             "out, where that is known.",
         ),
     ] = None,
-    keep_best: Annotated[
+    copy_best: Annotated[
         int, typer.Option(min=0, help="Copy so many, the best on validation data, to best/.")
     ] = 0,
     seed: Annotated[
@@ -287,14 +303,14 @@ def evaluate(
 ) -> None:
     """Judge checkpoints, whatever made them, beside everything the originals give for free."""
     loading()
+    from paramdiff.commands.compare import evaluate_folders
+    from paramdiff.commands.run_artifacts import generated_in, originals_in
+    from paramdiff.commands.task_choice import asked_task
     from paramdiff.device import resolve_device
     from paramdiff.parallel import connected
-    from paramdiff.verbs.evaluate import evaluate_folders
-    from paramdiff.verbs.run_parts import generated_in, originals_in
-    from paramdiff.verbs.task_options import asked_task
 
     asked = asked_task(
-        score,
+        score_fn,
         task,
         data,
         network,
@@ -310,10 +326,10 @@ def evaluate(
             asked,
             out,
             patterns=tuple(select or []),
-            base=base,
-            entry=entry,
+            base=base_checkpoint,
+            entry=state_dict_key,
             num_held_out=num_held_out,
-            num_best=keep_best,
+            num_best=copy_best,
             seed=seed,
             recalibrate=recalibrate_batchnorm,
             device=device,
@@ -323,10 +339,10 @@ def evaluate(
         )
     show_evaluation(evaluation)
     say(f"Report: {out / 'report.html'}")
-    if keep_best:
+    if copy_best:
         shared = evaluation.score_info.selects_on_test
         by = "by the reported scores themselves" if shared else "on validation data"
-        say(f"The best {keep_best} {by}: {out / 'best'}")
+        say(f"The best {copy_best} {by}: {out / 'best'}")
 
 
 def push(
@@ -339,7 +355,7 @@ def push(
     ] = False,
 ) -> None:
     """Give a pipeline away with its card: to the Hugging Face Hub, or to a folder."""
-    from paramdiff.verbs.push import push as push_pipeline
+    from paramdiff.commands.push import push as push_pipeline
 
     where = push_pipeline(source, target, is_public=public)
     say(f"Pipeline: {where}")

@@ -1,4 +1,4 @@
-"""The verbs that run recipes, or tell about them."""
+"""The commands that run recipes, or tell about them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from paramdiff.cli.console import (
+from paramdiff.cli._console import (
     console,
     errors,
     loading,
@@ -18,7 +18,7 @@ from paramdiff.cli.console import (
     show_recipes,
     show_sweep,
 )
-from paramdiff.cli.options import Device, Overrides, Ray, RecipeName, Reuse
+from paramdiff.cli._options import Device, Overrides, Ray, RecipeName, Reuse
 from paramdiff.progress import StageProgress
 
 
@@ -60,7 +60,7 @@ def sweep(
         str | None,
         typer.Option(metavar="PATH=VALUE,VALUE,...", help="Run one recipe once per value."),
     ] = None,
-    base: Annotated[
+    base_recipe: Annotated[
         str | None,
         typer.Option(
             metavar="RECIPE", help="What ablations change, instead of the recipe they extend."
@@ -79,7 +79,7 @@ def sweep(
     from paramdiff.runs.sweep import run_sweep
     from paramdiff.runs.sweep_entries import plan_sweep, requested_sections
 
-    entries = plan_sweep(recipes, overrides or [], vary, base, PAPER)
+    entries = plan_sweep(recipes, overrides or [], vary, base_recipe, PAPER)
 
     @contextmanager
     def watch(name: str) -> Iterator[StageProgress]:
@@ -110,9 +110,9 @@ def sweep(
 
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Resolve and validate a recipe; print it with its sizes and its cost; run nothing."""
+    from paramdiff.commands.check import check_recipe
     from paramdiff.recipe import load_recipe, to_yaml
     from paramdiff.tasks.registry import describe_task
-    from paramdiff.verbs.check import check_recipe
 
     resolved = load_recipe(recipe, overrides or [])
     description = None if resolved.task is None else describe_task(resolved.task)
@@ -128,9 +128,9 @@ def report(
     ],
 ) -> None:
     """Draw a run's report, or a sweep's comparison, again from its numbers."""
+    from paramdiff.commands.run_artifacts import refuse_unevaluated
     from paramdiff.report.page import write_report
     from paramdiff.report.sweep_page import SWEEP_FILE
-    from paramdiff.verbs.run_parts import refuse_unevaluated
 
     if (run / SWEEP_FILE).is_file():
         from paramdiff.paper.paper_sweep import PAPER

@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, Statistics
-from paramdiff.memmap import centered_products, column_blocks, empty_array, release
+from paramdiff.memmap import centered_products, column_blocks, empty_array, free_pages
 from paramdiff.settings import Settings
 
 
@@ -76,7 +76,7 @@ class PCACodec(Codec):
         for columns in column_blocks(vectors):
             centered = vectors[:, columns] - self.mean[columns]
             latents = latents + centered @ self.components[:, columns].T
-            release(self.components)
+            free_pages(self.components)
         return latents
 
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
@@ -126,7 +126,7 @@ def fit_pca_codec(
             explained = (variances[:count, None] * directions**2).sum(0)
             rest = block.var(0) - explained / (num - 1)
             codec.residual_std[columns] = rest.clamp(min=0).sqrt().float()
-        release(codec.components)
+        free_pages(codec.components)
     for columns in column_blocks(codec.components):
         codec.components[:, columns] *= largest.sign()[:, None]
     return codec.eval()

@@ -103,7 +103,7 @@ def _slopes(scores: object, clean: Tensor, seeds: Sequence[int]) -> Tensor:
     if not isinstance(scores, Tensor) or scores.shape != (len(seeds),):
         found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise UserError(
-            f"guide: expected one score per network, a tensor of shape [{len(seeds)}], found "
+            f"energy: expected one score per network, a tensor of shape [{len(seeds)}], found "
             f"{found}"
         )
     _check_finite(scores.detach(), "the score", seeds)
@@ -112,7 +112,7 @@ def _slopes(scores: object, clean: Tensor, seeds: Sequence[int]) -> Tensor:
         (slopes,) = torch.autograd.grad(scores.sum(), clean, allow_unused=True)
     if slopes is None:
         raise UserError(
-            "guide: expected scores that are differentiable in the parameters, found scores "
+            "energy: expected scores that are differentiable in the parameters, found scores "
             "without a gradient"
         )
     _check_finite(slopes.sum(1), "the gradient of the score", seeds)
@@ -122,4 +122,4 @@ def _slopes(scores: object, clean: Tensor, seeds: Sequence[int]) -> Tensor:
 def _check_finite(values: Tensor, what: str, seeds: Sequence[int]) -> None:
     bad = (~torch.isfinite(values)).nonzero().flatten().tolist()
     if bad:
-        raise UserError(f"guide: {what} of seed {seeds[bad[0]]} is {float(values[bad[0]])}")
+        raise UserError(f"energy: {what} of seed {seeds[bad[0]]} is {float(values[bad[0]])}")

@@ -14,7 +14,7 @@ from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance
-from paramdiff.diffusion.schedule import SolverName, check_num_steps
+from paramdiff.diffusion.schedule import SolverName, check_num_inference_steps
 from paramdiff.progress import Progress, ignore_progress
 
 
@@ -44,7 +44,7 @@ def sample_latents(
     seeds: Sequence[int],
     *,
     latent_dim: int,
-    num_steps: int,
+    num_inference_steps: int,
     batch_size: int,
     device: torch.device,
     guidance: Guidance = UNGUIDED,
@@ -58,7 +58,7 @@ def sample_latents(
         scheduler: a diffusers scheduler.
         seeds: one per sample.
         latent_dim: ``D``.
-        num_steps: denoiser evaluations per sample.
+        num_inference_steps: denoiser evaluations per sample.
         batch_size: samples per evaluation; the last batch is padded to it.
         device: where to compute.
         guidance: what samples are pulled towards.
@@ -71,16 +71,16 @@ def sample_latents(
     Raises:
         UserError: the solver cannot take this number of steps, or the guidance cannot be followed.
     """
-    solver: SolverName = "dpm" if _is_dpm(scheduler) else "ddpm"
-    check_num_steps(solver, scheduler.config.num_train_timesteps, num_steps)
+    solver: SolverName = "dpmsolver++" if _is_dpm(scheduler) else "ddpm"
+    check_num_inference_steps(solver, scheduler.config.num_train_timesteps, num_inference_steps)
     batches = []
-    done, total = itertools.count(1), -(-len(seeds) // batch_size) * num_steps
+    done, total = itertools.count(1), -(-len(seeds) // batch_size) * num_inference_steps
     for start in range(0, len(seeds), batch_size):
         wanted = list(seeds[start : start + batch_size])
         filled = wanted + [wanted[-1]] * (batch_size - len(wanted))
         x, generators = initial_noise(filled, latent_dim)
         x = x.to(device)
-        scheduler.set_timesteps(num_steps, device=device)
+        scheduler.set_timesteps(num_inference_steps, device=device)
         for timestep in scheduler.timesteps:
             if record is not None:
                 record(int(timestep), x[: len(wanted)])
@@ -104,7 +104,7 @@ def record_trajectory(
     seeds: Sequence[int],
     *,
     latent_dim: int,
-    num_steps: int,
+    num_inference_steps: int,
     every: int,
     device: torch.device,
     guidance: Guidance = UNGUIDED,
@@ -116,7 +116,7 @@ def record_trajectory(
         scheduler: a diffusers scheduler.
         seeds: one per sample.
         latent_dim: ``D``.
-        num_steps: denoiser evaluations per sample.
+        num_inference_steps: denoiser evaluations per sample.
         every: keep one state in so many; the first and the last are always kept.
         device: where to compute.
         guidance: what samples are pulled towards.
@@ -136,7 +136,7 @@ def record_trajectory(
         scheduler,
         seeds,
         latent_dim=latent_dim,
-        num_steps=num_steps,
+        num_inference_steps=num_inference_steps,
         batch_size=max(2, len(seeds)),
         device=device,
         guidance=guidance,

@@ -18,10 +18,7 @@ from pydantic import Field
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
 
-SolverName = Literal["ddpm", "ddim", "dpm"]
-
-PREDICTION_TYPES = {"noise": "epsilon", "velocity": "v_prediction"}
-"""What a denoiser predicts, in diffusers' words."""
+SolverName = Literal["ddpm", "ddim", "dpmsolver++"]
 
 
 class ScheduleSettings(Settings):
@@ -30,8 +27,8 @@ class ScheduleSettings(Settings):
     num_timesteps: int = Field(1000, gt=1, description="T")
     beta_start: float = Field(1e-4, gt=0, lt=1, description="variance added at the first timestep")
     beta_end: float = Field(2e-2, gt=0, lt=1, description="variance added at the last timestep")
-    target: Literal["noise", "velocity"] = Field(
-        "noise",
+    prediction_type: Literal["epsilon", "v_prediction"] = Field(
+        "epsilon",
         description="what the denoiser predicts: the noise, as published, or the velocity "
         "sqrt(a) noise - sqrt(1 - a) latent (Salimans and Ho 2022), which is zero on average for "
         "standard normal latents: training starts there, and samples are Gaussian until the "
@@ -45,7 +42,7 @@ def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> 
     Args:
         settings: the forward process.
         solver: ``ddpm`` for ancestral sampling with the posterior variance, as published; ``ddim``
-            (deterministic); ``dpm`` for the second-order DPM-Solver++.
+            (deterministic); ``dpmsolver++`` for the second-order DPM-Solver++.
 
     Returns:
         The scheduler; nothing is clipped.
@@ -55,7 +52,7 @@ def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> 
         "beta_start": settings.beta_start,
         "beta_end": settings.beta_end,
         "beta_schedule": "linear",
-        "prediction_type": PREDICTION_TYPES[settings.target],
+        "prediction_type": settings.prediction_type,
     }
     if solver == "ddpm":
         return DDPMScheduler(clip_sample=False, variance_type="fixed_small", **common)
@@ -71,7 +68,9 @@ def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> 
     )
 
 
-def check_num_steps(solver: SolverName, num_timesteps: int, num_steps: int) -> None:
+def check_num_inference_steps(
+    solver: SolverName, num_timesteps: int, num_inference_steps: int
+) -> None:
     """Refuse step counts for which diffusers' timestep spacing is not what it should be.
 
     DDPM and DDIM start too low or step unevenly where the count does not divide T. DPM-Solver++ is
@@ -80,16 +79,20 @@ def check_num_steps(solver: SolverName, num_timesteps: int, num_steps: int) -> N
     Args:
         solver: see ``build_scheduler``.
         num_timesteps: T.
-        num_steps: denoiser evaluations per sample.
+        num_inference_steps: denoiser evaluations per sample.
 
     Raises:
         UserError: the solver cannot take this number of steps.
     """
-    if solver == "dpm" and not 1 <= num_steps < num_timesteps:
+    if solver == "dpmsolver++" and not 1 <= num_inference_steps < num_timesteps:
         raise UserError(
-            f"generation.num_steps: dpm takes fewer than T = {num_timesteps}, found {num_steps}"
+            f"generation.num_inference_steps: dpmsolver++ takes fewer than T = {num_timesteps}, "
+            f"found {num_inference_steps}"
         )
-    if solver != "dpm" and (num_steps < 1 or num_timesteps % num_steps):
+    if solver != "dpmsolver++" and (
+        num_inference_steps < 1 or num_timesteps % num_inference_steps
+    ):
         raise UserError(
-            f"generation.num_steps: expected a divisor of T = {num_timesteps}, found {num_steps}"
+            f"generation.num_inference_steps: expected a divisor of T = {num_timesteps}, "
+            f"found {num_inference_steps}"
         )

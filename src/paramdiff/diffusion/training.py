@@ -65,7 +65,7 @@ DenoiserSettings = Annotated[
 class DiffusionSettings(Settings):
     """The denoiser, the forward process and how the denoiser is trained."""
 
-    denoiser: DenoiserSettings = Field(description="predicts schedule.target")
+    denoiser: DenoiserSettings = Field(description="predicts schedule.prediction_type")
     schedule: ScheduleSettings = Field(ScheduleSettings(), description="the forward process")
     latent_statistics: Literal["running", "batch"] = Field(
         "running",
@@ -117,7 +117,7 @@ def build_denoiser(
         denoiser = MLPDenoiser(latent_dim=latent_dim, **options)
     else:
         denoiser = Conv1dDenoiser(latent_dim=latent_dim, **options)
-    if settings.schedule.target == "velocity":
+    if settings.schedule.prediction_type == "v_prediction":
         for parameter in denoiser.output.parameters():
             nn.init.zeros_(parameter)
     return denoiser

@@ -7,7 +7,6 @@ validation split selects, the test split is scored once.
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.aligned_distance import are_unordered
 from paramdiff.evaluation.ensembles import (
     MEMBERS,
     Ensembles,
@@ -23,12 +22,13 @@ from paramdiff.evaluation.finetuning_curves import finetuning_curves
 from paramdiff.evaluation.frontier import AXES, frontier
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.measure import Measurements
+from paramdiff.evaluation.metrics.aligned_distance import are_unordered
+from paramdiff.evaluation.metrics.similarity import similarity_matrix
 from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
 from paramdiff.evaluation.score_info import ScoreInfo
-from paramdiff.evaluation.similarity import similarity_matrix
 from paramdiff.evaluation.verdict import judge
 from paramdiff.evaluation.warnings import Errors, find_warnings
 from paramdiff.progress import StageProgress, ignore_progress

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.aligned_distance import MEASURED, AlignedSpace
 from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.data_matched import RIVALS, Rivalry
-from paramdiff.evaluation.diversity import total_variance
 from paramdiff.evaluation.ensembles import MEMBERS
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.groups import (
@@ -25,10 +23,12 @@ from paramdiff.evaluation.groups import reestimated as reestimated_group
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched, Pilots, Validation
 from paramdiff.evaluation.measure import Measurements, Scored, Space
+from paramdiff.evaluation.metrics.aligned_distance import MEASURED, AlignedSpace
+from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import Answers, Predictor, Validated
 from paramdiff.evaluation.schema import Standing, Trajectory
 from paramdiff.evaluation.trajectory import trajectory_of
-from paramdiff.memmap import release, row_blocks
+from paramdiff.memmap import free_pages, row_blocks
 from paramdiff.methods.method import Material
 from paramdiff.parameters.normalization import Normalization, fit_for_comparison
 from paramdiff.progress import Progress, StageProgress
@@ -314,7 +314,7 @@ class _Groups:
                 f"group {group.name!r}: the parameters hold NaN or infinite values"
             )
         answers = self.asked.answers(group)
-        release(group.raw)
+        free_pages(group.raw)
         position = self.space.position(group.vectors, group.source)
         if self.aligned is not None and group.name in MEASURED:
             excluded = group.source if group.name == "original" else None

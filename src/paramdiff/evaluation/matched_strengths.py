@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.diversity import relative_spread
 from paramdiff.evaluation.frontier import AXES, Axis, AxisName
+from paramdiff.evaluation.metrics.diversity import relative_dispersion
+from paramdiff.evaluation.metrics.similarity import maximum_similarity, pairwise_similarity
 from paramdiff.evaluation.predictor import Validated
 from paramdiff.evaluation.schema import Standing
-from paramdiff.evaluation.similarity import maximum_similarity, pairwise_similarity
 from paramdiff.methods.data_use import NO_DATA
 from paramdiff.methods.method import Baseline, Family, Material
 from paramdiff.random import seeded_generator
@@ -75,7 +75,7 @@ class Validation:
             if wrong is None or others is None
             else float(maximum_similarity(wrong, others).mean()),
             pairwise_similarity=None if wrong is None else pairwise_similarity(wrong),
-            dispersion=relative_spread(vectors, self.variance) if len(vectors) > 1 else None,
+            dispersion=relative_dispersion(vectors, self.variance) if len(vectors) > 1 else None,
         )
 
 

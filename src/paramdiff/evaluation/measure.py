@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
-from paramdiff.evaluation.diversity import (
+from paramdiff.evaluation.metrics.diversity import (
     dispersion,
     dispersion_in_components,
     dispersion_per_tensor,
     effective_rank_ratio,
     principal_components,
 )
-from paramdiff.evaluation.memorization import (
+from paramdiff.evaluation.metrics.memorization import (
     FEWEST_COMPARED,
     NUM_COMPARED,
     one_of_each,
@@ -23,7 +23,12 @@ from paramdiff.evaluation.memorization import (
     z_u,
     z_u_in_parameters,
 )
-from paramdiff.evaluation.nearest_neighbors import Nearness, nearness
+from paramdiff.evaluation.metrics.nearest_neighbors import NeighborDistances, neighbor_distances
+from paramdiff.evaluation.metrics.similarity import (
+    maximum_similarity,
+    pairwise_similarity,
+    similarity_matrix,
+)
 from paramdiff.evaluation.outcome import needed
 from paramdiff.evaluation.predictor import Answers
 from paramdiff.evaluation.schema import (
@@ -37,11 +42,6 @@ from paramdiff.evaluation.schema import (
     Needed,
     SeedGroup,
     Summary,
-)
-from paramdiff.evaluation.similarity import (
-    maximum_similarity,
-    pairwise_similarity,
-    similarity_matrix,
 )
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.parameters.layout import ParameterLayout
@@ -61,8 +61,8 @@ class Position:
             is not its own; None where not measured.
     """
 
-    near: Nearness
-    near_any: Nearness
+    near: NeighborDistances
+    near_any: NeighborDistances
     near_rescaled: Tensor | None
     dispersion: float | None
     dispersion_per_tensor: dict[str, float | None] | None
@@ -96,10 +96,10 @@ class Space:
     def position(self, vectors: Tensor, source: Tensor | None) -> Position:
         """Measure one group's vectors ``[M, P]``; ``source`` ``[M]`` as in ``Scored``."""
         spread = dispersion(vectors, self._originals)
-        near = nearness(vectors, self._originals, source)
+        near = neighbor_distances(vectors, self._originals, source)
         return Position(
             near=near,
-            near_any=near if source is None else nearness(vectors, self._originals),
+            near_any=near if source is None else neighbor_distances(vectors, self._originals),
             near_rescaled=self._near_rescaled(vectors, spread)
             if spread and self._tests_copying
             else None,
@@ -115,7 +115,7 @@ class Space:
 
     def _near_rescaled(self, vectors: Tensor, spread: float) -> Tensor:
         stretched = rescaled(vectors, spread, self._scratch)
-        return nearness(stretched, self._originals).nearest
+        return neighbor_distances(stretched, self._originals).nearest
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.nearest_neighbors import squared_distances
+from paramdiff.evaluation.metrics.nearest_neighbors import squared_distances
 from paramdiff.evaluation.schema import Trajectory
 
 NUM_ORDERS = 999

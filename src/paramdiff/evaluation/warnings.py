@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from paramdiff.evaluation.aligned_distance import UNORDERED
-from paramdiff.evaluation.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
+from paramdiff.evaluation.metrics.aligned_distance import UNORDERED
+from paramdiff.evaluation.metrics.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import Group
 from paramdiff.evaluation.score_info import ScoreInfo

@@ -7,7 +7,7 @@ combinations with shares between 0 and 1, so that variances stay positive.
 import torch
 from torch import Tensor
 
-from paramdiff.memmap import column_moments, release
+from paramdiff.memmap import column_moments, free_pages
 from paramdiff.methods.data_use import DataUse
 from paramdiff.methods.method import Baseline, Construction, Material
 from paramdiff.methods.subspace import combined
@@ -53,7 +53,7 @@ def greedy_soup() -> Baseline:
             found = float(material.validate(material.normalization.apply(candidate[None]))[0])
             if found >= best:
                 total, members, best = total + material.raw[row], members + 1, found
-            release(material.raw)
+            free_pages(material.raw)
         return _of_raw(material, (total / members).float()[None])
 
     return Baseline("greedy_soup", build, data=DataUse("labels", "validation"), finishes=True)

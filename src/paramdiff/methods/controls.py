@@ -46,7 +46,7 @@ def rearranged() -> Baseline:
         source = torch.randperm(len(material.originals), generator=generator)
         source = source[: min(count, NUM_ANCHORS)]
         originals = material.originals[source]
-        vectors = [material.symmetries.shuffled(vector, generator) for vector in originals]
+        vectors = [material.symmetries.permute_randomly(vector, generator) for vector in originals]
         return Construction(torch.stack(vectors), source)
 
     return Baseline("rearranged", build)

@@ -88,39 +88,41 @@ def generation_settings(
     pipeline: ParameterDiffusionPipeline,
     num: int,
     *,
-    num_steps: int | None = None,
-    spread: float | None = None,
+    num_inference_steps: int | None = None,
+    temperature: float | None = None,
     condition: Mapping[str, Value] | None = None,
     guidance_scale: float | None = None,
-    guide: str | None = None,
+    energy: str | None = None,
 ) -> dict[str, str]:
     """How a pipeline makes networks, in words.
 
     Args:
         pipeline: that makes them.
         num: how many networks it makes together.
-        num_steps: denoiser evaluations per network, where not the pipeline's own.
-        spread: scale about the training mean, where not the pipeline's own.
+        num_inference_steps: denoiser evaluations per network, where not the pipeline's own.
+        temperature: scale about the training mean, where not the pipeline's own.
         condition: what was asked for.
         guidance_scale: how much that counts, where not the pipeline's own.
-        guide: the score that they were pulled towards, in words.
+        energy: the score that they were pulled towards, in words.
 
     Returns:
         Label to value.
     """
-    steps = pipeline.config.num_steps if num_steps is None else num_steps
+    steps = (
+        pipeline.config.num_inference_steps if num_inference_steps is None else num_inference_steps
+    )
     solver = "none: latents are drawn from N(0, I)"
     if pipeline.scheduler is not None:
         solver = f"{steps} steps of diffusers' {type(pipeline.scheduler).__name__}"
     settings = {
         "Solver": solver,
-        "Spread": f"{pipeline.config.spread if spread is None else spread:g}",
+        "Temperature": f"{pipeline.config.temperature if temperature is None else temperature:g}",
     }
     if condition:
         scale = pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
         asked = ", ".join(inline_code(f"{name}={value}") for name, value in condition.items())
         settings["Asked for"] = f"{asked}, guidance scale {scale:g}"
-    if guide is not None:
-        settings["Guide"] = guide
+    if energy is not None:
+        settings["Energy"] = energy
     together = min(pipeline.config.batch_size, num)
     return settings | {"Batch": f"{together} networks at a time"}

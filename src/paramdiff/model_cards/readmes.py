@@ -66,7 +66,7 @@ def pipeline_card(
         "num_parameters": layout.num_parameters,
         "num_checkpoints": len(origin.hashes),
         "checkpoints_sha256": origin.sha256,
-        "seed": recipe.seeds[0],
+        "seed": recipe.generator_seeds[0],
         **data_for_card(data_used(data_budget(recipe))),
     }
     return render_card(

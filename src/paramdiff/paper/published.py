@@ -61,7 +61,15 @@ class Published(Settings):
 
 
 PUBLISHED = files("paramdiff.paper") / "published.json"
-NO_DEVIATION = ("name", "description", "seed", "seeds", "task.root", "task.seed", "evaluation")
+NO_DEVIATION = (
+    "name",
+    "description",
+    "seed",
+    "generator_seeds",
+    "task.root",
+    "task.seed",
+    "evaluation",
+)
 """Fields that may differ from the paper's recipe without a deviation."""
 
 

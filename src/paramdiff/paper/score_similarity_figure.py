@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from paramdiff.evaluation.similarity import maximum_similarity
+from paramdiff.evaluation.metrics.similarity import maximum_similarity
 from paramdiff.paper.panels import panels
 from paramdiff.paper.paper_runs import PaperRun
 from paramdiff.report.families import FAMILIES, label_of

@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from paramdiff.memmap import release
+from paramdiff.memmap import free_pages
 from paramdiff.parameters.layout import ParameterLayout, Slot
 
 NormalizationMode = Literal["tensor", "centered", "coordinate"]
@@ -203,5 +203,5 @@ def _moments(values: Tensor, references: Tensor, over: int) -> tuple[Tensor, Ten
         block = torch.log((block / references).clamp(min=0.0) + _LOG_OFFSET)
     mean = block.mean(over)
     std = block.std(over) if block.shape[over] > 1 else torch.zeros_like(mean)
-    release(values)
+    free_pages(values)
     return mean, std

@@ -1,1 +1,1 @@
-"""Permutation symmetries of networks, and zoos aligned by them."""
+"""Permutation symmetries of networks, and the alignment of zoos by them."""

@@ -1,8 +1,8 @@
-"""Units: what a network computes side by side and could compute in another order.
+"""Channel labels: the axes along which a network's parameters can be permuted.
 
-Every value that a network computes has as many labels as elements; elements with one label belong
-to one unit (a channel at all its pixels, a feature at all its tokens). Reading the network ties
-labels that must move together. What is tied to ``FIXED`` cannot move.
+Every value that a network computes has one label per element; elements with the same label belong
+to one channel (a feature map at all its pixels, a feature at all its tokens). Tracing the network
+ties labels that must be permuted together. Labels tied to ``FIXED`` cannot be permuted.
 """
 
 import math
@@ -16,35 +16,35 @@ from torch import Tensor
 from paramdiff.errors import UserError
 
 FIXED = 0
-"""The label of inputs, outputs, constants and positions."""
+"""Label of inputs, outputs, constants and positions, which keep their order."""
 
 
 @dataclass
-class Units:
-    """Labels of units, some of them tied, and what units belong together.
+class ChannelLabels:
+    """Channel labels, the ties between them, and the reductions over them.
 
     Attributes:
-        owned: pairs of rows of labels ``[R, K]`` and the labels ``[R]`` of what owns them: a sum
-            or a norm over a row does not change when the row's units trade places.
+        reductions: pairs of label rows ``[R, K]`` and labels ``[R]`` of the results of sums or
+            norms over them, which are invariant to permutations within a row.
     """
 
-    owned: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    reductions: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     _roots: Tensor = field(default_factory=lambda: torch.tensor([FIXED]))
 
     def fresh(self, *shape: int) -> Tensor:
-        """Labels of new units, one per element."""
+        """Create labels of new channels, one per element."""
         first = len(self._roots)
         labels = torch.arange(first, first + torch.Size(shape).numel())
         self._roots = torch.cat([self._roots, labels])
         return labels.view(shape)
 
-    def of(self, labels: Tensor) -> Tensor:
-        """The same labels, equal where they are tied."""
+    def resolve(self, labels: Tensor) -> Tensor:
+        """Map labels to the representatives of the sets that they are tied into."""
         return self._roots[labels]
 
     def tie(self, one: Tensor, other: Tensor) -> None:
-        """Make units move together, element by element; shapes are broadcast."""
-        one, other = torch.broadcast_tensors(self.of(one), self.of(other))
+        """Tie labels element by element; shapes are broadcast."""
+        one, other = torch.broadcast_tensors(self.resolve(one), self.resolve(other))
         differ = one != other
         if not differ.any():
             return
@@ -57,8 +57,8 @@ class Units:
         smallest.scatter_reduce_(0, component, torch.arange(total), "amin")
         self._roots = smallest[component][self._roots]
 
-    def even(self, labels: Tensor, dims: tuple[int, ...]) -> Tensor:
-        """Tie what lies along some dimensions; these have size 1 in the result."""
+    def unify(self, labels: Tensor, dims: tuple[int, ...]) -> Tensor:
+        """Tie all labels along some dimensions, which have size 1 in the result."""
         for dim in dims:
             first = labels.narrow(dim, 0, 1)
             self.tie(first, labels)
@@ -66,65 +66,65 @@ class Units:
         return labels
 
     def vary(self, labels: Tensor, dim: int) -> bool:
-        """Whether several units lie along a dimension."""
-        found = self.of(labels)
+        """Check if a dimension holds more than one channel."""
+        found = self.resolve(labels)
         return bool((found != found.narrow(dim, 0, 1)).any())
 
-    def own(self, rows: Tensor, owners: Tensor | None = None) -> Tensor:
-        """Say that the units of each row ``[R, K]`` belong together; gives the owners ``[R]``."""
+    def reduce_over(self, rows: Tensor, owners: Tensor | None = None) -> Tensor:
+        """Record reductions over label rows ``[R, K]``; return labels ``[R]`` of the results."""
         if owners is None:
-            rows, inverse = self.of(rows).unique(dim=0, return_inverse=True)
+            rows, inverse = self.resolve(rows).unique(dim=0, return_inverse=True)
             owners = self.fresh(len(rows))
         else:
             inverse = torch.arange(len(rows))
-        self.owned.append((rows, owners))
+        self.reductions.append((rows, owners))
         return owners[inverse]
 
-    def settle(self) -> None:
-        """Tie the owners of equal rows, which later ties have made equal."""
-        for rows, owners in self.owned:
-            _, inverse = self.of(rows).sort(1).values.unique(dim=0, return_inverse=True)
+    def merge_equal_reductions(self) -> None:
+        """Tie the results of reductions over rows that later ties have made equal."""
+        for rows, owners in self.reductions:
+            _, inverse = self.resolve(rows).sort(1).values.unique(dim=0, return_inverse=True)
             for number in range(int(inverse.max()) + 1):
                 same = owners[inverse == number]
                 self.tie(same, same[:1])
 
 
 @dataclass
-class Weight:
-    """A parameter or buffer, and the units that its elements belong to.
+class ParamAxes:
+    """A parameter or buffer with the channel labels of its axes.
 
     Attributes:
-        name: in the state dict.
-        shape: of the tensor.
-        layers: labels that broadcast to the shape. One layer where each element belongs to one
-            unit, as in a bias; two where it leads from one unit to another.
+        name: name in the state dict.
+        shape: shape of the tensor.
+        layers: labels that broadcast to the shape: one tensor of labels if each element belongs
+            to one channel, as in a bias; two if it connects an output to an input channel.
     """
 
     name: str
     shape: tuple[int, ...]
     layers: list[Tensor] = field(default_factory=list)
 
-    def elementwise(self, units: Units) -> Tensor:
-        """The labels of the elements, where each belongs to one unit."""
+    def elementwise(self, channels: ChannelLabels) -> Tensor:
+        """Return the labels of a tensor whose elements belong to one channel each."""
         if not self.layers:
-            self.layers = [units.fresh(*self.shape)]
+            self.layers = [channels.fresh(*self.shape)]
         self._check(1)
         return self.layers[0]
 
-    def connect(self, units: Units, *layers: Tensor) -> None:
-        """Say which units the elements belong to; a tensor used twice ties both uses."""
+    def connect(self, channels: ChannelLabels, *layers: Tensor) -> None:
+        """Bind the axes to channels; a parameter used twice ties both uses."""
         if not self.layers:
             self.layers = list(layers)
         self._check(len(layers))
         for own, given in zip(self.layers, layers, strict=True):
-            units.tie(own, given)
+            channels.tie(own, given)
 
-    def rows(self, units: Units, dim: int) -> Tensor:
-        """The labels ``[size]`` of the units that the tensor leads to, which lie along ``dim``."""
+    def rows(self, channels: ChannelLabels, dim: int) -> Tensor:
+        """Return the labels ``[size]`` of the output channels, which lie along ``dim``."""
         if self.layers:
             self._check(2)
             return self.layers[0].flatten()
-        return units.fresh(self.shape[dim])
+        return channels.fresh(self.shape[dim])
 
     def _check(self, num_layers: int) -> None:
         if len(self.layers) != num_layers:
@@ -134,16 +134,16 @@ class Weight:
 
 
 @dataclass(frozen=True)
-class Port:
-    """Where units lie in a tensor seen as ``[lead, size, rest]``.
+class AxisBinding:
+    """The axis of a tensor, viewed as ``[lead, size, rest]``, that channels lie along.
 
     Attributes:
-        name: of the tensor.
-        lead: product of the dimensions before.
-        rest: product of the dimensions after.
-        labels: ``[size]`` the unit of each place.
-        in_rows: whether the units are others in each block of rows, as in a grouped convolution;
-            they move along where the rows do.
+        name: name of the tensor.
+        lead: product of the dimensions before the axis.
+        rest: product of the dimensions after the axis.
+        labels: channel of each index, ``[size]``.
+        in_rows: True if each block of rows has channels of its own, as in a grouped convolution;
+            these move along when the rows are permuted.
     """
 
     name: str
@@ -153,14 +153,14 @@ class Port:
     in_rows: bool
 
 
-def ports_of(weight: Weight, units: Units) -> list[Port]:
-    """The places of units in one tensor; none where nothing in it can move."""
+def bind_axes(weight: ParamAxes, channels: ChannelLabels) -> list[AxisBinding]:
+    """List the axes of a tensor that can be permuted."""
     found = []
     for number, layer in enumerate(weight.layers):
-        labels = units.of(layer)
+        labels = channels.resolve(layer)
         if not labels.dim() or bool((labels == FIXED).all()):
             continue
-        dims = [dim for dim in range(labels.dim()) if units.vary(labels, dim)] or [0]
+        dims = [dim for dim in range(labels.dim()) if channels.vary(labels, dim)] or [0]
         start, stop = dims[0], dims[-1] + 1
         for dim in (*range(start), *range(stop, labels.dim())):
             labels = labels.narrow(dim, 0, 1)
@@ -168,5 +168,7 @@ def ports_of(weight: Weight, units: Units) -> list[Port]:
         shape = (*(1,) * start, *middle, *(1,) * (labels.dim() - stop))
         labels = labels.expand(shape).flatten()
         lead, rest = math.prod(weight.shape[:start]), math.prod(weight.shape[stop:])
-        found.append(Port(weight.name, lead, rest, labels, number > 0 and units.vary(layer, 0)))
+        found.append(
+            AxisBinding(weight.name, lead, rest, labels, number > 0 and channels.vary(layer, 0))
+        )
     return found

@@ -26,16 +26,20 @@ def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
         Label to value.
     """
     generation = recipe.generation
-    steps = f"{generation.num_steps} steps of {generation.solver}, " if recipe.diffusion else ""
+    steps = (
+        f"{generation.num_inference_steps} steps of {generation.solver}, "
+        if recipe.diffusion
+        else ""
+    )
     return {
         "Preset": recipe.preset,
         "Codec": f"{recipe.codec.kind}, latent of {latent_dim}",
         **_training_data(recipe),
         "Denoiser": _denoiser(recipe.diffusion),
         **_conditions(recipe),
-        "Generation": f"{generation.num_samples} networks, {steps}spread {generation.spread:g}, "
-        f"seeds from {generation.seed}",
-        "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.seeds))}",
+        "Generation": f"{generation.num_samples} networks, {steps}"
+        f"temperature {generation.temperature:g}, seeds from {generation.seed}",
+        "Seeds": f"zoo {recipe.seed}, generator {', '.join(map(str, recipe.generator_seeds))}",
     }
 
 

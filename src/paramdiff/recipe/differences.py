@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from paramdiff.errors import UserError, nearest
+from paramdiff.recipe.error_messages import RENAMED_KEYS
 
 OWN = ("name", "description")
 """Fields that belong to one recipe alone."""
@@ -65,6 +66,9 @@ def check_factors(listed: Any, base: dict, ablation: dict, extends: str) -> dict
             f"factors: expected the list of the fields that differ from {extends}, "
             f"found {listed!r}"
         )
+    for path in listed:
+        if path in RENAMED_KEYS:
+            raise UserError(f"factors: {path!r} is now called {RENAMED_KEYS[path]!r}")
     found = {
         path: here for path, (_, here) in differences(base, ablation).items() if path not in OWN
     }

@@ -1,7 +1,7 @@
-"""A validation error of a recipe as one line that names the field."""
+"""A wrong recipe as one line that names the field, and the newer names of old keys."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from paramdiff.errors import nearest, suggestion
@@ -10,6 +10,63 @@ from paramdiff.settings import Settings
 MOST_SHOWN = 3
 CLEARLY = 0.1
 """Additional likeness, of 1, from which a key of another part is suggested instead."""
+
+RENAMED_KEYS = {
+    "seeds": "generator_seeds",
+    "task.standardise": "task.standardize",
+    "collection.pretraining.optimiser": "collection.pretraining.optimizer",
+    "collection.fine_tuning.optimiser": "collection.fine_tuning.optimizer",
+    "parameters.normalisation": "parameters.normalization",
+    "codec.behaviour": "codec.behavior",
+    "codec.behavior.training.optimiser": "codec.behavior.training.optimizer",
+    "codec.training.optimiser": "codec.training.optimizer",
+    "diffusion.schedule.target": "diffusion.schedule.prediction_type",
+    "diffusion.standardise": "diffusion.standardize",
+    "diffusion.training.optimiser": "diffusion.training.optimizer",
+    "generation.condition.accuracy": "generation.condition.score",
+    "generation.num_steps": "generation.num_inference_steps",
+    "generation.spread": "generation.temperature",
+}
+"""Keys of earlier versions, as dotted paths, and what they are called now."""
+RENAMED_VALUES = {
+    "parameters.normalization": {"centred": "centered"},
+    "codec.kind": {
+        "linear": "pca",
+        "convolutional": "autoencoder",
+        "corrected": "behavioral",
+    },
+    "diffusion.conditions": {"accuracy": "score"},
+    "diffusion.denoiser.kind": {"convolutional": "conv1d"},
+    "diffusion.schedule.prediction_type": {"noise": "epsilon", "velocity": "v_prediction"},
+    "generation.solver": {"dpm": "dpmsolver++"},
+}
+"""Values of earlier versions, by the key's present path, and what they are called now."""
+
+
+def renamed(content: Mapping[Any, Any], path: str = "") -> str | None:
+    """Return one line on the first key or value of an earlier version; None if there is none.
+
+    Args:
+        content: a recipe's keys and values, or a part of them.
+        path: of the part.
+
+    Returns:
+        The old name and the present one.
+    """
+    for key, value in content.items():
+        field = f"{path}.{key}".lstrip(".")
+        present = RENAMED_KEYS.get(field, field)
+        names = RENAMED_VALUES.get(present, {})
+        old = [one for one in (value if isinstance(value, list) else [value]) if one in [*names]]
+        if present != field:
+            also = f", and its value {old[0]!r} is called {names[old[0]]!r}" if old else ""
+            return f"{field}: this key is now called {present}{also}"
+        if old:
+            return f"{field}: {old[0]!r} is now called {names[old[0]]!r}"
+        found = renamed(value, field) if isinstance(value, Mapping) else None
+        if found is not None:
+            return found
+    return None
 
 
 def explain(error: Any, root: type[Settings]) -> str:
@@ -20,8 +77,8 @@ def explain(error: Any, root: type[Settings]) -> str:
         root: the settings class that was validated.
 
     Returns:
-        The dotted path of the field and what is wrong with it; for an unknown key, also the nearest
-        valid one.
+        The dotted path of the field and what is wrong with it; for an unknown key, also the
+        nearest valid one.
     """
     path = ".".join(_walk(error["loc"], root)[0])
     if error["type"] == "extra_forbidden":

@@ -25,7 +25,7 @@ PRESET_VALUES = (
     "codec",
     "diffusion",
     "generation.solver",
-    "generation.num_steps",
+    "generation.num_inference_steps",
 )
 """Values of a preset; a recipe's own values of these replace those of the preset that it names."""
 

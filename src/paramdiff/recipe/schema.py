@@ -16,14 +16,14 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from paramdiff.codecs.registry import CodecSettings
-from paramdiff.diffusion.schedule import check_num_steps
+from paramdiff.diffusion.schedule import check_num_inference_steps
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.parameters.space import ParameterSettings
 from paramdiff.pipeline import GenerationSettings
 from paramdiff.recipe.differences import OWN, check_factors
-from paramdiff.recipe.error_messages import explain
+from paramdiff.recipe.error_messages import explain, renamed
 from paramdiff.recipe.loading import (
     is_preset_value,
     merge,
@@ -72,7 +72,7 @@ class Recipe(Settings):
         "default", description="where codec, diffusion and generation values come from"
     )
     seed: Seed = Field(0, description="of the zoo, and of what has no seed of its own")
-    seeds: tuple[Seed, ...] = Field(
+    generator_seeds: tuple[Seed, ...] = Field(
         (),
         description="of the generator: a codec and a denoiser are trained for each, and what they "
         "generate is pooled; by default the recipe's seed alone",
@@ -96,8 +96,8 @@ class Recipe(Settings):
     @model_validator(mode="before")
     @classmethod
     def _one_generator_by_default(cls, content: Any) -> Any:
-        if isinstance(content, dict) and content.get("seeds") in (None, [], ()):
-            return content | {"seeds": [content.get("seed", 0)]}
+        if isinstance(content, dict) and content.get("generator_seeds") in (None, [], ()):
+            return content | {"generator_seeds": [content.get("seed", 0)]}
         return content
 
     @model_validator(mode="after")
@@ -108,15 +108,22 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _generators_differ(self) -> "Recipe":
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: expected different seeds, found {list(self.seeds)}")
+        if len(set(self.generator_seeds)) < len(self.generator_seeds):
+            raise ValueError(
+                f"generator_seeds: expected different seeds, found {list(self.generator_seeds)}"
+            )
         return self
 
     @model_validator(mode="after")
     def _solver_can_take_the_steps(self) -> "Recipe":
         if self.diffusion is not None:
-            solver, num_steps = self.generation.solver, self.generation.num_steps
-            check_num_steps(solver, self.diffusion.schedule.num_timesteps, num_steps)
+            solver, num_inference_steps = (
+                self.generation.solver,
+                self.generation.num_inference_steps,
+            )
+            check_num_inference_steps(
+                solver, self.diffusion.schedule.num_timesteps, num_inference_steps
+            )
         return self
 
     @model_validator(mode="after")
@@ -154,7 +161,7 @@ class Recipe(Settings):
         first = generation.seed + number * generation.num_samples
         return self.model_copy(
             update={
-                "seeds": (self.seeds[number],),
+                "generator_seeds": (self.generator_seeds[number],),
                 "generation": generation.model_copy(update={"seed": first}),
             }
         )
@@ -273,5 +280,8 @@ def _refuse_lost_factors(factors: dict[str, Any], preset: str, source: StrPath) 
 
 def _resolve(content: dict, where: StrPath) -> Recipe:
     """Resolve a recipe from its own keys and the preset that they name."""
+    old = renamed(content)
+    if old is not None:
+        raise UserError(f"{where}: {old}")
     content = merge(read_preset(content.get("preset", "default")), content)
     return load(Recipe, content, where, partial(explain, root=Recipe))

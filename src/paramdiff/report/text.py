@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from paramdiff.evaluation.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
+from paramdiff.evaluation.metrics.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from paramdiff.evaluation.outcome import Outcome, outcome
 from paramdiff.evaluation.schema import Comparison, Evaluation, Pair
 from paramdiff.evaluation.score_info import ScoreInfo

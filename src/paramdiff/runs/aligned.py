@@ -15,11 +15,11 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.aligned_distance import UNORDERED, are_unordered
+from paramdiff.evaluation.metrics.aligned_distance import UNORDERED, are_unordered
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.permutation.align import Alignment, align
-from paramdiff.permutation.symmetry import Symmetries, find_symmetries, refuse_parts
+from paramdiff.permutation.symmetry import Symmetries, check_complete, find_symmetries
 from paramdiff.runs.context import Context
 from paramdiff.settings import Settings
 from paramdiff.storage import read_json, write_json, written_aside
@@ -36,12 +36,12 @@ MAX_LOOKED_AT, MAX_VALUES = 20, 1 << 25
 class AlignmentQuality(Settings):
     """The content of ``alignment.json``."""
 
-    num_groups: int = Field(description="sets of units, or of blocks, that can trade places")
-    num_rounds: int = Field(description="rounds of matching that moved anything")
-    spread_before: float = Field(
+    num_groups: int = Field(description="groups of interchangeable channels or blocks")
+    num_rounds: int = Field(description="rounds of matching that changed anything")
+    variance_before: float = Field(
         description="mean squared distance to the mean, per parameter, each tensor normalized"
     )
-    spread_after: float
+    variance_after: float
     average_before: float | None = Field(
         description="validation score of the average of the originals; null where it is not finite"
     )
@@ -49,8 +49,8 @@ class AlignmentQuality(Settings):
 
     def in_words(self) -> str:
         """One line for people."""
-        told = f"{self.num_groups} groups of units; spread about the mean {self.spread_before:.3g}"
-        told += f" before, {self.spread_after:.3g} after"
+        told = f"{self.num_groups} groups of channels; variance about the mean "
+        told += f"{self.variance_before:.3g} before, {self.variance_after:.3g} after"
         if self.average_before is not None and self.average_after is not None:
             told += (
                 f"; validation score of the average {self.average_before:.4g} before, "
@@ -83,7 +83,7 @@ def symmetries_of(task: AnyTask | None, layout: ParameterLayout) -> Symmetries:
 def known_symmetries(task: AnyTask, zoo: Zoo) -> Symmetries | None:
     """What can trade places, where the whole network is generated and its structure understood."""
     try:
-        refuse_parts(zoo.base, zoo.layout)  # before a network is built for nothing
+        check_complete(zoo.base, zoo.layout)  # before a network is built for nothing
         return symmetries_of(task, zoo.layout)
     except UserError:
         return None
@@ -95,7 +95,7 @@ def _is_unordered(zoo: Zoo) -> bool:
     A few evenly spaced originals are looked at.
     """
     try:
-        refuse_parts(zoo.base, zoo.layout)
+        check_complete(zoo.base, zoo.layout)
     except UserError:
         return False
     most = max(2, min(MAX_LOOKED_AT, MAX_VALUES // zoo.layout.num_parameters))
@@ -174,8 +174,8 @@ def _quality(
     return AlignmentQuality(
         num_groups=len(symmetries.groups),
         num_rounds=found.num_rounds,
-        spread_before=found.spread_before,
-        spread_after=found.spread_after,
+        variance_before=found.variance_before,
+        variance_after=found.variance_after,
         average_before=average_score(zoo.originals),
         average_after=average_score(found.originals),
     )

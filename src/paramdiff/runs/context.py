@@ -43,7 +43,7 @@ class Context:
 
     def seed(self, purpose: str) -> int:
         """A seed of its own for each purpose, from the generator's."""
-        return seeded_generator(self.recipe.seeds[0], purpose).initial_seed() % 2**31
+        return seeded_generator(self.recipe.generator_seeds[0], purpose).initial_seed() % 2**31
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

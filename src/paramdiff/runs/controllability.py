@@ -8,8 +8,8 @@ from torch import Tensor
 
 from paramdiff.diffusion.conditioning import NumberCondition
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.diversity import dispersion
 from paramdiff.evaluation.further_schema import Controllability, ControllabilityLevel
+from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.parameters.normalization import fit_for_comparison
 from paramdiff.pipeline import ParameterDiffusionPipeline

@@ -77,14 +77,14 @@ def _collection(
     suffix: float,
 ) -> dict[str, float]:
     """Pre-training and fine-tuning; frozen layers in front of the selection run forward only."""
-    trunks = settings.num_runs if settings.independent_runs else 1
+    pretrainings = settings.num_runs if settings.independent_runs else 1
     plan = plan_of(settings, description.num_train)
     updates = sum(run.steps[-1] for run in plan.runs if run.steps)
     tuned = updates * settings.fine_tuning.batch_size * (prefix + TRAINING * suffix)
     if settings.pretraining is None:
         return {"collection": tuned}
     passed = TRAINING * description.num_train + description.num_validation
-    trained = trunks * settings.pretraining.epochs * passed * whole
+    trained = pretrainings * settings.pretraining.epochs * passed * whole
     return {"pre-training": trained, "collection": tuned}
 
 
@@ -92,7 +92,7 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     """Codec and denoiser: their training and their use."""
     budget = data_budget(recipe)
     if budget is not None:
-        return {"codec": len(recipe.seeds) * TRAINING * suffix * budget.images_seen}
+        return {"codec": len(recipe.generator_seeds) * TRAINING * suffix * budget.images_seen}
     if parts.codec is None or recipe.codec.kind != "autoencoder":
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
@@ -107,9 +107,11 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
         step = _operations(parts.denoiser, latents, timesteps)
         encoded = encoding if diffusion.latent_statistics == "batch" else 0.0
         stages["denoiser"] = (TRAINING * step + encoded) * _examples(diffusion.training)
-        sample += generation.num_steps * step
+        sample += generation.num_inference_steps * step
     stages |= {"generation": generation.num_samples * sample}
-    return {stage: len(recipe.seeds) * operations for stage, operations in stages.items()}
+    return {
+        stage: len(recipe.generator_seeds) * operations for stage, operations in stages.items()
+    }
 
 
 def _passes_of_scores(recipe: Recipe, description: TaskDescription) -> int:
@@ -136,7 +138,7 @@ def _reestimation(
 
 
 def _num_generated(recipe: Recipe) -> int:
-    return len(recipe.seeds) * recipe.generation.num_samples
+    return len(recipe.generator_seeds) * recipe.generation.num_samples
 
 
 def _passes_of_comparisons(recipe: Recipe) -> float:

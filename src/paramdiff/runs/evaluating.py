@@ -86,7 +86,8 @@ def evaluate_run(
     if recipe.evaluation.num_trajectories and recipe.diffusion is not None:
         first = recipe.generation.seed
         followed = list(range(first, first + recipe.evaluation.num_trajectories))
-        num_steps, condition = recipe.generation.num_steps, recipe.generation.condition
+        settings = recipe.generation
+        num_steps, condition = settings.num_inference_steps, settings.condition
         arrays |= score_trajectory(pipeline, predictor, followed, num_steps, condition)
     obtained = measure_controllability(
         pipeline,
@@ -110,7 +111,9 @@ def _subject(
 ) -> Subject:
     """What is judged, and what is known of it."""
     recipe, pipeline = context.recipe, generators[0].pipeline
-    seeds = [torch.full((len(one.generated),), one.recipe.seeds[0]) for one in generators]
+    seeds = [
+        torch.full((len(one.generated),), one.recipe.generator_seeds[0]) for one in generators
+    ]
     return replace(
         Subject.of(
             zoo,
@@ -146,7 +149,7 @@ def score_trajectory(
     pipeline: ParameterDiffusionPipeline,
     predictor: Predictor,
     seeds: list[int],
-    num_steps: int,
+    num_inference_steps: int,
     condition: Mapping[str, Value] | None = None,
 ) -> dict[str, Tensor]:
     """The score of the decoded states of the reverse process (paper Figure 5b).
@@ -155,15 +158,17 @@ def score_trajectory(
         pipeline: what generates.
         predictor: scores networks.
         seeds: whose reverse process is followed.
-        num_steps: of the reverse process.
+        num_inference_steps: of the reverse process.
         condition: what is asked for.
 
     Returns:
         The arrays ``trajectory/timestep``, ``trajectory/score`` and ``parameter_traces/reverse``;
         none if a network on the way computes NaN or infinite values.
     """
-    every = max(1, num_steps // TRAJECTORY_STATES)
-    trajectory = pipeline.trajectory(seeds, num_steps=num_steps, every=every, condition=condition)
+    every = max(1, num_inference_steps // TRAJECTORY_STATES)
+    trajectory = pipeline.trajectory(
+        seeds, num_inference_steps=num_inference_steps, every=every, condition=condition
+    )
     states = trajectory.states.nan_to_num(0.0)
     try:
         scores = predictor.answers(states.flatten(0, 1)).test

@@ -17,19 +17,20 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, of_an_earlier_version
 from paramdiff.recipe import Recipe, first_difference, to_yaml
+from paramdiff.recipe.error_messages import renamed
 from paramdiff.runs.stage_fields import (
     SHARED,
     STAGES,
     equal_stages,
     field_of,
-    has_equal_trunk,
+    has_equal_pretraining,
     is_made,
 )
 from paramdiff.runs.stage_log import StageLog
 from paramdiff.storage import CARD_FILE, PARTIAL, remove, sha256_of, write_text, written_aside
-from paramdiff.zoo.pretrain import trunk_file
+from paramdiff.zoo.pretrain import pretrained_file
 from paramdiff.zoo.zoo import BASE_FILE
 
 
@@ -162,10 +163,10 @@ class RunFolder:
             elif not _is_same(own, theirs):
                 break  # what comes after was made from something else
             taken.append(stage)
-        trunk, copied = other.trunk_for(recipe), trunk_file(self.state / "zoo", 0)
-        if not self.artifact("zoo").exists() and trunk is not None and not copied.is_file():
+        pretrained, copied = other.pretrained_for(recipe), pretrained_file(self.state / "zoo", 0)
+        if not self.artifact("zoo").exists() and pretrained is not None and not copied.is_file():
             with written_aside(copied) as aside:
-                shutil.copyfile(trunk, aside)
+                shutil.copyfile(pretrained, aside)
         return taken
 
     def stages_for(self, recipe: Recipe) -> list[str]:
@@ -186,16 +187,18 @@ class RunFolder:
         shared = [stage for stage in equal_stages(theirs, ours) if is_made(stage, ours)]
         return list(takewhile(lambda stage: self.artifact(stage).exists(), shared))
 
-    def trunk_for(self, recipe: Recipe) -> Path | None:
+    def pretrained_for(self, recipe: Recipe) -> Path | None:
         """The pre-trained network of this run, where a recipe's own would be the same.
 
         Args:
             recipe: another run's.
 
         Returns:
-            Its state dict: the zoo's base, which runs that branch from one trunk do not change.
+            Its state dict: the zoo's base, which runs from one pretrained network do not change.
         """
-        if not has_equal_trunk(_load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")):
+        if not has_equal_pretraining(
+            _load(self.root / "recipe.yaml"), recipe.model_dump(mode="json")
+        ):
             return None
         path = self.artifact("zoo") / BASE_FILE
         return path if path.is_file() else None
@@ -230,6 +233,9 @@ def _load(path: Path) -> Any:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError:
         raise UserError(f"{path}: expected a resolved recipe, found no YAML") from None
+    old = renamed(content) if isinstance(content, dict) else None
+    if old is not None:
+        raise of_an_earlier_version(path, old)
     try:
         return Recipe.model_validate(content).model_dump(mode="json")
     except ValidationError:

@@ -140,6 +140,6 @@ def _refuse_others(
             raise UserError(
                 f"{where}: tensor {name!r}, which is not compared, differs from the originals', "
                 "so that the file would not be scored as it is: compare it, too (--select), or "
-                "name the checkpoint that all are completed from (--base)"
+                "name the checkpoint that all are completed from (--base-checkpoint)"
             )
     return counters

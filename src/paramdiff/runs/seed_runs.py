@@ -79,7 +79,7 @@ def train_generators(
     Returns:
         One generator per seed, side by side on workers where there are any.
     """
-    numbers = range(len(context.recipe.seeds))
+    numbers = range(len(context.recipe.generator_seeds))
     if context.fan_out is not None and len(numbers) > 1:
         # each leaves its artifacts where they are looked for below
         root, other = context.folder.root, None if reuse is None else Path(reuse).absolute()
@@ -106,12 +106,14 @@ def _train_generator(
 ) -> Generator:
     recipe, folder = context.recipe.of_generator(number), context.folder
     if number:
-        folder = folder.of_generator(context.recipe.seeds[number])
+        folder = folder.of_generator(context.recipe.generator_seeds[number])
     own = replace(context, recipe=recipe, folder=folder)
     with context.processes.main_process_first():
         if number:
             folder.claim(recipe)
-            other = None if reuse is None else RunFolder(reuse).of_generator(recipe.seeds[0])
+            other = (
+                None if reuse is None else RunFolder(reuse).of_generator(recipe.generator_seeds[0])
+            )
             if other is not None and other.root.is_dir():
                 folder.reuse(other, recipe)
         space = make_space(own, zoo)

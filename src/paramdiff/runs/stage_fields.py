@@ -7,7 +7,7 @@ STAGES: dict[str, tuple[str, tuple[str, ...]]] = {
     "zoo": ("zoo", ("seed", "task", "collection", "parameters.select")),
     "alignment": ("aligned", ("parameters.align",)),
     "parameter space": ("pipeline/parameter_space", ("parameters",)),
-    "codec": ("pipeline/codec", ("codec", "seeds.0")),
+    "codec": ("pipeline/codec", ("codec", "generator_seeds.0")),
     "denoiser": ("pipeline/denoiser", ("diffusion",)),
     "generation": ("generated", ("generation",)),
 }
@@ -34,7 +34,7 @@ def is_made(stage: str, recipe: Any) -> bool:
     return stage != "alignment" or recipe["parameters"]["align"]
 
 
-def has_equal_trunk(one: Any, other: Any) -> bool:
+def has_equal_pretraining(one: Any, other: Any) -> bool:
     """Whether two recipes, as JSON, branch from the same pre-trained network."""
     fields = (*TRUNK_FIELDS, "collection.kind", "collection.independent_runs")
     is_equal = all(field_of(one, field) == field_of(other, field) for field in fields)

@@ -249,8 +249,8 @@ def make_pipeline(
         None if diffusion is None else build_scheduler(diffusion.schedule, solver),
         statistics=recipe.codec.statistics,
         standardize=not recipe.codec.is_whitened if diffusion is None else diffusion.standardize,
-        num_steps=recipe.generation.num_steps,
-        spread=recipe.generation.spread,
+        num_inference_steps=recipe.generation.num_inference_steps,
+        temperature=recipe.generation.temperature,
         guidance_scale=recipe.generation.guidance_scale,
         batch_size=recipe.generation.batch_size,
     )

@@ -34,7 +34,7 @@ from paramdiff.report.sweep_page import (
 )
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.run import run
-from paramdiff.runs.stage_fields import equal_stages, has_equal_trunk
+from paramdiff.runs.stage_fields import equal_stages, has_equal_pretraining
 from paramdiff.runs.sweep_entries import ANSWERS, Entry
 from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
 from paramdiff.storage import write_text
@@ -177,7 +177,7 @@ def waits_for(recipes: Sequence[Recipe]) -> dict[int, int]:
     after: dict[int, int] = {}
     for index, content in enumerate(contents):
         shared = [
-            len(equal_stages(other, content)) + 0.5 * has_equal_trunk(other, content)
+            len(equal_stages(other, content)) + 0.5 * has_equal_pretraining(other, content)
             for other in contents[:index]
         ]
         if any(shared):
@@ -233,8 +233,8 @@ def _nearest(entry: Entry, out: Path, passed_over: Collection[str]) -> Path | No
         folder = RunFolder(path.parent)
         if folder.root in skipped:
             continue
-        has_trunk = folder.trunk_for(entry.recipe) is not None
-        shared = len(folder.stages_for(entry.recipe)) + 0.5 * has_trunk
+        has_pretrained = folder.pretrained_for(entry.recipe) is not None
+        shared = len(folder.stages_for(entry.recipe)) + 0.5 * has_pretrained
         if shared > most:
             best, most = folder.root, shared
     return best

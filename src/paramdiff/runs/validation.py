@@ -13,10 +13,10 @@ from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
 from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.diversity import (
+from paramdiff.evaluation.metrics.diversity import (
     HIGHEST_DISPERSION,
     LOWEST_DISPERSION,
-    relative_spread,
+    relative_dispersion,
     total_variance,
 )
 from paramdiff.parameters.space import ParameterSpace
@@ -64,7 +64,7 @@ def build_watcher(
     if settings is None or settings.early_stopping is None:
         return None
     # who predicts the velocity begins with the exact denoiser of standard normal latents
-    is_gaussian = settings.schedule.target == "velocity" and settings.standardize
+    is_gaussian = settings.schedule.prediction_type == "v_prediction" and settings.standardize
     watcher = Watcher(settings.early_stopping, at_start=is_gaussian)
     if len(zoo.held_out):
         latents = _latents(zoo, space, codec, settings)
@@ -100,10 +100,10 @@ def spread_warning(looks: list[Look]) -> str | None:
     )
 
 
-def few_steps(solver: SolverName, num_timesteps: int, num_steps: int) -> int:
+def few_steps(solver: SolverName, num_timesteps: int, num_inference_steps: int) -> int:
     """The most steps that a solver can take of ``T``, up to fifty and to those of generation."""
-    most = min(MOST_STEPS, num_steps)
-    if solver == "dpm":
+    most = min(MOST_STEPS, num_inference_steps)
+    if solver == "dpmsolver++":
         return most
     return max(count for count in range(1, most + 1) if num_timesteps % count == 0)
 
@@ -132,7 +132,9 @@ def _spread(
     assert recipe.diffusion is not None
     schedule, solver = recipe.diffusion.schedule, recipe.generation.solver
     scheduler = build_scheduler(schedule, solver)
-    num_steps = few_steps(solver, schedule.num_timesteps, recipe.generation.num_steps)
+    num_inference_steps = few_steps(
+        solver, schedule.num_timesteps, recipe.generation.num_inference_steps
+    )
     per_tensor = space
     if recipe.parameters.normalization == "coordinate":
         per_tensor = ParameterSpace.fit(zoo.originals, zoo.layout, {}, "centered")
@@ -144,7 +146,9 @@ def _spread(
         pipeline = ParameterDiffusionPipeline(
             space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardize=True
         ).to(device)
-        samples = pipeline(range(NUM_SAMPLES), num_steps=num_steps, batch_size=NUM_SAMPLES)
-        return relative_spread(per_tensor.normalize(samples.vectors).cpu(), reference)
+        samples = pipeline(
+            range(NUM_SAMPLES), num_inference_steps=num_inference_steps, batch_size=NUM_SAMPLES
+        )
+        return relative_dispersion(per_tensor.normalize(samples.vectors).cpu(), reference)
 
     return spread

@@ -124,7 +124,7 @@ def import_scoring(
         UserError: a function cannot be imported or takes something else, or there are two ways to
             select.
     """
-    test = _Function.imported("--score", functions.test)
+    test = _Function.imported("--score-fn", functions.test)
     validation = None
     if functions.validation is not None:
         validation = _Function.imported("--score-validation", functions.validation)

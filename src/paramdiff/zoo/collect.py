@@ -67,7 +67,7 @@ def collect(
     check_selection(network, layout, settings)
     plan = plan_of(settings, task.num_train)
     own = _Runs(task, layout, settings, seed, device, state_folder, progress)
-    base = trunk = own.pretrained(network, 0)
+    base = pretrained = own.pretrained(network, 0)
     if fan_out is not None and len(plan.runs) > 1:
         # each leaves its checkpoints where they are looked for below
         job = fan_out.job(_finish_run, replace(own, progress=ignore_progress))
@@ -76,8 +76,8 @@ def collect(
     for run in plan.runs:
         if run.number and settings.independent_runs:
             network = seeded_network(task, own.seed_of(run.number))
-            trunk = own.pretrained(network, run.number)
-        vectors += own.fine_tuned(network, trunk, run)
+            pretrained = own.pretrained(network, run.number)
+        vectors += own.fine_tuned(network, pretrained, run)
     entries = [
         {"step": step, "seed": own.seed_of(run.number), "run": run.number}
         for run in plan.runs
@@ -85,7 +85,7 @@ def collect(
     ]
     for number, entry in enumerate(entries):
         entry["held_out"] = number >= settings.num_checkpoints
-    # Running statistics that are not selected stay the trunk's, as in the authors' evaluation.
+    # Unselected running statistics keep their pretrained values, as in the authors' evaluation.
     write_zoo(zoo_folder, vectors, entries, layout, base, plan.hold_out)
 
 
@@ -105,7 +105,7 @@ class _Runs:
         return run_seed(self.seed, number if self.settings.independent_runs else 0)
 
     def pretrained(self, network: nn.Module, number: int) -> dict[str, Tensor]:
-        """The trunk that a run starts from; the network has the run's initial weights."""
+        """The pretrained that a run starts from; the network has the run's initial weights."""
         return pretrain(
             network,
             self.task,
@@ -117,9 +117,11 @@ class _Runs:
             progress=partial(self.progress, "pre-training"),
         )
 
-    def fine_tuned(self, network: nn.Module, trunk: dict[str, Tensor], run: Run) -> list[Tensor]:
+    def fine_tuned(
+        self, network: nn.Module, pretrained: dict[str, Tensor], run: Run
+    ) -> list[Tensor]:
         """A run's checkpoints: one raw vector ``[P]`` each."""
-        network.load_state_dict(trunk)
+        network.load_state_dict(pretrained)
         return fine_tune(
             network,
             self.task,

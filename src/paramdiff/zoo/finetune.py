@@ -25,7 +25,7 @@ from paramdiff.scoring.split import cut, is_one_per_example, used_by
 from paramdiff.storage import read_tensors, write_tensors
 from paramdiff.tasks.base import AnyTask, Task
 from paramdiff.training_loop import Optimization, train
-from paramdiff.zoo.objective import ShuffledBatches, batches_of, training_logits
+from paramdiff.zoo.objective import ClassificationBatches, batches_of, training_logits
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
 
@@ -57,7 +57,7 @@ class FrozenLayers:
         self,
         network: nn.Module,
         names: Sequence[str],
-        data: ShuffledBatches,
+        data: ClassificationBatches,
         *,
         num_steps: int,
         memory_budget: int,
@@ -108,7 +108,7 @@ class FrozenLayers:
         data = self._data
         if data.is_augmented:
             return "augmentation changes the inputs of the frozen layers"
-        if num_steps <= data.steps_per_pass:
+        if num_steps <= data.steps_per_epoch:
             return "no example is seen twice"
         with torch.autocast(self._device.type, enabled=False):
             if not is_one_per_example(self.cut, self._placed(example)):
@@ -227,7 +227,7 @@ def fine_tune(
 
     @cache  # from the first update in evaluation mode on, frozen layers stay as they are
     def frozen_layers() -> FrozenLayers:
-        assert isinstance(data, ShuffledBatches)
+        assert isinstance(data, ClassificationBatches)
         return FrozenLayers(
             network,
             [name for name, parameter in network.named_parameters() if parameter.requires_grad],
@@ -241,7 +241,7 @@ def fine_tune(
         rows = data.rows(step)
         module.train(step < first_eval_step[settings.mode])
         # a network that is no classifier may compute anything, and is not cut
-        if not isinstance(data, ShuffledBatches) or (module.training and is_mode_seen):
+        if not isinstance(data, ClassificationBatches) or (module.training and is_mode_seen):
             return data.training_loss(module, rows, generator)
         return data.loss(frozen_layers().logits(module, rows, generator), rows)
 

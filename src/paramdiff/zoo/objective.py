@@ -17,7 +17,7 @@ from paramdiff.tasks.base import AnyTask, ScoredTask, Split, Task
 from paramdiff.tasks.sequential_scorer import score_network
 
 
-class ShuffledPasses:
+class EpochSampler:
     """The rows of the training split in passes, each in an order of its own.
 
     Args:
@@ -26,17 +26,17 @@ class ShuffledPasses:
         stream: the name that determines the orders.
 
     Attributes:
-        steps_per_pass: updates in one pass.
+        steps_per_epoch: updates in one pass.
     """
 
     def __init__(self, num_train: int, batch_size: int, stream: str) -> None:
         self._num_train, self._batch_size, self._stream = num_train, batch_size, stream
         self._pass, self._order = -1, torch.empty(0)
-        self.steps_per_pass = -(-num_train // batch_size)
+        self.steps_per_epoch = -(-num_train // batch_size)
 
     def rows(self, step: int) -> Tensor:
         """The rows ``[B]`` of the training split that an update sees."""
-        number, position = divmod(step, self.steps_per_pass)
+        number, position = divmod(step, self.steps_per_epoch)
         if number != self._pass:
             generator = seeded_generator(self._stream, number)
             self._pass = number
@@ -44,7 +44,7 @@ class ShuffledPasses:
         return self._order[position * self._batch_size : (position + 1) * self._batch_size]
 
 
-class ShuffledBatches(ShuffledPasses):
+class ClassificationBatches(EpochSampler):
     """The training split of a classification task in shuffled passes.
 
     Args:
@@ -111,7 +111,7 @@ def evaluate_accuracy(network: nn.Module, split: Split, device: torch.device) ->
     return correct / len(split)
 
 
-class OwnBatches(ShuffledPasses):
+class CustomBatches(EpochSampler):
     """The training split of a task with its own loss, in shuffled passes.
 
     Args:
@@ -132,11 +132,13 @@ class OwnBatches(ShuffledPasses):
             return self._task.loss(network, rows, generator)
 
 
-def batches_of(task: AnyTask, batch_size: int, stream: str) -> ShuffledBatches | OwnBatches:
+def batches_of(
+    task: AnyTask, batch_size: int, stream: str
+) -> ClassificationBatches | CustomBatches:
     """The training split of either kind of task; arguments as those of the two."""
     if isinstance(task, Task):
-        return ShuffledBatches(task, batch_size, stream)
-    return OwnBatches(task, batch_size, stream)
+        return ClassificationBatches(task, batch_size, stream)
+    return CustomBatches(task, batch_size, stream)
 
 
 def validation_score(task: AnyTask, network: nn.Module, device: torch.device, when: str) -> float:

@@ -56,11 +56,11 @@ def plan_of(settings: CollectionSettings, num_examples: int) -> Plan:
         learning = settings.num_runs - settings.num_held_out_runs
         counts = [*_shares(kept, learning), *_shares(held_out, settings.num_held_out_runs)]
         hold_out = "run"
-    steps_per_pass = -(-num_examples // settings.fine_tuning.batch_size)
+    steps_per_epoch = -(-num_examples // settings.fine_tuning.batch_size)
     runs = [
         Run(
             number,
-            tuple(islice(_kept_steps(settings, steps_per_pass), num_checkpoints)),
+            tuple(islice(_kept_steps(settings, steps_per_epoch), num_checkpoints)),
         )
         for number, num_checkpoints in enumerate(counts)
     ]
@@ -77,18 +77,18 @@ def run_seed(seed: int, number: int) -> int:
     return seed if number == 0 else seeded_generator(seed, "run", number).initial_seed() % 2**31
 
 
-def _kept_steps(settings: CollectionSettings, steps_per_pass: int) -> Iterator[int]:
+def _kept_steps(settings: CollectionSettings, steps_per_epoch: int) -> Iterator[int]:
     """The number of updates after which a run keeps a checkpoint, without end."""
-    every, skipped = settings.save_every_steps, settings.skip_steps_per_pass
+    every, skipped = settings.save_every_steps, settings.skip_steps_per_epoch
     first = settings.skip_steps + every
 
     def is_kept(step: int) -> bool:
-        return (step - 1) % steps_per_pass >= skipped
+        return (step - 1) % steps_per_epoch >= skipped
 
-    period = math.lcm(every, steps_per_pass)  # places in a pass repeat after so many updates
+    period = math.lcm(every, steps_per_epoch)  # places in a pass repeat after so many updates
     if not any(is_kept(step) for step in range(first, first + period, every)):
         raise UserError(
-            f"collection.skip_steps_per_pass: expected less than the {steps_per_pass} updates of "
-            f"a pass over the data and room for one of every {every}, found {skipped}"
+            f"collection.skip_steps_per_epoch: {skipped} leaves no checkpoint to keep: an epoch "
+            f"has {steps_per_epoch} updates, and every {every} of them one is kept"
         )
     return filter(is_kept, count(first, every))

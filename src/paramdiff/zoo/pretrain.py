@@ -18,9 +18,9 @@ from paramdiff.zoo.objective import batches_of, validation_score
 from paramdiff.zoo.zoo_settings import PretrainingSettings
 
 
-def trunk_file(state_folder: Path, number: int) -> Path:
-    """Where the finished network of one trunk lies."""
-    return state_folder / f"trunk-{number}.safetensors"
+def pretrained_file(state_folder: Path, number: int) -> Path:
+    """Where the finished network of one pretrained lies."""
+    return state_folder / f"pretrained-{number}.safetensors"
 
 
 def pretrain(
@@ -40,7 +40,7 @@ def pretrain(
         network: with its initial weights; trained in place.
         task: data, loss and score.
         settings: the protocol; None leaves the network as it is.
-        number: of the trunk, for the names of its files.
+        number: of the pretrained, for the names of its files.
         seed: of the order of the data and of augmentation.
         device: where to train.
         state_folder: where unfinished and finished work is kept.
@@ -54,12 +54,12 @@ def pretrain(
     """
     if settings is None:
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    finished = trunk_file(state_folder, number)
+    finished = pretrained_file(state_folder, number)
     if finished.is_file():
         return read_tensors(finished)
     data = batches_of(task, settings.batch_size, f"{seed}/pretraining")
     optimization = Optimization(
-        num_steps=settings.epochs * data.steps_per_pass,
+        num_steps=settings.epochs * data.steps_per_epoch,
         batch_size=settings.batch_size,
         lr=settings.lr,
         weight_decay=settings.weight_decay,
@@ -72,7 +72,7 @@ def pretrain(
     best: dict = {"score": -math.inf, "state": {}}
 
     def keep_best(step: int, module: nn.Module) -> None:
-        if (step + 1) % data.steps_per_pass:
+        if (step + 1) % data.steps_per_epoch:
             return
         score = validation_score(task, module, device, f"pre-training, update {step}")
         if score > best["score"]:
@@ -86,7 +86,7 @@ def pretrain(
         optimization,
         seed=seed,
         device=device,
-        updates_per_rate=data.steps_per_pass if settings.decay == "epoch" else 1,
+        updates_per_rate=data.steps_per_epoch if settings.decay == "epoch" else 1,
         state_file=state_folder / f"pretraining-{number}.pt",
         progress=progress,
         after_step=keep_best,

@@ -19,7 +19,7 @@ from torch import Tensor
 from paramdiff.checkpoints.duplicates import values_sha256
 from paramdiff.checkpoints.formats import CheckpointFormat
 from paramdiff.errors import UserError
-from paramdiff.memmap import empty_array, release
+from paramdiff.memmap import empty_array, free_pages
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.settings import Settings, load
 from paramdiff.storage import (
@@ -128,7 +128,7 @@ class Zoo:
                 if sha256_of(path) != entry.sha256:
                     raise UserError(f"{path}: the file has changed since the zoo was written")
                 array[row] = layout.flatten(tensors, str(path))
-                release(array)
+                free_pages(array)
             groups.append(array)
         if len(groups[0]) == 0:
             raise UserError(f"{folder}: expected at least one checkpoint, found an empty zoo")

@@ -60,7 +60,7 @@ class CollectionSettings(Settings):
         False, description="whether each run has initial weights and pre-training of its own"
     )
     skip_steps: int = Field(0, ge=0, description="updates of each run before its first checkpoint")
-    skip_steps_per_pass: int = Field(
+    skip_steps_per_epoch: int = Field(
         0, ge=0, description="updates at the start of each pass over the data that keep none"
     )
     save_every_steps: int = Field(1, gt=0, description="updates between two checkpoints")

@@ -1,0 +1,1 @@
+"""Each command of the command line as a function; one file each."""

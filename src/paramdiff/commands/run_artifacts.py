@@ -1,0 +1,84 @@
+"""The parts of a run by its folder alone, for commands that take something of a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from paramdiff.errors import UserError
+from paramdiff.evaluation.schema import EVALUATION_FILE
+from paramdiff.runs.folder import RunFolder
+from paramdiff.zoo.zoo import INDEX_FILE
+
+
+def generated_in(source: str, say: Callable[[str], None]) -> str:
+    """The networks that a run generated, if a run's folder is named; else the source itself.
+
+    Args:
+        source: of checkpoints.
+        say: told what is taken for the folder.
+
+    Returns:
+        A source of checkpoints.
+
+    Raises:
+        UserError: the run has generated nothing yet.
+    """
+    run = _run_of(source)
+    if run is None:
+        return source
+    found = run.artifact("generation")
+    if not found.is_dir():
+        raise UserError(f"{source}: this run has generated nothing yet: {_goes_on(run)}")
+    further = run.root / "seeds"
+    left_out = f", without those of further generators in {further}" if further.is_dir() else ""
+    say(f"Judged: {found}{left_out}")
+    return str(found)
+
+
+def originals_in(source: str, say: Callable[[str], None]) -> str:
+    """The zoo of a run, if a run's folder is named; else the source itself.
+
+    Args:
+        source: of checkpoints.
+        say: told what is taken for the folder.
+
+    Returns:
+        A source of checkpoints, or a zoo.
+
+    Raises:
+        UserError: the run has no zoo yet.
+    """
+    run = _run_of(source)
+    if run is None:
+        return source
+    zoos = [run.artifact(stage) for stage in ("alignment", "zoo")]
+    found = next((zoo for zoo in zoos if (zoo / INDEX_FILE).is_file()), None)
+    if found is None:
+        raise UserError(f"{source}: this run has no zoo yet: {_goes_on(run)}")
+    say(f"Originals: {found}")
+    return str(found)
+
+
+def refuse_unevaluated(folder: Path) -> None:
+    """Raise a ``UserError`` with the next command if a run has no ``evaluation.json`` yet."""
+    run = _run_of(str(folder))
+    if run is None or (folder / EVALUATION_FILE).is_file():
+        return
+    if run.value("task") is not None:
+        raise UserError(f"{folder}: this run is not evaluated yet: {_goes_on(run)}")
+    if not run.artifact("generation").is_dir():
+        raise UserError(f"{folder}: this run has generated nothing yet: {_goes_on(run)}")
+    raise UserError(
+        f"{folder}: this run is not evaluated yet: paramdiff compare {folder} --originals "
+        f"{folder} --out DIR does so, with --task, --data or --score-fn"
+    )
+
+
+def _run_of(source: str) -> RunFolder | None:
+    return RunFolder(Path(source)) if (Path(source) / "recipe.yaml").is_file() else None
+
+
+def _goes_on(run: RunFolder) -> str:
+    """The command that completes a run."""
+    if run.value("task") is None:
+        return f"the paramdiff fit command that began it, with --out {run.root}, completes it"
+    return f"paramdiff run {run.root / 'recipe.yaml'} --out {run.root} completes it"

@@ -1,0 +1,1 @@
+"""Metrics of a group of networks, one file per concept, and their registry."""

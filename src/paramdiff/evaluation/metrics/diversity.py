@@ -1,0 +1,118 @@
+"""How widely a group spreads, in parameter space.
+
+All vectors here are normalized per tensor whatever the codec uses, so that no tensor counts more
+because its values are larger.
+"""
+
+import torch
+from torch import Tensor
+
+from paramdiff.memmap import centered_products, column_blocks, column_moments
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.subsampling import evenly_spaced
+
+LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
+"""Outside of these, generated networks spread unlike the originals, which people are warned of."""
+NUM_COMPONENTS = 10
+"""Principal components in which spread is told one by one."""
+
+
+def total_variance(vectors: Tensor) -> float:
+    """Sum over coordinates of the unbiased variance over a group ``[M, P]``, maybe mapped."""
+    return float(column_moments(vectors)[1].sum())
+
+
+def dispersion(vectors: Tensor, originals: Tensor) -> float | None:
+    """Spread relative to the originals': sqrt of the ratio of total variances.
+
+    Args:
+        vectors: ``[M, P]``.
+        originals: ``[N, P]``.
+
+    Returns:
+        1 for the originals themselves, 0 for copies of one vector; None where either group has
+        fewer than two members or the originals are all equal.
+    """
+    if len(vectors) < 2 or len(originals) < 2:
+        return None
+    return relative_dispersion(vectors, total_variance(originals))
+
+
+def relative_dispersion(vectors: Tensor, reference: float) -> float | None:
+    """``dispersion`` of a group ``[M, P]`` where the originals' total variance is known."""
+    return (total_variance(vectors) / reference) ** 0.5 if reference > 0 else None
+
+
+def dispersion_per_tensor(
+    vectors: Tensor, originals: Tensor, layout: ParameterLayout
+) -> dict[str, float | None]:
+    """``dispersion`` of each tensor by itself."""
+    return {
+        slot.name: dispersion(
+            vectors[:, slot.start : slot.stop], originals[:, slot.start : slot.stop]
+        )
+        for slot in layout.slots
+    }
+
+
+def principal_components(originals: Tensor) -> Tensor:
+    """The directions ``[C, P]`` in which the originals ``[N, P]`` vary most, at most ten.
+
+    Directions that hold less than a millionth of the first one's variance are left out.
+    """
+    if len(originals) < 2:
+        return torch.zeros(0, originals.shape[1])
+    variances, coefficients = torch.linalg.eigh(centered_products(originals))
+    variances, coefficients = variances.flip(0), coefficients.flip(1)
+    count = int((variances > 1e-6 * variances[0].clamp(min=1e-300)).sum())
+    count = min(count, NUM_COMPONENTS, len(originals) - 1)
+    to_unit_length = coefficients[:, :count] / variances[:count].sqrt()
+    directions = torch.empty(count, originals.shape[1])
+    for columns in column_blocks(originals):
+        values = originals[:, columns].double()
+        directions[:, columns] = (to_unit_length.T @ (values - values.mean(0))).float()
+    return directions
+
+
+def dispersion_in_components(
+    vectors: Tensor, originals: Tensor, components: Tensor
+) -> tuple[float, ...] | None:
+    """``dispersion`` along each of the originals' principal components ``[C, P]``."""
+    if len(vectors) < 2 or not len(components):
+        return None
+    groups = vectors, originals
+    own, reference = (torch.zeros(len(g), len(components), dtype=torch.float64) for g in groups)
+    for columns in column_blocks(*groups):
+        # products with what is far from 0 would lose small spreads
+        center, along = originals[:, columns].double().mean(0), components[:, columns].double().T
+        own += (vectors[:, columns].double() - center) @ along
+        reference += (originals[:, columns].double() - center) @ along
+    return tuple(map(float, own.std(0) / reference.std(0)))
+
+
+def effective_rank(vectors: Tensor) -> float | None:
+    """Number of directions in which a group ``[M, P]`` varies (Roy and Vetterli 2007).
+
+    The exponential of the entropy of the covariance's eigenvalues, scaled to sum to 1; None where
+    nothing varies.
+    """
+    if len(vectors) < 2:
+        return None
+    variances = torch.linalg.eigvalsh(centered_products(vectors)).clamp(min=0)
+    if not float(variances.sum()):
+        return None
+    return float(torch.special.entr(variances / variances.sum()).sum().exp())
+
+
+def effective_rank_ratio(vectors: Tensor, originals: Tensor) -> float | None:
+    """Effective rank of a group over that of equally many originals, both evenly spaced."""
+    count = min(len(vectors), len(originals))
+    own, reference = (
+        effective_rank(
+            group  # which may be large: no copy
+            if len(group) == count
+            else group[evenly_spaced(len(group), count)]
+        )
+        for group in (vectors, originals)
+    )
+    return None if own is None or reference is None else own / reference
