@@ -55,7 +55,7 @@ def paper_runs(folder):
 
 @pytest.fixture(scope="module")
 def drawn(paper_runs):
-    """What the page shows where nothing was asked for."""
+    """What the page shows without requested sections."""
     return sections((), paper_runs)
 
 
@@ -64,7 +64,7 @@ def evaluation_of(folder, name):
 
 
 def part_of(page, name):
-    """What a reader can read of one paper_table."""
+    """Text of one table or figure."""
     part = page.partition(f'id="{name}"')[2].partition('<div class="paper-table"')[0]
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", part)).split())
 
@@ -167,7 +167,7 @@ def test_noise_is_drawn_in_the_papers_habit(paper_runs):
 
 def test_the_course_of_training_is_the_zoos(folder):
     zoo = Zoo.load(folder / "quickstart" / "zoo")
-    arrays = gather_runs(folder, {}).runs[QUIET].base.tensors
+    arrays = gather_runs(folder, {}).by_setting[QUIET].base.tensors
     training, num_weights = (
         arrays["parameter_traces/training"],
         int(arrays["parameter_traces/num_weights"]),
