@@ -23,13 +23,14 @@ from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.codecs.registry import train_codec
 from paramdiff.component import Component
-from paramdiff.diffusion.schedule import SolverName, build_scheduler
+from paramdiff.diffusion.diffusion_settings import SolverName
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import Recipe, load_recipe
-from paramdiff.training_loop import Optimization
+from paramdiff.training_settings import Optimization
 
 NUM_CHECKPOINTS = 300
 SHORT_CHAIN = 4

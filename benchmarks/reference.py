@@ -45,7 +45,7 @@ from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.recipe import Recipe
 from paramdiff.runs.peak_memory import peak_memory
-from paramdiff.training_loop import Optimization
+from paramdiff.training_settings import Optimization
 
 SIZES = {
     512: Size(512, 128, "main/cifar100_resnet18"),

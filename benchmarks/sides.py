@@ -20,8 +20,9 @@ from paramdiff.codecs.autoencoder import CHANNELS, AutoencoderCodec, reconstruct
 from paramdiff.codecs.base import Statistics
 from paramdiff.diffusion.denoisers.conv1d import CHANNELS as DENOISER_CHANNELS
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
 from paramdiff.diffusion.sampling import initial_noise, sample_latents
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import denoising_loss
 from paramdiff.errors import UserError
 

@@ -19,11 +19,12 @@ from paramdiff import training_loop
 from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
 from paramdiff.codecs.registry import train_codec
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
-from paramdiff.early_stopping import EarlyStopping, Watcher
+from paramdiff.early_stopping import Watcher
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share, refuse_several
 from paramdiff.progress import ignore_progress
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import EarlyStopping, Optimization
 
 CPU = torch.device("cpu")
 BATCH = 12

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from paramdiff import training_loop
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import (
     DiffusionSettings,
     build_denoiser,

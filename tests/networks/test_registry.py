@@ -9,7 +9,8 @@ from torch import nn
 from paramdiff.errors import UserError
 from paramdiff.networks.libraries import image_statistics, load_but_the_head
 from paramdiff.networks.logits import num_logits
-from paramdiff.networks.registry import NetworkSettings, build_network
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.networks.registry import build_network
 
 
 def refusal(name, num_classes=10, shape=(3, 32, 32), pretrained=False):

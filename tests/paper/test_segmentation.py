@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.coco import CocoImage, OutlinedObject, read_coco
 from paramdiff.paper.segmentation import (
     IGNORED,

@@ -22,7 +22,8 @@ from paramdiff.errors import UserError
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimization, TrainingResult, train
+from paramdiff.training_loop import TrainingResult, train
+from paramdiff.training_settings import Optimization
 
 CHANNELS = (64, 128, 256, 256, 32)
 KERNEL_SIZE = 7

@@ -23,7 +23,8 @@ from paramdiff.errors import UserError
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimization, TrainingResult, train
+from paramdiff.training_loop import TrainingResult, train
+from paramdiff.training_settings import Optimization
 
 
 class BehavioralCodec(Codec):

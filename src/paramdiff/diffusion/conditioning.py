@@ -14,11 +14,9 @@ import torch
 from pydantic import Field, TypeAdapter
 from torch import Tensor
 
+from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.errors import UserError, suggestion
 from paramdiff.settings import Settings
-
-Value = int | float | str
-"""Of a condition: a number, or a label."""
 
 
 class NumberCondition(Settings):

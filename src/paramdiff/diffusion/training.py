@@ -14,13 +14,15 @@ from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
 from paramdiff.diffusion.denoisers.conv1d import CHANNELS, KERNEL_SIZE, Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
-from paramdiff.early_stopping import EarlyStopping, Watcher
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
+from paramdiff.diffusion.schedule import build_scheduler
+from paramdiff.early_stopping import Watcher
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimization, TrainingResult, train
+from paramdiff.training_loop import TrainingResult, train
+from paramdiff.training_settings import EarlyStopping, Optimization
 
 NUM_HELD_OUT_EXAMPLES = 512
 """Pairs of noise and timestep, at least, over which the held-out loss is averaged."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import Field
 from torch import nn
 
 from paramdiff.errors import UserError
@@ -15,6 +14,7 @@ from paramdiff.networks.libraries import (
     library_names,
     unknown,
 )
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.networks.small import (
     MLP,
@@ -26,17 +26,6 @@ from paramdiff.networks.small import (
 )
 from paramdiff.networks.user_network import build_own
 from paramdiff.networks.vit_mini import ViTMini
-from paramdiff.settings import Settings
-
-
-class NetworkSettings(Settings):
-    """Which network."""
-
-    name: str = Field(
-        description="one of ours, a name of timm's, torchvision/NAME, or module:function or "
-        "path/to/file.py:function of your own"
-    )
-    pretrained: bool = Field(False, description="start from timm's or torchvision's weights")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.networks import build_noise_predictor
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.tasks.arrays import image_splits, read_arrays

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from paramdiff.errors import UserError
 from paramdiff.networks.libraries import library
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.coco import CocoImage, CocoSplits, coco_sizes, read_coco
 from paramdiff.paper.networks import NUM_BOX_CLASSES, build_detector
 from paramdiff.tasks.base import ScoredTask, Scores, TaskDescription

@@ -19,7 +19,7 @@ from paramdiff.networks.libraries import (
     quiet_downloads,
     unknown,
 )
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 
 PUBLISHED = {"unet128": "google/ddpm-cifar10-32"}
 DEEPEST = 8  # downsampling factor of the last resolution

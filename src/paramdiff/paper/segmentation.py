@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from paramdiff.errors import UserError
 from paramdiff.networks.libraries import library
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.coco import (
     CocoImage,
     CocoSplits,

@@ -14,15 +14,13 @@ of its own channel (to a thousandth of the channel's mean, where that is larger)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from paramdiff.memmap import free_pages
 from paramdiff.parameters.layout import ParameterLayout, Slot
-
-NormalizationMode = Literal["tensor", "centered", "coordinate"]
+from paramdiff.parameters.parameter_settings import NormalizationMode
 
 _LOG_OFFSET = 0.05
 _SMALLEST_RATIO = 0.001

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,39 +20,13 @@ from paramdiff.checkpoints.formats import CheckpointFormat, read_format
 from paramdiff.component import Component, on_device_only
 from paramdiff.errors import UserError, suggestion
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalization import (
-    Normalization,
-    NormalizationMode,
-    fit_normalization,
-    lost_variances,
-)
-from paramdiff.settings import Settings
+from paramdiff.parameters.normalization import Normalization, fit_normalization, lost_variances
+from paramdiff.parameters.parameter_settings import NormalizationMode
 from paramdiff.storage import read_tensors, write_json, write_tensors
 
 BASE_FILE = "base.safetensors"
 FORMAT_FILE = "checkpoint_format.json"
 PADDING_MULTIPLE = 64
-
-
-class ParameterSettings(Settings):
-    """Which parameters are generated, and how they are normalized."""
-
-    select: tuple[str, ...] = Field(
-        min_length=1, description="globs of tensor names, or regular expressions after 're:'"
-    )
-    normalization: NormalizationMode = Field(
-        "tensor",
-        description="one location and scale per tensor (the paper), one scale per tensor about "
-        "each coordinate's own mean (centered), or both per coordinate",
-    )
-    align: bool = Field(
-        False,
-        description="bring networks of independent runs into common coordinates first: their "
-        "units trade places so that they lie near each other; needs every tensor selected",
-    )
-    num_checkpoints: int | None = Field(
-        None, gt=0, description="learn from the zoo's first so many originals; none is all of them"
-    )
 
 
 class ParameterSpace(Component):

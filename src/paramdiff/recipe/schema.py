@@ -16,12 +16,12 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from paramdiff.codecs.registry import CodecSettings
-from paramdiff.diffusion.schedule import check_num_inference_steps
+from paramdiff.diffusion.diffusion_settings import check_num_inference_steps
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.parameters.space import ParameterSettings
-from paramdiff.pipeline import GenerationSettings
+from paramdiff.generation_settings import GenerationSettings
+from paramdiff.parameters.parameter_settings import ParameterSettings
 from paramdiff.recipe.differences import OWN, check_factors
 from paramdiff.recipe.error_messages import explain, renamed
 from paramdiff.recipe.loading import (

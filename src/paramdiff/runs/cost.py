@@ -31,7 +31,7 @@ from paramdiff.runs.predictors import NUM_RECALIBRATION_INPUTS
 from paramdiff.scoring.batchnorm import statistics_of
 from paramdiff.scoring.split import cut
 from paramdiff.tasks.base import TaskDescription
-from paramdiff.training_loop import Optimization
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.zoo_settings import CollectionSettings
 

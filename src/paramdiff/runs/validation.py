@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.component import Component
-from paramdiff.diffusion.schedule import SolverName, build_scheduler
+from paramdiff.diffusion.diffusion_settings import SolverName
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
 from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import NotFiniteError
