@@ -10,12 +10,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-import yaml
 from pydantic import Field, model_validator
 
 from paramdiff.errors import UserError, suggestion
 from paramdiff.evaluation.schema import Pair
 from paramdiff.recipe.differences import variation
+from paramdiff.recipe.loading import parse_yaml
 from paramdiff.settings import Settings
 
 QuantityName = Literal[
@@ -127,7 +127,7 @@ def load_paper_tables() -> dict[str, PaperTable]:
     found = {}
     for file in FOLDER.iterdir():
         name = file.name.removesuffix(".yaml")
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = parse_yaml(file.read_text(encoding="utf-8"))
         found[name] = PaperTable(name=name, **content)
     return {name: found[name] for name in sorted(found, key=_place)}
 

@@ -4,9 +4,11 @@ A layer replaces the one below key by key; a part of another ``kind`` replaces i
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # Python 3.11
 
 SHIPPED = files("paramdiff") / "recipes"
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML's safe loader in C if it was built with it: the same values, ten times faster."""
 FOLDERS = (SHIPPED, files("paramdiff") / "paper" / "recipes")
 """Folders of the shipped recipes; the second one holds those that reproduce the paper."""
 PRESET_VALUES = (
@@ -30,9 +34,19 @@ PRESET_VALUES = (
 """Values of a preset; a recipe's own values of these replace those of the preset that it names."""
 
 
-def shipped_recipes() -> "dict[str, Traversable]":
+def parse_yaml(text: str) -> Any:
+    """Parse a YAML text into plain values; a ``yaml.YAMLError`` if it is invalid."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return yaml.safe_load(text)  # its message shows the line
+
+
+@cache
+def shipped_recipes() -> "Mapping[str, Traversable]":
     """Find the shipped recipes, by name; sub-folders are part of the name."""
-    return dict(sorted(found for folder in FOLDERS for found in _walk(folder, "")))
+    found = sorted(one for folder in FOLDERS for one in _walk(folder, ""))
+    return MappingProxyType(dict(found))
 
 
 def read(source: StrPath, beside: StrPath = "") -> dict:
@@ -64,7 +78,7 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
         hint = "`paramdiff recipes` lists them" if near is None else f"the nearest is {near!r}"
         raise UserError(f"{source}: no such file and no shipped recipe; {hint}")
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{source}: invalid YAML: {in_one_line(error)}") from None
     if not isinstance(content, dict):
@@ -75,7 +89,7 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
 def read_preset(name: Any) -> dict:
     """Read the values of a preset; empty for an unknown preset, which validation refuses."""
     path = SHIPPED / "presets" / f"{name}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parse_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def is_preset_value(path: str) -> bool:
