@@ -103,16 +103,14 @@ def _train(work: OurWork | TheirWork, recipe: Recipe, clock: Clock) -> float:
     """All updates of both parts; returns the seconds."""
     assert recipe.diffusion is not None
     start = clock.now()
-    if recipe.codec.kind == "pca":
-        work.train_codec(1)
-    else:
-        work.train_codec(_after_first(recipe.codec.training))
+    training = recipe.codec.shared_training
+    work.train_codec(1 if training is None else _after_first(training))
     work.train_denoiser(_after_first(recipe.diffusion.training))
     return clock.now() - start
 
 
 def _after_first(training: Optimization) -> int:
-    return training.num_steps + training.extra_updates - 1
+    return training.num_updates - 1
 
 
 def _generate(

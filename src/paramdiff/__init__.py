@@ -3,6 +3,7 @@
 The public names load when first used, so that ``import paramdiff`` costs nothing.
 """
 
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -25,13 +26,23 @@ _PUBLIC = {
     "ModelMixin": "diffusers",
 }
 
+_REGISTRIES = {
+    "paramdiff.codecs.registry": "CODECS",
+    "paramdiff.diffusion.denoisers.registry": "DENOISERS",
+}
+
 __all__ = [name for name in _PUBLIC if name != "ModelMixin"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'paramdiff' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    # a saved pipeline names the classes of its parts as members of this module
+    for module, registry in _REGISTRIES.items():
+        for found in getattr(sys.modules.get(module), registry, {}).values():
+            if found.__name__ == name:
+                return found
+    raise AttributeError(f"module 'paramdiff' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

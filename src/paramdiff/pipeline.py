@@ -17,8 +17,8 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, decode_all, decoding_batch
-from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
+from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
@@ -60,7 +60,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         parameter_space: ParameterSpace,
         codec: Codec,
         # diffusers before 0.37 reads no annotation with a bar, and then loads nothing
-        denoiser: Optional[Component],  # noqa: UP045
+        denoiser: Optional[Denoiser],  # noqa: UP045
         scheduler: Optional[SchedulerMixin],  # noqa: UP045
         statistics: str = "running",
         standardize: bool = True,

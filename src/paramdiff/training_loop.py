@@ -94,7 +94,7 @@ def train(
     Raises:
         UserError: the loss became NaN or infinite.
     """
-    num_updates = settings.num_steps + settings.extra_updates
+    num_updates = settings.num_updates
     is_keeper = join(device).is_main_process or not is_shared
     accelerator = Accelerator(cpu=device.type == "cpu")
     parameters = [p for p in module.parameters() if p.requires_grad]

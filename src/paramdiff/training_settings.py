@@ -34,6 +34,11 @@ class Optimization(Settings):
         description="decay of the weights' moving average; 0 keeps the last weights",
     )
 
+    @property
+    def num_updates(self) -> int:
+        """Number of updates in all."""
+        return self.num_steps + self.extra_updates
+
 
 class EarlyStopping(Settings):
     """How often training is looked at, and how long it may go on without getting better."""

@@ -31,12 +31,8 @@ def check_recipe(recipe: Recipe, description: TaskDescription | None) -> dict[st
         "network parameters": f"{num_values(parts.state_dict.values()):,}",
         "generated parameters": f"{layout.num_parameters:,} in {len(layout.slots)} tensors",
         "vector length": f"{parts.vector_length:,}",
+        "codec": recipe.codec.describe(),
     }
-    if recipe.codec.kind != "autoencoder":
-        share = recipe.codec.explained_variance
-        facts["codec"] = f"principal components that keep {share:.1%} of the zoo's variance"
-    if recipe.codec.kind == "behavioral":
-        facts["codec"] += ", and a correction that is trained on what networks do"
     if parts.codec is not None:
         facts["codec parameters"] = f"{num_values(parts.codec.parameters()):,}"
     if recipe.diffusion is None:

@@ -36,8 +36,6 @@ NEGLIGIBLE = 0.01
 MOST_COMPARED = 20
 MOST_COMPARED_VALUES = 1 << 26
 """Of all checkpoints that are reconstructed, so that long vectors fit into memory."""
-WIDER = (0.8, 0.95, 0.99)
-"""Shares of variance to try, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,9 @@ class ReconstructionCheck:
         sources = space.normalize(sources) if is_new else sources
         if self.task is None:
             average, variances = column_moments(vectors)
-            found = explained_variance(codec, sources, average.float(), recipe.codec.statistics)
+            found = explained_variance(
+                codec, sources, average.float(), recipe.codec.decoding_statistics
+            )
             single = explained_by_single_parameters(codec, vectors, variances)
             least = min(single + LEAST_EXPLAINED * (1 - single), COMPLETE)
             told = (
@@ -92,7 +92,7 @@ class ReconstructionCheck:
                 space,
                 codec,
                 sources,
-                recipe.codec.statistics,
+                recipe.codec.decoding_statistics,
             )
             told = (
                 f"reconstructions of {whose} answer {differ:.3g} apart from their sources, two "
@@ -182,8 +182,6 @@ def answers_apart(
 
 
 def _wider(recipe: Recipe) -> str:
-    """What to set for a codec that keeps more."""
-    if recipe.codec.kind == "autoencoder":
-        return " or principal components (--set codec.kind=pca --set codec.explained_variance=0.8)"
-    more = [share for share in WIDER if share > recipe.codec.explained_variance]
-    return f" or a wider codec (--set codec.explained_variance={more[0]})" if more else ""
+    """Continue the advice with a codec that keeps more, if there is one."""
+    suggestion = recipe.codec.suggest_wider()
+    return "" if suggestion is None else f" or {suggestion}"

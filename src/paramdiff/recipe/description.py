@@ -7,12 +7,8 @@ from paramdiff.recipe.schema import Recipe
 
 def data_budget(recipe: Recipe) -> DataBudget | None:
     """Return the training examples that each generator of a recipe uses; None if it uses none."""
-    if recipe.codec.kind != "behavioral":
-        return None
-    behavior = recipe.codec.behavior
-    updates = behavior.training.num_steps + behavior.training.extra_updates
-    seen = updates * behavior.training.batch_size * behavior.num_networks
-    return DataBudget(seen, "labels" if behavior.target == "labels" else "inputs")
+    uses = recipe.codec.learns_from
+    return None if uses is None else DataBudget(recipe.codec.examples_seen, uses)
 
 
 def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
@@ -68,6 +64,6 @@ def _denoiser(settings: DiffusionSettings | None) -> str:
     training = settings.training
     most = "at most " if settings.early_stopping else ""
     return (
-        f"{settings.denoiser.kind}, {most}{training.num_steps + training.extra_updates} updates, "
+        f"{settings.denoiser.kind}, {most}{training.num_updates} updates, "
         f"T = {settings.schedule.num_timesteps}"
     )

@@ -4,8 +4,10 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
+from pydantic.fields import FieldInfo
+
 from paramdiff.errors import nearest, suggestion
-from paramdiff.settings import Settings
+from paramdiff.settings import OneOfKinds, Settings
 
 MOST_SHOWN = 3
 CLEARLY = 0.1
@@ -115,7 +117,7 @@ def _paths(kind: type[Settings], prefix: str = "") -> Iterator[str]:
     """List every dotted path of a settings class."""
     for name, field in kind.model_fields.items():
         yield f"{prefix}{name}"
-        for part in _settings_in(field.annotation):
+        for part in _settings_of(field):
             yield from _paths(part, f"{prefix}{name}.")
 
 
@@ -143,13 +145,21 @@ def _walk(
             found
             for kind in kinds
             if part in kind.model_fields
-            for found in _settings_in(kind.model_fields[str(part)].annotation)
+            for found in _settings_of(kind.model_fields[str(part)])
         ]
     return written, kinds
 
 
 def _kinds_of(kind: type[Settings]) -> tuple:
     return get_args(kind.model_fields["kind"].annotation) if "kind" in kind.model_fields else ()
+
+
+def _settings_of(field: FieldInfo) -> Iterator[type[Settings]]:
+    registered = [one for one in field.metadata if isinstance(one, OneOfKinds)]
+    for one in registered:
+        yield from one.classes
+    if not registered:
+        yield from _settings_in(field.annotation)
 
 
 def _settings_in(annotation: Any) -> Iterator[type[Settings]]:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
-from paramdiff.codecs.registry import CodecSettings
+from paramdiff.codecs.registry import AnyCodecSettings
 from paramdiff.diffusion.diffusion_settings import check_num_inference_steps
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.errors import UserError
@@ -82,7 +82,7 @@ class Recipe(Settings):
     )
     collection: ZooSettings = Field(description="where the checkpoints come from")
     parameters: ParameterSettings = Field(description="what is generated")
-    codec: CodecSettings = Field(description="vector to latent and back")
+    codec: AnyCodecSettings = Field(description="vector to latent and back")
     diffusion: DiffusionSettings | None = Field(
         description="denoiser and forward process; none decodes latents drawn from N(0, I), as "
         "from a VAE, given the originals' mean and spread where the codec does not whiten them, "

@@ -93,16 +93,16 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     budget = data_budget(recipe)
     if budget is not None:
         return {"codec": len(recipe.generator_seeds) * TRAINING * suffix * budget.images_seen}
-    if parts.codec is None or recipe.codec.kind != "autoencoder":
+    if parts.codec is None:
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
     encoding = _operations(parts.codec.encode, vectors)
     decoding = _operations(parts.codec.decode, parts.codec.encode(vectors))
     generation, diffusion = recipe.generation, recipe.diffusion
-    stages = {"codec": TRAINING * (encoding + decoding) * _examples(recipe.codec.training)}
+    stages = {"codec": TRAINING * (encoding + decoding) * recipe.codec.num_training_vectors}
     sample = decoding
     if parts.denoiser is not None and diffusion is not None:
-        latents = torch.empty(2, recipe.codec.latent_dim, device="meta")
+        latents = torch.empty(2, parts.codec.latent_dim, device="meta")
         timesteps = torch.zeros(2, dtype=torch.int64, device="meta")
         step = _operations(parts.denoiser, latents, timesteps)
         encoded = encoding if diffusion.latent_statistics == "batch" else 0.0
@@ -156,7 +156,7 @@ def _passes_of_comparisons(recipe: Recipe) -> float:
 
 
 def _examples(training: Optimization) -> int:
-    return (training.num_steps + training.extra_updates) * training.batch_size
+    return training.num_updates * training.batch_size
 
 
 def _operations(function: Callable[..., Any], *inputs: Tensor) -> float:
