@@ -18,7 +18,7 @@ from rich.table import Table
 
 from paramdiff.cli._console import progress_bars
 from paramdiff.evaluation.schema import Comparison, Evaluation
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.run import run
 
 PAPER_SEEDS = [

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from paramdiff import training_loop
-from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
+from paramdiff.codecs.codec_settings import AutoencoderCodecSettings
 from paramdiff.codecs.registry import fit_codec
-from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
+from paramdiff.diffusion.training import train_denoiser
 from paramdiff.early_stopping import Watcher
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share, refuse_several

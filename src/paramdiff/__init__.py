@@ -18,8 +18,8 @@ _PUBLIC = {
     "Conv1dDenoiser": "paramdiff.diffusion.denoisers.conv1d",
     "MLPDenoiser": "paramdiff.diffusion.denoisers.mlp",
     "Zoo": "paramdiff.zoo.zoo",
-    "Recipe": "paramdiff.recipe",
-    "load_recipe": "paramdiff.recipe",
+    "Recipe": "paramdiff.recipe.schema",
+    "load_recipe": "paramdiff.recipe.schema",
     "run": "paramdiff.runs",
     "UserError": "paramdiff.errors",
     # diffusers looks its base class up in the module that model_index.json names
@@ -39,8 +39,9 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_PUBLIC[name]), name)
     # a saved pipeline names the classes of its parts as members of this module
     for module, registry in _REGISTRIES.items():
-        for found in getattr(sys.modules.get(module), registry, {}).values():
-            if found.__name__ == name:
+        if module in sys.modules:
+            found = getattr(sys.modules[module], registry).named(name)
+            if found is not None:
                 return found
     raise AttributeError(f"module 'paramdiff' has no attribute {name!r}")
 

@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field
 
 from paramdiff.checkpoints.formats import EXTRA_FILES_FOLDER, read_format
 from paramdiff.checkpoints.hub import name_on_hub
-from paramdiff.codecs.base import Statistics
+from paramdiff.codecs.codec_settings import Statistics
 from paramdiff.codecs.registry import CODECS
 from paramdiff.component import EARLIER_CLASSES
 from paramdiff.diffusion.denoisers.registry import DENOISERS

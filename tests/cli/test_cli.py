@@ -11,7 +11,8 @@ import torch
 import typer
 
 from paramdiff.networks.small import DigitsNetwork
-from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
+from paramdiff.recipe.loading import SHIPPED, shipped_recipes
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.tables import ALWAYS
 from paramdiff.storage import read_json, read_metadata, read_tensors, write_text
 

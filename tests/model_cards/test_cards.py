@@ -13,7 +13,7 @@ from paramdiff.commands.generate import generate
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.model_cards.card import checkpoints_on_card, data_on_card, inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.families import label_of
 from paramdiff.report.tables import ALWAYS
 from paramdiff.runs.run import make_networks

@@ -13,7 +13,8 @@ from PIL import Image
 
 from paramdiff.errors import UserError
 from paramdiff.paper.coco import read_coco
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 from .coco_folder import HEIGHT, NUM_TEST, NUM_TRAIN, WIDTH, annotations_of, write_coco
 

@@ -8,7 +8,8 @@ from paramdiff.errors import UserError
 from paramdiff.paper.paper_sweep import PAPER
 from paramdiff.paper.paper_table import load_paper_tables
 from paramdiff.paper.published import PUBLISHED, published_for
-from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import load_factors, load_recipe
 from paramdiff.report.sweep_page import PageParts, Sweep, SweepRow, render_sweep
 from paramdiff.runs.sweep_entries import plan_sweep, requested_sections
 

@@ -8,8 +8,9 @@ from paramdiff.errors import UserError
 from paramdiff.paper.paper_table import load_paper_tables, paper_tables_like, variation
 from paramdiff.paper.published import PUBLISHED, published_for
 from paramdiff.paper.quantities import QUANTITIES
-from paramdiff.recipe import load_recipe, shipped_recipes
 from paramdiff.recipe.listing import list_recipes
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import load_recipe
 
 TABLES = load_paper_tables()
 NAMES = [

@@ -25,7 +25,8 @@ from paramdiff.paper.segmentation import (
     voc_labels,
 )
 from paramdiff.tasks.base import seeded_network
-from paramdiff.tasks.registry import TaskSettings, build_task
+from paramdiff.tasks.registry import build_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 from .coco_folder import CAT, CATEGORIES, CROWD, HEIGHT, PERSON, WIDTH, annotations_of, write_coco
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import load_factors, load_recipe, to_yaml
 from paramdiff.recipe.differences import check_factors, differences, first_difference
+from paramdiff.recipe.schema import load_factors, load_recipe, to_yaml
 
 
 def written(folder, file, **content):

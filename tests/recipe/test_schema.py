@@ -8,7 +8,9 @@ import yaml
 from pydantic import ValidationError
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import SHIPPED, first_difference, load_recipe, shipped_recipes, to_yaml
+from paramdiff.recipe.differences import first_difference
+from paramdiff.recipe.loading import SHIPPED, shipped_recipes
+from paramdiff.recipe.schema import load_recipe, to_yaml
 
 SHIPPED_NAMES = sorted(
     str(path.relative_to(SHIPPED)).removesuffix(".yaml")

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from paramdiff.paper.paper_sweep import PAPER
-from paramdiff.recipe import load_recipe
-from paramdiff.recipe.schema import to_yaml
+from paramdiff.recipe.schema import load_recipe, to_yaml
 from paramdiff.runs.sweep import redraw_sweep
 from paramdiff.storage import write_json, write_text
 

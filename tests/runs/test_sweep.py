@@ -10,7 +10,8 @@ import yaml
 
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.recipe import load_factors, load_recipe, shipped_recipes, to_yaml
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import load_factors, load_recipe, to_yaml
 from paramdiff.report.sweep_page import Sweep, result_of
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.run import run

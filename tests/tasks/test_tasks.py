@@ -8,7 +8,8 @@ from torch import nn
 from paramdiff.errors import UserError
 from paramdiff.tasks.base import Split, Task, seeded_network, untrained_network
 from paramdiff.tasks.digits import digits
-from paramdiff.tasks.registry import TASKS, TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import TASKS, build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.user_task import OwnTask
 
 SPLITS = ["train", "validation", "test"]

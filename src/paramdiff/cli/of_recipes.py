@@ -110,11 +110,12 @@ def sweep(
 
 def check(recipe: RecipeName, overrides: Overrides = None) -> None:
     """Resolve and validate a recipe; print it with its sizes and its cost; run nothing."""
+    from paramdiff.recipe.schema import load_recipe, to_yaml
+
+    resolved = load_recipe(recipe, overrides or [])  # before torch is loaded: errors come at once
     from paramdiff.commands.check import check_recipe
-    from paramdiff.recipe import load_recipe, to_yaml
     from paramdiff.tasks.registry import describe_task
 
-    resolved = load_recipe(recipe, overrides or [])
     description = None if resolved.task is None else describe_task(resolved.task)
     sizes = check_recipe(resolved, description)
     typer.echo(to_yaml(resolved), nl=False)
@@ -159,13 +160,14 @@ def _run(
     reuse: Path | None,
     ray: str | None = None,
 ) -> None:
+    from paramdiff.recipe.schema import load_recipe
+
+    recipe = load_recipe(name, overrides or [])  # before torch is loaded: errors come at once
     loading()
     from paramdiff.device import resolve_device
     from paramdiff.parallel import connected
-    from paramdiff.recipe import load_recipe
     from paramdiff.runs.run import run as run_recipe
 
-    recipe = load_recipe(name, overrides or [])
     with connected(ray, resolve_device(device)) as fan_out, progress_bars() as stages:
         evaluation = run_recipe(
             recipe, out, device=device, reuse=reuse, fan_out=fan_out, progress=stages

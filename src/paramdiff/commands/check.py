@@ -1,6 +1,6 @@
 """What a recipe would make: sizes, parameter counts and cost, without running anything."""
 
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.cost import PFLOP, estimate_cost
 from paramdiff.runs.meta_models import Parts, build_parts, num_values
 from paramdiff.tasks.base import TaskDescription

@@ -16,8 +16,8 @@ from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import Progress, ignore_progress
-from paramdiff.recipe import Recipe, resolve_recipe
 from paramdiff.recipe.loading import parse_overrides
+from paramdiff.recipe.schema import Recipe, resolve_recipe
 from paramdiff.runs.folder import RunFolder
 
 HELD_OUT_SHARE = 0.1

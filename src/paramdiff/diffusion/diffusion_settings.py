@@ -2,14 +2,18 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from paramdiff.diffusion.denoisers.registry import AnyDenoiserSettings
 from paramdiff.errors import UserError
 from paramdiff.settings import Settings
+from paramdiff.training_settings import EarlyStopping, Optimization
 
 SolverName = Literal["ddpm", "ddim", "dpmsolver++"]
 Value = int | float | str
 """Of a condition: a number, or a label."""
+ConditionName = Literal["score", "step", "run"]
+"""What a zoo knows of its checkpoints."""
 
 
 class ScheduleSettings(Settings):
@@ -25,6 +29,46 @@ class ScheduleSettings(Settings):
         "standard normal latents: training starts there, and samples are Gaussian until the "
         "denoiser has learned more",
     )
+
+
+class DiffusionSettings(Settings):
+    """The denoiser, the forward process and how the denoiser is trained."""
+
+    denoiser: AnyDenoiserSettings = Field(description="predicts schedule.prediction_type")
+    schedule: ScheduleSettings = Field(ScheduleSettings(), description="the forward process")
+    latent_statistics: Literal["running", "batch"] = Field(
+        "running",
+        description="latents of each batch under its own statistics (the authors' code) or fixed",
+    )
+    standardize: bool = Field(
+        description="shift and scale each latent dimension to mean 0 and standard deviation 1"
+    )
+    conditions: tuple[ConditionName, ...] = Field(
+        (),
+        description="what generated networks can be asked for: the validation score (score), "
+        "the training step, the run",
+    )
+    condition_dropout: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="probability with which conditions are left out in training, so that the "
+        "denoiser learns to do without them, too",
+    )
+    training: Optimization = Field(description="how the denoiser is trained")
+    early_stopping: EarlyStopping | None = Field(
+        None,
+        description="looks at the denoiser while it trains: the loss on held-out checkpoints, "
+        "where there are any, says when to stop and which weights to keep; the spread of samples "
+        "is logged",
+    )
+
+    @field_validator("conditions")
+    @classmethod
+    def _conditions_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected different conditions, found {list(names)}")
+        return names
 
 
 def check_num_inference_steps(

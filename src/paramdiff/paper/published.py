@@ -9,8 +9,9 @@ from pydantic import Field
 
 from paramdiff.evaluation.schema import Pair
 from paramdiff.paper.paper_table import load_paper_tables
-from paramdiff.recipe import Recipe, load_recipe, shipped_recipes
 from paramdiff.recipe.differences import differences
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.settings import Settings
 
 

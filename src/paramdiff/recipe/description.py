@@ -1,6 +1,6 @@
 """Facts of a recipe: the task data that its generators use, and how networks are made."""
 
-from paramdiff.diffusion.training import DiffusionSettings
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
 from paramdiff.methods.data_use import DataBudget
 from paramdiff.recipe.schema import Recipe
 

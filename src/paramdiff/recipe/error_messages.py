@@ -7,7 +7,8 @@ from typing import Any, get_args
 from pydantic.fields import FieldInfo
 
 from paramdiff.errors import nearest, suggestion
-from paramdiff.settings import OneOfKinds, Settings
+from paramdiff.registry import OneOfKinds
+from paramdiff.settings import Settings
 
 MOST_SHOWN = 3
 CLEARLY = 0.1

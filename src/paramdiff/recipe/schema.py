@@ -16,8 +16,7 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from paramdiff.codecs.registry import AnyCodecSettings
-from paramdiff.diffusion.diffusion_settings import check_num_inference_steps
-from paramdiff.diffusion.training import DiffusionSettings
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings, check_num_inference_steps
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.generation_settings import GenerationSettings
@@ -35,7 +34,7 @@ from paramdiff.recipe.loading import (
 )
 from paramdiff.settings import Seed, Settings, load
 from paramdiff.storage import StrPath
-from paramdiff.tasks.registry import TaskSettings
+from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.zoo_settings import CollectionSettings
 
 

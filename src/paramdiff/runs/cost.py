@@ -24,8 +24,8 @@ from paramdiff.evaluation.examine import (
 )
 from paramdiff.evaluation.finetuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.evaluation.finetuning_curves import UPDATES
-from paramdiff.recipe import Recipe
 from paramdiff.recipe.description import data_budget
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.meta_models import Parts
 from paramdiff.runs.predictors import NUM_RECALIBRATION_INPUTS
 from paramdiff.scoring.batchnorm import statistics_of

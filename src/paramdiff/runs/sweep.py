@@ -20,7 +20,7 @@ from paramdiff.locking import sole_writer
 from paramdiff.parallel import FanOut
 from paramdiff.processes import refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.report.page import REPORT_FILE
 from paramdiff.report.sweep_page import (
     SWEEP_FILE,

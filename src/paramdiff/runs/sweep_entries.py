@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import Recipe, load_factors, load_recipe, shipped_recipes
 from paramdiff.recipe.differences import differences, variation
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import Recipe, load_factors, load_recipe
 from paramdiff.report.sweep_page import SWEEP_FILE, SWEEP_PAGE
 from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
 
