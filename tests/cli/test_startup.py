@@ -11,7 +11,8 @@ from paramdiff.cli import main
 try:
     main()
 finally:
-    print(sorted({"torch", "diffusers", "matplotlib", "scipy"} & set(sys.modules)), file=sys.stderr)
+    loaded = {"torch", "diffusers", "matplotlib", "scipy"} & set(sys.modules)
+    print(sorted(loaded), file=sys.stderr)
 """
 
 
