@@ -18,9 +18,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from paramdiff.evaluation.best_of_n import best_of_n
 from paramdiff.evaluation.bootstrap import Bootstrap
-from paramdiff.evaluation.measure import Measurements, Scored, Space
+from paramdiff.evaluation.metrics.base import GroupMeasurements, GroupMetrics
+from paramdiff.evaluation.metrics.memorization import data_copying
 from paramdiff.evaluation.predictor import Answers
+from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.parameters.layout import ParameterLayout
 
 SIZE, CHECKPOINTS = 200, 30
@@ -72,11 +75,11 @@ def copying_tests(
         held_out, held_out_runs = runs(num_held_out_runs, generator)
         groups = {"original": originals, "held_out": held_out}
         groups["generated"] = one_each(NUM_GENERATED, generator)
-        space = Space(originals, LAYOUT)
+        references = ReferenceSet(originals, LAYOUT)
         alike = torch.ones(1, 1, dtype=torch.bool)
         scored = {
-            name: Scored(
-                space.position(
+            name: GroupMeasurements(
+                references.measure(
                     vectors, torch.arange(len(vectors)) if name == "original" else None
                 ),
                 Answers(alike.expand(len(vectors), 1), alike.expand(len(vectors), 1), None),
@@ -84,7 +87,7 @@ def copying_tests(
             )
             for name, vectors in groups.items()
         }
-        by_run = Measurements(
+        by_run = GroupMetrics(
             scored,
             Bootstrap.over(1, seed=repetition, num_draws=2),
             runs=original_runs,
@@ -93,7 +96,7 @@ def copying_tests(
         every = num_original_runs + torch.arange(len(held_out))
         by_checkpoint = replace(by_run, held_out_runs=every)
         for way, measured in (("by run", by_run), ("by checkpoint", by_checkpoint)):
-            tested = measured.group("generated", independent_hold_out=True).z_u
+            tested = data_copying(measured, "generated")
             if tested is not None and tested.parameters is not None:
                 found[way].append(tested.parameters)
     return {
@@ -129,15 +132,15 @@ def guesses(repetitions: int, seed: int) -> dict[str, float]:
     generator = torch.Generator().manual_seed(seed)
     nowhere = torch.zeros(1, 2)
     layout = ParameterLayout.of({"weight": torch.zeros(2)}, ["weight"])
-    position = Space(nowhere, layout).position(nowhere, None)
+    parameters = ReferenceSet(nowhere, layout).measure(nowhere, None)
     found = []
     for repetition in range(repetitions):
         validation, test = (
             torch.rand(NUM_GUESSERS, NUM_EXAMPLES, generator=generator) < 0.5 for _ in range(2)
         )
-        scored = {"generated": Scored(position, Answers(validation, test, ~test))}
-        measured = Measurements(scored, Bootstrap.over(NUM_EXAMPLES, seed=repetition))
-        best = measured.best_of("generated", NUM_GUESSERS)
+        scored = {"generated": GroupMeasurements(parameters, Answers(validation, test, ~test))}
+        measured = GroupMetrics(scored, Bootstrap.over(NUM_EXAMPLES, seed=repetition))
+        best = best_of_n(measured, "generated", NUM_GUESSERS)
         covers = best.ci95[0] <= 0.5 <= best.ci95[1]
         found.append((best.test_score, best.validation_score, float(covers)))
     test_score, validation_score, covered = torch.tensor(found, dtype=torch.float64).mean(0)

@@ -26,13 +26,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
+from paramdiff.evaluation.comparison_schema import Comparison
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.frontier import AXES, SIMILARITIES, frontier
+from paramdiff.evaluation.group_schema import Group, Standing
 from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.metrics.score import GroupScore
 from paramdiff.evaluation.outcome import outcome
 from paramdiff.evaluation.predictor import Predictor, classification
-from paramdiff.evaluation.schema import Comparison, Evaluation, Group, GroupScore, Standing
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.methods.method import Material
 from paramdiff.methods.registry import FAMILIES

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from paramdiff.cli._console import progress_bars
-from paramdiff.evaluation.schema import Comparison, Evaluation
+from paramdiff.evaluation.comparison_schema import Comparison
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.run import run
 

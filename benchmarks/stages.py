@@ -26,7 +26,7 @@ from paramdiff.codecs.registry import fit_codec
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
-from paramdiff.evaluation.measure import Space
+from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
 from paramdiff.recipe.schema import Recipe, load_recipe
@@ -118,9 +118,9 @@ def decoding(sizes: Sizes, preset: str) -> Work:
 def position(sizes: Sizes, preset: str) -> Work:
     """Distances and spread of one group against the originals, as the evaluation has some 25."""
     layout = ParameterLayout.of({"all": torch.empty(sizes.parameters)}, ["all"])
-    space = Space(sizes.vectors(sizes.checkpoints), layout, tests_copying=False)
+    references = ReferenceSet(sizes.vectors(sizes.checkpoints), layout, tests_copying=False)
     made = sizes.vectors(sizes.samples)
-    return lambda: space.position(made, None), 1
+    return lambda: references.measure(made, None), 1
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,41 @@ The public names load when first used, so that ``import paramdiff`` costs nothin
 
 import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # as in the table below
+    from paramdiff.codecs.autoencoder import AutoencoderCodec as AutoencoderCodec
+    from paramdiff.codecs.behavioral import BehavioralCodec as BehavioralCodec
+    from paramdiff.codecs.pca import PCACodec as PCACodec
+    from paramdiff.commands.check import check as check
+    from paramdiff.commands.compare import compare as compare
+    from paramdiff.commands.fit import fit as fit
+    from paramdiff.commands.generate import generate as generate
+    from paramdiff.commands.inspect import inspect as inspect
+    from paramdiff.commands.push import push as push
+    from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser as Conv1dDenoiser
+    from paramdiff.diffusion.denoisers.mlp import MLPDenoiser as MLPDenoiser
+    from paramdiff.errors import UserError as UserError
+    from paramdiff.parameters.space import ParameterSpace as ParameterSpace
+    from paramdiff.pipeline import ParameterDiffusionPipeline as ParameterDiffusionPipeline
+    from paramdiff.progress_display import show_progress as show_progress
+    from paramdiff.recipe.schema import Recipe as Recipe
+    from paramdiff.recipe.schema import load_recipe as load_recipe
+    from paramdiff.runs import run as run
+    from paramdiff.zoo.zoo import Zoo as Zoo
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "check": "paramdiff.commands.check",
+    "compare": "paramdiff.commands.compare",
+    "fit": "paramdiff.commands.fit",
+    "generate": "paramdiff.commands.generate",
+    "inspect": "paramdiff.commands.inspect",
+    "push": "paramdiff.commands.push",
+    "run": "paramdiff.runs",
+    "load_recipe": "paramdiff.recipe.schema",
+    "show_progress": "paramdiff.progress_display",
     "ParameterDiffusionPipeline": "paramdiff.pipeline",
     "ParameterSpace": "paramdiff.parameters.space",
     "AutoencoderCodec": "paramdiff.codecs.autoencoder",
@@ -19,8 +49,6 @@ _PUBLIC = {
     "MLPDenoiser": "paramdiff.diffusion.denoisers.mlp",
     "Zoo": "paramdiff.zoo.zoo",
     "Recipe": "paramdiff.recipe.schema",
-    "load_recipe": "paramdiff.recipe.schema",
-    "run": "paramdiff.runs",
     "UserError": "paramdiff.errors",
     # diffusers looks its base class up in the module that model_index.json names
     "ModelMixin": "diffusers",

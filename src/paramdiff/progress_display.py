@@ -26,8 +26,16 @@ EVERY = 30.0
 
 
 @contextmanager
-def shown_stages(console: Console) -> Iterator[StageProgress]:
-    """What shows stages for as long as the block runs."""
+def show_progress(console: Console | None = None) -> Iterator[StageProgress]:
+    """Show the progress of stages for as long as a ``with`` block runs.
+
+    Args:
+        console: where; by default standard output, which may be a notebook's.
+
+    Yields:
+        What functions take as ``progress``.
+    """
+    console = Console() if console is None else console
     if not console.is_terminal:
         show = partial(console.print, markup=False, soft_wrap=True)  # it flushes
         with lines_of_stages(show) as told:

@@ -40,14 +40,15 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("my_energy", None)
 
 
-def made(tiny_run, out, *energy, **options):
+def made(tiny_run, out, energy=None, scale=None, **options):
     generate(
         str(tiny_run / "pipeline"),
         out,
-        num=3,
+        num_samples=3,
         device="cpu",
         num_inference_steps=10,
-        energy=energy or None,
+        energy=energy,
+        energy_scale=scale,
         **options,
     )
     return [read_tensors(path) for path in sorted(out.glob("*.safetensors"))]

@@ -14,8 +14,8 @@ from paramdiff.storage import sha256_of
 
 
 def test_generate_takes_a_run_as_its_pipeline(tiny_run, tmp_path):
-    generate(str(tiny_run), tmp_path / "of_run", num=2, device="cpu")
-    generate(tiny_run / "pipeline", str(tmp_path / "of_pipeline"), num=2, device="cpu")
+    generate(str(tiny_run), tmp_path / "of_run", num_samples=2, device="cpu")
+    generate(tiny_run / "pipeline", str(tmp_path / "of_pipeline"), num_samples=2, device="cpu")
     one, other = (
         sorted((tmp_path / name).glob("*.safetensors")) for name in ("of_run", "of_pipeline")
     )

@@ -1,6 +1,9 @@
 """Groups of ``evaluation.json`` made by hand."""
 
-from paramdiff.evaluation.schema import Distance, Group, GroupScore, Summary
+from paramdiff.evaluation.group_schema import Group
+from paramdiff.evaluation.metrics.nearest_neighbors import Distance
+from paramdiff.evaluation.metrics.score import GroupScore
+from paramdiff.evaluation.metrics.similarity import Summary
 
 
 def group(accuracy=0.9, similarity=0.5, pairwise=0.5, **fields):

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.finetuning import TrainingExamples
+from paramdiff.evaluation.further_schema import OutOfDistribution
 from paramdiff.evaluation.inputs import LatentSpace, Subject
 from paramdiff.evaluation.predictor import Answers, Predictor, Validated, classification
-from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.parameters.layout import ParameterLayout
 
 NUM_CLASSES, NUM_FEATURES = 3, 4

@@ -3,7 +3,8 @@
 import pytest
 
 from paramdiff.evaluation.frontier import AXES, deciding_axes, frontier
-from paramdiff.evaluation.schema import Standing, Summary
+from paramdiff.evaluation.group_schema import Standing
+from paramdiff.evaluation.metrics.similarity import Summary
 
 from .grouped import group
 

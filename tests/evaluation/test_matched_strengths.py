@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from paramdiff.evaluation.frontier import AXES
+from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.matched_strengths import Pilots, Validation
 from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import Validated
-from paramdiff.evaluation.schema import Standing
 from paramdiff.methods.method import Baseline, Construction, Family
 from paramdiff.methods.registry import CONSTRUCTIONS, FAMILIES
 from paramdiff.parameters.normalization import Normalization, fit_normalization

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from paramdiff.evaluation.bootstrap import Bootstrap, percentile_interval
+from paramdiff.evaluation.comparison_schema import Comparison
 from paramdiff.evaluation.outcome import needed, outcome
-from paramdiff.evaluation.schema import Comparison
 from paramdiff.evaluation.score_info import ScoreInfo
 
 ACCURACY = ScoreInfo(equivalence_margin=0.005)

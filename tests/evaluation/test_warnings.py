@@ -2,7 +2,7 @@
 
 import pytest
 
-from paramdiff.evaluation.schema import SeedGroup
+from paramdiff.evaluation.group_schema import SeedGroup
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.warnings import Errors, find_warnings
 

@@ -10,7 +10,7 @@ import torch
 
 from paramdiff.evaluation.frontier import AXES, NOT_BASELINES
 from paramdiff.evaluation.frontier import frontier as frontier_of
-from paramdiff.evaluation.schema import Group
+from paramdiff.evaluation.group_schema import Group
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.report.page import write_report

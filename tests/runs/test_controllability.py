@@ -146,4 +146,4 @@ def test_a_run_measures_what_is_obtained(tiny_paper_run):
 
 def test_an_unconditional_run_is_asked_for_nothing(tiny_run):
     content = read_json(tiny_run / "evaluation.json")
-    assert content["conditions"] == {} and "Conditions" not in content["facts"]
+    assert content["controllability"] == {} and "Conditions" not in content["facts"]

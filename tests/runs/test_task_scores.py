@@ -38,7 +38,7 @@ TINY = [
     "generation.num_inference_steps=10",
     "evaluation.num_trajectories=1",
 ]
-WHOLE = ["task.name=tasks.scored:r_squared", "parameters.select=['4.*', '1.*']"]
+WHOLE = ["task.name=tests.tasks.scored:r_squared", "parameters.select=['4.*', '1.*']"]
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_score_of_a_whole_split(whole_split):
 
 
 def test_folders_of_networks_that_a_task_scores_itself(whole_split, tmp_path):
-    task = TaskSettings(name="tasks.scored:r_squared")
+    task = TaskSettings(name="tests.tasks.scored:r_squared")
     found = judged_folders(whole_split / "zoo", whole_split / "generated", task, tmp_path / "out")
     expected = read_json(whole_split / "evaluation.json")["groups"]
     mean = expected["generated"]["score"]["mean"]

@@ -52,7 +52,7 @@ def build_energy(
     return _users_own(name)
 
 
-def energy_in_words(name: str, scale: float) -> str:
+def describe_energy(name: str, scale: float) -> str:
     """An energy for a card, with the training data that it looks at."""
     data = f", on the labels of {NUM_EXAMPLES} training examples" if name == "loss" else ""
     return f"{inline_code(name)}, scale {scale:g}{data}"

@@ -71,7 +71,7 @@ def configure(
     num_parameters: int,
     *,
     num_samples: int,
-    minutes: float | None,
+    time_budget: float | None,
     out: Path,
     device: str,
 ) -> Configuration:
@@ -82,7 +82,8 @@ def configure(
         num_held_out: checkpoints that say when to stop.
         num_parameters: ``P``.
         num_samples: networks to generate.
-        minutes: for training the denoiser and generating; None is as long as the default takes.
+        time_budget: minutes for training the denoiser and generating; None is as long as the
+            default takes.
         out: the run's folder; where it has a recipe, that has the number of updates.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
@@ -94,18 +95,18 @@ def configure(
     largest = max(1, min(num_originals - 1, num_parameters))
     updates, why = training["num_steps"], "as many as the default preset was measured with"
     earlier = every = None
-    if minutes is not None:
+    if time_budget is not None:
         earlier, every = (RunFolder(out).value(field) for field in COUNTED)
     if isinstance(earlier, int):
         updates, why = earlier, f"as {out / 'recipe.yaml'} counts them"
-    elif minutes is not None:
+    elif time_budget is not None:
         target = resolve_device(device)
         refuse_several(target, "--time-budget")  # each would measure another pace
         pace = measure_pace(min(largest, LARGEST_TIMED), num_samples, target)
         evaluations = preset["generation"]["num_inference_steps"] * -(-num_samples // 50)
         most = MOST_UPDATES if num_held_out else updates
-        updates = affordable_updates(60 * minutes, pace, evaluations, most)
-        why = f"{1000 * pace.update:.1f} ms each, for {minutes:g} min with generating"
+        updates = affordable_updates(60 * time_budget, pace, evaluations, most)
+        why = f"{1000 * pace.update:.1f} ms each, for {time_budget:g} min with generating"
         if updates == most and not num_held_out:
             why = "no more, because nothing is held out to stop by"
         if updates == FEWEST_UPDATES:

@@ -1,7 +1,9 @@
 """What a set of checkpoints is, before anything is made of it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,11 +12,13 @@ from paramdiff.checkpoints.order import MAX_NAMED, first_names
 from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.checkpoints.summary import CheckpointSummary, TensorSummary, summarize
 from paramdiff.checkpoints.tensor_kinds import SAVE_AGAIN, is_generated
-from paramdiff.evaluation.schema import Trajectory
-from paramdiff.evaluation.trajectory import related_groups, trajectory_of
-from paramdiff.progress import Progress, ignore_progress
+from paramdiff.evaluation.trajectory import Trajectory, related_groups, trajectory_of
+from paramdiff.progress import StageProgress, ignore_progress
+from paramdiff.storage import StrPath
 
 FEW_CHECKPOINTS = 30
+READING = "reading checkpoints"
+"""The stage's name."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +50,19 @@ class Inspection:
         return sum(_size(one) for one in self.tensors if one.name in self.generated)
 
 
-def inspect_checkpoints(
-    sources: Sequence[str],
+def inspect(
+    checkpoints: StrPath | Sequence[StrPath],
     *,
-    entry: str | None = None,
-    progress: Progress = ignore_progress,
+    state_dict_key: str | None = None,
+    progress: StageProgress = ignore_progress,
 ) -> Inspection:
-    """Read checkpoints and tell what they are.
+    """Read checkpoints and describe them: what differs, what is broken, what can be generated.
 
     Args:
-        sources: see ``find_runs``.
-        entry: the key of the state dict, where a file holds several.
-        progress: told how many checkpoints are read, and how many there are.
+        checkpoints: files, folders (one sub-folder per run), globs, or ``owner/name@revision`` on
+            the Hub.
+        state_dict_key: the key of the state dict in files that hold several.
+        progress: called with a stage's name, the checkpoints read and all of them.
 
     Returns:
         What was found.
@@ -65,8 +70,13 @@ def inspect_checkpoints(
     Raises:
         UserError: a source is missing, or a checkpoint cannot be read or does not fit the others.
     """
-    given = find_checkpoints(sources)
-    found = summarize(given.runs, state_dict_key=entry, notes=given.notes, progress=progress)
+    given = find_checkpoints(sources_of(checkpoints))
+    found = summarize(
+        given.runs,
+        state_dict_key=state_dict_key,
+        notes=given.notes,
+        progress=partial(progress, READING),
+    )
     tensors = tuple(found.tensors.values())
     differing = [one for one in tensors if one.differs]
     refused = [one for one in differing if one.reason_not_generated is not None]
@@ -117,6 +127,12 @@ def inspect_checkpoints(
         found.found.notes,
         len(found.names),
     )
+
+
+def sources_of(checkpoints: StrPath | Sequence[StrPath]) -> list[str]:
+    """Return one source of checkpoints, or several, as a list of strings."""
+    one = isinstance(checkpoints, str | os.PathLike)
+    return [os.fspath(source) for source in ([checkpoints] if one else checkpoints)]
 
 
 def _normalized(found: CheckpointSummary) -> Tensor:

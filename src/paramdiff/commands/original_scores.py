@@ -26,7 +26,7 @@ MOST_VALUES = 1 << 28
 """Of all networks that are scored, so that long vectors fit into memory."""
 
 
-def originals_in_words(task: AnyTask, predictor: Predictor, vectors: Tensor) -> tuple[str, ...]:
+def describe_originals(task: AnyTask, predictor: Predictor, vectors: Tensor) -> tuple[str, ...]:
     """Score a few originals.
 
     Args:
@@ -60,12 +60,12 @@ def originals_in_words(task: AnyTask, predictor: Predictor, vectors: Tensor) -> 
     return tuple(lines)
 
 
-def checkpoints_in_words(
+def describe_checkpoints(
     task_of: Callable[[Mapping[str, Tensor]], AnyTask],
     sources: Sequence[str],
     *,
     base: Path | None = None,
-    entry: str | None = None,
+    state_dict_key: str | None = None,
     device: str = "auto",
 ) -> tuple[str, ...]:
     """Score a few checkpoints before they become a zoo.
@@ -74,29 +74,29 @@ def checkpoints_in_words(
         task_of: a complete state dict to the task.
         sources: see ``find_runs``.
         base: a complete checkpoint for what they lack.
-        entry: the key of the state dict, where a file holds several.
+        state_dict_key: the key of the state dict in files that hold several.
         device: where to compute.
 
     Returns:
-        See ``originals_in_words``.
+        See ``describe_originals``.
 
     Raises:
         UserError: a checkpoint cannot be read, or is not the network's.
     """
     found = [stored for run in find_runs(sources) for stored in run]
-    first, _ = found[0].read(entry)
-    complete = first if base is None else StoredCheckpoint(base, base.name).read(entry)[0]
+    first, _ = found[0].read(state_dict_key)
+    complete = first if base is None else StoredCheckpoint(base, base.name).read(state_dict_key)[0]
     layout = ParameterLayout.of(first, list(first))
     most = max(1, min(MOST_SCORED, MOST_VALUES // layout.num_parameters))
     some = [found[row] for row in evenly_spaced(len(found), most).tolist()]
-    vectors = read_vectors(some, layout, entry)
+    vectors = read_vectors(some, layout, state_dict_key)
     task = task_of(complete)
     index = ZooIndex.model_validate(
         {"layout": layout.to_json(), "hold_out": "none", "checkpoints": []}
     )
     zoo = Zoo(vectors, vectors[:0], layout, complete, index)
     predictor = build_predictor(task, zoo, resolve_device(device))
-    return originals_in_words(task, predictor, vectors)
+    return describe_originals(task, predictor, vectors)
 
 
 def _where(task: AnyTask, predictor: Predictor) -> str:

@@ -40,7 +40,7 @@ MOST_COMPARED_VALUES = 1 << 26
 
 
 @dataclass(frozen=True)
-class ReconstructionCheck:
+class ReconstructionGate:
     """Stops a run whose codec cannot tell its checkpoints apart.
 
     Attributes:

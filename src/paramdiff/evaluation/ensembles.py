@@ -24,8 +24,8 @@ from paramdiff.evaluation.calibration import (
     reliability,
     tempered,
 )
+from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
 from paramdiff.evaluation.data_matched import ORIGINALS
-from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore
 
 SIZES = (1, 2, 5, 10, 30)
 MEMBERS = ("generated", "original", "swag@1.0", "multiswag@1.0", "average@all", ORIGINALS)

@@ -4,9 +4,14 @@ The originals, the generated networks and every baseline are scored on the same 
 validation split selects, the test split is scored once.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from paramdiff.evaluation.best_of_n import best_of_n
+from paramdiff.evaluation.comparison import compare, needed_to_decide
+from paramdiff.evaluation.comparison_schema import Comparison
 from paramdiff.evaluation.ensembles import (
     MEMBERS,
     Ensembles,
@@ -20,14 +25,20 @@ from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.examine import Examined, examine
 from paramdiff.evaluation.finetuning_curves import finetuning_curves
 from paramdiff.evaluation.frontier import AXES, frontier
+from paramdiff.evaluation.group_record import group_record, seed_records
+from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.inputs import Subject
-from paramdiff.evaluation.measure import Measurements
 from paramdiff.evaluation.metrics.aligned_distance import are_unordered
-from paramdiff.evaluation.metrics.similarity import similarity_matrix
+from paramdiff.evaluation.metrics.base import GroupMetrics
+from paramdiff.evaluation.metrics.similarity import (
+    maximum_similarities,
+    similarity_matrix,
+    similarity_to_source,
+)
 from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.recalibration import recalibration
-from paramdiff.evaluation.schema import Comparison, Evaluation, Group, Reconstruction
+from paramdiff.evaluation.schema import Evaluation, Reconstruction
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.verdict import judge
 from paramdiff.evaluation.warnings import Errors, find_warnings
@@ -86,8 +97,8 @@ def evaluate(
         and are_unordered(examined.kept["original"].vectors),
     )
     count = min(len(subject.generated), len(subject.originals))
-    best_of_n = {
-        name: measured.best_of(name, count)
+    best = {
+        name: best_of_n(measured, name, count)
         for name in groups
         if groups[name].n >= count > 1
         and name != "reconstructed"
@@ -106,7 +117,7 @@ def evaluate(
         groups=groups,
         comparisons=tuple(comparisons),
         frontier=frontiers,
-        best_of_n=best_of_n,
+        best_of_n=best,
         ensembles={
             name: score_ensembles(group, measured.bootstrap, stream)
             for stream, (name, group) in enumerate(ensembles.items())
@@ -118,7 +129,7 @@ def evaluate(
         if settings.finetuning_curves
         else None,
         reconstruction=_reconstruction(measured),
-        verdict=judge(groups, comparisons, frontiers, best_of_n, score).model_copy(
+        verdict=judge(groups, comparisons, frontiers, best, score).model_copy(
             update={"warnings": warnings}
         ),
         cost={},
@@ -132,7 +143,7 @@ def evaluate(
 def _score_info(
     examined: Examined, predictor: Predictor, settings: EvaluationSettings
 ) -> ScoreInfo:
-    answers = examined.measured.scored["original"].answers
+    answers = examined.measured.groups["original"].answers
     margin = settings.equivalence_margin
     if margin is None and predictor.test_truth is not None:
         margin = ACCURACY_MARGIN
@@ -148,15 +159,15 @@ def _score_info(
 
 
 def _comparisons(
-    measured: Measurements, groups: dict[str, Group], score: ScoreInfo
+    measured: GroupMetrics, groups: dict[str, Group], score: ScoreInfo
 ) -> list[Comparison]:
     """The generated networks minus every other group; undecided ones say what would decide."""
     found = []
     for name in groups:
         if name != "generated":
-            one = measured.compare("generated", name)
+            one = compare(measured, "generated", name)
             if outcome(one, score, groups["original"].score.mean) == "undecided":
-                enough = measured.needed(one, score.equivalence_margin)
+                enough = needed_to_decide(measured, one, score.equivalence_margin)
                 one = one.model_copy(update={"needed": enough})
             found.append(one)
     return found
@@ -174,13 +185,13 @@ def _errors(examined: Examined, predictor: Predictor) -> Errors | None:
     )
 
 
-def _groups(examined: Examined, independent_hold_out: bool) -> dict[str, Group]:
+def _groups(examined: Examined, is_held_out_independent: bool) -> dict[str, Group]:
     measured, kept = examined.measured, examined.kept
-    groups = {
-        name: measured.group(name, independent_hold_out=independent_hold_out)
-        for name in measured.scored
-    }
-    of_seeds = measured.of_seeds("generated", kept["generated"].vectors, kept["original"].vectors)
+    measured = replace(measured, is_held_out_independent=is_held_out_independent)
+    groups = {name: group_record(measured, name) for name in measured.groups}
+    of_seeds = seed_records(
+        measured, "generated", kept["generated"].vectors, kept["original"].vectors
+    )
     groups["generated"] = groups["generated"].model_copy(
         update={"seeds": of_seeds, "validation": examined.standing}
     )
@@ -219,13 +230,13 @@ def _validation(predictor: Predictor, raw: Tensor) -> Validation | None:
     return Validation(probabilities(raw), truth)
 
 
-def _reconstruction(measured: Measurements) -> Reconstruction | None:
-    if "reconstructed" not in measured.scored:
+def _reconstruction(measured: GroupMetrics) -> Reconstruction | None:
+    if "reconstructed" not in measured.groups:
         return None
-    own = measured.similarity_to_source("reconstructed")
+    own = similarity_to_source(measured, "reconstructed")
     return Reconstruction(
         similarity_with_source=None if own is None else float(own.mean()),
-        dispersion=measured.scored["reconstructed"].position.dispersion,
+        dispersion=measured.groups["reconstructed"].parameters.dispersion,
         score_difference=measured.mean_score("reconstructed") - measured.mean_score("original"),
     )
 
@@ -234,12 +245,12 @@ def _arrays(examined: Examined, predictor: Predictor) -> dict[str, Tensor]:
     """What the figures draw; see ``schema.ARRAYS``."""
     measured = examined.measured
     arrays = {} if predictor.test_truth is None else {"truth": predictor.test_truth}
-    for name, scored in measured.scored.items():
+    for name, scored in measured.groups.items():
         if scored.answers.labels is not None:
             arrays[f"labels/{name}"] = scored.answers.labels
         arrays[f"score/{name}"] = measured.scores(name).float()
         arrays[f"validation/{name}"] = scored.answers.validation.double().mean(1).float()
-        similarities = measured.maximum_similarities(name)
+        similarities = maximum_similarities(measured, name)
         if similarities is not None:
             arrays[f"max_similarity/{name}"] = similarities
     originals, made = measured.wrong("original"), measured.wrong("generated")
@@ -251,7 +262,7 @@ def _arrays(examined: Examined, predictor: Predictor) -> dict[str, Tensor]:
     generated = examined.kept["generated"].vectors[:SHOWN_NETWORKS]
     zoo = examined.kept["original"].vectors
     coordinates = evenly_spaced(zoo.shape[1], SHOWN_COORDINATES)
-    nearest = measured.scored["generated"].position.near_any.index[:SHOWN_NETWORKS]
+    nearest = measured.groups["generated"].parameters.near_any.index[:SHOWN_NETWORKS]
     arrays["parameters/generated"] = generated[:, coordinates]
     arrays["parameters/nearest"] = zoo[nearest][:, coordinates]
     return arrays

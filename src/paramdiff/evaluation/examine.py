@@ -12,6 +12,7 @@ from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.data_matched import RIVALS, Rivalry
 from paramdiff.evaluation.ensembles import MEMBERS
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.groups import (
     Candidates,
     constructed,
@@ -22,12 +23,12 @@ from paramdiff.evaluation.groups import (
 from paramdiff.evaluation.groups import reestimated as reestimated_group
 from paramdiff.evaluation.inputs import Subject
 from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched, Pilots, Validation
-from paramdiff.evaluation.measure import Measurements, Scored, Space
 from paramdiff.evaluation.metrics.aligned_distance import MEASURED, AlignedSpace
+from paramdiff.evaluation.metrics.base import GroupMeasurements, GroupMetrics
 from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import Answers, Predictor, Validated
-from paramdiff.evaluation.schema import Standing, Trajectory
-from paramdiff.evaluation.trajectory import trajectory_of
+from paramdiff.evaluation.reference_set import ReferenceSet
+from paramdiff.evaluation.trajectory import Trajectory, trajectory_of
 from paramdiff.memmap import free_pages, row_blocks
 from paramdiff.methods.method import Material
 from paramdiff.parameters.normalization import Normalization, fit_for_comparison
@@ -70,7 +71,7 @@ class Examined:
         standing: of the generated networks on validation data.
     """
 
-    measured: Measurements
+    measured: GroupMetrics
     kept: dict[str, Candidates]
     starts: dict[str, Tensor]
     normalization: Normalization
@@ -111,7 +112,7 @@ def examine(
     original = next(given)
     trajectory = trajectory_of(original.vectors, seed, subject.runs)
     is_single = subject.num_runs == 1 and (trajectory is None or trajectory.is_found)
-    space = Space(
+    references = ReferenceSet(
         original.vectors,
         subject.layout,
         tests_copying=not is_single,
@@ -121,7 +122,7 @@ def examine(
     if subject.symmetries is not None:
         aligned = AlignedSpace(original.vectors, subject.symmetries, seed, subject.scratch)
     groups = _Groups(
-        space,
+        references,
         aligned,
         _Asked(
             predictor,
@@ -142,7 +143,7 @@ def examine(
     groups.asked.finish()
     num_scores = groups.scored["original"].answers.test.shape[1]
     return Examined(
-        Measurements(
+        GroupMetrics(
             groups.scored,
             Bootstrap.over(num_scores, seed=seed),
             runs=subject.runs,
@@ -284,7 +285,7 @@ class _Groups:
     """Scores group after group.
 
     Attributes:
-        space: where groups lie.
+        references: the originals, beside which groups are measured.
         aligned: where they lie whatever the order of units, if that is known.
         asked: what networks do.
         used_again: names of the groups whose vectors are kept.
@@ -296,12 +297,12 @@ class _Groups:
         facts: what was chosen while groups were made, for the report.
     """
 
-    space: Space
+    references: ReferenceSet
     aligned: AlignedSpace | None
     asked: "_Asked"
     used_again: tuple[str, ...]
     started: tuple[str, ...]
-    scored: dict[str, Scored] = field(default_factory=dict)
+    scored: dict[str, GroupMeasurements] = field(default_factory=dict)
     kept: dict[str, Candidates] = field(default_factory=dict)
     starts: dict[str, Tensor] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
@@ -315,12 +316,13 @@ class _Groups:
             )
         answers = self.asked.answers(group)
         free_pages(group.raw)
-        position = self.space.position(group.vectors, group.source)
+        parameters = self.references.measure(group.vectors, group.source)
         if self.aligned is not None and group.name in MEASURED:
             excluded = group.source if group.name == "original" else None
-            position = replace(position, aligned=self.aligned.nearest(group.vectors, excluded))
-        self.scored[group.name] = Scored(
-            position=position,
+            nearest = self.aligned.nearest(group.vectors, excluded)
+            parameters = replace(parameters, aligned=nearest)
+        self.scored[group.name] = GroupMeasurements(
+            parameters=parameters,
             answers=answers,
             source=group.source,
             seeds=group.seeds,

@@ -21,7 +21,8 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from paramdiff.evaluation.schema import Frontier, FrontierPoint, Group, Standing
+from paramdiff.evaluation.comparison_schema import Frontier, FrontierPoint
+from paramdiff.evaluation.group_schema import Group, Standing
 
 AxisName = Literal["max_similarity", "pairwise_similarity", "dispersion"]
 

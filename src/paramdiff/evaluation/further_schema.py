@@ -2,7 +2,15 @@
 
 from pydantic import Field
 
+from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.settings import Settings
+
+
+class OutOfDistribution(Settings):
+    """Inputs that belong to no class."""
+
+    description: str
+    num_examples: int
 
 
 class FinetuningCurve(Settings):
@@ -45,3 +53,13 @@ class Controllability(Settings):
         description="Spearman's, between what was asked for and test scores; null for constants"
     )
     levels: tuple[ControllabilityLevel, ...]
+
+
+class Recalibration(Settings):
+    """Accuracy of ``n`` evenly spaced networks with BatchNorm statistics estimated anew."""
+
+    n: int
+    before: float
+    after: float
+    difference: float
+    ci95: Pair

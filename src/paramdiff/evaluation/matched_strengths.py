@@ -17,10 +17,10 @@ from torch import Tensor
 
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.frontier import AXES, Axis, AxisName
+from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.metrics.diversity import relative_dispersion
 from paramdiff.evaluation.metrics.similarity import maximum_similarity, pairwise_similarity
 from paramdiff.evaluation.predictor import Validated
-from paramdiff.evaluation.schema import Standing
 from paramdiff.methods.data_use import NO_DATA
 from paramdiff.methods.method import Baseline, Family, Material
 from paramdiff.random import seeded_generator

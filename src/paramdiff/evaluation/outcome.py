@@ -9,7 +9,7 @@ with the reported 95 %).
 import math
 from typing import Literal
 
-from paramdiff.evaluation.schema import Comparison, Needed, Pair
+from paramdiff.evaluation.comparison_schema import Comparison, Needed, Pair
 from paramdiff.evaluation.score_info import ScoreInfo
 
 Outcome = Literal["better", "worse", "equivalent", "undecided"]

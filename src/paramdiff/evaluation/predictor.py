@@ -11,7 +11,7 @@ from torch import Tensor
 
 from paramdiff.errors import UserError
 from paramdiff.evaluation.finetuning import TrainingExamples
-from paramdiff.evaluation.schema import OutOfDistribution
+from paramdiff.evaluation.further_schema import OutOfDistribution
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from paramdiff.evaluation.bootstrap import percentile_interval
 from paramdiff.evaluation.examine import Examined
+from paramdiff.evaluation.further_schema import Recalibration
 from paramdiff.evaluation.predictor import Predictor
-from paramdiff.evaluation.schema import Recalibration
 from paramdiff.subsampling import evenly_spaced
 
 NUM_RECALIBRATED = 20

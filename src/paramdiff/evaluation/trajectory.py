@@ -8,11 +8,14 @@ independent runs share nothing, whatever their files are called.
 import math
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from paramdiff.evaluation.metrics.nearest_neighbors import squared_distances
-from paramdiff.evaluation.schema import Trajectory
+from paramdiff.settings import Settings
 
+SIGNIFICANT = 0.01
+"""The p-value from which the originals count as one trajectory."""
 NUM_ORDERS = 999
 LEAST_SHARED = 0.2
 """Cosine from which two networks share a start; that of independent ones is about 0."""
@@ -20,6 +23,39 @@ CHANCE = 4.0
 """Standard deviations of the cosine of independent values that are put down to chance."""
 FEWEST_VALUES = 64
 """With fewer, nobody can tell chance from what is shared."""
+
+
+class Trajectory(Settings):
+    """How the order of the originals shows in their distances."""
+
+    step_ratio: float = Field(
+        description="mean distance of successive originals of a run over that of any two of it; "
+        "about 1 for independent networks"
+    )
+    p_value: float = Field(
+        description="share of random orders (within runs) with successive distances as short"
+    )
+    num_runs: int = Field(1, description="training runs, as far as folders and names tell")
+    between_runs: float | None = Field(
+        None,
+        description="mean distance of originals of different runs over that of two of one; null "
+        "for one run",
+    )
+    num_unrelated: int = Field(
+        1,
+        description="groups of originals that share hardly a value, as those of independent runs "
+        "do, whatever folders and names tell",
+    )
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether successive originals are nearer to each other than chance allows."""
+        return self.p_value <= SIGNIFICANT
+
+    @property
+    def is_found(self) -> bool:
+        """Whether all of them lie along one run."""
+        return self.is_ordered and self.num_runs == 1 and self.num_unrelated == 1
 
 
 def trajectory_of(originals: Tensor, seed: int, runs: Tensor | None = None) -> Trajectory | None:

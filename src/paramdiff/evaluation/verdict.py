@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from paramdiff.evaluation.comparison_schema import BestOfN, Comparison, Frontier
 from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.frontier import AXES, AxisName, deciding_axes
+from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.metrics.diversity import LOWEST_DISPERSION
 from paramdiff.evaluation.metrics.memorization import FEWEST_COMPARED
 from paramdiff.evaluation.outcome import RELATIONS, Outcome, outcome
 from paramdiff.evaluation.phrases import in_words, kind_in_words
-from paramdiff.evaluation.schema import BestOfN, Comparison, Frontier, Group, Verdict
+from paramdiff.evaluation.schema import Verdict
 from paramdiff.evaluation.score_info import ScoreInfo, plain
 
 FEWEST_ERRORS = 50

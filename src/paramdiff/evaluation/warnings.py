@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.metrics.aligned_distance import UNORDERED
 from paramdiff.evaluation.metrics.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from paramdiff.evaluation.phrases import in_words
-from paramdiff.evaluation.schema import Group
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.verdict import FEWEST_ERRORS
 

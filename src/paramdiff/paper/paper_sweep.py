@@ -13,7 +13,7 @@ from paramdiff.paper.published import Published, published_for
 from paramdiff.paper.replication import count_signs, replications
 from paramdiff.paper.sections import lift_notes, sections
 from paramdiff.recipe.schema import Recipe
-from paramdiff.report.page import template_of
+from paramdiff.report.environment import template_of
 from paramdiff.report.sweep_page import SWEEP_FILE, PageParts, Sweep, SweepColumn
 from paramdiff.runs.sweep_extension import SweepExtension
 from paramdiff.settings import load

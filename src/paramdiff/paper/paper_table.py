@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from paramdiff.errors import UserError, suggestion
-from paramdiff.evaluation.schema import Pair
+from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.recipe.differences import variation
 from paramdiff.recipe.loading import parse_yaml
 from paramdiff.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from paramdiff.evaluation.schema import Pair
+from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.paper.paper_table import load_paper_tables
 from paramdiff.recipe.differences import differences
 from paramdiff.recipe.loading import shipped_recipes

@@ -6,7 +6,9 @@ from typing import Literal
 
 import numpy as np
 
-from paramdiff.evaluation.schema import GroupScore, Pair, Summary
+from paramdiff.evaluation.comparison_schema import Pair
+from paramdiff.evaluation.metrics.score import GroupScore
+from paramdiff.evaluation.metrics.similarity import Summary
 from paramdiff.paper.paper_runs import PaperRun
 from paramdiff.paper.paper_table import QuantityName, Setting
 from paramdiff.paper.published import Published

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from paramdiff.evaluation.schema import Evaluation, Group, Pair
+from paramdiff.evaluation.comparison_schema import Pair
+from paramdiff.evaluation.group_schema import Group
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.paper.paper_runs import PaperRun, PaperRuns
 from paramdiff.paper.published import Published
 

@@ -5,32 +5,27 @@ it, it runs no script and it fetches nothing.
 """
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.report import text
+from paramdiff.report.environment import template_of
 from paramdiff.report.families import (
     ANCHORS,
     SUBJECTS,
-    family_of,
     in_reading_order,
     is_finished,
-    label_of,
     plain_family,
 )
 from paramdiff.report.figures.diversity_plot import spread_by_component, spread_by_tensor
 from paramdiff.report.figures.ensemble_plot import measured_scores, together
 from paramdiff.report.figures.registry import draw_figures
 from paramdiff.report.key_numbers import key_numbers
-from paramdiff.report.style import outline
+from paramdiff.report.metric_tables import explanations, metric_tables
 from paramdiff.report.tables import differences, marks
 from paramdiff.report.text import ShownScore
 from paramdiff.storage import StrPath, read_tensors, write_text
@@ -77,15 +72,17 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
     """
     forest, zero = differences(evaluation)
     place = {name: row for row, name in enumerate(in_reading_order(evaluation.groups))}
+    shown = ShownScore.of(evaluation)
     return template_of(TEMPLATE).render(
         evaluation=evaluation,
-        score=ShownScore.of(evaluation),
+        score=shown,
         sections=_sections(evaluation),
         legend=_legend(evaluation),
         soups=[name for name in ("greedy_soup",) if name in evaluation.groups],
         rivals=[name for name in RIVALS if name in evaluation.groups],
         anchors=[name for name in ANCHORS if name in evaluation.groups],
-        marks=marks(evaluation),
+        metrics=metric_tables(evaluation, shown, marks(evaluation)),
+        explanations=explanations(evaluation, shown),
         comparisons=sorted(
             zip(evaluation.comparisons, forest, strict=True),
             key=lambda pair: place.get(pair[0].reference, len(place)),
@@ -99,30 +96,6 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
         key_numbers=key_numbers(evaluation),
         figures=draw_figures(evaluation, arrays),
     )
-
-
-@cache
-def template_of(name: str, package: str = "paramdiff.report") -> Template:
-    """Load a template, with the filters that all of them use.
-
-    Args:
-        name: of the file.
-        package: has it in its folder ``templates``; it may include the report's own.
-
-    Returns:
-        The template.
-    """
-    folders = [PackageLoader(one) for one in dict.fromkeys((package, "paramdiff.report"))]
-    environment = Environment(
-        loader=ChoiceLoader(folders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(FILTERS)
-    return environment.get_template(name)
 
 
 def _sections(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
@@ -149,19 +122,3 @@ def _legend(evaluation: Evaluation) -> list[str]:
     for name in in_reading_order(evaluation.groups):
         first.setdefault(plain_family(name), name)
     return list(first.values())
-
-
-FILTERS: dict[str, Any] = {
-    "percent": text.percent,
-    "hundredths": lambda fraction: text.number(100 * fraction),
-    "points": text.points,
-    "points_interval": text.points_interval,
-    "number": text.number,
-    "signed": text.signed,
-    "typeset": text.typeset,
-    "label": label_of,
-    "family": lambda name: family_of(name).label,
-    "color": lambda name: family_of(name).color,
-    "outline": lambda name: outline(family_of(name).marker),
-    "in_order": in_reading_order,
-}

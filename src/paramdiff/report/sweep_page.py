@@ -14,10 +14,11 @@ from markupsafe import Markup
 from pydantic import ConfigDict, Field
 
 from paramdiff.errors import UserError
-from paramdiff.evaluation.schema import Evaluation, Pair
+from paramdiff.evaluation.comparison_schema import Pair
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import ScoreInfo
+from paramdiff.report.environment import template_of
 from paramdiff.report.figures.sweep_plot import differences_figure
-from paramdiff.report.page import template_of
 from paramdiff.report.text import ShownScore
 from paramdiff.settings import Settings, load
 from paramdiff.storage import read_json, write_json, write_text

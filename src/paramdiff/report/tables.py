@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from paramdiff.evaluation.data_matched import RIVALS
-from paramdiff.evaluation.schema import Evaluation, Group
+from paramdiff.evaluation.group_schema import Group
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report.families import ANCHORS, SUBJECTS, in_reading_order
 
 ALWAYS = (*SUBJECTS, *RIVALS, *ANCHORS, "average@all", "average@all+bn", "greedy_soup")

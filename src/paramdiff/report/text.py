@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
+from paramdiff.evaluation.comparison_schema import Comparison, Pair
 from paramdiff.evaluation.metrics.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
 from paramdiff.evaluation.outcome import Outcome, outcome
-from paramdiff.evaluation.schema import Comparison, Evaluation, Pair
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import ScoreInfo
 
 ABSENT = "\u2013"

@@ -11,8 +11,8 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.calibration import negative_log_likelihood
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.finetuning import TrainingExamples
+from paramdiff.evaluation.further_schema import OutOfDistribution
 from paramdiff.evaluation.predictor import Answers, Predictor, Validated, classification
-from paramdiff.evaluation.schema import OutOfDistribution
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
 from paramdiff.scoring.batchnorm import Reestimator, statistics_of

@@ -10,13 +10,21 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.metrics.nearest_neighbors import neighbor_distances, squared_distances
+from paramdiff.evaluation.metrics.base import GroupMetrics, Metric
+from paramdiff.evaluation.metrics.nearest_neighbors import (
+    Distance,
+    distance,
+    neighbor_distances,
+    share_of_copies,
+    squared_distances,
+)
 from paramdiff.evaluation.trajectory import related_groups
 from paramdiff.memmap import column_blocks, empty_array, free_pages
 from paramdiff.permutation.align import find_permutations
 from paramdiff.permutation.matching import match
 from paramdiff.permutation.symmetry import Symmetries
 from paramdiff.random import seeded_generator
+from paramdiff.settings import Settings
 from paramdiff.subsampling import evenly_spaced
 
 MEASURED = ("original", "held_out", "generated", "reconstructed", "random", "rearranged")
@@ -36,6 +44,14 @@ UNORDERED = (
 LEAST_COMMON = 0.1
 """Independent networks have about 0 of their squared length in common, aligned ones 0.2 and more,
 checkpoints of one run nearly all."""
+
+
+class Aligned(Settings):
+    """Distances with units in any order, for ``n`` evenly spaced networks; upper bounds."""
+
+    n: int
+    min_distance: Distance
+    copies: float | None
 
 
 def are_unordered(originals: Tensor) -> bool:
@@ -116,3 +132,25 @@ class AlignedSpace:
             places = match(vector, original, self._symmetries, self._generator)
             best = min(best, float((vector[places] - original).norm()))
         return best
+
+
+def _aligned(measured: GroupMetrics, name: str) -> Aligned | None:
+    nearest = measured.groups[name].parameters.aligned
+    of_originals = measured.groups["original"].parameters.aligned
+    if nearest is None or of_originals is None:
+        return None
+    found = distance(nearest)
+    if found is None:
+        return None
+    copies = None if name == "original" else share_of_copies(nearest, of_originals)
+    return Aligned(n=len(nearest), min_distance=found, copies=copies)
+
+
+ALIGNED = Metric(
+    name="aligned",
+    label="Distance in any order of units",
+    section="New",
+    type=Aligned,
+    of_group=_aligned,
+)
+"""None unless the whole network is generated and its structure understood; has its own table."""

@@ -4,12 +4,18 @@ All vectors here are normalized per tensor whatever the codec uses, so that no t
 because its values are larger.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
+from paramdiff.evaluation.metrics.base import Column, Metric
 from paramdiff.memmap import centered_products, column_blocks, column_moments
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.subsampling import evenly_spaced
+
+if TYPE_CHECKING:
+    from paramdiff.evaluation.reference_set import ReferenceSet
 
 LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
 """Outside of these, generated networks spread unlike the originals, which people are warned of."""
@@ -116,3 +122,65 @@ def effective_rank_ratio(vectors: Tensor, originals: Tensor) -> float | None:
         for group in (vectors, originals)
     )
     return None if own is None or reference is None else own / reference
+
+
+def _per_tensor(vectors: Tensor, references: "ReferenceSet") -> dict[str, float | None] | None:
+    found = dispersion_per_tensor(vectors, references.originals, references.layout)
+    return None if all(value is None for value in found.values()) else found
+
+
+DISPERSION = Metric(
+    name="dispersion",
+    label="Dispersion",
+    section="New",
+    type=float,
+    needs=frozenset({"several networks"}),
+    of_vectors=lambda vectors, references: dispersion(vectors, references.originals),
+    explanation=(
+        "Square root of the sum of the variances of the parameters within a group, divided by "
+        "that of the originals, each tensor normalized first. 1 is as varied as the originals, 0 "
+        "one network repeated. Averaging lowers it and often raises {{ score.name }}, which is "
+        "why {{ score.name }} alone would reward a collapsed generator. It is also given for each "
+        "tensor, and along the originals&rsquo; principal components, the directions in which "
+        "they vary most."
+    ),
+    columns=(
+        Column("groups", "Disper&shy;sion"),
+        Column("novelty", "Disper&shy;sion"),
+    ),
+)
+DISPERSION_PER_TENSOR = Metric(
+    name="dispersion_per_tensor",
+    label="Dispersion by tensor",
+    section="New",
+    type=dict[str, float | None],
+    needs=frozenset({"several networks"}),
+    of_vectors=_per_tensor,
+)
+"""Shown as a figure and a table of its own."""
+DISPERSION_IN_COMPONENTS = Metric(
+    name="dispersion_in_components",
+    label="Dispersion by principal component",
+    section="New",
+    type=tuple[float, ...],
+    needs=frozenset({"several networks"}),
+    of_vectors=lambda vectors, references: dispersion_in_components(
+        vectors, references.originals, references.components
+    ),
+)
+"""Along the originals' first principal components, largest first; a figure and a table."""
+EFFECTIVE_RANK_RATIO = Metric(
+    name="effective_rank_ratio",
+    label="Effective-rank ratio",
+    section="New",
+    type=float,
+    needs=frozenset({"several networks"}),
+    of_vectors=lambda vectors, references: effective_rank_ratio(vectors, references.originals),
+    explanation=(
+        "In how many directions a group varies (exponential of the entropy of its variances; Roy "
+        "and Vetterli 2007), divided by the same for equally many originals. Below 1 the group "
+        "varies in fewer directions than the originals; far above 1 it is closer to independent "
+        "noise, as a Gaussian fit of each parameter is."
+    ),
+    columns=(Column("novelty", "Effective-rank ratio"),),
+)

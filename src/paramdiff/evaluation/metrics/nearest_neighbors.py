@@ -1,29 +1,30 @@
 """How far a group lies from the originals, in the space normalized per tensor."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from paramdiff.evaluation.metrics.base import (
+    MEAN_AND_RANGE,
+    Column,
+    GroupMetrics,
+    Metric,
+    NeighborDistances,
+)
 from paramdiff.memmap import column_blocks
+from paramdiff.settings import Settings
 
 NUM_CANDIDATES = 4
+COPY_DISTANCE = 0.5
+"""A copy is nearer to an original than this share of the originals' median distance to their own
+nearest neighbor."""
 
 
-@dataclass(frozen=True)
-class NeighborDistances:
-    """Distances of a group's vectors to the originals.
+class Distance(Settings):
+    """L2 distance to the nearest original, in the space normalized per tensor."""
 
-    Attributes:
-        nearest: ``[M]`` L2 distance to the nearest original; infinite where none is left.
-        index: ``[M]`` which original that is.
-        ratio: ``[M]`` of the nearest to the second-nearest distance, 0 for a copy and near 1 for
-            what lies amid many; nan where there is no second.
-    """
-
-    nearest: Tensor
-    index: Tensor
-    ratio: Tensor
+    mean: float
+    min: float
+    max: float
 
 
 def neighbor_distances(
@@ -85,3 +86,85 @@ def _candidates(vectors: Tensor, originals: Tensor, source: Tensor | None) -> Te
     if source is not None:
         squared[torch.arange(len(squared)), source] = torch.inf
     return squared.topk(min(NUM_CANDIDATES, len(originals)), dim=1, largest=False).indices
+
+
+def share_of_copies(nearest: Tensor, nearest_of_originals: Tensor) -> float | None:
+    """The share of a group's networks that are (nearly) originals.
+
+    Args:
+        nearest: ``[M]`` distance of each to the nearest original.
+        nearest_of_originals: ``[N]``, the originals' own, themselves excluded.
+
+    Returns:
+        Between 0 and 1; None where the originals have no neighbors.
+    """
+    if not (torch.isfinite(nearest).all() and torch.isfinite(nearest_of_originals).all()):
+        return None
+    limit = COPY_DISTANCE * nearest_of_originals.median()
+    return float((nearest <= limit).double().mean())
+
+
+def distance(nearest: Tensor) -> Distance | None:
+    """Summarize distances ``[M]`` to the nearest original; None if one has no original left."""
+    if not torch.isfinite(nearest).all():
+        return None
+    return Distance(mean=float(nearest.mean()), min=float(nearest.min()), max=float(nearest.max()))
+
+
+def _nearest_ratio(measured: GroupMetrics, name: str) -> float | None:
+    ratio = measured.groups[name].parameters.near.ratio
+    return float(ratio.mean()) if torch.isfinite(ratio).all() else None
+
+
+def _copies(measured: GroupMetrics, name: str) -> float | None:
+    if name == "original":
+        return None
+    return share_of_copies(
+        measured.groups[name].parameters.near_any.nearest,
+        measured.groups["original"].parameters.near.nearest,
+    )
+
+
+MIN_DISTANCE = Metric(
+    name="min_distance",
+    label="Distance to nearest original",
+    section="New",
+    type=Distance,
+    of_group=lambda measured, name: distance(measured.groups[name].parameters.near.nearest),
+    explanation=(
+        "Euclidean distance between parameter vectors, each tensor normalized by the "
+        "originals&rsquo; standard deviation. Nearest over second nearest is near 0 for a copy "
+        "and near 1 for a network that lies amid many originals; along a training run even "
+        "originals have close neighbors on both sides."
+    ),
+    columns=(
+        Column("novelty", "Distance to nearest original", MEAN_AND_RANGE),
+        Column("side by side", "Distance to nearest original", MEAN_AND_RANGE),
+    ),
+)
+NEAREST_RATIO = Metric(
+    name="nearest_ratio",
+    label="Nearest over second nearest",
+    section="New",
+    type=float,
+    of_group=_nearest_ratio,
+    columns=(Column("novelty", "Nearest / second nearest", "{{ dash(value, 3) }}"),),
+)
+"""Mean of nearest over second-nearest distance to an original; 0 for copies."""
+SHARE_CELL = "{% if value is none %}{{ dash(none) }}{% else %}{{ value | percent(1) }}{% endif %}"
+COPIES = Metric(
+    name="copies",
+    label="Copies",
+    section="New",
+    type=float,
+    of_group=_copies,
+    explanation=(
+        "The share of networks that are nearer to an original than half the originals&rsquo; "
+        "median distance to their own nearest neighbor."
+    ),
+    columns=(
+        Column("novelty", "Copies", SHARE_CELL),
+        Column("side by side", "Copies", SHARE_CELL),
+    ),
+)
+"""Not of the originals themselves."""

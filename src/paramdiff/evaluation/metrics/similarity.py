@@ -10,6 +10,18 @@ against one with errors is 0. A network with itself is 1.
 import torch
 from torch import Tensor
 
+from paramdiff.evaluation.metrics.base import MEAN_AND_RANGE, Column, GroupMetrics, Metric
+from paramdiff.settings import Settings
+
+
+class Summary(Settings):
+    """A quantity over the networks of a group."""
+
+    mean: float
+    std: float
+    min: float
+    max: float
+
 
 def similarity_matrix(wrong: Tensor, others: Tensor) -> Tensor:
     """IoU of wrong predictions.
@@ -52,3 +64,111 @@ def pairwise_similarity(wrong: Tensor) -> float | None:
         return None
     matrix = similarity_matrix(wrong, wrong)
     return float((matrix.sum() - matrix.diagonal().sum()) / (len(wrong) * (len(wrong) - 1)))
+
+
+def maximum_similarities(
+    measured: GroupMetrics, name: str, *, with_source: bool = False
+) -> Tensor | None:
+    """Compute the maximum similarity ``[M]`` of a group's networks to the originals, once.
+
+    Args:
+        measured: every group.
+        name: of the group.
+        with_source: count the original that a network was made from, too.
+
+    Returns:
+        The similarities; None without errors, or without an original to compare with.
+    """
+    wrong, originals = measured.wrong(name), measured.wrong("original")
+    if wrong is None or originals is None:
+        return None
+    source = None if with_source else measured.groups[name].source
+    values = measured.once(
+        ("maximum similarity", name, source is None),
+        lambda: maximum_similarity(wrong, originals, source),
+    )
+    return values if torch.isfinite(values).all() else None
+
+
+def similarity_to_source(measured: GroupMetrics, name: str) -> Tensor | None:
+    """Compute the similarity ``[N]`` of each network to the original in the same place."""
+    wrong, originals = measured.wrong(name), measured.wrong("original")
+    if wrong is None or originals is None:
+        return None
+    return similarity_matrix(wrong, originals).diagonal()
+
+
+def _summary(values: Tensor | None) -> Summary | None:
+    if values is None:
+        return None
+    return Summary(
+        mean=float(values.mean()),
+        std=float(values.std(correction=0)),
+        min=float(values.min()),
+        max=float(values.max()),
+    )
+
+
+def _with_source(measured: GroupMetrics, name: str) -> Summary | None:
+    if measured.groups[name].source is None or name == "original":
+        return None
+    return _summary(maximum_similarities(measured, name, with_source=True))
+
+
+def _within(measured: GroupMetrics, name: str) -> float | None:
+    wrong = measured.wrong(name)
+    return None if wrong is None else pairwise_similarity(wrong)
+
+
+MAX_SIMILARITY = Metric(
+    name="max_similarity",
+    label="Similarity",
+    section="New",
+    type=Summary,
+    needs=frozenset({"errors"}),
+    of_group=lambda measured, name: _summary(maximum_similarities(measured, name)),
+    explanation=(
+        "{% if not score.info.has_errors %}Not measured: this task calls nothing right or wrong, "
+        "so there is nothing in which two networks could err alike. What follows compares "
+        "parameters alone.{% else %}{{ 'The wrong predictions that two networks share, divided by "
+        "those that either makes' if score.info.is_accuracy else 'What two networks both get "
+        "wrong, divided by what either does' }} (intersection over union). For each network the "
+        "highest value over all originals counts; a network made from one original, such as a "
+        "noised one, is not compared with its own source in the tables unless they say so; where "
+        "baselines are matched and on the frontier, its source counts as any other original. "
+        "<em>Similarity within</em> is the mean over all pairs of a group.{% endif %}"
+    ),
+    columns=(
+        Column(
+            "groups",
+            "Similarity to nearest original",
+            "{% if value %}{{ value.mean | number }}{% if group.n > 1 %} &plusmn; "
+            "{{ value.std | number }}<small>{{ value.min | number }} to {{ value.max | number }}"
+            "</small>{% endif %}{% else %}{{ dash(none) }}{% endif %}"
+            "{% if group.max_similarity_with_source %}<small>"
+            "{{ group.max_similarity_with_source.mean | number }} to its source</small>"
+            "{% endif %}",
+        ),
+        Column("side by side", "Overlap of errors with it", MEAN_AND_RANGE, is_optional=True),
+    ),
+)
+"""To an original; the own source excluded."""
+MAX_SIMILARITY_WITH_SOURCE = Metric(
+    name="max_similarity_with_source",
+    label="Similarity, its source included",
+    section="New",
+    type=Summary,
+    needs=frozenset({"errors"}),
+    of_group=_with_source,
+)
+"""The published habit: a noised checkpoint's own source counts. Shown beside the other."""
+PAIRWISE_SIMILARITY = Metric(
+    name="pairwise_similarity",
+    label="Similarity within",
+    section="New",
+    type=float,
+    needs=frozenset({"errors", "several networks"}),
+    of_group=_within,
+    columns=(Column("groups", "Similarity within"),),
+)
+"""Mean IoU within the group."""

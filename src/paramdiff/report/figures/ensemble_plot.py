@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
 from paramdiff.evaluation.phrases import in_words
-from paramdiff.evaluation.schema import EnsembleComparison, EnsembleScore, Evaluation
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import NEGLIGIBLE
 from paramdiff.report import text
 from paramdiff.report.families import family_of, in_reading_order, label_of

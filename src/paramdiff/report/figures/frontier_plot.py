@@ -7,8 +7,9 @@ where they lie above it in both figures.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from paramdiff.evaluation.comparison_schema import Frontier
 from paramdiff.evaluation.frontier import AXES, Axis
-from paramdiff.evaluation.schema import Evaluation, Frontier
+from paramdiff.evaluation.schema import Evaluation
 from paramdiff.report import text
 from paramdiff.report.families import ANCHORS, in_reading_order, label_of
 from paramdiff.report.figures.plane import Plane, Spot

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from matplotlib.figure import Figure
 
-from paramdiff.evaluation.schema import Pair
+from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.report.families import FAMILIES, GRAY
 from paramdiff.report.style import Illustration, illustrate, quiet_grid
 

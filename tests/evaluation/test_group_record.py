@@ -5,9 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from paramdiff.evaluation.best_of_n import best_of_n
 from paramdiff.evaluation.bootstrap import Bootstrap
-from paramdiff.evaluation.measure import Measurements, Scored, Space
+from paramdiff.evaluation.comparison import compare
+from paramdiff.evaluation.group_record import group_record, seed_records
+from paramdiff.evaluation.metrics.base import GroupMeasurements, GroupMetrics
+from paramdiff.evaluation.metrics.score import group_score
 from paramdiff.evaluation.predictor import Answers
+from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.parameters.layout import ParameterLayout
 
 NUM_TEST, NUM_VALIDATION = 8, 4
@@ -31,9 +36,9 @@ ORIGINALS = [[0.0, 0.0], [3.0, 4.0], [6.0, 0.0]]
 
 def scored(vectors, validation, test, source=None, originals=ORIGINALS, **fields):
     source = source if source is None else torch.tensor(source)
-    space = Space(torch.tensor(originals), LAYOUT)
-    return Scored(
-        space.position(torch.tensor(vectors), source),
+    references = ReferenceSet(torch.tensor(originals), LAYOUT)
+    return GroupMeasurements(
+        references.measure(torch.tensor(vectors), source),
         answers(right(NUM_VALIDATION, *validation), right(NUM_TEST, *test)),
         source,
         **fields,
@@ -51,11 +56,12 @@ GROUPS = {
 
 
 def measurements(groups, num_test=NUM_TEST):
-    return Measurements(groups, Bootstrap.over(num_test, seed=0))
+    return GroupMetrics(groups, Bootstrap.over(num_test, seed=0))
 
 
 def group_of(name, measured=None, independent_hold_out=False):
-    return (measured or MEASURED).group(name, independent_hold_out=independent_hold_out)
+    measured = replace(measured or MEASURED, is_held_out_independent=independent_hold_out)
+    return group_record(measured, name)
 
 
 MEASURED = measurements(GROUPS)
@@ -104,8 +110,8 @@ def test_dispersion_by_hand():
     # variances 9 + 16/3 of the originals, 18 + 1/2 of the generated
     assert group_of("generated").dispersion == pytest.approx((18.5 / (9 + 16 / 3)) ** 0.5)
     assert group_of("single").dispersion is None
-    assert MEASURED.compare("generated", "original").reference_dispersion == 1
-    assert MEASURED.compare("generated", "single").reference_dispersion is None
+    assert compare(MEASURED, "generated", "original").reference_dispersion == 1
+    assert compare(MEASURED, "generated", "single").reference_dispersion is None
 
 
 def test_sizes():
@@ -114,10 +120,10 @@ def test_sizes():
 
 
 def test_a_difference_has_a_sign():
-    better = MEASURED.compare("original", "bad")
+    better = compare(MEASURED, "original", "bad")
     assert better.difference == pytest.approx(17 / 24)
     assert 0 < better.ci95[0] < better.difference < better.ci95[1]
-    worse = MEASURED.compare("bad", "original")
+    worse = compare(MEASURED, "bad", "original")
     assert worse.difference == pytest.approx(-17 / 24)
     assert worse.ci95 == pytest.approx((-better.ci95[1], -better.ci95[0]))
     assert (worse.group, worse.reference) == ("bad", "original")
@@ -126,21 +132,21 @@ def test_a_difference_has_a_sign():
 def test_the_difference_of_the_same_predictions_is_certain():
     same = GROUPS | {"copy": GROUPS["single"]}
     measured = measurements(same)
-    comparison = measured.compare("copy", "single")
+    comparison = compare(measured, "copy", "single")
     assert comparison.difference == 0
     assert comparison.ci95 == (0, 0)
 
 
 def test_the_best_is_chosen_on_validation_and_told_on_test():
-    best = MEASURED.best_of("original", 3)
+    best = best_of_n(MEASURED, "original", 3)
     assert (best.n, best.validation_score, best.test_score) == (3, 1.0, 0.75)
-    best = MEASURED.best_of("generated", 2)
+    best = best_of_n(MEASURED, "generated", 2)
     assert (best.n, best.validation_score, best.test_score) == (2, 0.75, 0.5)
 
 
 def test_n_evenly_spaced_networks_compete():
     """Validation accuracies 2/4, 4/4, 3/4: the middle one would win, were it among the two."""
-    best = MEASURED.best_of("original", 2)
+    best = best_of_n(MEASURED, "original", 2)
     assert (best.n, best.validation_score, best.test_score) == (2, 0.75, 0.5)
 
 
@@ -153,8 +159,8 @@ def test_every_competitor_is_another_network(num):
         is_best[place] = True
         wrong_on_place = wrong.clone()
         wrong_on_place[place] = True
-        group = Scored(GROUPS["single"].position, answers(is_best, ~wrong_on_place))
-        best = measurements({"g": group}, num + 1).best_of("g", num)
+        group = GroupMeasurements(GROUPS["single"].parameters, answers(is_best, ~wrong_on_place))
+        best = best_of_n(measurements({"g": group}, num + 1), "g", num)
         assert (best.validation_score, best.test_score) == (1, 0)
 
 
@@ -163,8 +169,8 @@ def test_the_test_split_selects_nothing():
     group = GROUPS["original"]
     for turned in ((0, 1, 2), (4, 5, 6, 7), range(8)):
         test = group.answers.test ^ ~right(NUM_TEST, turned)
-        other = Scored(group.position, answers(group.answers.validation, test))
-        best = measurements({"original": other}).best_of("original", 3)
+        other = GroupMeasurements(group.parameters, answers(group.answers.validation, test))
+        best = best_of_n(measurements({"original": other}), "original", 3)
         assert best.validation_score == 1
         assert best.test_score == pytest.approx(float(test[1].float().mean()))
 
@@ -222,7 +228,7 @@ def seeded(seeds):
 
 def test_each_generator_seed_has_its_numbers():
     measured, vectors = seeded([3, 3, 8, 8])
-    found = measured.of_seeds("generated", vectors, torch.tensor(ORIGINALS))
+    found = seed_records(measured, "generated", vectors, torch.tensor(ORIGINALS))
     assert list(found) == ["3", "8"]
     assert [one.n for one in found.values()] == [2, 2]
     assert [one.score for one in found.values()] == pytest.approx([0.75, 0.75])
@@ -234,10 +240,12 @@ def test_each_generator_seed_has_its_numbers():
 @pytest.mark.parametrize("seeds", [None, [4, 4, 4, 4]])
 def test_one_generator_seed_is_not_told_apart(seeds):
     if seeds is None:
-        assert MEASURED.of_seeds("generated", torch.zeros(2, 2), torch.tensor(ORIGINALS)) is None
+        assert (
+            seed_records(MEASURED, "generated", torch.zeros(2, 2), torch.tensor(ORIGINALS)) is None
+        )
     else:
         measured, vectors = seeded(seeds)
-        assert measured.of_seeds("generated", vectors, torch.tensor(ORIGINALS)) is None
+        assert seed_records(measured, "generated", vectors, torch.tensor(ORIGINALS)) is None
 
 
 def test_intervals_are_wider_by_what_differs_between_seeds():
@@ -259,11 +267,13 @@ def cloud(num, seed, scale=1.0):
 def compared(generated, held_out, num_held_out=60, known=None, **kwargs):
     """Three groups in the plane whose test errors say nothing (all alike)."""
     originals = cloud(60, 1)
-    space = Space(originals, LAYOUT)
+    references = ReferenceSet(originals, LAYOUT)
 
     def group(vectors, source=None):
         alike = right(NUM_TEST, *[()] * len(vectors))
-        return Scored(space.position(vectors, source), answers(alike, alike), source)
+        return GroupMeasurements(
+            references.measure(vectors, source), answers(alike, alike), source
+        )
 
     groups = {
         "original": group(originals, torch.arange(60)),
@@ -334,13 +344,19 @@ def test_held_out_networks_of_unknown_runs_count_as_one():
 def test_networks_made_from_originals_of_few_runs_are_not_tested():
     """Noise about 60 checkpoints of 4 runs is no sample of 60 independent networks."""
     originals = cloud(60, 1)
-    space = Space(originals, LAYOUT)
+    references = ReferenceSet(originals, LAYOUT)
     alike = right(NUM_TEST, *[()] * 60)
     source = torch.arange(60)
     groups = {
-        "original": Scored(space.position(originals, source), answers(alike, alike), source),
-        "noise": Scored(space.position(originals, source), answers(alike, alike), source),
-        "held_out": Scored(space.position(cloud(60, 3), None), answers(alike, alike)),
+        "original": GroupMeasurements(
+            references.measure(originals, source), answers(alike, alike), source
+        ),
+        "noise": GroupMeasurements(
+            references.measure(originals, source), answers(alike, alike), source
+        ),
+        "held_out": GroupMeasurements(
+            references.measure(cloud(60, 3), None), answers(alike, alike)
+        ),
     }
     for num_runs, is_tested in ((4, False), (30, True)):
         measured = replace(
@@ -355,13 +371,13 @@ def test_networks_made_from_originals_of_few_runs_are_not_tested():
 def test_checkpoints_of_few_runs_widen_every_interval_that_rests_on_them():
     """Half of the runs are right everywhere, the others nowhere."""
     right_or_wrong = (torch.arange(40) % 4 < 2)[:, None].expand(-1, NUM_TEST)
-    position, source = GROUPS["single"].position, torch.arange(40)
-    made = Scored(position, answers(right_or_wrong, right_or_wrong), source)
+    parameters, source = GROUPS["single"].parameters, torch.arange(40)
+    made = GroupMeasurements(parameters, answers(right_or_wrong, right_or_wrong), source)
     groups = {"original": made, "noise": made, "reconstructed": replace(made, source=None)}
     plain = measurements(groups)
     by_run = replace(measurements(groups), runs=source % 4)
     for name in groups:
-        intervals = [one._group_score(name).ci95 for one in (plain, by_run)]
+        intervals = [group_score(one, name).ci95 for one in (plain, by_run)]
         widths = [high - low for low, high in intervals]
         assert widths[0] < 0.35 and widths[1] > 0.9, name
 
@@ -370,16 +386,16 @@ def test_of_equally_good_networks_the_seed_draws_one():
     """All tie on validation data; the first one is the only bad one on test data."""
     validation = torch.ones(9, NUM_VALIDATION, dtype=torch.bool)
     test = torch.arange(9)[:, None].expand(-1, NUM_TEST) > 0
-    groups = {"g": Scored(GROUPS["single"].position, answers(validation, test))}
+    groups = {"g": GroupMeasurements(GROUPS["single"].parameters, answers(validation, test))}
     chosen = [
-        Measurements(groups, Bootstrap.over(NUM_TEST, seed=seed)).best_of("g", 9)
+        best_of_n(GroupMetrics(groups, Bootstrap.over(NUM_TEST, seed=seed)), "g", 9)
         for seed in range(40)
     ]
     assert {best.num_tied for best in chosen} == {9}
     share = sum(best.test_score == 0 for best in chosen) / 40
     assert 0 < share < 0.35
     assert all(best.ci95 == (0, 1) for best in chosen)  # one in nine draws is the bad one
-    again = Measurements(groups, Bootstrap.over(NUM_TEST, seed=0)).best_of("g", 9)
+    again = best_of_n(GroupMetrics(groups, Bootstrap.over(NUM_TEST, seed=0)), "g", 9)
     assert again == chosen[0]
 
 
@@ -393,7 +409,7 @@ def test_a_group_without_spread_cannot_be_rescaled():
 def test_where_no_test_of_copying_follows_no_group_is_stretched():
     vectors, originals = cloud(20, 2), cloud(30, 1)
     plain, tested = (
-        Space(originals, LAYOUT, tests_copying=tests).position(vectors, None)
+        ReferenceSet(originals, LAYOUT, tests_copying=tests).measure(vectors, None)
         for tests in (False, True)
     )
     assert plain.near_rescaled is None and tested.near_rescaled is not None
@@ -407,8 +423,12 @@ def test_scores_that_are_numbers_by_hand():
     originals = Answers(torch.zeros(3, 1), torch.tensor([[-1.0, -1.0, -1.0]]).repeat(3, 1), None)
     measured = measurements(
         {
-            "original": Scored(GROUPS["original"].position, originals, torch.arange(3)),
-            "generated": Scored(GROUPS["generated"].position, own, torch.tensor([0, 2])),
+            "original": GroupMeasurements(
+                GROUPS["original"].parameters, originals, torch.arange(3)
+            ),
+            "generated": GroupMeasurements(
+                GROUPS["generated"].parameters, own, torch.tensor([0, 2])
+            ),
         },
         num_test=3,
     )
@@ -416,6 +436,6 @@ def test_scores_that_are_numbers_by_hand():
     assert (group.score.mean, group.score.min, group.score.max) == (-2, -3, -1)
     assert group.max_similarity is group.max_similarity_with_source is None
     assert group.pairwise_similarity is None and group.min_distance is not None
-    assert measured.compare("generated", "original").difference == -1
-    best = measured.best_of("generated", 2)
+    assert compare(measured, "generated", "original").difference == -1
+    best = best_of_n(measured, "generated", 2)
     assert (best.validation_score, best.test_score) == (-1, -1)
