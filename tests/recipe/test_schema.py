@@ -9,13 +9,14 @@ from pydantic import ValidationError
 
 from paramdiff.errors import UserError
 from paramdiff.recipe.differences import first_difference
-from paramdiff.recipe.loading import SHIPPED, shipped_recipes
+from paramdiff.recipe.loading import FOLDERS, SHIPPED, shipped_recipes
 from paramdiff.recipe.schema import load_recipe, to_yaml
 
 SHIPPED_NAMES = sorted(
-    str(path.relative_to(SHIPPED)).removesuffix(".yaml")
-    for path in SHIPPED.rglob("*.yaml")
-    if path.parent.name not in ("presets", "paper")
+    str(path.relative_to(folder)).removesuffix(".yaml")
+    for folder in FOLDERS
+    for path in folder.rglob("*.yaml")
+    if path.parent.name != "presets"
 )
 
 
@@ -386,7 +387,7 @@ def test_score_needs_a_task(tmp_path):
         ("temperature=0.8", "the nearest valid one is 'generation.temperature'"),
         ("num_samples=8", "the nearest valid one is 'generation.num_samples'"),
         ("codec.temperatrue=0.8", "the nearest valid one is 'generation.temperature'"),
-        ("predictor=1", "expected one of 'name', 'description', "),
+        ("predictor=1", "the nearest valid "),
     ],
 )
 def test_a_key_of_another_part_is_told_with_its_whole_path(override, nearest):
