@@ -170,18 +170,18 @@ def write_sweep(folder: Path, sweep: Sweep, parts: PageParts) -> Path:
 def render_sweep(sweep: Sweep, parts: PageParts) -> str:
     """Render the page as HTML; see ``write_sweep``."""
     finished = [row for row in sweep.rows if row.result is not None]
-    scores = {row.name: ShownScore(row.result.score, 0.0) for row in finished if row.result}
+    scores = {row.name: ShownScore(row.result.score_info, 0.0) for row in finished if row.result}
     return template_of(TEMPLATE).render(
         rows=sweep.rows,
         num_finished=len(finished),
         scores=scores,
-        are_fractions=all(score.score.is_fraction for score in scores.values()),
+        are_fractions=all(score.info.is_fraction for score in scores.values()),
         parts=parts,
         figure=differences_figure(
             [
                 (row.name, row.result, parts.differences.get(row.name))
                 for row in finished
-                if row.result and row.result.score.is_fraction
+                if row.result and row.result.score_info.is_fraction
             ]
         ),
     )
