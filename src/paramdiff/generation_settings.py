@@ -7,7 +7,7 @@ from paramdiff.settings import Seed, Settings
 
 
 class GenerationSettings(Settings):
-    """How networks are generated."""
+    """Settings of generation."""
 
     num_samples: int = Field(200, gt=0, description="networks to generate per generator seed")
     seed: Seed = Field(0, description="seed of the first sample; the others count up from it")
@@ -17,9 +17,11 @@ class GenerationSettings(Settings):
         1.0, ge=0, description="scales latents about the training latents' mean; below 1 contracts"
     )
     condition: dict[str, Value] = Field(
-        {}, description="what networks are asked for: names of diffusion.conditions to values"
+        {}, description="condition to generate for: names of diffusion.conditions to values"
     )
     guidance_scale: float = Field(
-        1.0, ge=0, description="how much a condition counts: 0 ignores it, above 1 exaggerates it"
+        1.0,
+        ge=0,
+        description="classifier-free guidance: 0 ignores a condition, above 1 exaggerates it",
     )
     batch_size: int = Field(50, gt=0, description="samples per denoiser evaluation")

@@ -11,10 +11,10 @@ from huggingface_hub import ModelCard
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.commands.generate import generate
 from paramdiff.methods.data_use import NO_DATA, DataUse
+from paramdiff.methods.group_names import label_of
 from paramdiff.model_cards.card import checkpoints_on_card, data_on_card, inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.schema import load_recipe
-from paramdiff.report.families import label_of
 from paramdiff.report.tables import ALWAYS
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json, read_metadata, sha256_of
@@ -111,7 +111,7 @@ def test_a_generator_without_task_data_says_so_and_one_without_a_card_does_not(t
     (folder / "README.md").unlink()
     generate(str(folder), tmp_path / "new", num_samples=1, seed=0, num_inference_steps=5)
     assert data_on_card(tmp_path / "new") is None
-    assert "nobody told of" in card(tmp_path / "new").text
+    assert "| Training data | unknown |" in card(tmp_path / "new").text
 
 
 @pytest.mark.parametrize(

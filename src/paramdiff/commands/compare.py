@@ -21,7 +21,7 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.schema import Cost, Evaluation
 from paramdiff.locking import refuse_existing, sole_maker
 from paramdiff.methods.data_use import budget_of
@@ -160,8 +160,8 @@ def compare(
             **given.facts,
             **_completed(zoo, given.replaced, base),
         }
-        subject = replace(
-            Subject.of(
+        inputs = replace(
+            EvaluationInputs.of(
                 zoo,
                 vectors,
                 title=f"{Path(generated).name} against {Path(originals).name}",
@@ -179,7 +179,7 @@ def compare(
         if fan_out is not None:
             predictor = distributed(predictor, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(
-            subject,
+            inputs,
             predictor,
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate_batchnorm),
             progress,
@@ -268,7 +268,7 @@ def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:
 
 
 def _told_of(known: LearnedFrom | None, is_new: bool, zoo: Zoo) -> str:
-    """What is known of the checkpoints that trained the generator."""
+    """Describe what is known of the checkpoints that trained the generator."""
     if known is None:
         return "not known, nothing beside the generated checkpoints tells"
     told = f"{len(known.trained)} checkpoints; it held out {len(known.held_out)}"

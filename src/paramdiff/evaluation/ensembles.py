@@ -1,4 +1,4 @@
-"""What networks are worth together: mean class probabilities of M of them, disjointly grouped.
+"""Ensembles: mean class probabilities of M networks, in disjoint groups.
 
 Probabilities are summed in a stream and never kept for all networks. All ensembles of one size are
 disjoint, so that their averages use every network once.
@@ -25,10 +25,13 @@ from paramdiff.evaluation.calibration import (
     tempered,
 )
 from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
-from paramdiff.evaluation.data_matched import ORIGINALS
+from paramdiff.methods.data_matched import FINE_TUNED_ORIGINALS
 
 SIZES = (1, 2, 5, 10, 30)
-MEMBERS = ("generated", "original", "swag@1.0", "multiswag@1.0", "average@all", ORIGINALS)
+MEMBERS = (
+    *("generated", "original", "swag@1.0", "multiswag@1.0", "average@all"),
+    FINE_TUNED_ORIGINALS.name,
+)
 """The groups whose ensembles are scored."""
 
 
@@ -87,7 +90,7 @@ class Ensembles:
 
 
 def chosen_members(num_networks: int, generator: torch.Generator) -> Tensor:
-    """Which networks take part: up to 30, in random order, as originals come in training order."""
+    """Choose up to 30 networks in random order, as originals come in training order."""
     return torch.randperm(num_networks, generator=generator)[: max(SIZES)]
 
 

@@ -6,10 +6,10 @@ from paramdiff.settings import Settings
 
 
 class NetworkSettings(Settings):
-    """Which network."""
+    """Choice of a network."""
 
     name: str = Field(
-        description="one of ours, a name of timm's, torchvision/NAME, or module:function or "
-        "path/to/file.py:function of your own"
+        description="a built-in network, a name of timm, torchvision/NAME, or your own "
+        "module:function or path/to/file.py:function"
     )
-    pretrained: bool = Field(False, description="start from timm's or torchvision's weights")
+    pretrained: bool = Field(False, description="start from the weights of timm or torchvision")

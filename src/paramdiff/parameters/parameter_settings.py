@@ -10,7 +10,7 @@ NormalizationMode = Literal["tensor", "centered", "coordinate"]
 
 
 class ParameterSettings(Settings):
-    """Which parameters are generated, and how they are normalized."""
+    """Selection and normalization of the generated parameters."""
 
     select: tuple[str, ...] = Field(
         min_length=1, description="globs of tensor names, or regular expressions after 're:'"
@@ -22,9 +22,9 @@ class ParameterSettings(Settings):
     )
     align: bool = Field(
         False,
-        description="bring networks of independent runs into common coordinates first: their "
-        "units trade places so that they lie near each other; needs every tensor selected",
+        description="align networks of independent runs first by permuting their channels (git "
+        "re-basin); requires every tensor to be selected",
     )
     num_checkpoints: int | None = Field(
-        None, gt=0, description="learn from the zoo's first so many originals; none is all of them"
+        None, gt=0, description="train on the first originals of the zoo; null: on all"
     )

@@ -1,4 +1,4 @@
-"""Which tensors of a state dict are generated: globs, or regular expressions after ``re:``."""
+"""Selection of the tensors to generate, by globs or by regular expressions after ``re:``."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ REGULAR_EXPRESSION = "re:"
 
 
 def select(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    """The names that match any pattern, in their own order.
+    """Select the names that match any pattern, keeping their order.
 
     Args:
         names: tensor names of a state dict.
@@ -44,5 +44,5 @@ def _matches(name: str, pattern: str) -> bool:
         return re.search(expression, name) is not None
     except re.error as error:
         raise UserError(
-            f"selection pattern {pattern!r} is no regular expression: {error}"
+            f"selection pattern {pattern!r} is not a regular expression: {error}"
         ) from None

@@ -40,13 +40,13 @@ def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
 
 
 def _training_data(recipe: Recipe) -> dict[str, str]:
-    """Describe the task data that the codec was trained on; empty if it used none."""
+    """Describe the task data that the generator saw; empty if it saw none."""
     budget = data_budget(recipe)
     return {} if budget is None else {"The codec learned from": budget.use.in_words}
 
 
 def _conditions(recipe: Recipe) -> dict[str, str]:
-    """Describe the conditions and their values in generation; empty if there are none."""
+    """Describe the denoiser's conditions and the given ones; empty if it has none."""
     if recipe.diffusion is None or not recipe.diffusion.conditions:
         return {}
     told = (

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.methods.group_names import label_of, role_of
 from paramdiff.report import text
-from paramdiff.report.families import label_of
 from paramdiff.report.text import ShownScore
 
 
@@ -29,7 +28,7 @@ class KeyNumber:
 
 
 def key_numbers(evaluation: Evaluation) -> list[KeyNumber]:
-    """Score, advantage over what is free, similarity and spread of the generated networks."""
+    """Return score, advantage over the deciding baseline, similarity and dispersion."""
     cards = [_accuracy(evaluation), _advantage(evaluation), _similarity(evaluation)]
     return [card for card in [*cards, _dispersion(evaluation)] if card is not None]
 
@@ -55,7 +54,7 @@ def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
 
 
 def _advantage(evaluation: Evaluation) -> KeyNumber | None:
-    """Beside the free alternative that decided; without one, beside the originals."""
+    """Compare with the baseline that decided; without one, with the originals."""
     reference = evaluation.verdict.reference
     by_reference = {
         comparison.reference: comparison
@@ -67,9 +66,10 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
         return None
     score, group = ShownScore.of(evaluation), evaluation.groups.get(comparison.reference)
     accuracy = f", {score.text(group.score.mean)}" if group else ""
-    rival = "the strongest matched baseline"
     return KeyNumber(
-        f"Generated minus {rival if reference else 'originals'}",
+        "Generated minus the strongest matched baseline"
+        if reference
+        else "Generated minus originals",
         score.difference(comparison.difference),
         score.points,
         (
@@ -88,12 +88,16 @@ def _beside_data(evaluation: Evaluation, score: ShownScore) -> list[str]:
     generated = evaluation.groups["generated"]
     if generated.data_used == "none":
         return []
-    rivals = {one.reference: one for one in evaluation.comparisons if one.reference in RIVALS}
+    data_matched = {
+        one.reference: one
+        for one in evaluation.comparisons
+        if role_of(one.reference) == "data-matched baseline"
+    }
     return [
         f"it used no labels, the generator {generated.data_used}",
         *(
             f"minus {label_of(name)}, with as much data: {score.difference(one.difference)}"
-            for name, one in rivals.items()
+            for name, one in data_matched.items()
         ),
     ]
 

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from paramdiff.evaluation.data_matched import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
-from paramdiff.evaluation.examine import (
+from paramdiff.evaluation.baselines import NUM_REESTIMATED_PILOTS
+from paramdiff.evaluation.evaluate_groups import (
     FINETUNED_GROUPS,
     NETWORKS_SCORED,
-    NUM_FINETUNED,
-    NUM_REESTIMATED_PILOTS,
     STRENGTHS_PILOTED,
     expected_pilots,
 )
-from paramdiff.evaluation.finetuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.evaluation.finetuning_curves import UPDATES
+from paramdiff.evaluation.group_evaluator import NUM_FINETUNED
+from paramdiff.methods.data_matched_training import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
+from paramdiff.methods.finetuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.recipe.description import data_budget
 from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.meta_models import Parts
