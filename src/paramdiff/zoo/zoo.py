@@ -18,7 +18,7 @@ from torch import Tensor
 
 from paramdiff.checkpoints.duplicates import values_sha256
 from paramdiff.checkpoints.formats import CheckpointFormat
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, of_an_earlier_version
 from paramdiff.memmap import empty_array, free_pages
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.settings import Settings, load
@@ -68,7 +68,7 @@ class SkippedDuplicate(Settings):
 class ZooIndex(Settings):
     """The content of ``index.json``."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     layout: list[tuple[str, list[int], StoredType]] = Field(min_length=1)
     ties: list[tuple[str, str]] = Field([], description="further names of tensors in the layout")
     hold_out: HoldOutRule
@@ -184,9 +184,12 @@ def read_index(folder: Path) -> ZooIndex:
         Its content.
 
     Raises:
-        UserError: the file is missing or malformed.
+        UserError: the file is missing, malformed, or of an earlier version.
     """
-    index = load(ZooIndex, read_json(folder / INDEX_FILE), folder / INDEX_FILE)
+    content = read_json(folder / INDEX_FILE)
+    if isinstance(content, dict) and content.get("schema_version") == 1:
+        raise of_an_earlier_version(folder / INDEX_FILE, "schema_version 1")
+    index = load(ZooIndex, content, folder / INDEX_FILE)
     checkpoint_format = (
         None if index.checkpoint_format is None else index.checkpoint_format.in_folder(folder)
     )
