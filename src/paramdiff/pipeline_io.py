@@ -1,4 +1,4 @@
-"""A saved pipeline's folder: where it is, what may lie in it, and what travels with it.
+"""A saved pipeline's folder: its place, its files, and those that travel with it.
 
 Everything is checked before anything of it is loaded.
 """
@@ -52,7 +52,7 @@ class StoredSettings(Settings):
 
 INDEX_FILE = "model_index.json"
 EARLIER_KEYS = ("standardise", "num_steps", "spread")
-"""What ``standardize``, ``num_inference_steps`` and ``temperature`` were once called."""
+"""Former names of ``standardize``, ``num_inference_steps`` and ``temperature``."""
 _PIPELINE = "ParameterDiffusionPipeline"
 _ALLOWED_FILES = {
     "config.json",

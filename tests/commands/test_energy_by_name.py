@@ -101,7 +101,7 @@ def test_a_users_own_function_guides(tiny_run, own, tmp_path, space):
         ("loss", "quickstrt", "the nearest is 'quickstart'"),
         ("cut_off:low", None, "--energy: 'cut_off:low' cannot be imported: SyntaxError"),
         ("my_energy:high", None, "--energy: 'my_energy:high' cannot be imported"),
-        ("distance:nowhere", None, "nowhere: expected a checkpoint"),
+        ("distance:nowhere", None, "nowhere: there is no such checkpoint"),
         ("my_energy:broken", None, "'my_energy:broken' failed: RuntimeError: out of ideas"),
     ],
 )

@@ -119,7 +119,7 @@ def test_patterns_match_parameters_and_buffers_only_when_asked(tmp_path):
 
 def test_what_differs_beside_the_selection_stops_before_anything_is_written(tmp_path):
     folder = drifting(tmp_path / "in", moved=("1.weight", "1.bias", "2.weight"))
-    with pytest.raises(UserError, match=r"not selected differ .*\(2\.weight\)"):
+    with pytest.raises(UserError, match=r"unselected tensors differ .*\(2\.weight\)"):
         fitted(folder, tmp_path / "out", select=["1.*"])
     assert not (tmp_path / "out").exists()
     torch.save(network().state_dict(), tmp_path / "base.pt")
@@ -194,4 +194,4 @@ def test_what_lies_beside_the_checkpoints_is_told(tmp_path, patterns):
     folder = drifting(tmp_path / "a", num=4)
     torch.save({"last_epoch": 1}, folder / "scheduler_0.pt")
     plan = planned(folder, select=patterns)
-    assert plan.facts["Passed over"] == "scheduler_0.pt (training state)"
+    assert plan.facts["Skipped"] == "scheduler_0.pt (training state)"

@@ -56,7 +56,7 @@ def test_a_safetensors_base_is_in_the_metadata(tiny_run, base, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"norm3.bias": None}, "'norm3.bias', which is generated, found none; the nearest is"),
+        ({"norm3.bias": None}, "'norm3.bias', which is generated, is missing; the nearest is"),
         ({"norm3.bias": torch.ones(63)}, r"shape \[64\], found torch.float32 of shape \[63\]"),
         ({"norm3.bias": torch.ones(64).long()}, "found torch.int64"),
     ],

@@ -108,7 +108,7 @@ def test_what_lies_beside_checkpoints_is_told(tmp_path):
         torch.save({"last_epoch": step}, folder / f"checkpoint-{step}/scheduler.pt")
     found = inspect([str(folder)])
     assert found.facts["Checkpoints"] == "3, from checkpoint-1/model.pt to checkpoint-3/model.pt"
-    assert found.facts["Passed over"] == "scheduler.pt in 3 folders (training state)"
+    assert found.facts["Skipped"] == "scheduler.pt in 3 folders (training state)"
 
 
 def test_one_checkpoint_is_not_called_equal_to_others(tmp_path):
@@ -116,7 +116,7 @@ def test_one_checkpoint_is_not_called_equal_to_others(tmp_path):
     found = inspect([str(folder)])
     assert found.facts["Checkpoints"] == "1, step0.pt"
     assert found.facts["Would be generated"] == "nothing: it takes several checkpoints"
-    assert "Passed over" not in found.facts
+    assert "Skipped" not in found.facts
     assert any("1 checkpoint is too little" in told for told in found.warnings)
 
 

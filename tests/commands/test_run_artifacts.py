@@ -63,7 +63,7 @@ def test_what_looks_like_a_path_is_not_looked_for_on_the_hub(tmp_path, monkeypat
     for name in ("runs/nope", "./runs/nope", str(tmp_path / "nope"), "nope", "../nope", "a/b/c"):
         with pytest.raises(UserError, match="expected a pipeline's folder or a run's, found none"):
             locate_pipeline(name)
-        with pytest.raises(UserError, match="expected a checkpoint or a folder of"):
+        with pytest.raises(UserError, match="there is no such checkpoint or folder"):
             find_runs([name])
 
 

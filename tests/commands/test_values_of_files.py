@@ -190,7 +190,7 @@ def test_a_base_says_that_files_are_not_scored_as_they_are(tmp_path):
     torch.save(base, tmp_path / "base.pt")
     for number in range(4):
         torch.save(base | {"gate": torch.rand(1)}, b / f"step{number}.pt")
-    options = {"patterns": ("gate",), "base": tmp_path / "base.pt"}
+    options = {"select": ("gate",), "base_checkpoint": tmp_path / "base.pt"}
     with pytest.warns(
         UserWarning, match=r"those of base\.pt, so that the scores of the originals"
     ):

@@ -111,7 +111,7 @@ def test_a_generator_without_task_data_says_so_and_one_without_a_card_does_not(t
     (folder / "README.md").unlink()
     generate(str(folder), tmp_path / "new", num_samples=1, seed=0, num_inference_steps=5)
     assert data_on_card(tmp_path / "new") is None
-    assert "nobody told of" in card(tmp_path / "new").text
+    assert "| Training data | unknown |" in card(tmp_path / "new").text
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_the_runs_own_networks_are_what_its_recipe_asks_for(made, pipeline):
     again = pipeline(seeds=range(4), condition={"step": 30})
     assert torch.equal(made.generators[0].generated, again.vectors)
     card = (made.context.folder.root / "generated" / "README.md").read_text()
-    assert "| Asked for | `step=30`, guidance scale 1 |" in card
+    assert "| Condition | `step=30`, guidance scale 1 |" in card
     card = (made.context.folder.pipeline / "README.md").read_text()
     assert f"- `step`: `0 to {NUM - 1}`\n- `run`: `left, right`\n" in card
 

@@ -46,7 +46,7 @@ def test_who_judges_its_networks_elsewhere_learns_what_they_were_made_with(finis
     folder, _ = finished
     generate(str(folder / "pipeline"), tmp_path / "new", num_samples=4, seed=0)
     card = (tmp_path / "new" / "README.md").read_text()
-    assert "| Made with | labels of 1,800 training examples |" in card
+    assert "| Training data | labels of 1,800 training examples |" in card
     task = TaskSettings(name="digits")
     evaluation = judged_folders(folder / "zoo", tmp_path / "new", task, tmp_path / "out")
     assert evaluation.groups["generated"].data == DataUse("labels", "training", 1800)

@@ -1,4 +1,4 @@
-"""What the command line shows: how far it is, what it found, and the table of groups."""
+"""Output of the command line: progress, facts, and the table of groups."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ def loading() -> None:
 
 @contextmanager
 def progress_bars() -> Iterator[StageProgress]:
-    """What shows how far stages are, for as long as the block runs."""
+    """Show the progress of stages for as long as the block runs."""
     with show_progress(console) as stages:
         yield stages
 

@@ -23,11 +23,11 @@ from paramdiff.cli._options import (
 
 def compare(
     generated: Annotated[
-        str, typer.Argument(help="The checkpoints to judge: a folder, a glob, or a run's folder.")
+        str, typer.Argument(help="The checkpoints to judge: a folder, a glob, or a run.")
     ],
     originals: Annotated[
         str,
-        typer.Option(help="The checkpoints to judge against: a zoo, a run's folder, or others."),
+        typer.Option(help="The checkpoints to compare with: a zoo, a run, or others."),
     ],
     out: Annotated[Path, typer.Option(help="A new folder for the report.")],
     task: TaskName = None,
@@ -39,36 +39,41 @@ def compare(
     standardize: Standardize = False,
     select: Annotated[
         list[str] | None,
-        typer.Option(help="Tensors to compare; all by default, or the zoo's own."),
+        typer.Option(help="Glob of the tensors to compare; by default all, or those of the zoo."),
     ] = None,
     base_checkpoint: Annotated[
-        Path | None, typer.Option(help="A complete checkpoint, where the originals are parts.")
+        Path | None,
+        typer.Option(help="A complete checkpoint, if the originals hold some tensors only."),
     ] = None,
     state_dict_key: StateDictKey = None,
     num_held_out: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Originals to hold out, the last ones; by default those that the generator held "
-            "out, where that is known.",
+            help="Hold out the last originals, so many; by default those that the generator held "
+            "out, if they are known.",
         ),
     ] = None,
     copy_best: Annotated[
-        int, typer.Option(min=0, help="Copy so many, the best on validation data, to best/.")
+        int,
+        typer.Option(
+            min=0, help="Copy the networks with the best validation scores, so many, to best/."
+        ),
     ] = 0,
     seed: Annotated[
-        int, typer.Option(min=0, callback=known_seed, help="Of baselines and intervals.")
+        int,
+        typer.Option(min=0, callback=known_seed, help="Random seed of baselines and intervals."),
     ] = 0,
     recalibrate_batchnorm: Annotated[
         bool,
         typer.Option(
-            "--recalibrate-batchnorm", help="Also score with BatchNorm statistics estimated anew."
+            "--recalibrate-batchnorm", help="Also score with re-estimated BatchNorm statistics."
         ),
     ] = False,
     device: Device = "auto",
     ray: Ray = None,
 ) -> None:
-    """Judge checkpoints, whatever made them, beside everything the originals give for free."""
+    """Compare checkpoints, whatever made them, with their originals and with every baseline."""
     loading()
     import paramdiff
     from paramdiff.device import resolve_device

@@ -30,7 +30,7 @@ def fit(
     out: Annotated[Path, typer.Option(help="The run's folder.")],
     select: Annotated[
         list[str] | None,
-        typer.Option(help="Tensors to generate, as a glob; by default all that differ."),
+        typer.Option(help="Glob of the tensors to generate; by default all that differ."),
     ] = None,
     include_buffers: Annotated[
         bool,
@@ -39,10 +39,11 @@ def fit(
         ),
     ] = False,
     base_checkpoint: Annotated[
-        Path | None, typer.Option(help="A complete checkpoint for what is not selected.")
+        Path | None,
+        typer.Option(help="A complete checkpoint for the tensors that are not selected."),
     ] = None,
     state_dict_key: StateDictKey = None,
-    num_samples: Annotated[int, typer.Option(min=1, help="How many networks to generate.")] = 20,
+    num_samples: Annotated[int, typer.Option(min=1, help="Number of networks to generate.")] = 20,
     task: TaskName = None,
     data: Data = None,
     network: Network = None,
@@ -55,20 +56,20 @@ def fit(
         typer.Option(
             min=0.1,
             metavar="MINUTES",
-            help="For training the denoiser and generating, on this machine.",
+            help="Time to train the denoiser and generate, on this machine.",
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Go on where reconstructions are too poor.")
+        bool, typer.Option("--force", help="Go on even if reconstructions are too poor.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, callback=known_seed, help="Of everything.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, callback=known_seed, help="Random seed.")] = 0,
     device: Device = "auto",
     overrides: Overrides = None,
 ) -> None:
     """Learn from checkpoints, whatever made them, and write new ones in the same format.
 
-    With --task, --data or --score-fn, what reconstructed networks answer decides whether the codec
-    is good enough; else their parameters do.
+    With --task, --data or --score-fn, the predictions of reconstructed networks decide if the
+    codec is good enough; else their parameters do.
     """
     loading()
     import paramdiff

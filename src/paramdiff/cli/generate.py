@@ -18,23 +18,31 @@ def generate(
         ),
     ],
     out: Annotated[Path, typer.Option(help="A new folder for the checkpoints.")],
-    num_samples: Annotated[int, typer.Option(min=1, help="How many networks.")] = 200,
+    num_samples: Annotated[int, typer.Option(min=1, help="Number of networks.")] = 200,
     seed: Annotated[
-        int, typer.Option(min=0, callback=known_seed, help="Of the first; the others count up.")
+        int,
+        typer.Option(
+            min=0,
+            callback=known_seed,
+            help="Random seed of the first network; the others count up.",
+        ),
     ] = 0,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="Scale about the training mean; below 1 contracts.")
+        float | None,
+        typer.Option(min=0, help="Scale of latents about their mean; below 1 contracts."),
     ] = None,
     num_inference_steps: Annotated[
         int | None, typer.Option(min=1, help="Denoiser steps per network.")
     ] = None,
     condition: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Ask for it: score=0.80, step=100, run=b."),
+        typer.Option(
+            metavar="NAME=VALUE", help="Condition to generate for: score=0.80, step=100, run=b."
+        ),
     ] = None,
     guidance_scale: Annotated[
         float | None,
-        typer.Option(min=0, help="How much --condition counts; above 1 exaggerates it."),
+        typer.Option(min=0, help="Weight of --condition; above 1 exaggerates it."),
     ] = None,
     energy: Annotated[
         str | None,
@@ -46,15 +54,14 @@ def generate(
     ] = None,
     energy_scale: Annotated[
         float | None,
-        typer.Option(
-            help="How much a unit of the score counts, 1 by default; below 0 pushes away."
-        ),
+        typer.Option(help="Weight of the energy, 1 by default; below 0 pushes away."),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="With --energy loss: the recipe whose task it is.")
     ] = None,
     base_checkpoint: Annotated[
-        Path | None, typer.Option(help="A complete checkpoint for what is not generated.")
+        Path | None,
+        typer.Option(help="A complete checkpoint for the tensors that are not generated."),
     ] = None,
     state_dict_key: StateDictKey = None,
     selected_only: Annotated[

@@ -19,10 +19,10 @@ def inspect(
     checkpoints: Checkpoints,
     state_dict_key: StateDictKey = None,
     all_tensors: Annotated[
-        bool, typer.Option("--all", help="Show the tensors that are equal, too.")
+        bool, typer.Option("--all", help="Also show the tensors that are equal.")
     ] = False,
 ) -> None:
-    """Tell what a set of checkpoints is: what differs, what is broken, what would be generated."""
+    """Describe a set of checkpoints: what differs, what is broken, what can be generated."""
     loading()
     import paramdiff
 
@@ -32,7 +32,7 @@ def inspect(
 
 
 def show_inspection(inspection: "Inspection", *, all_tensors: bool) -> None:
-    """Print what a set of checkpoints is, and the tensors that differ."""
+    """Print the facts about checkpoints, and the tensors that differ."""
     show_facts(inspection.facts, (*inspection.notes, *inspection.warnings))
     shown = [one for one in inspection.tensors if one.differs or all_tensors]
     if not shown:

@@ -14,10 +14,10 @@ def push(
     ],
     target: Annotated[str, typer.Argument(help="owner/name on the Hub, or a new folder.")],
     public: Annotated[
-        bool, typer.Option("--public", help="Let everybody see it; private by default.")
+        bool, typer.Option("--public", help="Make the repository public; private by default.")
     ] = False,
 ) -> None:
-    """Give a pipeline away with its card: to the Hugging Face Hub, or to a folder."""
+    """Publish a pipeline with its card on the Hugging Face Hub, or copy it to a folder."""
     import paramdiff
 
     say(f"Pipeline: {paramdiff.push(source, target, public=public)}")

@@ -268,7 +268,7 @@ def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:
 
 
 def _told_of(known: LearnedFrom | None, is_new: bool, zoo: Zoo) -> str:
-    """What is known of the checkpoints that trained the generator."""
+    """Describe what is known of the checkpoints that trained the generator."""
     if known is None:
         return "not known, nothing beside the generated checkpoints tells"
     told = f"{len(known.trained)} checkpoints; it held out {len(known.held_out)}"

@@ -31,12 +31,12 @@ HELD_OUT_SHARE = 0.1
 MAX_HELD_OUT = 50
 FEWEST_FOR_HOLDING_OUT = 20
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-"""How normalization layers call what is no parameter; a state dict does not tell."""
+"""Endings of the names of buffers of normalization layers; a state dict does not mark them."""
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """What ``fit`` is about to do.
+    """The choices of ``fit``, before it trains.
 
     Attributes:
         recipe: the run's.
@@ -276,8 +276,8 @@ def plan_fit(
         "collection": {
             "kind": "folder",
             "checkpoints": list(sources),
-            "base": None if base_checkpoint is None else str(base_checkpoint),
-            "entry": state_dict_key,
+            "base_checkpoint": None if base_checkpoint is None else str(base_checkpoint),
+            "state_dict_key": state_dict_key,
             "num_held_out": num_held_out,
             "hold_out": "spaced",
         },

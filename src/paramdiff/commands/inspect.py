@@ -1,4 +1,4 @@
-"""What a set of checkpoints is, before anything is made of it."""
+"""Describe a set of checkpoints, before anything is made of it."""
 
 import os
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ READING = "reading checkpoints"
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found.
+    """Facts about a set of checkpoints.
 
     Attributes:
         facts: label to value, in reading order.
@@ -65,7 +65,7 @@ def inspect(
         progress: called with a stage's name, the checkpoints read and all of them.
 
     Returns:
-        What was found.
+        The facts about them.
 
     Raises:
         UserError: a source is missing, or a checkpoint cannot be read or does not fit the others.
@@ -93,7 +93,7 @@ def inspect(
     facts = {
         "Checkpoints": _checkpoints(found),
         **given.facts,
-        "Stored as": found.checkpoint_format.words,
+        "Stored as": found.checkpoint_format.description,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
         "Order": _order(trajectory, found),
         "Would be generated": f"{num_generated:,} parameters in {len(generated)} tensors: {those}"
@@ -223,7 +223,7 @@ def _warnings(
 def _are_unordered(
     found: CheckpointSummary, tensors: Sequence[TensorSummary], samples: Tensor
 ) -> bool:
-    """Whether every matrix differs, and some checkpoints share a start with none of the others."""
+    """Return True if every matrix differs and some checkpoints share no start with the others."""
     matrices = [one for one in tensors if len(one.shape) > 1 and one.scale]
     if not matrices or not all(one.differs and one.name in found.places for one in matrices):
         return False

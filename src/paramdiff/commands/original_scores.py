@@ -1,6 +1,6 @@
-"""What the original checkpoints score: what a user knows already, told before the long work.
+"""Scores of the original checkpoints, which the user knows already, before the long work.
 
-A network that is fed with wrong inputs, or is not the checkpoints', shows here.
+Wrong inputs, or a network that is not the checkpoints', show here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,19 +23,19 @@ from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 MOST_SCORED = 5
 MOST_VALUES = 1 << 28
-"""Of all networks that are scored, so that long vectors fit into memory."""
+"""Values of all scored networks together, so that long vectors fit into memory."""
 
 
 def describe_originals(task: AnyTask, predictor: Predictor, vectors: Tensor) -> tuple[str, ...]:
-    """Score a few originals.
+    """Score a few originals and describe them.
 
     Args:
-        task: what they do.
-        predictor: scores them.
-        vectors: raw ones ``[N, P]``, of which at most ``MOST_SCORED`` are scored.
+        task: the networks' task.
+        predictor: scores the networks.
+        vectors: raw vectors ``[N, P]``, of which at most ``MOST_SCORED`` are scored.
 
     Returns:
-        One line each: what is done to the inputs, where that is known, and the scores.
+        One line each: the preprocessing of inputs, if it is known, and the scores.
 
     Raises:
         UserError: a network computes NaN or infinite values.
@@ -71,11 +71,11 @@ def describe_checkpoints(
     """Score a few checkpoints before they become a zoo.
 
     Args:
-        task_of: a complete state dict to the task.
+        task_of: returns the task of a complete state dict.
         sources: see ``find_runs``.
-        base: a complete checkpoint for what they lack.
+        base: a complete checkpoint for the tensors that they lack.
         state_dict_key: the key of the state dict in files that hold several.
-        device: where to compute.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
         See ``describe_originals``.

@@ -1,4 +1,4 @@
-"""Give a pipeline away: to the Hugging Face Hub, or to a folder."""
+"""Publish a pipeline on the Hugging Face Hub, or copy it to a folder."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,9 @@ from paramdiff.storage import CARD_FILE, StrPath, written_aside
 
 
 def push(source: StrPath, target: str, *, public: bool = False) -> str:
-    """Copy a pipeline's files, its card among them, and nothing else.
+    """Publish a pipeline on the Hugging Face Hub, or copy it to a folder.
+
+    The pipeline's own files travel, its card among them, and nothing else.
 
     Args:
         source: a run's folder, or a pipeline's.
@@ -23,7 +25,7 @@ def push(source: StrPath, target: str, *, public: bool = False) -> str:
             folder is what it is.
 
     Returns:
-        Where they are now.
+        The repository's address, or the folder.
 
     Raises:
         UserError: the source is no pipeline, the folder exists, it is not clear which of the two
@@ -55,7 +57,7 @@ def push(source: StrPath, target: str, *, public: bool = False) -> str:
 
 
 def _hub_name(target: str) -> str | None:
-    """The name on the Hub; None for a folder."""
+    """Return the name on the Hub; None for a folder."""
     if target.startswith(HUB):
         return target.removeprefix(HUB)
     path = Path(target)
@@ -77,7 +79,7 @@ def _copy(folder: Path, files: list[str], target: Path) -> None:
 
 
 def _upload(folder: Path, files: list[str], name: str, *, is_public: bool) -> str:
-    """One commit, after which the repository holds the pipeline and nothing else."""
+    """Commit once, after which the repository holds the pipeline and nothing else."""
     hub = HfApi()
     try:
         found = hub.model_info(name)

@@ -50,14 +50,15 @@ def choose_task(
     if score_validation is not None and score_fn is None:
         raise UserError("--score-validation: expected --score-fn beside it, found none")
     if score_fn is not None:
-        if not task == data == network is None:
+        if any(one is not None for one in (task, data, network)):
             raise UserError(ONE_OF)
         if standardize:
             raise UserError(
                 "--standardize: a scoring function prepares its own data; leave it out"
             )
         return ScoringFunctions(score_fn, score_validation)
-    if task == data == network == image_size is None and not standardize:
+    given = (task, data, network, image_size)
+    if not standardize and all(one is None for one in given):
         return None
     if (task is None) == (data is None):
         raise UserError(ONE_OF)

@@ -1,4 +1,4 @@
-"""The task data that a recipe's generators learn from, beside checkpoints."""
+"""Descriptions of a recipe for the report and the card."""
 
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.methods.data_use import DataBudget
@@ -12,7 +12,7 @@ def data_budget(recipe: Recipe) -> DataBudget | None:
 
 
 def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
-    """How networks are made.
+    """Describe how networks are made.
 
     Args:
         recipe: a resolved one.
@@ -40,13 +40,13 @@ def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
 
 
 def _training_data(recipe: Recipe) -> dict[str, str]:
-    """What the generator saw beside checkpoints; nothing where it saw nothing."""
+    """Describe the task data that the generator saw; empty if it saw none."""
     budget = data_budget(recipe)
     return {} if budget is None else {"The codec learned from": budget.use.in_words}
 
 
 def _conditions(recipe: Recipe) -> dict[str, str]:
-    """What the denoiser can be asked for, and what is asked; nothing where it can be nothing."""
+    """Describe the denoiser's conditions and the given ones; empty if it has none."""
     if recipe.diffusion is None or not recipe.diffusion.conditions:
         return {}
     told = (

@@ -15,6 +15,8 @@ CLEARLY = 0.1
 RENAMED_KEYS = {
     "seeds": "generator_seeds",
     "task.standardise": "task.standardize",
+    "collection.base": "collection.base_checkpoint",
+    "collection.entry": "collection.state_dict_key",
     "collection.pretraining.optimiser": "collection.pretraining.optimizer",
     "collection.fine_tuning.optimiser": "collection.fine_tuning.optimizer",
     "parameters.normalisation": "parameters.normalization",

@@ -72,7 +72,7 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     network = None
     if isinstance(recipe.collection, FolderSettings):
         state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
-            recipe.collection.entry
+            recipe.collection.state_dict_key
         )
     else:
         assert description is not None  # a recipe that trains has a task

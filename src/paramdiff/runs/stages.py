@@ -63,10 +63,10 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             source.checkpoints,
             folder,
             patterns,
-            base=source.base,
+            base=source.base_checkpoint,
             num_held_out=source.num_held_out,
             spaced=source.hold_out == "spaced",
-            state_dict_key=source.entry,
+            state_dict_key=source.state_dict_key,
         )
         for note in imported.notes if task is not None else ():  # else the plan has told it
             warnings.warn(note, stacklevel=2)
