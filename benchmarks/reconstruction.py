@@ -28,7 +28,7 @@ from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.processes import join
 from paramdiff.progress import ignore_progress
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.runs.reuse import bind_recipe

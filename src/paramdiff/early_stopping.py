@@ -10,22 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.settings import Settings
-
-
-class EarlyStopping(Settings):
-    """How often a module is validated, and how long training goes on without improvement."""
-
-    every: int = Field(100, gt=0, description="updates between two validations")
-    patience: int = Field(
-        10,
-        gt=0,
-        description="validations in a row without a lower held-out loss that end training",
-    )
+from paramdiff.training_settings import EarlyStopping
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import load_recipe, to_yaml
+from paramdiff.recipe.schema import load_recipe, to_yaml
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.reuse import bind_recipe, reuse_stages, rollback, shared_stages
 from paramdiff.storage import write_text

@@ -16,8 +16,8 @@ import yaml
 from pydantic import ValidationError
 
 from paramdiff.errors import UserError, of_an_earlier_version
-from paramdiff.recipe import Recipe
 from paramdiff.recipe.error_messages import renamed
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.stage_log import StageLog
 from paramdiff.storage import PARTIAL, remove
 

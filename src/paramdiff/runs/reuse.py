@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import Recipe, first_difference, to_yaml
+from paramdiff.recipe.differences import first_difference
+from paramdiff.recipe.schema import Recipe, to_yaml
 from paramdiff.runs.folder import RunFolder, field_of
 from paramdiff.runs.stage import Stage
 from paramdiff.runs.stages import STAGES

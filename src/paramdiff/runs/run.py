@@ -24,7 +24,7 @@ from paramdiff.parallel import FanOut
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
-from paramdiff.recipe import FolderSettings, Recipe, load_recipe
+from paramdiff.recipe.schema import FolderSettings, Recipe, load_recipe
 from paramdiff.runs.alignment_stage import is_unordered
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.meta_models import build_meta_models

@@ -20,7 +20,7 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.generated_folder import read_vectors
 from paramdiff.tasks.base import AnyTask

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.run_context import RunContext, SeedRun
 from paramdiff.storage import written_aside
 from paramdiff.training_loop import TrainingResult

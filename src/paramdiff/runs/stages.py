@@ -15,12 +15,13 @@ from torch import Tensor
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.codecs.behavioral import Examples
 from paramdiff.codecs.registry import fit_codec
-from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
+from paramdiff.diffusion.training import LatentBatch, train_denoiser
 from paramdiff.evaluation.schema import EVALUATION_FILE
 from paramdiff.model_cards.provenance import Origin
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline_io import INDEX_FILE
-from paramdiff.recipe import FolderSettings
+from paramdiff.recipe.schema import FolderSettings
 from paramdiff.report.page import REPORT_FILE, write_report
 from paramdiff.runs.alignment_stage import align_zoo
 from paramdiff.runs.evaluation_stage import evaluate_run
