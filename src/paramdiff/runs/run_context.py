@@ -1,4 +1,4 @@
-"""What the stages of a run work on: the recipe, the folder, and artifacts loaded when needed."""
+"""The context of a run's stages: recipe, folder, and artifacts loaded on demand."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,7 +108,7 @@ class SeedRun:
 
     @property
     def device(self) -> torch.device:
-        """Where to compute."""
+        """Device to compute on."""
         return self.run.device
 
     @property
