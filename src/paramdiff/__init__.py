@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # as in the table below
     from paramdiff.progress_display import show_progress as show_progress
     from paramdiff.recipe import Recipe as Recipe
     from paramdiff.recipe import load_recipe as load_recipe
-    from paramdiff.runs import run as run
+    from paramdiff.runs.run import run as run
     from paramdiff.zoo.zoo import Zoo as Zoo
 
 __version__ = "0.1.0"
@@ -37,7 +37,7 @@ _PUBLIC = {
     "generate": "paramdiff.commands.generate",
     "inspect": "paramdiff.commands.inspect",
     "push": "paramdiff.commands.push",
-    "run": "paramdiff.runs",
+    "run": "paramdiff.runs.run",
     "load_recipe": "paramdiff.recipe",
     "show_progress": "paramdiff.progress_display",
     "ParameterDiffusionPipeline": "paramdiff.pipeline",
