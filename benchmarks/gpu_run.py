@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_tensors

@@ -26,7 +26,7 @@ from paramdiff.commands.reconstruction_gate import (
 )
 from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.context import Context
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.predictors import build_predictor

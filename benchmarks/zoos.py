@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from paramdiff.cli._console import progress_bars
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.zoo import Zoo

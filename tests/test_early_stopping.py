@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from paramdiff import training_loop
-from paramdiff.early_stopping import EarlyStopping, Look, Watcher, best_look
+from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import UserError
 from paramdiff.progress import ignore_progress
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import EarlyStopping, Optimization
 
 
 class Stopped(Exception):

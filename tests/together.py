@@ -16,14 +16,16 @@ import torch
 from torch import nn
 
 from paramdiff import training_loop
-from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
+from paramdiff.codecs.codec_settings import AutoencoderCodecSettings
 from paramdiff.codecs.registry import fit_codec
-from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
-from paramdiff.early_stopping import EarlyStopping, Watcher
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
+from paramdiff.diffusion.training import train_denoiser
+from paramdiff.early_stopping import Watcher
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share, refuse_several
 from paramdiff.progress import ignore_progress
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import EarlyStopping, Optimization
 
 CPU = torch.device("cpu")
 BATCH = 12

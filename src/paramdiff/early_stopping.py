@@ -10,20 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.settings import Settings
-
-
-class EarlyStopping(Settings):
-    """How often training is looked at, and how long it may go on without getting better."""
-
-    every: int = Field(100, gt=0, description="updates between two looks")
-    patience: int = Field(
-        10, gt=0, description="looks without a lower held-out loss after which training stops"
-    )
+from paramdiff.training_settings import EarlyStopping
 
 
 @dataclass(frozen=True)

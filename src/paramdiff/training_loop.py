@@ -12,13 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
-from pydantic import Field
 from torch import Tensor, nn
 
 from paramdiff.early_stopping import Look, Watcher, best_look
@@ -26,47 +25,14 @@ from paramdiff.errors import UserError
 from paramdiff.processes import join
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
-from paramdiff.settings import Settings
 from paramdiff.storage import write_torch
+from paramdiff.training_settings import Optimization
 
 BatchLoss = Callable[[nn.Module, int, torch.Generator], Tensor]
 """Module, index of the update and its generator to a scalar loss."""
 
 SECONDS_BETWEEN_SAVES = 10.0
 """Longer where saving takes more than half a second, so that it takes a twentieth of the time."""
-
-
-class Optimization(Settings):
-    """How a module is trained."""
-
-    num_steps: int = Field(gt=0, description="updates until the learning-rate schedule ends")
-    extra_updates: int = Field(
-        0, ge=0, description="updates after the schedule's end (the authors' loop makes one)"
-    )
-    batch_size: int = Field(50, gt=0, description="examples per update, drawn with replacement")
-    lr: float = Field(gt=0, description="initial learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW) or L2 (Adam, SGD)")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule")
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="cosine ends at final_lr"
-    )
-    final_lr: float = Field(0.0, ge=0, description="learning rate at the end of a cosine schedule")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="bfloat16 runs the forward pass under autocast: twice as fast where a CPU has "
-        "instructions for it, several times slower where it has not",
-    )
-    ema_decay: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="decay of the weights' moving average; 0 keeps the last weights",
-    )
-
-    @property
-    def num_updates(self) -> int:
-        """Number of updates in all."""
-        return self.num_steps + self.extra_updates
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import torch
 import typer
 
 from paramdiff.networks.small import DigitsNetwork
-from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
+from paramdiff.recipe.loading import SHIPPED, shipped_recipes
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.tables import ALWAYS
 from paramdiff.storage import read_json, read_metadata, read_tensors, write_text
 
@@ -139,7 +140,7 @@ def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
             torch.testing.assert_close(tensor, same[name], atol=1e-4, rtol=0)
 
 
-def test_generate_refuses_what_cannot_be_asked_for(refused, tiny_run, tmp_path):
+def test_generate_refuses_what_cannot_be_requested_sections(refused, tiny_run, tmp_path):
     base = ("generate", tiny_run / "pipeline", "--out", tmp_path / "out")
     told = {
         ("--condition", "score=0.8"): "condition score: the pipeline was trained without",

@@ -14,7 +14,7 @@ from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.methods.group_names import label_of
 from paramdiff.model_cards.card import checkpoints_on_card, data_on_card, inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.tables import ALWAYS
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json, read_metadata, sha256_of

@@ -6,8 +6,9 @@ repository's root writes the table again.
 
 import json
 
-from paramdiff.recipe import load_recipe, shipped_recipes
 from paramdiff.recipe.listing import COSTS
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.cost import PFLOP, estimate_cost
 from paramdiff.runs.meta_models import build_parts
 from paramdiff.tasks.registry import describe_task

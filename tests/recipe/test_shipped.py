@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
 from paramdiff.recipe.listing import COSTS, list_recipes
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import load_factors, load_recipe
 from paramdiff.runs.meta_models import build_parts, num_values
 from paramdiff.tasks.registry import describe_task
 

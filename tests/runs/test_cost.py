@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.cost import estimate_cost
 from paramdiff.runs.meta_models import build_parts
 from paramdiff.tasks.registry import describe_task

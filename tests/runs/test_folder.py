@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import load_recipe, to_yaml
+from paramdiff.recipe.schema import load_recipe, to_yaml
 from paramdiff.runs.folder import RunFolder
 from paramdiff.storage import write_text
 

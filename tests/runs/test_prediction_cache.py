@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.prediction_cache import RememberedAnswers, answers_folder
 from paramdiff.runs.run import run
 from paramdiff.storage import read_json, read_tensors

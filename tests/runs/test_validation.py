@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from paramdiff import training_loop
-from paramdiff.diffusion.schedule import check_num_inference_steps
+from paramdiff.diffusion.diffusion_settings import check_num_inference_steps
 from paramdiff.early_stopping import Look, best_look
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.metrics.diversity import dispersion

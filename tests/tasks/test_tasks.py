@@ -8,7 +8,8 @@ from torch import nn
 from paramdiff.errors import UserError
 from paramdiff.tasks.base import Split, Task, seeded_network, untrained_network
 from paramdiff.tasks.digits import digits
-from paramdiff.tasks.registry import TASKS, TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import TASKS, build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.user_task import OwnTask
 
 SPLITS = ["train", "validation", "test"]
@@ -162,7 +163,7 @@ def test_a_name_added_to_the_tasks(monkeypatch):
 def test_unknown_names_are_told_the_nearest():
     assert "'digts'; the nearest is 'digits'" in refusal("digts")
     assert "'cifar100'" in refusal("cifar_100")
-    assert "the nearest is" in refusal("")
+    assert "''; expected one of 'digits', 'wine', " in refusal("")
 
 
 @pytest.fixture

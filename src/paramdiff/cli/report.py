@@ -19,9 +19,10 @@ def report(
     from paramdiff.report.sweep_page import SWEEP_FILE
 
     if (run / SWEEP_FILE).is_file():
+        from paramdiff.paper.paper_sweep import PAPER
         from paramdiff.runs.sweep import redraw_sweep
 
-        say(f"Comparison: {redraw_sweep(run)}")
+        say(f"Comparison: {redraw_sweep(run, PAPER)}")
         return
     refuse_unevaluated(run)
     say(f"Report: {write_report(run)}")

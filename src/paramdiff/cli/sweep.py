@@ -46,12 +46,13 @@ def sweep(
     from contextlib import contextmanager
 
     from paramdiff.device import resolve_device
+    from paramdiff.paper.paper_sweep import PAPER
     from paramdiff.parallel import connected
     from paramdiff.report.sweep_page import SWEEP_PAGE
     from paramdiff.runs.sweep import run_sweep
-    from paramdiff.runs.sweep_entries import asked_for, plan_sweep
+    from paramdiff.runs.sweep_entries import plan_sweep, requested_sections
 
-    entries = plan_sweep(recipes, overrides or [], vary, base_recipe)
+    entries = plan_sweep(recipes, overrides or [], vary, base_recipe, PAPER)
 
     @contextmanager
     def watch(name: str) -> Iterator[StageProgress]:
@@ -61,7 +62,13 @@ def sweep(
 
     with connected(ray, resolve_device(device)) as fan_out:
         finished = run_sweep(
-            entries, out, device=device, watch=watch, asked=asked_for(recipes), fan_out=fan_out
+            entries,
+            out,
+            device=device,
+            watch=watch,
+            requested=requested_sections(recipes, PAPER),
+            fan_out=fan_out,
+            extension=PAPER,
         )
     show_sweep(finished)
     say(f"Comparison: {out / SWEEP_PAGE}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.cost import PFLOP, estimate_cost
 from paramdiff.runs.meta_models import Parts, build_parts, num_values
 from paramdiff.storage import StrPath

@@ -10,7 +10,7 @@ from paramdiff.methods.data_use import DataUse
 from paramdiff.model_cards.card import inline_code
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.random import seeded_generator
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.generated_folder import read_vectors
 from paramdiff.tasks.base import Task
 from paramdiff.tasks.registry import build_task

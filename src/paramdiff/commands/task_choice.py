@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.base import AnyTask
 from paramdiff.tasks.registry import build_task
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring

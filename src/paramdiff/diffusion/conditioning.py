@@ -5,7 +5,6 @@ What is not given is all zeros, so that one denoiser learns every combination: w
 given it is the unconditional one of classifier-free guidance (Ho and Salimans 2022).
 """
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,9 @@ import torch
 from pydantic import Field, TypeAdapter
 from torch import Tensor
 
-from paramdiff.errors import UserError
+from paramdiff.diffusion.diffusion_settings import Value
+from paramdiff.errors import UserError, suggestion
 from paramdiff.settings import Settings
-
-Value = int | float | str
-"""Of a condition: a number, or a label."""
 
 
 class NumberCondition(Settings):
@@ -186,8 +183,7 @@ class Conditions:
                     "diffusion.conditions of a recipe)"
                 )
             if name not in self.names:
-                near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.0)
-                raise UserError(f"condition {name!r}: unknown; the nearest is {near[0]!r}")
+                raise UserError(f"condition {name!r}: unknown; {suggestion(name, self.names)}")
 
 
 UNCONDITIONAL = Conditions()

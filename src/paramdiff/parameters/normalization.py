@@ -14,15 +14,13 @@ by its own mean over the checkpoints and divides every variance by the smallest 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from paramdiff.memmap import free_pages
 from paramdiff.parameters.layout import ParameterLayout, Slot
-
-NormalizationMode = Literal["tensor", "centered", "coordinate"]
+from paramdiff.parameters.parameter_settings import NormalizationMode
 
 _LOG_OFFSET = 0.05
 _SMALLEST_RATIO = 0.001

@@ -12,7 +12,7 @@ from accelerate import PartialState
 from paramdiff.parallel import FanOut
 from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.folder import RunFolder
 
 

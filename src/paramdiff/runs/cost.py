@@ -24,14 +24,14 @@ from paramdiff.evaluation.finetuning_curves import UPDATES
 from paramdiff.evaluation.group_evaluator import NUM_FINETUNED
 from paramdiff.methods.data_matched_training import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
 from paramdiff.methods.finetuning import BATCH_SIZE, LEARNING_RATES
-from paramdiff.recipe import Recipe
 from paramdiff.recipe.description import data_budget
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.meta_models import Parts
 from paramdiff.runs.predictors import NUM_RECALIBRATION_INPUTS
 from paramdiff.scoring.batchnorm import statistics_of
 from paramdiff.scoring.split import cut
 from paramdiff.tasks.base import TaskDescription
-from paramdiff.training_loop import Optimization
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.zoo_settings import CollectionSettings
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.codecs.base import decode_all, encode_all
-from paramdiff.diffusion.conditioning import Value
+from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation

@@ -18,8 +18,9 @@ import yaml
 from pydantic import ValidationError
 
 from paramdiff.errors import UserError, of_an_earlier_version
-from paramdiff.recipe import Recipe, first_difference, to_yaml
+from paramdiff.recipe.differences import first_difference
 from paramdiff.recipe.error_messages import renamed
+from paramdiff.recipe.schema import Recipe, to_yaml
 from paramdiff.runs.stage_fields import (
     SHARED,
     STAGES,

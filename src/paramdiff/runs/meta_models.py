@@ -16,7 +16,7 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.parameters.space import padded
 from paramdiff.permutation.symmetry import find_symmetries
-from paramdiff.recipe import FolderSettings, Recipe
+from paramdiff.recipe.schema import FolderSettings, Recipe
 from paramdiff.tasks.base import TaskDescription
 from paramdiff.zoo.collect import check_selection
 from paramdiff.zoo.plan import plan_of

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.storage import PARTIAL, read_tensors, sha256_of, write_tensors
 from paramdiff.zoo.zoo import BASE_FILE
 

@@ -15,7 +15,7 @@ from paramdiff.locking import sole_writer
 from paramdiff.parallel import FanOut
 from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
-from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.report.page import write_report
 from paramdiff.runs.aligned import make_aligned
 from paramdiff.runs.context import Context

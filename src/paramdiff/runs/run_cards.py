@@ -11,8 +11,8 @@ from paramdiff.methods.data_use import data_used
 from paramdiff.model_cards.provenance import Origin, Provenance, generation_settings
 from paramdiff.model_cards.readmes import generated_card, pipeline_card
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.recipe.description import data_budget
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.storage import CARD_FILE, sha256_of, write_text
 from paramdiff.zoo.learned_from import LearnedFrom

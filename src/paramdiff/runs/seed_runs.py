@@ -19,7 +19,7 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.processes import join
 from paramdiff.progress import ignore_progress
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.context import Context
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.run_cards import write_cards

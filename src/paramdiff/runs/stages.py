@@ -13,15 +13,16 @@ from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.codecs.registry import CODECS, fit_codec
 from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.denoisers.registry import DENOISERS
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
 from paramdiff.diffusion.schedule import build_scheduler
-from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
+from paramdiff.diffusion.training import LatentBatch, train_denoiser
 from paramdiff.memmap import map_rows
 from paramdiff.model_cards.provenance import Origin
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_io import INDEX_FILE
-from paramdiff.recipe import FolderSettings, Recipe
+from paramdiff.recipe.schema import FolderSettings, Recipe
 from paramdiff.runs.context import Context
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.generated_folder import read_vectors, write_generated

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from paramdiff.codecs.base import Codec, encode_all
 from paramdiff.diffusion.denoisers.base import Denoiser
-from paramdiff.diffusion.schedule import SolverName, build_scheduler
-from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings, SolverName
+from paramdiff.diffusion.schedule import build_scheduler
+from paramdiff.diffusion.training import held_out_loss
 from paramdiff.early_stopping import Look, Watcher, best_look
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.metrics.diversity import (
@@ -21,7 +22,7 @@ from paramdiff.evaluation.metrics.diversity import (
 )
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.zoo.zoo import Zoo
 
 NUM_SAMPLES = 64

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.image_task import ImageSet, ImageSplits, ImageTask
 from paramdiff.tasks.images import LabelledImages, Pixels
 from paramdiff.tasks.tables import Table, VectorTask

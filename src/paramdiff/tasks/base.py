@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings, build_network
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.networks.registry import build_network
 from paramdiff.scoring.inputs import Inputs
 
 Augmented = Callable[[Tensor, torch.Generator], Tensor]

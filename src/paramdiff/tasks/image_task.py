@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.base import Split, Task, TaskDescription, network_builders
 from paramdiff.tasks.images import LabelledImages
 from paramdiff.tasks.splits import carve, split_sizes

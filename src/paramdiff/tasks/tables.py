@@ -9,7 +9,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.base import Split, Task, TaskDescription, network_builders
 from paramdiff.tasks.digits import refuse_root
 from paramdiff.tasks.splits import carve, split_sizes

@@ -24,7 +24,8 @@ from paramdiff.scoring.predict import layout_of
 from paramdiff.scoring.split import cut, is_one_per_example, used_by
 from paramdiff.storage import read_tensors, write_tensors
 from paramdiff.tasks.base import AnyTask, Task
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.objective import ClassificationBatches, batches_of, training_logits
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings

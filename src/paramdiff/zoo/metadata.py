@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.diffusion.conditioning import Conditions, LabelCondition, Value
+from paramdiff.diffusion.conditioning import Conditions, LabelCondition
+from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.errors import UserError
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_json, write_json

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from paramdiff.progress import Progress
 from paramdiff.storage import read_tensors, write_tensors
 from paramdiff.tasks.base import AnyTask
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.objective import batches_of, validation_score
 from paramdiff.zoo.zoo_settings import PretrainingSettings
 
