@@ -43,7 +43,7 @@ class Optimization(Settings):
 class EarlyStopping(Settings):
     """How often training is looked at, and how long it may go on without getting better."""
 
-    every: int = Field(100, gt=0, description="updates between two looks")
+    every: int = Field(100, gt=0, description="updates between two validations")
     patience: int = Field(
-        10, gt=0, description="looks without a lower held-out loss after which training stops"
+        10, gt=0, description="validations without improvement after which training stops"
     )
