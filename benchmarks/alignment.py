@@ -25,7 +25,8 @@ from paramdiff.permutation.align import align
 from paramdiff.permutation.symmetry import find_symmetries
 from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.tasks.base import ClassificationTask, Split
+from paramdiff.tasks.base import Split
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.zoo import Zoo
 

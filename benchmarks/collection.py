@@ -33,7 +33,8 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
 from paramdiff.scoring.inputs import batches
 from paramdiff.scoring.predict import Scorer
-from paramdiff.tasks.base import ClassificationTask, Split
+from paramdiff.tasks.base import Split
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.objective import ClassificationBatches
 from paramdiff.zoo.plan import Run

@@ -19,7 +19,7 @@ from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_tensors
-from paramdiff.tasks.base import ClassificationTask
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.registry import build_task
 
 RECIPE = "main/cifar100_resnet18"

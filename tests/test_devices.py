@@ -21,7 +21,8 @@ from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_tensors
-from paramdiff.tasks.base import ClassificationTask, Split
+from paramdiff.tasks.base import Split
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.registry import build_task
 from paramdiff.training_loop import train
 from paramdiff.training_settings import Optimization

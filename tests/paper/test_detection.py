@@ -20,7 +20,7 @@ from paramdiff.tasks.base import seeded_network
 from paramdiff.tasks.registry import build_task, describe_task
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.collect import check_selection
-from paramdiff.zoo.objective import batches_of
+from paramdiff.zoo.objective import EpochBatches
 from paramdiff.zoo.zoo_settings import CollectionSettings
 
 from .coco_folder import CAT, PERSON, TOASTER, annotations_of, write_coco
@@ -215,7 +215,7 @@ def test_an_update_draws_the_same_whenever_it_is_made(settings):
     task = build_task(settings)
     network = seeded_network(task, 0).train()
     network.roi_heads.fg_bg_sampler.batch_size_per_image = 4
-    data, rows = batches_of(task, 2, "stream"), torch.arange(2)
+    data, rows = EpochBatches(task, 2, "stream"), torch.arange(2)
 
     def loss(number):
         torch.rand(3)

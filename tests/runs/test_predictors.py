@@ -10,14 +10,9 @@ from torch.nn import functional as F
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
-from paramdiff.tasks.base import (
-    ClassificationTask,
-    CustomTask,
-    OODInputs,
-    Scores,
-    Split,
-    seeded_network,
-)
+from paramdiff.tasks.base import OODInputs, Scores, Split, seeded_network
+from paramdiff.tasks.classification import ClassificationTask
+from paramdiff.tasks.custom import CustomTask
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 NAMES = ["norm.weight", "norm.bias"]

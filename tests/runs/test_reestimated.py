@@ -12,7 +12,8 @@ from torch.optim.swa_utils import update_bn
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs import parallel_predictors
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.tasks.base import ClassificationTask, OODInputs, Split, seeded_network
+from paramdiff.tasks.base import OODInputs, Split, seeded_network
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 CPU = torch.device("cpu")

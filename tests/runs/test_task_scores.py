@@ -18,7 +18,8 @@ from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.runs.evaluation_stage import score_trajectory
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.storage import read_json, read_tensors
-from paramdiff.tasks.base import ClassificationTask, Scores
+from paramdiff.tasks.base import Scores
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.registry import describe_task
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.zoo import Zoo

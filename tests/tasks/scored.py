@@ -5,7 +5,9 @@ from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.nn import functional as F
 
-from paramdiff.tasks.base import ClassificationTask, CustomTask, Scores
+from paramdiff.tasks.base import Scores
+from paramdiff.tasks.classification import ClassificationTask
+from paramdiff.tasks.custom import CustomTask
 
 SIZES = {"train": 242, "validation": 50, "test": 150}
 TOLERATED = 0.8

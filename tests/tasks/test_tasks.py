@@ -6,7 +6,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.base import ClassificationTask, Split, seeded_network, untrained_network
+from paramdiff.tasks.base import Split, seeded_network, untrained_network
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.digits import digits
 from paramdiff.tasks.registry import TASKS, build_task, describe_task
 from paramdiff.tasks.task_settings import TaskSettings
@@ -173,7 +174,8 @@ def module(tmp_path, monkeypatch):
     """A module of the user's, on the path."""
     (tmp_path / "users_tasks.py").write_text(
         "import torch\n"
-        "from paramdiff.tasks.base import ClassificationTask as Task, Split\n"
+        "from paramdiff.tasks.base import Split\n"
+        "from paramdiff.tasks.classification import ClassificationTask as Task\n"
         "def tiny(seed):\n"
         "    one = Split(torch.full((2, 3), float(seed)), torch.tensor([0, 1]))\n"
         "    return Task('tiny', one, one, one, lambda: torch.nn.Linear(3, 2))\n"

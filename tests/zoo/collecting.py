@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from paramdiff.progress import ignore_progress
-from paramdiff.tasks.base import ClassificationTask, Split
+from paramdiff.tasks.base import Split
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.zoo import Zoo
 from paramdiff.zoo.zoo_settings import CollectionSettings

@@ -11,11 +11,10 @@ from paramdiff import training_loop
 from paramdiff.errors import UserError
 from paramdiff.storage import read_tensors
 from paramdiff.tasks.base import seeded_network
-from paramdiff.zoo.objective import evaluate_accuracy
+from paramdiff.tasks.classification import is_right
 from paramdiff.zoo.zoo import Zoo
 
 from .collecting import (
-    CPU,
     FINE_TUNING,
     HARD_PRETRAINING,
     PRETRAINING,
@@ -214,7 +213,7 @@ def test_accuracy_is_counted_in_evaluation_mode_and_leaves_the_mode():
     for mode in (True, False):
         network.train(mode)
         before = copy.deepcopy(network.state_dict())
-        found = evaluate_accuracy(network, data, CPU)
+        found = float(is_right(network, data).double().mean())
         assert network.training is mode
         assert all(before[name].equal(tensor) for name, tensor in network.state_dict().items())
     correct = (network.eval()(data.inputs).argmax(1) == data.labels).double().mean()

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
-from paramdiff.tasks.base import ClassificationTask, Split
+from paramdiff.tasks.base import Split
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.zoo import finetune
 from paramdiff.zoo.finetune import FrozenLayers, depends_on_mode, fine_tune
 from paramdiff.zoo.objective import ClassificationBatches

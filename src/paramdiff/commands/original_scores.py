@@ -18,7 +18,7 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs.generated_folder import read_vectors
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.subsampling import evenly_spaced
-from paramdiff.tasks.base import ClassificationTask, Task
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 MOST_SCORED = 5
@@ -54,9 +54,10 @@ def describe_originals(task: Task, predictor: Predictor, vectors: Tensor) -> tup
         found = (
             f"The originals score {score.text(float(scores.mean()), 1)} ({low} to {high}{some})"
         )
-    lines = [f"{found} {_where(task, predictor)}: does your training log say so?"]
-    if isinstance(task, ClassificationTask) and task.inputs_in_words is not None:
-        lines.insert(0, f"Inputs of {task.name}: {task.inputs_in_words}")
+    lines = [f"{found} {task.test_data()}: does your training log say so?"]
+    inputs = task.facts().get("Inputs")
+    if inputs is not None:
+        lines.insert(0, f"Inputs of {task.name}: {inputs}")
     return tuple(lines)
 
 
@@ -97,11 +98,3 @@ def describe_checkpoints(
     zoo = Zoo(vectors, vectors[:0], layout, complete, index)
     predictor = build_predictor(task, zoo, resolve_device(device))
     return describe_originals(task, predictor, vectors)
-
-
-def _where(task: Task, predictor: Predictor) -> str:
-    if isinstance(task, ClassificationTask):
-        return f"on the {predictor.num_test:,} test examples of {task.name}"
-    if task.data_in_words is not None:
-        return f"by {task.name}"
-    return f"in {task.score_name} on the test split of {task.name}"

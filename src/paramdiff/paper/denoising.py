@@ -17,7 +17,9 @@ from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.networks import build_noise_predictor
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.tasks.arrays import image_splits, read_arrays
-from paramdiff.tasks.base import ClassificationTask, CustomTask, Scores, TaskDescription
+from paramdiff.tasks.base import Scores, TaskDescription
+from paramdiff.tasks.classification import ClassificationTask
+from paramdiff.tasks.custom import CustomTask
 from paramdiff.tasks.download import read_public
 from paramdiff.tasks.image_task import ImageSplits, ImageTask
 from paramdiff.tasks.public import FACTS, HALF, PUBLIC

@@ -17,7 +17,8 @@ from paramdiff.networks.libraries import library
 from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.coco import CocoImage, CocoSplits, coco_sizes, read_coco
 from paramdiff.paper.networks import NUM_BOX_CLASSES, build_detector
-from paramdiff.tasks.base import CustomTask, Scores, TaskDescription
+from paramdiff.tasks.base import Scores, TaskDescription
+from paramdiff.tasks.custom import CustomTask
 from paramdiff.tasks.task_settings import TaskSettings
 
 OVERLAP = 0.5

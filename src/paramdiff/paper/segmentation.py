@@ -25,7 +25,8 @@ from paramdiff.paper.coco import (
     read_coco,
 )
 from paramdiff.paper.networks import NUM_SEGMENTATION_CLASSES, build_segmenter
-from paramdiff.tasks.base import CustomTask, Scores, TaskDescription
+from paramdiff.tasks.base import Scores, TaskDescription
+from paramdiff.tasks.custom import CustomTask
 from paramdiff.tasks.public import IMAGENET_MEAN, IMAGENET_STD
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.transforms import Preparation

@@ -22,7 +22,7 @@ from paramdiff.runs.run_context import RunContext
 from paramdiff.settings import Settings
 from paramdiff.storage import read_json, write_json, written_aside
 from paramdiff.subsampling import evenly_spaced
-from paramdiff.tasks.base import ClassificationTask, Task
+from paramdiff.tasks.base import Task, require_classification
 from paramdiff.zoo.metadata import validation_scores
 from paramdiff.zoo.zoo import Zoo, write_zoo
 
@@ -70,12 +70,8 @@ def symmetries_of(task: Task | None, layout: ParameterLayout) -> Symmetries:
     Raises:
         UserError: there is no such task, or the network cannot be aligned.
     """
-    if not isinstance(task, ClassificationTask):
-        found = "none" if task is None else "one with its own score"
-        raise UserError(
-            f"alignment: expected a classification task, whose network is known, found {found}"
-        )
-    return find_symmetries(task.build_network(), layout, task.train.inputs[:2])
+    labelled = require_classification(task, "alignment")
+    return find_symmetries(labelled.build_network(), layout, labelled.train.inputs[:2])
 
 
 def known_symmetries(task: Task, zoo: Zoo) -> Symmetries | None:

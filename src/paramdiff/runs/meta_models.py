@@ -66,7 +66,7 @@ def build_meta_models(recipe: Recipe, description: TaskDescription | None) -> Me
     if recipe.parameters.num_checkpoints is not None:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
     if description is not None:
-        recipe.evaluation.check_task(is_classification=description.num_classes is not None)
+        recipe.evaluation.check_task(is_classification=description.is_classification)
     if recipe.codec.learns_from is not None:
         _check_behavior(description)
     network = None
@@ -91,7 +91,7 @@ def build_meta_models(recipe: Recipe, description: TaskDescription | None) -> Me
 
 def _check_behavior(description: TaskDescription | None) -> None:
     """Refuse a codec that is trained on predictions if the recipe has no classification task."""
-    if description is None or description.num_classes is None:
+    if description is None or not description.is_classification:
         found = "none" if description is None else "one with its own score"
         raise UserError(f"codec.behavior: expected a classification task, found {found}")
 

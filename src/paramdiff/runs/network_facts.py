@@ -1,6 +1,6 @@
 """Task, network and checkpoints of a run, described for its report."""
 
-from paramdiff.tasks.base import ClassificationTask, CustomTask, Task
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo
 
 
@@ -22,31 +22,12 @@ def network_facts(task: Task, zoo: Zoo) -> dict[str, str]:
         "spaced": "evenly spaced among the others",
         "none": "none",
     }[zoo.index.hold_out]
-    score = (
-        {}
-        if isinstance(task, ClassificationTask)
-        else {"Score": f"{task.score_name}, higher is better"}
-    )
-    inputs = {}
-    if isinstance(task, ClassificationTask) and task.inputs_in_words is not None:
-        inputs["Inputs"] = task.inputs_in_words
     return {
-        "Task": _data_of(task),
-        **score,
-        **inputs,
+        **task.facts(),
         "Network": _network_of(task),
         "Generated parameters": f"{zoo.layout.num_parameters:,} of {total:,} ({shown})",
         "Checkpoints": f"{len(zoo.originals)}, and {len(zoo.held_out)} held out ({held_out})",
     }
-
-
-def _data_of(task: Task) -> str:
-    if isinstance(task, CustomTask) and task.data_in_words is not None:
-        return f"{task.name}: {task.data_in_words}"
-    selecting = f"{task.num_validation} validation"
-    if task.selects_on_test:
-        selecting = "no validation (the test examples select, as published: best values flatter)"
-    return f"{task.name}: {task.num_train} training, {selecting}, {task.num_test} test examples"
 
 
 def _network_of(task: Task) -> str:

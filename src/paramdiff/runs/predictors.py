@@ -24,8 +24,9 @@ from paramdiff.scoring.batchnorm import Reestimator, statistics_of
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.inputs import Inputs, join
 from paramdiff.scoring.predict import ParameterSet, Scorer
-from paramdiff.tasks.base import ClassificationTask, CustomTask, Scores, Task, untrained_network
-from paramdiff.tasks.sequential_scorer import TaskScorer
+from paramdiff.tasks.base import Scores, Task, untrained_network
+from paramdiff.tasks.classification import ClassificationTask
+from paramdiff.tasks.custom import TaskScorer
 from paramdiff.zoo.zoo import Zoo
 
 NUM_RECALIBRATION_INPUTS = 1000
@@ -51,13 +52,14 @@ def build_predictor(
         UserError: the base checkpoint is not the network's, or there is no BatchNorm to
             recalibrate, or a task with its own score would have to.
     """
-    if isinstance(task, ClassificationTask):
-        return _of_classifiers(task, zoo, device, recalibrate=recalibrate)
+    labelled = task.as_classification
+    if labelled is not None:
+        return _of_classifiers(labelled, zoo, device, recalibrate=recalibrate)
     EvaluationSettings(recalibrate_batchnorm=recalibrate).check_task(is_classification=False)
     return _of_scored(task, zoo, device)
 
 
-def _of_scored(task: CustomTask, zoo: Zoo, device: torch.device) -> Predictor:
+def _of_scored(task: Task, zoo: Zoo, device: torch.device) -> Predictor:
     """Score one network at a time with the task's own score."""
     networks = TaskScorer(task, zoo.base, device=device)
 

@@ -32,7 +32,7 @@ from paramdiff.runs.stage import Stage, Trained
 from paramdiff.runs.validation import build_validation
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.storage import CARD_FILE, remove, written_aside
-from paramdiff.tasks.base import ClassificationTask, Task
+from paramdiff.tasks.base import Task, require_classification
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import LearnedFrom
@@ -135,16 +135,17 @@ def training_examples(task: Task, space: ParameterSpace, device: torch.device) -
     Raises:
         UserError: the base checkpoint is not the network's.
     """
-    assert isinstance(task, ClassificationTask)  # build_meta_models refuses the others
+    labelled = require_classification(task, "codec.behavior")
+    inputs = labelled.train.inputs
     network = DifferentiableNetwork(
-        task.build_network(), space.base, space.layout.names, task.train.inputs, device=device
+        labelled.build_network(), space.base, space.layout.names, inputs, device=device
     )
     placed = deepcopy(space).to(device)  # the caller's stays where it is
 
     def logits(normalized: Tensor, rows: Tensor) -> Tensor:
         return network.logits(placed.layout.unflatten(placed.denormalize(normalized)), rows)
 
-    return Examples(logits, task.train.labels)
+    return Examples(logits, labelled.train.labels)
 
 
 def make_denoiser(run: SeedRun) -> Trained:

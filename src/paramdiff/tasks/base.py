@@ -1,23 +1,23 @@
-"""A task: a network, and data to train, select and test it on.
+"""Tasks: data to train, select and test a network on, with its loss and its score.
 
-``ClassificationTask`` has labels; ``CustomTask`` brings its own loss and score.
+``ClassificationTask`` is in ``classification.py``; ``CustomTask``, in ``custom.py``, brings its
+own loss and score. Anything else that implements ``Task`` works, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.network_settings import NetworkSettings
-from paramdiff.networks.registry import build_network
+from paramdiff.networks.registry import NetworkSettings, build_network
 from paramdiff.scoring.inputs import Inputs
 
-Augmented = Callable[[Tensor, torch.Generator], Tensor]
-"""Rows ``[B]`` of the training split to their inputs ``[B, ...]``, freshly augmented."""
+if TYPE_CHECKING:
+    from paramdiff.tasks.classification import ClassificationTask
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,11 @@ class Split:
         return len(self.labels)
 
 
+SplitName = Literal["validation", "test"]
+ParameterSets = Iterable[Mapping[str, Tensor]]
+"""The chosen tensors by name, of many networks."""
+
+
 @dataclass(frozen=True)
 class OODInputs:
     """Inputs that belong to none of the task's classes.
@@ -54,58 +59,6 @@ class OODInputs:
 
     description: str
     inputs: Inputs
-
-
-@dataclass(frozen=True)
-class ClassificationTask:
-    """Data and the network whose parameters are generated.
-
-    Attributes:
-        name: for people.
-        train: what networks are trained on.
-        validation: what selects; never trained on.
-        test: scored once; selects nothing.
-        build_network: an untrained network; draws from torch's global generator, which the caller
-            seeds.
-        augmented: training inputs ``[B, ...]`` of these rows ``[B]`` of the training split, as the
-            generator's draws change them; None where training sees the inputs as they are.
-        build_pretrained: the same network with published weights, where training starts from them.
-        out_of_distribution: what a network should be less sure about, where there is such a set.
-        network_name: for people; the class's name where there is none.
-        inputs_in_words: what is done to the raw data before a network sees them, for people; None
-            where nobody says.
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    build_network: Callable[[], nn.Module]
-    augmented: Augmented | None = None
-    build_pretrained: Callable[[], nn.Module] | None = None
-    out_of_distribution: OODInputs | None = None
-    network_name: str | None = None
-    inputs_in_words: str | None = None
-
-    @property
-    def selects_on_test(self) -> bool:
-        """Whether the test split also selects, as in the paper."""
-        return self.validation is self.test
-
-    @property
-    def num_train(self) -> int:
-        """Examples that networks are trained on."""
-        return len(self.train)
-
-    @property
-    def num_validation(self) -> int:
-        """Examples that select."""
-        return len(self.validation)
-
-    @property
-    def num_test(self) -> int:
-        """Examples that are scored once."""
-        return len(self.test)
 
 
 @dataclass(frozen=True)
@@ -123,55 +76,107 @@ class Scores:
     wrong: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class CustomTask:
-    """Data and a network that is no classifier: the task brings its own loss and score.
-
-    Its networks are scored one by one; frozen layers are not run ahead.
+@runtime_checkable
+class Task(Protocol):
+    """Data, the network whose parameters are generated, its loss and its score.
 
     Attributes:
-        name: for people.
-        score_name: for people: ``average precision``.
-        is_fraction: whether scores lie between 0 and 1 and read best as percentages.
-        num_train: examples that networks are trained on.
-        num_validation: examples that select.
-        num_test: examples that are scored once.
-        build_network: as ``ClassificationTask``'s.
-        loss: the mean loss of a network, in its own mode and on its own device, on these rows
-            ``[B]`` of the training split; augmentation draws from the generator.
-        score: of a network, which the call puts into evaluation mode; the same network has the
-            same scores each time, so what the call draws it seeds itself.
-        build_pretrained: as ``ClassificationTask``'s.
-        network_name: as ``ClassificationTask``'s.
+        name: name for reports.
+        num_train: number of examples that networks are trained on.
+        num_validation: number of examples that select; never trained on.
+        num_test: number of examples that are scored once.
         selects_on_test: whether the test split also selects, as in the paper.
-        data_in_words: for people, where counts of examples would say the wrong thing.
+        build_network: builds an untrained network from torch's global generator, which the caller
+            seeds.
+        build_pretrained: builds the same network with published weights; None unless training
+            starts from them.
+        network_name: name for reports; None shows the class's name.
+        score_name: name of the score for reports: ``average precision``.
+        is_fraction: whether scores lie between 0 and 1 and read best as percentages.
     """
 
-    name: str
-    score_name: str
-    is_fraction: bool
-    num_train: int
-    num_validation: int
-    num_test: int
-    build_network: Callable[[], nn.Module]
-    loss: Callable[[nn.Module, Tensor, torch.Generator], Tensor]
-    score: Callable[[nn.Module, Literal["validation", "test"]], Scores]
-    build_pretrained: Callable[[], nn.Module] | None = None
-    network_name: str | None = None
-    selects_on_test: bool = False
-    data_in_words: str | None = None
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def num_train(self) -> int: ...  # noqa: D102
+    @property
+    def num_validation(self) -> int: ...  # noqa: D102
+    @property
+    def num_test(self) -> int: ...  # noqa: D102
+    @property
+    def selects_on_test(self) -> bool: ...  # noqa: D102
+    @property
+    def build_network(self) -> Callable[[], nn.Module]: ...  # noqa: D102
+    @property
+    def build_pretrained(self) -> Callable[[], nn.Module] | None: ...  # noqa: D102
+    @property
+    def network_name(self) -> str | None: ...  # noqa: D102
+    @property
+    def score_name(self) -> str: ...  # noqa: D102
+    @property
+    def is_fraction(self) -> bool: ...  # noqa: D102
 
-    def __post_init__(self) -> None:
-        sizes = (self.num_train, self.num_validation, self.num_test)
-        if min(sizes) < 1:
-            raise UserError(
-                f"task {self.name!r}: expected at least one training, validation and test example "
-                f"each, found {sizes[0]}, {sizes[1]} and {sizes[2]}"
-            )
+    @property
+    def as_classification(self) -> "ClassificationTask | None":
+        """The task, if its networks map inputs to logits of labelled classes; None otherwise."""
+
+    @property
+    def score(self) -> Callable[[nn.Module, SplitName], Scores]:
+        """Score one network, which the call puts into evaluation mode, on a split."""
+
+    def training_loss(
+        self, network: nn.Module, rows: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Compute the mean loss of a network, in its own mode and on its own device.
+
+        Args:
+            network: the network.
+            rows: rows ``[B]`` of the training split.
+            generator: source of augmentation and dropout.
+
+        Returns:
+            A scalar.
+        """
+
+    def validation_scorer(
+        self, base: Mapping[str, Tensor], names: tuple[str, ...], device: torch.device
+    ) -> Callable[[ParameterSets], list[float]]:
+        """Prepare to score many networks on the validation split.
+
+        Args:
+            base: a complete state dict, the source of every tensor that a parameter set lacks.
+            names: the tensors of a parameter set.
+            device: device to compute on.
+
+        Returns:
+            A function from parameter sets to their mean scores.
+        """
+
+    def describe(self) -> "TaskDescription":
+        """Return sizes and the untrained network."""
+
+    def facts(self) -> dict[str, str]:
+        """Describe data, score and inputs for the report, label to value."""
+
+    def test_data(self) -> str:
+        """Continue "The originals score 90 % ..." with the data: "on the test examples of ..."."""
 
 
-Task = ClassificationTask | CustomTask
-"""A classification task, whose networks are scored together, or one with a score of its own."""
+def require_classification(task: Task | None, where: str) -> "ClassificationTask":
+    """Return the classification task; a ``UserError`` that begins with ``where`` otherwise."""
+    found = None if task is None else task.as_classification
+    if found is None:
+        kind = "none" if task is None else "one with its own score"
+        raise UserError(f"{where}: expected a classification task, found {kind}")
+    return found
+
+
+def data_sizes(task: Task) -> str:
+    """Count a task's examples in words."""
+    selecting = f"{task.num_validation} validation"
+    if task.selects_on_test:
+        selecting = "no validation (the test examples select, as published: best values flatter)"
+    return f"{task.num_train} training, {selecting}, {task.num_test} test examples"
 
 
 def seeded_network(task: Task, seed: int) -> nn.Module:
@@ -212,6 +217,11 @@ class TaskDescription:
     num_validation: int
     num_test: int
     build_network: Callable[[], nn.Module]
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether networks map inputs to logits of labelled classes."""
+        return self.num_classes is not None
 
 
 class TaskSpec(Protocol):

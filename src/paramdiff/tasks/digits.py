@@ -9,14 +9,8 @@ from sklearn.model_selection import train_test_split
 
 from paramdiff.errors import UserError
 from paramdiff.networks.network_settings import NetworkSettings
-from paramdiff.tasks.base import (
-    Augmented,
-    ClassificationTask,
-    OODInputs,
-    Split,
-    TaskDescription,
-    network_builders,
-)
+from paramdiff.tasks.base import OODInputs, Split, TaskDescription, network_builders
+from paramdiff.tasks.classification import Augmented, ClassificationTask
 from paramdiff.tasks.images import Pixels
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.transforms import Preparation, PreparedImages

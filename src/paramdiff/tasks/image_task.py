@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from paramdiff.networks.network_settings import NetworkSettings
-from paramdiff.tasks.base import ClassificationTask, Split, TaskDescription, network_builders
+from paramdiff.tasks.base import Split, TaskDescription, network_builders
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.images import LabelledImages
 from paramdiff.tasks.splits import carve, split_sizes
 from paramdiff.tasks.task_settings import TaskSettings

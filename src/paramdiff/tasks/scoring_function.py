@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.base import CustomTask, Scores
+from paramdiff.tasks.base import Scores
+from paramdiff.tasks.custom import CustomTask
 from paramdiff.user_code import (
     accepts,
     call,

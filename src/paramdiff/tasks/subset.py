@@ -6,7 +6,13 @@ import torch
 
 from paramdiff.errors import UserError
 from paramdiff.scoring.inputs import Inputs
-from paramdiff.tasks.base import ClassificationTask, Split, Task, TaskDescription, TaskSpec
+from paramdiff.tasks.base import (
+    Split,
+    Task,
+    TaskDescription,
+    TaskSpec,
+    require_classification,
+)
 from paramdiff.tasks.task_settings import TaskSettings
 
 
@@ -40,7 +46,7 @@ class SubsetTask:
     def describe(self) -> TaskDescription:
         """Sizes and the untrained network; a ``UserError`` where a split has fewer examples."""
         whole = self.source.describe()
-        if whole.num_classes is None:
+        if not whole.is_classification:
             raise UserError(
                 "task.num_train, num_validation, num_test: expected a classification task, found "
                 "one with its own score"
@@ -55,8 +61,7 @@ class SubsetTask:
     def build(self) -> Task:
         """The task, with its data."""
         sizes = self.describe()
-        whole = self.source.build()
-        assert isinstance(whole, ClassificationTask)
+        whole = require_classification(self.source.build(), "task")
         test = _first(whole.test, sizes.num_test)
         return replace(
             whole,

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from paramdiff.errors import UserError
 from paramdiff.networks.network_settings import NetworkSettings
-from paramdiff.tasks.base import ClassificationTask, Split, TaskDescription, network_builders
+from paramdiff.tasks.base import Split, TaskDescription, network_builders
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.digits import refuse_root
 from paramdiff.tasks.splits import carve, split_sizes
 from paramdiff.tasks.task_settings import TaskSettings

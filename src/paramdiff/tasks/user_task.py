@@ -1,18 +1,19 @@
-"""A user's own task, or a function of a seed that returns it."""
+"""A user's own task: a ``Task``, or a function of a seed that returns one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from paramdiff.errors import UserError
 from paramdiff.networks.logits import num_logits
-from paramdiff.tasks.base import ClassificationTask, Task, TaskDescription
+from paramdiff.tasks.base import Task, TaskDescription
+from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.user_code import accepts, call, import_object, wrong_signature
 
 SETTABLE = {"name", "seed"}
-WANTED = "a paramdiff task (ClassificationTask, CustomTask), or a function (seed) or () of one"
+WANTED = "a paramdiff Task, or a function (seed) or () that returns one"
 
 
 @dataclass(frozen=True)
@@ -45,27 +46,21 @@ class UserTask:
         task = call("task.name", name, hint, self.function, *given)
         if not isinstance(task, Task):
             raise UserError(
-                f"task.name: expected {name!r} to return a paramdiff ClassificationTask or "
-                f"CustomTask, found {type(task).__name__}"
+                f"task.name: expected {name!r} to return a paramdiff Task, found "
+                f"{type(task).__name__}"
             )
-        if isinstance(task, ClassificationTask):
-            self._num_classes(task)
+        labelled = task.as_classification
+        if labelled is not None:
+            self._num_classes(labelled)
         return task
 
     def describe(self) -> TaskDescription:
         """See ``TaskSpec``; the data are read."""
         task = self.build()
-        return TaskDescription(
-            task.name,
-            tuple(task.test.inputs[:1].shape[1:])
-            if isinstance(task, ClassificationTask)
-            else None,
-            self._num_classes(task) if isinstance(task, ClassificationTask) else None,
-            task.num_train,
-            task.num_validation,
-            task.num_test,
-            task.build_network,
-        )
+        found, labelled = task.describe(), task.as_classification
+        if labelled is None:
+            return found
+        return replace(found, num_classes=self._num_classes(labelled))
 
     def _num_classes(self, task: ClassificationTask) -> int:
         """The network's; a ``UserError`` where the data have more."""

@@ -23,10 +23,11 @@ from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.predict import layout_of
 from paramdiff.scoring.split import cut, is_one_per_example, used_by
 from paramdiff.storage import read_tensors, write_tensors
-from paramdiff.tasks.base import ClassificationTask, Task
+from paramdiff.tasks.base import Task
+from paramdiff.tasks.classification import training_logits
 from paramdiff.training_loop import train
 from paramdiff.training_settings import Optimization
-from paramdiff.zoo.objective import ClassificationBatches, batches_of, training_logits
+from paramdiff.zoo.objective import ClassificationBatches, EpochBatches
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
 
@@ -206,7 +207,9 @@ def fine_tune(
     finished = state_folder / f"run-{run.number}.safetensors"
     if finished.is_file():
         return list(read_tensors(finished)["vectors"])
-    data = batches_of(task, settings.batch_size, f"{seed}/fine-tuning/{run.number}")
+    stream = f"{seed}/fine-tuning/{run.number}"
+    data = EpochBatches(task, settings.batch_size, stream)
+    labelled = task.as_classification
     optimization = Optimization(
         num_steps=run.steps[-1],
         batch_size=settings.batch_size,
@@ -221,18 +224,18 @@ def fine_tune(
         parameter.requires_grad_(name in layout.names)
     first_eval_step = {"train": run.steps[-1], "eval": 0, "eval_after_first_save": run.steps[0]}
     is_mode_seen = (
-        isinstance(task, ClassificationTask)
+        labelled is not None
         and first_eval_step[settings.mode] > 0
-        and depends_on_mode(network, task.train.inputs)
+        and depends_on_mode(network, labelled.train.inputs)
     )
 
     @cache  # from the first update in evaluation mode on, frozen layers stay as they are
     def frozen_layers() -> FrozenLayers:
-        assert isinstance(data, ClassificationBatches)
+        assert labelled is not None
         return FrozenLayers(
             network,
             [name for name, parameter in network.named_parameters() if parameter.requires_grad],
-            data,
+            ClassificationBatches(labelled, settings.batch_size, stream),
             num_steps=run.steps[-1],
             memory_budget=memory_budget,
             progress=partial(progress, "running frozen layers once"),
@@ -242,9 +245,9 @@ def fine_tune(
         rows = data.rows(step)
         module.train(step < first_eval_step[settings.mode])
         # a network that is no classifier may compute anything, and is not cut
-        if not isinstance(data, ClassificationBatches) or (module.training and is_mode_seen):
+        if labelled is None or (module.training and is_mode_seen):
             return data.training_loss(module, rows, generator)
-        return data.loss(frozen_layers().logits(module, rows, generator), rows)
+        return labelled.loss(frozen_layers().logits(module, rows, generator), rows)
 
     kept: dict[str, list[Tensor]] = {"vectors": []}
     kept_steps = set(run.steps)

@@ -14,10 +14,8 @@ from torch import Tensor
 from paramdiff.diffusion.conditioning import Conditions, LabelCondition
 from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.errors import UserError
-from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_json, write_json
-from paramdiff.tasks.base import ClassificationTask, Task
-from paramdiff.tasks.sequential_scorer import TaskScorer
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import CheckpointEntry, Zoo
 
 SCORES_FILE = "scores.json"
@@ -59,19 +57,7 @@ def validation_scores(
     Returns:
         A function from parameter sets to their mean scores.
     """
-    if isinstance(task, ClassificationTask):
-        split = task.validation
-        scorer = Scorer(
-            task.build_network(), zoo.base, zoo.layout.names, split.inputs, device=device
-        )
-        return lambda sets: [
-            number / len(split)
-            for number in (scorer.predict(sets) == split.labels).sum(1).tolist()
-        ]
-    networks = TaskScorer(task, zoo.base, device=device)
-    return lambda sets: [
-        float(scores.values.double().mean()) for scores in networks.scores(sets, "validation")
-    ]
+    return task.validation_scorer(zoo.base, zoo.layout.names, device)
 
 
 @dataclass(frozen=True)

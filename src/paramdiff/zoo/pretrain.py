@@ -15,7 +15,7 @@ from paramdiff.storage import read_tensors, write_tensors
 from paramdiff.tasks.base import Task
 from paramdiff.training_loop import train
 from paramdiff.training_settings import Optimization
-from paramdiff.zoo.objective import batches_of, validation_score
+from paramdiff.zoo.objective import EpochBatches, validation_score
 from paramdiff.zoo.zoo_settings import PretrainingSettings
 
 
@@ -58,7 +58,7 @@ def pretrain(
     finished = pretrained_file(state_folder, number)
     if finished.is_file():
         return read_tensors(finished)
-    data = batches_of(task, settings.batch_size, f"{seed}/pretraining")
+    data = EpochBatches(task, settings.batch_size, f"{seed}/pretraining")
     optimization = Optimization(
         num_steps=settings.epochs * data.steps_per_epoch,
         batch_size=settings.batch_size,
@@ -75,7 +75,7 @@ def pretrain(
     def keep_best(step: int, module: nn.Module) -> None:
         if (step + 1) % data.steps_per_epoch:
             return
-        score = validation_score(task, module, device, f"pre-training, update {step}")
+        score = validation_score(task, module, f"pre-training, update {step}")
         if score > best["score"]:
             state = {name: tensor.cpu().clone() for name, tensor in module.state_dict().items()}
             best.update(score=score, state=state)

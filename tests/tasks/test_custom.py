@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.tasks.base import CustomTask, Scores
-from paramdiff.tasks.sequential_scorer import TaskScorer, score_network
+from paramdiff.tasks.base import Scores
+from paramdiff.tasks.custom import CustomTask, TaskScorer, score_network
 from tests.tasks.scored import SIZES, build_network, r_squared
 
 CPU = torch.device("cpu")

@@ -1,26 +1,117 @@
-"""The networks of a ``CustomTask``, scored one after the other by the task's own measure.
+"""Tasks with a loss and a score of their own, and the sequential scoring of their networks.
 
-Nothing is shared between them: what a detector or a denoiser computes from its inputs is the
+Nothing is shared between networks: what a detector or a denoiser computes from its inputs is the
 task's business, so that no network can be cut where parameter sets begin to differ.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import NotFiniteError, UserError
+from paramdiff.random import drawing_from
 from paramdiff.scoring.predict import loaded
-from paramdiff.tasks.base import CustomTask, Scores, untrained_network
+from paramdiff.tasks.base import (
+    ParameterSets,
+    Scores,
+    SplitName,
+    Task,
+    TaskDescription,
+    data_sizes,
+    untrained_network,
+)
 
-SplitName = Literal["validation", "test"]
+
+@dataclass(frozen=True)
+class CustomTask:
+    """Data and a network that is no classifier: the task brings its own loss and score.
+
+    Its networks are scored one by one; frozen layers are not run ahead.
+
+    Attributes:
+        name: for people.
+        score_name: for people: ``average precision``.
+        is_fraction: whether scores lie between 0 and 1 and read best as percentages.
+        num_train: examples that networks are trained on.
+        num_validation: examples that select.
+        num_test: examples that are scored once.
+        build_network: as ``ClassificationTask``'s.
+        loss: the mean loss of a network, in its own mode and on its own device, on these rows
+            ``[B]`` of the training split; augmentation draws from the generator.
+        score: of a network, which the call puts into evaluation mode; the same network has the
+            same scores each time, so what the call draws it seeds itself.
+        build_pretrained: as ``ClassificationTask``'s.
+        network_name: as ``ClassificationTask``'s.
+        selects_on_test: whether the test split also selects, as in the paper.
+        data_in_words: for people, where counts of examples would say the wrong thing.
+    """
+
+    name: str
+    score_name: str
+    is_fraction: bool
+    num_train: int
+    num_validation: int
+    num_test: int
+    build_network: Callable[[], nn.Module]
+    loss: Callable[[nn.Module, Tensor, torch.Generator], Tensor]
+    score: Callable[[nn.Module, SplitName], Scores]
+    build_pretrained: Callable[[], nn.Module] | None = None
+    network_name: str | None = None
+    selects_on_test: bool = False
+    data_in_words: str | None = None
+
+    def __post_init__(self) -> None:
+        sizes = (self.num_train, self.num_validation, self.num_test)
+        if min(sizes) < 1:
+            raise UserError(
+                f"task {self.name!r}: expected at least one training, validation and test example "
+                f"each, found {sizes[0]}, {sizes[1]} and {sizes[2]}"
+            )
+
+    @property
+    def as_classification(self) -> None:
+        """See ``Task``."""
+        return None
+
+    def training_loss(
+        self, network: nn.Module, rows: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """See ``Task``."""
+        with drawing_from(generator, next(network.parameters()).device):
+            return self.loss(network, rows, generator)
+
+    def validation_scorer(
+        self, base: Mapping[str, Tensor], names: tuple[str, ...], device: torch.device
+    ) -> Callable[[ParameterSets], list[float]]:
+        """See ``Task``; networks are scored one by one."""
+        networks = TaskScorer(self, base, device=device)
+        return lambda sets: [
+            float(scores.values.double().mean()) for scores in networks.scores(sets, "validation")
+        ]
+
+    def describe(self) -> TaskDescription:
+        """See ``Task``."""
+        sizes = (self.num_train, self.num_validation, self.num_test)
+        return TaskDescription(self.name, None, None, *sizes, self.build_network)
+
+    def facts(self) -> dict[str, str]:
+        """See ``Task``."""
+        data = data_sizes(self) if self.data_in_words is None else self.data_in_words
+        return {"Task": f"{self.name}: {data}", "Score": f"{self.score_name}, higher is better"}
+
+    def test_data(self) -> str:
+        """See ``Task``."""
+        if self.data_in_words is not None:
+            return f"by {self.name}"
+        return f"in {self.score_name} on the test split of {self.name}"
 
 
 class TaskScorer:
-    """A scored task's network as a function of some of its tensors.
+    """Score a task's network, one parameter set after the other.
 
     Args:
         task: network and score.
@@ -31,9 +122,7 @@ class TaskScorer:
         UserError: the base checkpoint is not the network's.
     """
 
-    def __init__(
-        self, task: CustomTask, base: Mapping[str, Tensor], *, device: torch.device
-    ) -> None:
+    def __init__(self, task: Task, base: Mapping[str, Tensor], *, device: torch.device) -> None:
         self._task, self._base = task, dict(base)
         self._network = loaded(untrained_network(task, 0), base).to(device)
         self._forms: dict[SplitName, str] = {}
@@ -88,7 +177,7 @@ class TaskScorer:
 
 
 @torch.no_grad()
-def score_network(task: CustomTask, network: nn.Module, split: SplitName, whose: str) -> Scores:
+def score_network(task: Task, network: nn.Module, split: SplitName, whose: str) -> Scores:
     """Score one network and check what the task says; the network's mode is kept.
 
     Args:
