@@ -89,7 +89,7 @@ class ClassificationTask:
 
     @property
     def selects_on_test(self) -> bool:
-        """Whether the test split also selects, as in the paper."""
+        """True if the test split also selects, as in the paper."""
         return self.validation is self.test
 
     @property
@@ -110,7 +110,7 @@ class ClassificationTask:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one network does on one split, by the task's own measure.
+    """A network's results on one split, by the task's own measure.
 
     Attributes:
         values: ``[E]`` float, one per example, or ``[1]`` where only the whole split has a score

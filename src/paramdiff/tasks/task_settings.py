@@ -1,4 +1,4 @@
-"""What a recipe says about its task."""
+"""The settings of a recipe's task."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from paramdiff.settings import Seed, Settings
 
 
 class TaskSettings(Settings):
-    """What the networks are for."""
+    """The task of the networks."""
 
     name: str = Field(description="a task's name, or 'module:function' that returns a Task")
     root: Path | None = Field(
@@ -47,7 +47,7 @@ class TaskSettings(Settings):
 
     @property
     def is_shortened(self) -> bool:
-        """Whether not all examples are used."""
+        """True if only some examples are used."""
         return (self.num_train, self.num_validation, self.num_test) != (None, None, None)
 
     @model_validator(mode="after")
