@@ -16,9 +16,9 @@ OPENINGS = frozenset({"What", "How", "Whether", "Where", "Which", "Of", "Told", 
 """First words of a docstring that describes its subject by a clause instead of naming it."""
 
 UNFINISHED = frozenset(
-    """cli commands codecs diffusion early_stopping.py evaluation methods paper parallel.py
-    pipeline.py pipeline_io.py processes.py progress_display.py recipe recipes report runs
-    scoring settings.py storage.py tasks training_loop.py""".split()
+    """cli commands codecs diffusion early_stopping.py evaluation methods parallel.py
+    pipeline.py pipeline_io.py processes.py progress_display.py report runs scoring storage.py
+    tasks training_loop.py""".split()
 )
 """Packages and modules whose docstrings are not mended yet; the list only shrinks."""
 
@@ -97,6 +97,7 @@ def test_the_old_dialect_does_not_return(word):
         f"{path.relative_to(SOURCE)}:{number}: {line.strip()}"
         for path in sorted(SOURCE.rglob("*"))
         if path.suffix in (".py", ".jinja", ".yaml") and room(path) not in UNFINISHED
+        if path.name != "error_messages.py"  # translates old keys
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if pattern.search(line)
     ]

@@ -8,7 +8,7 @@ from paramdiff.settings import Settings
 
 
 class Optimization(Settings):
-    """How a module is trained."""
+    """Optimizer, learning-rate schedule and number of updates."""
 
     num_steps: int = Field(gt=0, description="updates until the learning-rate schedule ends")
     extra_updates: int = Field(
@@ -41,9 +41,11 @@ class Optimization(Settings):
 
 
 class EarlyStopping(Settings):
-    """How often training is looked at, and how long it may go on without getting better."""
+    """Interval between validations and patience without improvement."""
 
-    every: int = Field(100, gt=0, description="updates between two looks")
+    every: int = Field(100, gt=0, description="updates between two validations")
     patience: int = Field(
-        10, gt=0, description="looks without a lower held-out loss after which training stops"
+        10,
+        gt=0,
+        description="validations without a lower held-out loss after which training stops",
     )

@@ -11,9 +11,9 @@ from paramdiff.training_settings import EarlyStopping, Optimization
 
 SolverName = Literal["ddpm", "ddim", "dpmsolver++"]
 Value = int | float | str
-"""Of a condition: a number, or a label."""
+"""A condition's value: a number or a label."""
 ConditionName = Literal["score", "step", "run"]
-"""What a zoo knows of its checkpoints."""
+"""Conditions that a zoo knows of its checkpoints."""
 
 
 class ScheduleSettings(Settings):
