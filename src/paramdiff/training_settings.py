@@ -47,5 +47,5 @@ class EarlyStopping(Settings):
     patience: int = Field(
         10,
         gt=0,
-        description="validations without a lower held-out loss after which training stops",
+        description="validations without a lower held-out loss that end training",
     )
