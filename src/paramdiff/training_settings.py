@@ -8,7 +8,7 @@ from paramdiff.settings import Settings
 
 
 class Optimization(Settings):
-    """Optimizer, learning-rate schedule and number of updates."""
+    """Training of a module."""
 
     num_steps: int = Field(gt=0, description="updates until the learning-rate schedule ends")
     extra_updates: int = Field(
@@ -41,11 +41,9 @@ class Optimization(Settings):
 
 
 class EarlyStopping(Settings):
-    """Interval between validations and patience without improvement."""
+    """Frequency of validation, and patience of early stopping."""
 
     every: int = Field(100, gt=0, description="updates between two validations")
     patience: int = Field(
-        10,
-        gt=0,
-        description="validations without a lower held-out loss that end training",
+        10, gt=0, description="validations without improvement after which training stops"
     )

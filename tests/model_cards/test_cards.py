@@ -132,7 +132,7 @@ def test_before_an_evaluation_the_cards_say_so(tiny_run, tiny, tmp_path):
         found = card(tmp_path / "run" / folder)
         assert "Not evaluated" in found.text and found.data.eval_results is None
     assert "50 to 51" in card(tmp_path / "run" / "generated").text
-    assert len(made.generators[0].generated) == 2
+    assert len(made.seed_runs[0].generated) == 2
 
 
 @pytest.mark.parametrize("name", ["a`b", "a|b", "<b>", "a\nb", "``", "[x](http://y)"])

@@ -14,6 +14,7 @@ from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import load_factors, load_recipe, to_yaml
 from paramdiff.report.sweep_page import Sweep, result_of
 from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.reuse import pretrained_checkpoint
 from paramdiff.runs.run import run
 from paramdiff.runs.sweep import run_sweep
 from paramdiff.runs.sweep_entries import plan_sweep
@@ -86,9 +87,9 @@ def test_zoos_that_differ_in_fine_tuning_share_the_pretrained_network(tiny, fini
 
 def test_another_pretraining_is_not_shared(tiny, tiny_run):
     folder = RunFolder(tiny_run)
-    assert folder.pretrained_for(load_recipe("quickstart", tiny)) is not None
+    assert pretrained_checkpoint(folder, load_recipe("quickstart", tiny)) is not None
     for other in ("seed=1", "task.seed=1", "collection.pretraining.lr=0.1"):
-        assert folder.pretrained_for(load_recipe("quickstart", [*tiny, other])) is None
+        assert pretrained_checkpoint(folder, load_recipe("quickstart", [*tiny, other])) is None
 
 
 def test_each_row_is_its_runs_evaluation(entries, finished):
@@ -228,7 +229,8 @@ def test_a_sweep_that_cannot_be_is_refused_before_it_runs(sources, vary, told):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../up", "a/../../up", "/abs", "a//b", "back\\slash", "answers", "sweep.json"]
+    "name",
+    ["", "../up", "a/../../up", "/abs", "a//b", "back\\slash", "prediction_cache", "sweep.json"],
 )
 def test_a_recipe_that_can_be_no_folder_is_refused(name, tmp_path):
     file = tmp_path / "own.yaml"

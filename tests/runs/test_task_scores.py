@@ -15,7 +15,7 @@ from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
-from paramdiff.runs.evaluating import score_trajectory
+from paramdiff.runs.evaluation_stage import score_trajectory
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.storage import read_json, read_tensors
 from paramdiff.tasks.base import Scores, Task

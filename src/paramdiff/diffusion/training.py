@@ -13,7 +13,7 @@ from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.diffusion.diffusion_settings import DiffusionSettings
 from paramdiff.diffusion.schedule import build_scheduler
-from paramdiff.early_stopping import Watcher
+from paramdiff.early_stopping import ValidationCallback
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
@@ -117,7 +117,7 @@ def train_denoiser(
     conditions: Conditions = UNCONDITIONAL,
     state_file: Path | None = None,
     progress: Progress = ignore_progress,
-    watcher: Watcher | None = None,
+    validation: ValidationCallback | None = None,
 ) -> tuple[Denoiser, TrainingResult]:
     """Train a denoiser.
 
@@ -128,12 +128,12 @@ def train_denoiser(
         seed: of the initial weights, the batches and the noise.
         device: where to train.
         conditions: what the denoiser can be asked for.
-        state_file: see ``engine.train``.
-        progress: see ``engine.train``.
-        watcher: see ``engine.train``.
+        state_file: see ``training_loop.train``.
+        progress: see ``training_loop.train``.
+        validation: see ``training_loop.train``.
 
     Returns:
-        The denoiser in evaluation mode, and its losses and looks.
+        The denoiser in evaluation mode, its losses and its validations.
 
     Raises:
         UserError: the processes cannot share a batch.
@@ -165,6 +165,6 @@ def train_denoiser(
         is_shared=True,
         state_file=state_file,
         progress=progress,
-        watcher=watcher,
+        validation=validation,
     )
     return denoiser, result

@@ -1,11 +1,19 @@
-"""What was run, for people: the task, the network and the checkpoints."""
+"""Task, network and checkpoints of a run, described for its report."""
 
 from paramdiff.tasks.base import AnyTask, ScoredTask, Task
 from paramdiff.zoo.zoo import Zoo
 
 
 def network_facts(task: AnyTask, zoo: Zoo) -> dict[str, str]:
-    """What was run, as far as the task and the zoo tell."""
+    """Describe the task, the network and the checkpoints.
+
+    Args:
+        task: of the run.
+        zoo: of the run.
+
+    Returns:
+        Label to text.
+    """
     total = sum(tensor.numel() for tensor in zoo.base.values() if tensor.is_floating_point())
     shown = ", ".join(zoo.layout.names[:6]) + (", ..." if len(zoo.layout.names) > 6 else "")
     held_out = {

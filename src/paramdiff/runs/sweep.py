@@ -2,7 +2,7 @@
 
 A run reuses every stage that another run in the sweep's folder has finished with equal fields:
 recipes that differ only in later stages share their checkpoints, those that differ in fine-tuning
-share the pre-trained network. On several workers a recipe waits for the one from which it can
+share the pretrained checkpoint. On several workers a recipe waits for the one from which it can
 reuse most. The same call completes an interrupted sweep. A recipe that fails does not stop the
 others.
 """
@@ -33,9 +33,15 @@ from paramdiff.report.sweep_page import (
     write_sweep,
 )
 from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.reuse import (
+    bind_recipe,
+    equal_stages,
+    has_equal_pretraining,
+    pretrained_checkpoint,
+    shared_stages,
+)
 from paramdiff.runs.run import run
-from paramdiff.runs.stage_fields import equal_stages, has_equal_pretraining
-from paramdiff.runs.sweep_entries import ANSWERS, Entry
+from paramdiff.runs.sweep_entries import PREDICTION_CACHE, Entry
 from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
 from paramdiff.storage import write_text
 
@@ -145,11 +151,11 @@ def _row(
             out / entry.name,
             device=device,
             reuse=_nearest(entry, out, passed_over),
-            answers=out / ANSWERS,
+            prediction_cache=out / PREDICTION_CACHE,
             progress=progress,
         )
         return _unfinished(entry).model_copy(update={"result": result_of(evaluation)})
-    except Exception as error:  # of any part, or of the machine: the others still run
+    except Exception as error:  # of any kind: the others still run
         return _unfinished(entry, error)
 
 
@@ -171,7 +177,7 @@ def waits_for(recipes: Sequence[Recipe]) -> dict[int, int]:
 
     Returns:
         Index of a recipe to that of the earlier one with which it shares most; recipes that share
-        neither a stage nor the pre-trained network with any are left out.
+        neither a stage nor the pretrained checkpoint with any are left out.
     """
     contents = [recipe.model_dump(mode="json") for recipe in recipes]
     after: dict[int, int] = {}
@@ -221,7 +227,7 @@ def _finished(entry: Entry, out: Path) -> Evaluation | None:
     folder = RunFolder(out / entry.name)
     if folder.state.exists() or not (folder.root / REPORT_FILE).is_file():
         return None
-    folder.claim(entry.recipe)  # refuses the folder of another recipe
+    bind_recipe(folder, entry.recipe)  # refuses the folder of another recipe
     return read_evaluation(folder.root / EVALUATION_FILE)
 
 
@@ -233,8 +239,8 @@ def _nearest(entry: Entry, out: Path, passed_over: Collection[str]) -> Path | No
         folder = RunFolder(path.parent)
         if folder.root in skipped:
             continue
-        has_pretrained = folder.pretrained_for(entry.recipe) is not None
-        shared = len(folder.stages_for(entry.recipe)) + 0.5 * has_pretrained
+        has_pretrained = pretrained_checkpoint(folder, entry.recipe) is not None
+        shared = len(shared_stages(folder, entry.recipe)) + 0.5 * has_pretrained
         if shared > most:
             best, most = folder.root, shared
     return best

@@ -16,8 +16,8 @@ from paramdiff.recipe.schema import Recipe, load_factors, load_recipe
 from paramdiff.report.sweep_page import SWEEP_FILE, SWEEP_PAGE
 from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
 
-ANSWERS = "answers"
-OWN_NAMES = (ANSWERS, SWEEP_FILE, SWEEP_PAGE)
+PREDICTION_CACHE = "prediction_cache"
+OWN_NAMES = (PREDICTION_CACHE, SWEEP_FILE, SWEEP_PAGE)
 """Files and folders of the sweep itself, beside those of its runs."""
 
 

@@ -104,7 +104,7 @@ class _Runs:
         return run_seed(self.seed, number if self.settings.independent_runs else 0)
 
     def pretrained(self, network: nn.Module, number: int) -> dict[str, Tensor]:
-        """The pretrained that a run starts from; the network has the run's initial weights."""
+        """Pretrain the checkpoint that a run starts from; the network has its initial weights."""
         return pretrain(
             network,
             self.task,

@@ -1,12 +1,10 @@
-"""The stage between a zoo and its parameter space: networks of independent runs, rearranged.
+"""The alignment stage: permute the channels of independently trained networks into one order.
 
 aligned/
-  index.json, base.safetensors, checkpoints/  a zoo whose networks compute what the zoo's do
+  index.json, base.safetensors, checkpoints/  a zoo whose networks compute the same functions
   alignment.json                              how much nearer they lie to each other
 """
 
-import time
-import warnings
 from collections.abc import Iterator
 from functools import partial
 
@@ -15,12 +13,12 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.metrics.aligned_distance import UNORDERED, are_unordered
+from paramdiff.evaluation.metrics.aligned_distance import are_unordered
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.permutation.align import Alignment, align
 from paramdiff.permutation.symmetry import Symmetries, check_complete, find_symmetries
-from paramdiff.runs.context import Context
+from paramdiff.runs.run_context import RunContext
 from paramdiff.settings import Settings
 from paramdiff.storage import read_json, write_json, written_aside
 from paramdiff.subsampling import evenly_spaced
@@ -30,7 +28,7 @@ from paramdiff.zoo.zoo import Zoo, write_zoo
 
 ALIGNMENT_FILE = "alignment.json"
 MAX_LOOKED_AT, MAX_VALUES = 20, 1 << 25
-"""Originals, and values of them in memory, that tell whether units are in a common order."""
+"""Most originals, and most of their values in memory, in the test of a common order."""
 
 
 class AlignmentQuality(Settings):
@@ -48,7 +46,7 @@ class AlignmentQuality(Settings):
     average_after: float | None
 
     def in_words(self) -> str:
-        """One line for people."""
+        """Describe the alignment in one line."""
         told = f"{self.num_groups} groups of channels; variance about the mean "
         told += f"{self.variance_before:.3g} before, {self.variance_after:.3g} after"
         if self.average_before is not None and self.average_after is not None:
@@ -60,10 +58,10 @@ class AlignmentQuality(Settings):
 
 
 def symmetries_of(task: AnyTask | None, layout: ParameterLayout) -> Symmetries:
-    """What can trade places in a task's network.
+    """Find the permutation symmetries of a task's network.
 
     Args:
-        task: whose network it is; None where there is only a folder of checkpoints.
+        task: whose network it is; None if there are only checkpoints.
         layout: of the network's whole state dict.
 
     Returns:
@@ -81,7 +79,7 @@ def symmetries_of(task: AnyTask | None, layout: ParameterLayout) -> Symmetries:
 
 
 def known_symmetries(task: AnyTask, zoo: Zoo) -> Symmetries | None:
-    """What can trade places, where the whole network is generated and its structure understood."""
+    """Find the permutation symmetries if the whole network is generated and can be aligned."""
     try:
         check_complete(zoo.base, zoo.layout)  # before a network is built for nothing
         return symmetries_of(task, zoo.layout)
@@ -89,10 +87,14 @@ def known_symmetries(task: AnyTask, zoo: Zoo) -> Symmetries | None:
         return None
 
 
-def _is_unordered(zoo: Zoo) -> bool:
-    """Whether a zoo of whole networks holds independent runs whose units are in no common order.
+def is_unordered(zoo: Zoo) -> bool:
+    """Test if a zoo of whole networks holds independent runs whose channels share no order.
 
-    A few evenly spaced originals are looked at.
+    Args:
+        zoo: of which a few evenly spaced originals are compared.
+
+    Returns:
+        True if their channels are in no common order.
     """
     try:
         check_complete(zoo.base, zoo.layout)
@@ -104,57 +106,45 @@ def _is_unordered(zoo: Zoo) -> bool:
     return are_unordered(fit_normalization(vectors, zoo.layout).apply(vectors))
 
 
-def make_aligned(context: Context, task: AnyTask | None, zoo: Zoo) -> Zoo:
-    """Align the zoo where the recipe says so, once; otherwise the zoo as it is.
-
-    Where it should have been aligned that is told before anything is trained, not only in the
-    report; of checkpoints without a task, ``inspect`` and ``fit`` tell it.
-    """
-    if not context.recipe.parameters.align:
-        if task is not None and not context.folder.is_past("alignment") and _is_unordered(zoo):
-            warnings.warn(UNORDERED, stacklevel=2)
-        return zoo
-    folder = context.folder.artifact("alignment")
-    if not folder.exists():
-        started = time.monotonic()
-        symmetries = symmetries_of(task, zoo.layout)
-        assert task is not None
-        found = align(
-            zoo.originals,
-            zoo.held_out,
-            symmetries,
-            seed=context.recipe.seed,
-            progress=partial(context.progress, "aligning the zoo"),
+def align_zoo(run: RunContext) -> None:
+    """Align the zoo, and write how much nearer its networks lie to each other."""
+    zoo, task = Zoo.load(run.folder.artifact("zoo")), run.task
+    symmetries = symmetries_of(task, zoo.layout)
+    assert task is not None
+    found = align(
+        zoo.originals,
+        zoo.held_out,
+        symmetries,
+        seed=run.recipe.seed,
+        progress=partial(run.progress, "aligning the zoo"),
+    )
+    quality = _quality(task, zoo, symmetries, found, run.device)
+    index = zoo.index
+    entries = [entry.model_dump(exclude={"file", "sha256"}) for entry in index.checkpoints]
+    with written_aside(run.folder.artifact("aligned")) as aside:
+        write_zoo(
+            aside,
+            _in_order(zoo, found),
+            entries,
+            zoo.layout,
+            zoo.base,
+            index.hold_out,
+            index.checkpoint_format,
+            index.duplicates,
         )
-        quality = _quality(task, zoo, symmetries, found, context.device)
-        entries = [entry.model_dump(exclude={"file", "sha256"}) for entry in zoo.index.checkpoints]
-        index = zoo.index
-        with written_aside(folder) as aside:
-            write_zoo(
-                aside,
-                _in_order(zoo, found),
-                entries,
-                zoo.layout,
-                zoo.base,
-                index.hold_out,
-                index.checkpoint_format,
-                index.duplicates,
-            )
-            write_json(aside / ALIGNMENT_FILE, quality.model_dump(mode="json"))
-        context.folder.log.record("alignment", time.monotonic() - started)
-    return Zoo.load(folder)
+        write_json(aside / ALIGNMENT_FILE, quality.model_dump(mode="json"))
 
 
-def alignment_facts(context: Context) -> dict[str, str]:
-    """What the report says of a zoo that was aligned."""
-    file = context.folder.artifact("alignment") / ALIGNMENT_FILE
+def alignment_facts(run: RunContext) -> dict[str, str]:
+    """Describe the alignment of a run's zoo for its report; empty if it was not aligned."""
+    file = run.folder.artifact("aligned") / ALIGNMENT_FILE
     if not file.is_file():
         return {}
     return {"Alignment": AlignmentQuality.model_validate(read_json(file)).in_words()}
 
 
 def _in_order(zoo: Zoo, found: Alignment) -> Iterator[Tensor]:
-    """The vectors in the order of the index, in which held-out ones may stand anywhere."""
+    """Yield the vectors in the order of the index, where held-out ones may be anywhere."""
     originals, held_out = iter(found.originals), iter(found.held_out)
     for entry in zoo.index.checkpoints:
         yield next(held_out if entry.held_out else originals)
