@@ -23,7 +23,7 @@ from paramdiff.random import seeded_generator
 from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.generated_folder import read_vectors
-from paramdiff.tasks.base import AnyTask
+from paramdiff.tasks.base import Task
 from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.metadata import ZooConditions, zoo_conditions
 from paramdiff.zoo.zoo import Zoo
@@ -52,7 +52,7 @@ class RunContext:
     prediction_cache: Path | None = None
 
     @cached_property
-    def task(self) -> AnyTask | None:
+    def task(self) -> Task | None:
         """The recipe's task; None for checkpoints without one."""
         return None if self.recipe.task is None else build_task(self.recipe.task)
 

@@ -1,6 +1,6 @@
 """A task: a network, and data to train, select and test it on.
 
-``Task`` is classification; ``ScoredTask`` is anything that brings its own loss and score.
+``ClassificationTask`` has labels; ``CustomTask`` brings its own loss and score.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class ForeignInputs:
+class OODInputs:
     """Inputs that belong to none of the task's classes.
 
     Attributes:
@@ -57,7 +57,7 @@ class ForeignInputs:
 
 
 @dataclass(frozen=True)
-class Task:
+class ClassificationTask:
     """Data and the network whose parameters are generated.
 
     Attributes:
@@ -83,7 +83,7 @@ class Task:
     build_network: Callable[[], nn.Module]
     augmented: Augmented | None = None
     build_pretrained: Callable[[], nn.Module] | None = None
-    out_of_distribution: ForeignInputs | None = None
+    out_of_distribution: OODInputs | None = None
     network_name: str | None = None
     inputs_in_words: str | None = None
 
@@ -124,7 +124,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class ScoredTask:
+class CustomTask:
     """Data and a network that is no classifier: the task brings its own loss and score.
 
     Its networks are scored one by one; frozen layers are not run ahead.
@@ -136,13 +136,13 @@ class ScoredTask:
         num_train: examples that networks are trained on.
         num_validation: examples that select.
         num_test: examples that are scored once.
-        build_network: as ``Task``'s.
+        build_network: as ``ClassificationTask``'s.
         loss: the mean loss of a network, in its own mode and on its own device, on these rows
             ``[B]`` of the training split; augmentation draws from the generator.
         score: of a network, which the call puts into evaluation mode; the same network has the
             same scores each time, so what the call draws it seeds itself.
-        build_pretrained: as ``Task``'s.
-        network_name: as ``Task``'s.
+        build_pretrained: as ``ClassificationTask``'s.
+        network_name: as ``ClassificationTask``'s.
         selects_on_test: whether the test split also selects, as in the paper.
         data_in_words: for people, where counts of examples would say the wrong thing.
     """
@@ -170,16 +170,16 @@ class ScoredTask:
             )
 
 
-AnyTask = Task | ScoredTask
+Task = ClassificationTask | CustomTask
 """A classification task, whose networks are scored together, or one with a score of its own."""
 
 
-def seeded_network(task: AnyTask, seed: int) -> nn.Module:
+def seeded_network(task: Task, seed: int) -> nn.Module:
     """The network that training starts from; the seed determines its random weights."""
     return _seeded(task.build_pretrained or task.build_network, seed)
 
 
-def untrained_network(task: AnyTask, seed: int) -> nn.Module:
+def untrained_network(task: Task, seed: int) -> nn.Module:
     """The network with none but random weights, which the seed determines."""
     return _seeded(task.build_network, seed)
 
@@ -214,13 +214,13 @@ class TaskDescription:
     build_network: Callable[[], nn.Module]
 
 
-class TaskSource(Protocol):
+class TaskSpec(Protocol):
     """A task before its data are read."""
 
     def describe(self) -> TaskDescription:
         """Sizes and the untrained network, without data where they can be told without."""
 
-    def build(self) -> AnyTask:
+    def build(self) -> Task:
         """The task, with its data."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from paramdiff.networks.network_settings import NetworkSettings
-from paramdiff.tasks.base import Split, Task, TaskDescription, network_builders
+from paramdiff.tasks.base import ClassificationTask, Split, TaskDescription, network_builders
 from paramdiff.tasks.images import LabelledImages
 from paramdiff.tasks.splits import carve, split_sizes
 from paramdiff.tasks.task_settings import TaskSettings
@@ -87,7 +87,7 @@ class ImageTask:
         return self.settings.network or self.facts.network
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``."""
+        """See ``TaskSpec``."""
         facts, protocol = self.facts, self.settings.protocol
         sizes = split_sizes(facts.num_train, facts.num_test, facts.num_classes, protocol)
         if facts.num_validation is not None and protocol == "validation":
@@ -95,8 +95,8 @@ class ImageTask:
         build, _ = network_builders(self.network, facts.num_classes, self.input_shape)
         return TaskDescription(facts.title, self.input_shape, facts.num_classes, *sizes, build)
 
-    def build(self) -> Task:
-        """See ``TaskSource``."""
+    def build(self) -> ClassificationTask:
+        """See ``TaskSpec``."""
         found, facts = self.read(), self.facts
         preparation = Preparation(self.size, facts.mean, facts.std)
         everything = torch.arange(len(found.train.labels))
@@ -115,7 +115,7 @@ class ImageTask:
         build, build_pretrained = network_builders(
             self.network, facts.num_classes, self.input_shape
         )
-        return Task(
+        return ClassificationTask(
             facts.title,
             Split(inputs, found.train.labels[rows]),
             validation,

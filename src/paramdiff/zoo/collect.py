@@ -23,7 +23,7 @@ from paramdiff.parallel import FanOut
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import StageProgress, ignore_progress
-from paramdiff.tasks.base import AnyTask, seeded_network
+from paramdiff.tasks.base import Task, seeded_network
 from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.plan import Run, plan_of, run_seed
 from paramdiff.zoo.pretrain import pretrain
@@ -32,7 +32,7 @@ from paramdiff.zoo.zoo_settings import CollectionSettings
 
 
 def collect(
-    task: AnyTask,
+    task: Task,
     patterns: tuple[str, ...],
     settings: CollectionSettings,
     *,
@@ -92,7 +92,7 @@ def collect(
 class _Runs:
     """The runs of a collection, with their finished work in the state folder."""
 
-    task: AnyTask
+    task: Task
     layout: ParameterLayout
     settings: CollectionSettings
     seed: int

@@ -23,7 +23,7 @@ from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.predict import layout_of
 from paramdiff.scoring.split import cut, is_one_per_example, used_by
 from paramdiff.storage import read_tensors, write_tensors
-from paramdiff.tasks.base import AnyTask, Task
+from paramdiff.tasks.base import ClassificationTask, Task
 from paramdiff.training_loop import train
 from paramdiff.training_settings import Optimization
 from paramdiff.zoo.objective import ClassificationBatches, batches_of, training_logits
@@ -175,7 +175,7 @@ def _empty_like(value: Tensor, length: int) -> Tensor:
 
 def fine_tune(
     network: nn.Module,
-    task: AnyTask,
+    task: Task,
     layout: ParameterLayout,
     settings: FineTuningSettings,
     run: Run,
@@ -221,7 +221,7 @@ def fine_tune(
         parameter.requires_grad_(name in layout.names)
     first_eval_step = {"train": run.steps[-1], "eval": 0, "eval_after_first_save": run.steps[0]}
     is_mode_seen = (
-        isinstance(task, Task)
+        isinstance(task, ClassificationTask)
         and first_eval_step[settings.mode] > 0
         and depends_on_mode(network, task.train.inputs)
     )
