@@ -1,4 +1,4 @@
-"""The settings of a recipe's task."""
+"""Settings of a task in a recipe."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from paramdiff.settings import Seed, Settings
 
 
 class TaskSettings(Settings):
-    """The task of the networks."""
+    """Data, network and splits."""
 
     name: str = Field(description="a task's name, or 'module:function' that returns a Task")
     root: Path | None = Field(
@@ -47,7 +47,7 @@ class TaskSettings(Settings):
 
     @property
     def is_shortened(self) -> bool:
-        """True if only some examples are used."""
+        """If some examples are left out."""
         return (self.num_train, self.num_validation, self.num_test) != (None, None, None)
 
     @model_validator(mode="after")
