@@ -43,7 +43,7 @@ class PublicSet:
     """A set that torchvision reads and downloads.
 
     Attributes:
-        title: for people.
+        title: display name.
         archives: what the authors publish.
         files: what is read; folders are named, too.
         read: from the data folder and whether to download into it to the images; raises anything

@@ -33,7 +33,7 @@ class ImageSet:
     """Facts about an image set that are known before it is read.
 
     Attributes:
-        title: for people.
+        title: display name.
         num_classes: ``K``.
         num_train: images that may be trained on.
         num_test: test images.
