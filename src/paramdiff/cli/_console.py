@@ -175,7 +175,13 @@ def show_sweep(sweep: "Sweep") -> None:
     def shown(score: "ScoreInfo", value: float) -> str:
         return score.number(value) if per else f"{score.text(value)} {escape(score.name)}"
 
-    for heading in ("n", f"original{per}", f"generated{per}", f"minus original{points}", "spread"):
+    for heading in (
+        "n",
+        f"original{per}",
+        f"generated{per}",
+        f"minus original{points}",
+        "dispersion",
+    ):
         table.add_column(heading, justify="right")
     for row in sweep.rows:
         result = row.result

@@ -1,4 +1,4 @@
-"""What networks are worth together: mean class probabilities of M of them, disjointly grouped.
+"""Ensembles: mean class probabilities of M networks, disjointly grouped.
 
 Probabilities are summed in a stream and never kept for all networks. All ensembles of one size are
 disjoint, so that their averages use every network once.
@@ -87,7 +87,7 @@ class Ensembles:
 
 
 def chosen_members(num_networks: int, generator: torch.Generator) -> Tensor:
-    """Which networks take part: up to 30, in random order, as originals come in training order."""
+    """Choose up to 30 networks in random order, as originals come in training order."""
     return torch.randperm(num_networks, generator=generator)[: max(SIZES)]
 
 

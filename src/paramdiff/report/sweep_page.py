@@ -30,7 +30,7 @@ TEMPLATE = "sweep.html.jinja"
 
 
 class SweepResult(Settings):
-    """What one recipe's run measured, by the score that it names."""
+    """Results of one recipe's run, by the score that it names."""
 
     score_info: ScoreInfo = Field(
         ScoreInfo(), description="what means, bests and differences are of"
@@ -159,7 +159,7 @@ def render_sweep(sweep: Sweep, evidence: Evidence) -> str:
 
 
 def _departures(sweep: Sweep, evidence: Evidence) -> dict[str, list[str]]:
-    """What was not as published, in words, to the recipes of which that holds."""
+    """Map each deviation from the paper to the recipes that have it."""
     found: dict[str, list[str]] = {}
     for row in sweep.rows:
         if row.published is None or not row.published.departures:

@@ -1,4 +1,4 @@
-"""The figure of a sweep: generated minus original accuracy of every recipe, and the spread."""
+"""The figure of a sweep: generated minus original accuracy of every recipe, and dispersion."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ WIDTH, ROW_HEIGHT, MARGIN = 9.4, 0.27, 0.9
 
 
 class Compared(Protocol):
-    """What the figure draws of a run."""
+    """Numbers of one run in the figure."""
 
     @property
     def minus_original(self) -> float:
@@ -26,7 +26,7 @@ class Compared(Protocol):
 
     @property
     def dispersion(self) -> float | None:
-        """Of the generated networks."""
+        """Dispersion of the generated networks."""
 
 
 def differences_figure(
