@@ -62,7 +62,7 @@ def main() -> None:
             progress=partial(progress, "aligning"),
         )
     predictor = build_predictor(task, zoo, torch.device("cpu"))
-    originals = predictor.answers(zoo.originals)
+    originals = predictor.predict(zoo.originals)
     assert originals.wrong is not None
     results: dict[str, dict[str, float]] = {
         "originals": {
@@ -73,7 +73,7 @@ def main() -> None:
     }
     for when, vectors in (("before", zoo.originals), ("after", aligned.originals)):
         results[when] = {
-            name: 100 * float(predictor.answers(made).test.float().mean())
+            name: 100 * float(predictor.predict(made).test.float().mean())
             for name, made in _free(vectors).items()
         }
     table = Table("networks", "before", "after", title="Test accuracy (%)")

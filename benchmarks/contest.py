@@ -1,6 +1,6 @@
 """The same work, done by our code and by the authors', so that both can be timed alike.
 
-Ours runs through ``train_codec``, ``train_denoiser`` and the pipeline, with all that surrounds an
+Ours runs through ``fit_codec``, ``train_denoiser`` and the pipeline, with all that surrounds an
 update there. The authors' modules are imported from the user's checkout (``benchmarks.sides``) and
 called as their scripts call them: the noise drawn on the vector, the loss with its KL term times
 0, AdamW, a cosine schedule, encoding by batch statistics before each update of the denoiser,
@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.sides import INPUT_NOISE, LATENT_NOISE, Reference, TheirCodec, TheirDenoiser
-from paramdiff.codecs.autoencoder import AutoencoderCodec
+from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
 from paramdiff.codecs.base import Codec, encode_all
-from paramdiff.codecs.registry import train_codec
-from paramdiff.component import Component
+from paramdiff.codecs.registry import CODECS, fit_codec
+from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.parameters.layout import ParameterLayout
@@ -136,31 +136,32 @@ class OurWork(Work):
     @cached_property
     def codec(self) -> Codec:
         """Untrained, or the linear one, which is fitted."""
-        if self.recipe.codec.kind == "pca":
+        settings = self.recipe.codec
+        untrained = CODECS[settings.kind].build(settings, self.vectors.shape[1])
+        if untrained is None:
             self.train_codec(1)
             return self.codec
-        return AutoencoderCodec(
-            length=self.vectors.shape[1], latent_dim=self.recipe.codec.latent_dim
-        )
+        return untrained
 
     @cached_property
-    def denoiser(self) -> Component:
+    def denoiser(self) -> Denoiser:
         """Untrained."""
         return build_denoiser(self.diffusion, self.codec.latent_dim)
 
     def train_codec(self, count: int) -> list[float]:
         """See ``Work``; the linear codec's single fit counts as one update."""
         settings, stamps = self.recipe.codec, [self.clock.now()]
-        if settings.kind == "autoencoder":
-            settings = settings.model_copy(update={"training": lasting(settings.training, count)})
-        self.codec, _ = train_codec(
+        training = settings.shared_training
+        if training is not None:
+            settings = settings.model_copy(update={"training": lasting(training, count)})
+        self.codec, _ = fit_codec(
             self.vectors,
             settings,
             seed=0,
             device=self.device,
             progress=lambda done, total: stamps.append(self.clock.now()),
         )
-        if settings.kind == "pca":
+        if training is None:
             self.codec.fit_latent_moments(encode_all(self.codec, self.vectors))
             return [self.clock.now() - stamps[0]]
         return between(stamps[1:])
@@ -209,7 +210,7 @@ class OurWork(Work):
             self.codec.eval(),
             self.denoiser.eval(),
             build_scheduler(self.diffusion.schedule, solver),
-            statistics=self.recipe.codec.statistics,
+            statistics=self.recipe.codec.decoding_statistics,
             standardize=self.diffusion.standardize,
         ).to(self.device)
 
@@ -228,7 +229,7 @@ class TheirWork(Work):
         self, vectors: Tensor, recipe: Recipe, clock: Clock, reference: Reference
     ) -> None:
         super().__init__(vectors, recipe, clock)
-        assert recipe.codec.kind == "autoencoder" and recipe.diffusion is not None
+        assert isinstance(recipe.codec, AutoencoderCodecSettings) and recipe.diffusion is not None
         self.latent_dim = recipe.codec.latent_dim
         self.autocast = recipe.codec.training.precision == "bfloat16"
         codec = TheirCodec(reference, vectors.shape[1], self.latent_dim)

@@ -28,7 +28,7 @@ from benchmarks.gpu_setting import (
 from benchmarks.reference import NUM_NETWORKS, PRECISIONS, generation_seconds
 from benchmarks.scoring import CASES, plain_labels
 from benchmarks.sides import Reference
-from paramdiff.codecs.registry import train_codec
+from paramdiff.codecs.registry import fit_codec
 from paramdiff.diffusion.training import train_denoiser
 from paramdiff.scoring.predict import Scorer
 
@@ -69,7 +69,7 @@ def codec(setting: Setting) -> None:
     settings = settings.model_copy(update={"training": training})
 
     def losses(device: torch.device) -> Tensor:
-        return torch.tensor(train_codec(vectors, settings, seed=0, device=device)[1].losses)
+        return torch.tensor(fit_codec(vectors, settings, seed=0, device=device)[1].losses)
 
     _compare_losses(setting, losses)
     _time_updates(setting, lambda work, count: work.train_codec(count))

@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks.sides import Reference, TheirCodec
 from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import decode_all, encode_all
-from paramdiff.codecs.registry import train_codec
+from paramdiff.codecs.registry import fit_codec
 from paramdiff.device import resolve_device
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.recipe import Recipe, load_recipe
@@ -148,7 +148,7 @@ def _train_default(vectors: Tensor, latent_dim: int, device: torch.device) -> No
     """All that is learned, on the linear codec's own number of components; and one network."""
     recipe = default_settings()
     assert recipe.diffusion is not None
-    codec, _ = train_codec(vectors, recipe.codec, seed=0, device=device)
+    codec, _ = fit_codec(vectors, recipe.codec, seed=0, device=device)
     latents = encode_all(codec, vectors)
     codec.fit_latent_moments(latents)
     train_denoiser(
@@ -162,7 +162,7 @@ def _train_default(vectors: Tensor, latent_dim: int, device: torch.device) -> No
 
 
 def _train_autoencoder(vectors: Tensor, latent_dim: int, device: torch.device) -> None:
-    train_codec(vectors, settings(latent_dim).codec, seed=0, device=device)
+    fit_codec(vectors, settings(latent_dim).codec, seed=0, device=device)
 
 
 def _train_reference(

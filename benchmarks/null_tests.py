@@ -22,7 +22,7 @@ from paramdiff.evaluation.best_of_n import best_of_n
 from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.metrics.base import GroupMeasurements, GroupMetrics
 from paramdiff.evaluation.metrics.memorization import data_copying
-from paramdiff.evaluation.predictor import Answers
+from paramdiff.evaluation.predictor import Predictions
 from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.parameters.layout import ParameterLayout
 
@@ -82,7 +82,7 @@ def copying_tests(
                 references.measure(
                     vectors, torch.arange(len(vectors)) if name == "original" else None
                 ),
-                Answers(alike.expand(len(vectors), 1), alike.expand(len(vectors), 1), None),
+                Predictions(alike.expand(len(vectors), 1), alike.expand(len(vectors), 1), None),
                 torch.arange(len(vectors)) if name == "original" else None,
             )
             for name, vectors in groups.items()
@@ -138,7 +138,7 @@ def guesses(repetitions: int, seed: int) -> dict[str, float]:
         validation, test = (
             torch.rand(NUM_GUESSERS, NUM_EXAMPLES, generator=generator) < 0.5 for _ in range(2)
         )
-        scored = {"generated": GroupMeasurements(parameters, Answers(validation, test, ~test))}
+        scored = {"generated": GroupMeasurements(parameters, Predictions(validation, test, ~test))}
         measured = GroupMetrics(scored, Bootstrap.over(NUM_EXAMPLES, seed=repetition))
         best = best_of_n(measured, "generated", NUM_GUESSERS)
         covers = best.ci95[0] <= 0.5 <= best.ci95[1]

@@ -23,7 +23,7 @@ from paramdiff.cli._console import progress_bars
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.outcome import Outcome, outcome
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.recipe.schema import load_recipe
@@ -156,8 +156,8 @@ def main() -> None:
 
 
 def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
-    subject = replace(
-        Subject.of(
+    inputs = replace(
+        EvaluationInputs.of(
             zoo,
             case.generate(zoo.originals, torch.Generator().manual_seed(0)),
             title=f"Planted: {folder.name}",
@@ -167,7 +167,7 @@ def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
     )
     with progress_bars() as progress:
         evaluation, arrays = evaluate(
-            subject,
+            inputs,
             build_predictor(task, zoo, torch.device("cpu")),
             EvaluationSettings(),
             progress,

@@ -31,14 +31,14 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.frontier import AXES, SIMILARITIES, frontier
 from paramdiff.evaluation.group_schema import Group, Standing
-from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.metrics.score import GroupScore
 from paramdiff.evaluation.outcome import outcome
 from paramdiff.evaluation.predictor import Predictor, classification
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import ScoreInfo
-from paramdiff.methods.method import Material
-from paramdiff.methods.registry import FAMILIES
+from paramdiff.methods.method_context import MethodContext
+from paramdiff.methods.registry import METHODS
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.random import seeded_generator
@@ -139,10 +139,9 @@ def planted(zoo: Perceptrons, num_seeds: int, first: int = 0) -> Iterator[dict]:
     originals, runs = zoo.train()
     normalization = fit_normalization(originals, zoo.layout, "tensor")
     predictor = zoo.predictor()
-    families = {family.name: family for family in FAMILIES}
     for name, strength in PLANTS:
         for seed in range(first, first + num_seeds):
-            material = Material(
+            context = MethodContext(
                 originals=normalization.apply(originals),
                 raw=originals,
                 layout=zoo.layout,
@@ -153,8 +152,8 @@ def planted(zoo: Perceptrons, num_seeds: int, first: int = 0) -> Iterator[dict]:
                 runs=runs,
             )
             generator = seeded_generator(seed, "planted", name)
-            made = families[name].at(strength).build(material, NUM_GENERATED, generator)
-            subject = Subject(
+            made = METHODS[name].at(strength).sample(context, NUM_GENERATED, generator)
+            inputs = EvaluationInputs(
                 layout=zoo.layout,
                 originals=originals,
                 held_out=originals[:0],
@@ -164,7 +163,7 @@ def planted(zoo: Perceptrons, num_seeds: int, first: int = 0) -> Iterator[dict]:
                 title=f"planted {name} {strength}",
                 facts={},
             )
-            evaluation, _ = evaluate(subject, predictor, EvaluationSettings(seed=seed))
+            evaluation, _ = evaluate(inputs, predictor, EvaluationSettings(seed=seed))
             yield {"zoo": zoo.name, "planted": f"{name}@{strength}", "seed": seed} | _told(
                 evaluation
             )

@@ -59,7 +59,7 @@ def compare_quality(
     zoo, predictor = _zoo(paper, clock)
     space = ParameterSpace.fit(zoo.originals, zoo.layout, zoo.base)
     vectors = space.normalize(zoo.originals)
-    originals = zoo.originals, predictor.answers(zoo.originals).wrong
+    originals = zoo.originals, predictor.predict(zoo.originals).wrong
 
     def row(name: str, seconds: tuple[float, float], raw: Tensor) -> Row:
         return {
@@ -103,16 +103,14 @@ def _train(work: OurWork | TheirWork, recipe: Recipe, clock: Clock) -> float:
     """All updates of both parts; returns the seconds."""
     assert recipe.diffusion is not None
     start = clock.now()
-    if recipe.codec.kind == "pca":
-        work.train_codec(1)
-    else:
-        work.train_codec(_after_first(recipe.codec.training))
+    training = recipe.codec.shared_training
+    work.train_codec(1 if training is None else _after_first(training))
     work.train_denoiser(_after_first(recipe.diffusion.training))
     return clock.now() - start
 
 
 def _after_first(training: Optimization) -> int:
-    return training.num_steps + training.extra_updates - 1
+    return training.num_updates - 1
 
 
 def _generate(
@@ -127,15 +125,15 @@ def _quality(
     raw: Tensor, originals: tuple[Tensor, Tensor], predictor: Predictor, space: ParameterSpace
 ) -> Row:
     """Of raw vectors ``[M, P]``, beside the originals' vectors and errors."""
-    answers = predictor.answers(raw)
-    accuracy = answers.test.float().mean(1)
+    found = predictor.predict(raw)
+    accuracy = found.test.float().mean(1)
     is_original = raw is originals[0]
     source = torch.arange(len(raw)) if is_original else None
     return {
         "networks": len(raw),
         "accuracy": float(accuracy.mean()),
         "accuracy_std": float(accuracy.std()),
-        "max_similarity": float(maximum_similarity(answers.wrong, originals[1], source).mean()),
+        "max_similarity": float(maximum_similarity(found.wrong, originals[1], source).mean()),
         "dispersion": dispersion(space.normalize(raw), space.normalize(originals[0])),
     }
 

@@ -45,7 +45,6 @@ from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.recipe import Recipe
 from paramdiff.runs.peak_memory import peak_memory
-from paramdiff.training_loop import Optimization
 
 SIZES = {
     512: Size(512, 128, "main/cifar100_resnet18"),
@@ -115,13 +114,9 @@ def training_seconds(codec: float, denoiser: float, recipe: Recipe) -> float:
         Seconds.
     """
     assert recipe.diffusion is not None
-    fitted = 1 if recipe.codec.kind == "pca" else num_updates(recipe.codec.training)
-    return fitted * codec + num_updates(recipe.diffusion.training) * denoiser
-
-
-def num_updates(training: Optimization) -> int:
-    """Updates in all."""
-    return training.num_steps + training.extra_updates
+    training = recipe.codec.shared_training
+    fitted = 1 if training is None else training.num_updates
+    return fitted * codec + recipe.diffusion.training.num_updates * denoiser
 
 
 def generation_seconds(times: GenerationTimes, num_steps: int) -> float:

@@ -22,7 +22,7 @@ from torch import Tensor
 from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Codec, decode_all
 from paramdiff.codecs.pca import fit_pca_codec
-from paramdiff.codecs.registry import train_codec
+from paramdiff.codecs.registry import fit_codec
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
@@ -75,7 +75,7 @@ def fit(sizes: Sizes, preset: str) -> Work:
 def codec_update(sizes: Sizes, preset: str) -> Work:
     """Updates of the autoencoder; the published settings make one more than told."""
     vectors, settings = sizes.vectors(sizes.checkpoints), sizes.recipe(preset, 1).codec
-    return lambda: train_codec(vectors, settings, seed=0, device=CPU), 2
+    return lambda: fit_codec(vectors, settings, seed=0, device=CPU), 2
 
 
 def denoiser_update(sizes: Sizes, preset: str) -> Work:
@@ -84,7 +84,7 @@ def denoiser_update(sizes: Sizes, preset: str) -> Work:
     assert settings is not None
     return lambda: train_denoiser(
         sizes.latents, sizes.latent, settings, seed=0, device=CPU
-    ), settings.training.num_steps + settings.training.extra_updates
+    ), settings.training.num_updates
 
 
 def sampling_step(sizes: Sizes, preset: str) -> Work:

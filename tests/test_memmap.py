@@ -66,7 +66,7 @@ def test_nothing_stays_in_the_folder_or_the_register(tmp_path):
 
 
 def test_a_full_disk_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"expected room for .* MB of unfinished work, found: "):
+    with pytest.raises(UserError, match=r"cannot reserve .* MB for unfinished work: "):
         empty_array(1 << 30, 1 << 27, torch.float32, tmp_path)
 
 

@@ -14,7 +14,7 @@ from paramdiff.progress_display import (
     TimeColumn,
     clock,
     lines_of_stages,
-    shown_stages,
+    show_progress,
 )
 
 
@@ -100,7 +100,7 @@ def test_a_pipe_gets_each_line_at_once():
             self.flushed = len(self.getvalue())
 
     pipe = Pipe()
-    with shown_stages(Console(file=pipe)) as lines:
+    with show_progress(Console(file=pipe)) as lines:
         lines("a [stage]", 0, 2)
         assert pipe.getvalue() == "a [stage]: 0 of 2\n" and pipe.flushed == len(pipe.getvalue())
         lines("a [stage]", 2, 2)

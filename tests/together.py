@@ -17,7 +17,7 @@ from torch import nn
 
 from paramdiff import training_loop
 from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
-from paramdiff.codecs.registry import train_codec
+from paramdiff.codecs.registry import fit_codec
 from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
 from paramdiff.early_stopping import EarlyStopping, Watcher
 from paramdiff.errors import UserError
@@ -90,7 +90,7 @@ def codec(kl_weight):
         statistics="running",
         training={"num_steps": 10, "batch_size": BATCH, "lr": 1e-2},
     )
-    return told(*train_codec(VECTORS, settings, seed=0, device=CPU))
+    return told(*fit_codec(VECTORS, settings, seed=0, device=CPU))
 
 
 def normalized(is_training, is_shared=True):

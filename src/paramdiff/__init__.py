@@ -3,12 +3,43 @@
 The public names load when first used, so that ``import paramdiff`` costs nothing.
 """
 
+import sys
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # as in the table below
+    from paramdiff.codecs.autoencoder import AutoencoderCodec as AutoencoderCodec
+    from paramdiff.codecs.behavioral import BehavioralCodec as BehavioralCodec
+    from paramdiff.codecs.pca import PCACodec as PCACodec
+    from paramdiff.commands.check import check as check
+    from paramdiff.commands.compare import compare as compare
+    from paramdiff.commands.fit import fit as fit
+    from paramdiff.commands.generate import generate as generate
+    from paramdiff.commands.inspect import inspect as inspect
+    from paramdiff.commands.push import push as push
+    from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser as Conv1dDenoiser
+    from paramdiff.diffusion.denoisers.mlp import MLPDenoiser as MLPDenoiser
+    from paramdiff.errors import UserError as UserError
+    from paramdiff.parameters.space import ParameterSpace as ParameterSpace
+    from paramdiff.pipeline import ParameterDiffusionPipeline as ParameterDiffusionPipeline
+    from paramdiff.progress_display import show_progress as show_progress
+    from paramdiff.recipe import Recipe as Recipe
+    from paramdiff.recipe import load_recipe as load_recipe
+    from paramdiff.runs import run as run
+    from paramdiff.zoo.zoo import Zoo as Zoo
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "check": "paramdiff.commands.check",
+    "compare": "paramdiff.commands.compare",
+    "fit": "paramdiff.commands.fit",
+    "generate": "paramdiff.commands.generate",
+    "inspect": "paramdiff.commands.inspect",
+    "push": "paramdiff.commands.push",
+    "run": "paramdiff.runs",
+    "load_recipe": "paramdiff.recipe",
+    "show_progress": "paramdiff.progress_display",
     "ParameterDiffusionPipeline": "paramdiff.pipeline",
     "ParameterSpace": "paramdiff.parameters.space",
     "AutoencoderCodec": "paramdiff.codecs.autoencoder",
@@ -18,20 +49,28 @@ _PUBLIC = {
     "MLPDenoiser": "paramdiff.diffusion.denoisers.mlp",
     "Zoo": "paramdiff.zoo.zoo",
     "Recipe": "paramdiff.recipe",
-    "load_recipe": "paramdiff.recipe",
-    "run": "paramdiff.runs",
     "UserError": "paramdiff.errors",
     # diffusers looks its base class up in the module that model_index.json names
     "ModelMixin": "diffusers",
+}
+
+_REGISTRIES = {
+    "paramdiff.codecs.registry": "CODECS",
+    "paramdiff.diffusion.denoisers.registry": "DENOISERS",
 }
 
 __all__ = [name for name in _PUBLIC if name != "ModelMixin"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'paramdiff' has no attribute {name!r}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    # a saved pipeline names the classes of its parts as members of this module
+    for module, registry in _REGISTRIES.items():
+        for found in getattr(sys.modules.get(module), registry, {}).values():
+            if found.__name__ == name:
+                return found
+    raise AttributeError(f"module 'paramdiff' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,8 @@
-"""The base of everything a pipeline saves: a diffusers module that loads strictly.
+"""Base class of the saved parts of a pipeline: a diffusers module that loads strictly.
 
-diffusers warns about missing or foreign tensors and loads on; a pipeline with a part missing would
-generate nonsense. A ``Component`` refuses instead, names the tensor, and stores a class path that
-does not change when a file of this package moves.
+diffusers only warns about missing or unexpected tensors; a pipeline with a missing part would
+generate nonsense. A ``Component`` raises an error that names the tensor, and stores a class path
+that does not change when a file of this package moves.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ from paramdiff.errors import UserError, first_line, of_an_earlier_version
 from paramdiff.storage import read_json
 
 EARLIER_CLASSES = ("LinearCodec", "ConvolutionalCodec", "CorrectedCodec", "ConvolutionalDenoiser")
-"""What the classes of saved parts were once called."""
+"""Former names of component classes."""
 
 
 class Component(ModelMixin, ConfigMixin):
@@ -23,21 +23,22 @@ class Component(ModelMixin, ConfigMixin):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.__module__ = "paramdiff"  # what model_index.json stores; the package exposes the class
+        cls.__module__ = "paramdiff"  # stored in model_index.json; the package exports the class
 
     @classmethod
     def from_pretrained(cls, folder: Any, **kwargs: Any) -> Any:
-        """Load a component and check that nothing is missing and nothing is foreign.
+        """Load a component and check that no tensor is missing or unexpected.
 
         Args:
-            folder: a folder that ``save_pretrained`` wrote.
-            **kwargs: handed on to diffusers.
+            folder: folder written by ``save_pretrained``.
+            **kwargs: passed on to diffusers.
 
         Returns:
             The component, in evaluation mode.
 
         Raises:
-            UserError: another class is stored, or a tensor is missing, foreign or misshapen.
+            UserError: the folder holds another class, or a tensor is missing, unexpected or
+                misshapen.
         """
         where = Path(folder) / kwargs.get("subfolder", "")
         if where.is_dir():
@@ -61,5 +62,5 @@ class Component(ModelMixin, ConfigMixin):
 
 
 def on_device_only(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
-    """The tensor on the device of ``moved`` but in its own precision."""
+    """Move a tensor to the device of ``moved``, keeping its precision."""
     return tensor.to(moved.device)

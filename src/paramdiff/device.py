@@ -6,7 +6,7 @@ from paramdiff.errors import UserError
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device that ``auto``, ``cpu``, ``cuda`` or ``mps`` stands for on this machine.
+    """Resolve ``auto``, ``cpu``, ``cuda`` or ``mps`` on this machine.
 
     Args:
         name: one of the four.

@@ -18,13 +18,13 @@ from torch import Tensor
 from paramdiff.errors import UserError
 
 MEMORY_BUDGET = 2**30
-"""Bytes up to which an array of parameter vectors is held in memory; above, memory-mapped."""
+"""Maximum bytes of an array held in memory; larger ones are memory-mapped."""
 
 BLOCK_VALUES = 1 << 22
-"""Values of an array that are worked on at a time."""
+"""Number of values processed at a time."""
 
 _MAPPINGS: WeakValueDictionary[int, mmap.mmap] = WeakValueDictionary()
-"""The mapping of every mapped array, by its address; gone when the array is."""
+"""Mapping of every mapped array, by address; dropped with the array."""
 
 
 def empty_array(
@@ -34,35 +34,34 @@ def empty_array(
     folder: Path | None,
     memory_budget: int | None = None,
 ) -> Tensor:
-    """An array to fill, in memory where it fits the budget, else in a file.
+    """Allocate an array in memory if it fits the budget, else in a file.
 
     Args:
-        rows: of the array.
-        columns: of the array.
-        dtype: of its values.
-        folder: an existing folder on the disk that holds the file; without one, the array is in
-            memory whatever its size.
+        rows: number of rows.
+        columns: number of columns.
+        dtype: type of the values.
+        folder: existing folder for the file; None allocates in memory, whatever the size.
         memory_budget: bytes; ``MEMORY_BUDGET`` by default.
 
     Returns:
         ``[rows, columns]``.
 
     Raises:
-        UserError: the disk has too little room.
+        UserError: the disk is full.
     """
     num_bytes = rows * columns * dtype.itemsize
     budget = MEMORY_BUDGET if memory_budget is None else memory_budget
     if folder is None or num_bytes <= budget:
         return torch.empty(rows, columns, dtype=dtype)
     with TemporaryFile(dir=folder) as file:
-        try:  # room that is found missing while an array is written would kill the program
+        try:  # running out of space while writing to the mapping would kill the process
             file.truncate(num_bytes)
             if hasattr(os, "posix_fallocate"):  # macOS has none
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
         except OSError as error:
             raise UserError(
-                f"{folder}: expected room for {num_bytes / 2**20:,.0f} MB of unfinished work, "
-                f"found: {error.strerror}"
+                f"{folder}: cannot reserve {num_bytes / 2**20:,.0f} MB for unfinished work: "
+                f"{error.strerror}"
             ) from None
         mapping = mmap.mmap(file.fileno(), num_bytes)
     array = torch.frombuffer(mapping, dtype=dtype).view(rows, columns)
@@ -71,9 +70,9 @@ def empty_array(
 
 
 def free_pages(array: Tensor) -> None:
-    """Give back the memory that a mapped array, or the one it is a view of, takes.
+    """Free the resident pages of a mapped array, or of the array that it is a view of.
 
-    Its values stay as they are. Nothing happens to an array in memory.
+    The values are kept. Arrays in memory are not affected.
 
     Args:
         array: any tensor.
@@ -84,13 +83,13 @@ def free_pages(array: Tensor) -> None:
 
 
 def column_blocks(*arrays: Tensor) -> Iterator[slice]:
-    """Go through the columns of arrays, some at a time; what was read is given back.
+    """Iterate over blocks of columns, freeing their pages after each block.
 
     Args:
         *arrays: ``[any, P]``, possibly mapped.
 
     Yields:
-        Which columns, so that the blocks of all arrays together are of one size.
+        Slices of columns, for which the blocks of all arrays have a fixed total size.
     """
     width = max(1, BLOCK_VALUES // sum(map(len, arrays)))
     for start in range(0, arrays[0].shape[1], width):
@@ -100,7 +99,7 @@ def column_blocks(*arrays: Tensor) -> Iterator[slice]:
 
 
 def row_blocks(array: Tensor) -> Iterator[Tensor]:
-    """Go through the rows of an array, some at a time; what was read or written is given back.
+    """Iterate over blocks of rows, freeing their pages after each block.
 
     Args:
         array: ``[N, P]``, possibly mapped.
@@ -116,16 +115,16 @@ def row_blocks(array: Tensor) -> Iterator[Tensor]:
 def map_rows(
     array: Tensor, compute: Callable[[Tensor], Tensor], columns: int, folder: Path | None
 ) -> Tensor:
-    """Compute rows from rows, some at a time.
+    """Map blocks of rows to rows of a new array.
 
     Args:
         array: ``[N, any]``, possibly mapped.
-        compute: some rows ``[B, any]`` to ``[B, columns]``.
-        columns: of the result.
+        compute: function from rows ``[B, any]`` to ``[B, columns]``.
+        columns: number of columns of the result.
         folder: see ``empty_array``.
 
     Returns:
-        ``[N, columns]`` of float32, mapped where too large.
+        ``[N, columns]`` of float32, mapped if too large.
     """
     made = empty_array(len(array), columns, torch.float32, folder)
     together = max(1, BLOCK_VALUES // columns)
@@ -137,7 +136,7 @@ def map_rows(
 
 
 def column_moments(array: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased variance of every column, in blocks; one row has variance 0.
+    """Compute mean and unbiased variance of every column, in blocks; 0 for a single row.
 
     Args:
         array: ``[N, P]``, possibly mapped.
@@ -155,7 +154,7 @@ def column_moments(array: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def centered_products(array: Tensor) -> Tensor:
-    """Inner products of all rows less their mean, in blocks.
+    """Compute inner products of all rows after subtracting their mean, in blocks.
 
     Args:
         array: ``[N, P]``, possibly mapped.

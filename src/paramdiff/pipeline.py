@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, decode_all, decoding_batch
-from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions, Value
+from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
     Trajectory,
@@ -35,11 +35,11 @@ from paramdiff.pipeline_io import OPTIONAL_PARTS, check_pipeline_folder, locate_
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.settings import Seed, Settings
-from paramdiff.state_dicts import GeneratedParameters, decoded_when_asked
+from paramdiff.state_dicts import GeneratedParameters, decode_lazily
 
 
 class GenerationSettings(Settings):
-    """How networks are generated."""
+    """Settings of generation."""
 
     num_samples: int = Field(200, gt=0, description="networks to generate per generator seed")
     seed: Seed = Field(0, description="seed of the first sample; the others count up from it")
@@ -49,10 +49,12 @@ class GenerationSettings(Settings):
         1.0, ge=0, description="scales latents about the training latents' mean; below 1 contracts"
     )
     condition: dict[str, Value] = Field(
-        {}, description="what networks are asked for: names of diffusion.conditions to values"
+        {}, description="condition to generate for: names of diffusion.conditions to values"
     )
     guidance_scale: float = Field(
-        1.0, ge=0, description="how much a condition counts: 0 ignores it, above 1 exaggerates it"
+        1.0,
+        ge=0,
+        description="classifier-free guidance: 0 ignores a condition, above 1 exaggerates it",
     )
     batch_size: int = Field(50, gt=0, description="samples per denoiser evaluation")
 
@@ -63,14 +65,14 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
     Args:
         parameter_space: state dict to vector and back.
         codec: vector to latent and back.
-        denoiser: predicts the scheduler's target; none where latents are drawn from N(0, I).
-        scheduler: a diffusers scheduler: the solver of the reverse process; none beside no
+        denoiser: predicts the scheduler's target; None if latents are drawn from N(0, I).
+        scheduler: a diffusers scheduler: the solver of the reverse process; None without a
             denoiser.
         statistics: the codec's normalization statistics when decoding.
-        standardize: whether the denoiser works on standardized latents.
+        standardize: the denoiser works on standardized latents.
         num_inference_steps: denoiser evaluations per sample, unless the call says otherwise.
         temperature: scale of the latents about their mean, unless the call says otherwise.
-        guidance_scale: how much a condition counts, unless the call says otherwise.
+        guidance_scale: classifier-free guidance, unless the call says otherwise.
         batch_size: samples per denoiser evaluation, unless the call says otherwise.
     """
 
@@ -81,7 +83,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         parameter_space: ParameterSpace,
         codec: Codec,
         # diffusers before 0.37 reads no annotation with a bar, and then loads nothing
-        denoiser: Optional[Component],  # noqa: UP045
+        denoiser: Optional[Denoiser],  # noqa: UP045
         scheduler: Optional[SchedulerMixin],  # noqa: UP045
         statistics: str = "running",
         standardize: bool = True,
@@ -105,7 +107,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
 
     @property
     def conditions(self) -> Conditions:
-        """What networks can be asked for."""
+        """Conditions that networks can be generated for."""
         return UNCONDITIONAL if self.denoiser is None else self.denoiser.conditions
 
     def __call__(
@@ -131,20 +133,20 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             seeds: one per network.
             num_inference_steps: denoiser evaluations per sample.
             temperature: scale of the latents about the training latents' mean; 1 changes nothing.
-            condition: what is asked for, name to value; what is left out is left open.
-            guidance_scale: how much the condition counts: 0 ignores it, 1 samples what was learned
-                of it, more exaggerates it.
+            condition: value of each condition by name; others are left open.
+            guidance_scale: classifier-free guidance: 0 ignores the condition, 1 samples what was
+                learned of it, more exaggerates it.
             energy: a differentiable score of raw vectors that samples are pulled towards; it is
-                asked at every step, about the networks that the step would lead to.
-            energy_scale: how much a unit of its score counts: networks follow what was learned
+                evaluated at every step, on the networks that the step would lead to.
+            energy_scale: weight of the energy: networks follow what was learned
                 times ``exp(energy_scale * score)``, roughly. Below 0 low scores are sought.
             batch_size: samples per denoiser evaluation; with an energy, networks in memory
                 together.
-            progress: told solver steps done and steps in all, over all batches.
+            progress: called with the solver steps done and all of them, over all batches.
 
         Returns:
             A sequence of complete state dicts, with the seeds. Networks are decoded when they are
-            asked for, in batches that take little memory; a ``UserError`` then names the seed of
+            accessed, in batches that take little memory; a ``UserError`` then names the seed of
             one whose parameters are not finite.
 
         Raises:
@@ -184,7 +186,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         return GeneratedParameters(
             seeds,
             self.parameter_space,
-            decoded_when_asked(
+            decode_lazily(
                 lambda rows: self.decode(latents[rows], seeds[rows], scale),
                 seeds,
                 decoding_batch(self.codec.length),
@@ -193,7 +195,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         )
 
     def decode(self, latents: Tensor, seeds: Sequence[int], temperature: float = 1.0) -> Tensor:
-        """What the denoiser produced to raw parameter vectors.
+        """Decode the denoiser's latents to raw parameter vectors.
 
         Args:
             latents: ``[M, D]`` in the denoiser's coordinates.
@@ -211,7 +213,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         return self.parameter_space.denormalize(normalized).cpu()
 
     def latent_score(self, energy: Energy, temperature: float) -> LatentScore:
-        """What an energy says of the networks that latents become, with a gradient.
+        """Return an energy as a function of latents, with a gradient.
 
         Args:
             energy: a score of raw vectors.
@@ -243,7 +245,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         return latents
 
     def _residual_noise(self, seeds: Sequence[int]) -> Tensor:
-        """What stands for what the codec leaves out, ``[M, length]``, before it is scaled."""
+        """Draw noise ``[M, length]`` in place of what the codec leaves out, before scaling."""
         draws = [seeded_generator(seed, "residual") for seed in seeds]
         noise = [torch.randn(self.codec.length, generator=draw) for draw in draws]
         return torch.stack(noise).to(self.device)
@@ -251,7 +253,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
     def _guidance(
         self, condition: Mapping[str, Value] | None, guidance_scale: float | None
     ) -> Guidance:
-        """What is asked for, and a warning where it lies outside of what the zoo has."""
+        """Return the guidance; warn if the condition lies outside of the zoo's range."""
         if not condition:
             if guidance_scale is not None:
                 raise UserError(
@@ -279,7 +281,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             seeds: one per sample.
             num_inference_steps: denoiser evaluations per sample.
             every: keep one state in so many.
-            condition: what is asked for; see ``__call__``.
+            condition: see ``__call__``.
 
         Returns:
             Timesteps ``[S]`` and raw parameter vectors ``[S, M, P]``, pure noise first.
@@ -348,7 +350,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
 
 
 def _whole_numbers(seeds: Iterable[int]) -> list[int]:
-    """The seeds as a list; a ``UserError`` where there is none, or something else."""
+    """Return the seeds as a list; raise a ``UserError`` if there is none, or something else."""
     try:
         found = [operator.index(seed) for seed in seeds]
     except TypeError:

@@ -1,9 +1,10 @@
-"""A saved pipeline's folder: where it is, what may lie in it, and what travels with it.
+"""A saved pipeline's folder: its place, its files, and those that travel with it.
 
 Everything is checked before anything of it is loaded.
 """
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,10 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from paramdiff.checkpoints.formats import EXTRA_FILES_FOLDER, read_format
 from paramdiff.checkpoints.hub import name_on_hub
-from paramdiff.codecs.autoencoder import AutoencoderCodec
 from paramdiff.codecs.base import Statistics
-from paramdiff.codecs.behavioral import BehavioralCodec
-from paramdiff.codecs.pca import PCACodec
+from paramdiff.codecs.registry import CODECS
 from paramdiff.component import EARLIER_CLASSES
-from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
-from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
+from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.errors import UserError, first_line, of_an_earlier_version
 from paramdiff.parameters.space import BASE_FILE, FORMAT_FILE, ParameterSpace
 from paramdiff.settings import Settings
@@ -28,12 +26,13 @@ from paramdiff.storage import CARD_FILE, read_json
 from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
 
 SPACE = "parameter_space"
-PARTS: dict[str, tuple[type, ...]] = {
-    SPACE: (ParameterSpace,),
-    "codec": (AutoencoderCodec, BehavioralCodec, PCACodec),
-    "denoiser": (Conv1dDenoiser, MLPDenoiser),
-    "scheduler": (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
+PARTS: dict[str, Callable[[], Iterable[type]]] = {
+    SPACE: lambda: (ParameterSpace,),
+    "codec": CODECS.values,
+    "denoiser": DENOISERS.values,
+    "scheduler": lambda: (DDPMScheduler, DDIMScheduler, DPMSolverMultistepScheduler),
 }
+"""Each part, and the classes that may lie there: those that are registered when it is loaded."""
 OPTIONAL_PARTS = ("denoiser", "scheduler")
 """Absent together where the codec is a VAE whose prior is sampled directly."""
 
@@ -53,7 +52,7 @@ class StoredSettings(Settings):
 
 INDEX_FILE = "model_index.json"
 EARLIER_KEYS = ("standardise", "num_steps", "spread")
-"""What ``standardize``, ``num_inference_steps`` and ``temperature`` were once called."""
+"""Former names of ``standardize``, ``num_inference_steps`` and ``temperature``."""
 _PIPELINE = "ParameterDiffusionPipeline"
 _ALLOWED_FILES = {
     "config.json",
@@ -140,7 +139,7 @@ def check_pipeline_folder(path: Path) -> None:
     for part, classes in PARTS.items():
         if is_prior and part in OPTIONAL_PARTS:
             continue
-        stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes]
+        stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes()]
         if index.get(part) not in stored:
             raise UserError(
                 f"{path / INDEX_FILE}: {part}: expected one of {stored}, found {index.get(part)}"

@@ -1,4 +1,4 @@
-"""How far each stage is: bars on a terminal, lines of text in a pipe or a file."""
+"""Progress of stages: bars on a terminal, lines of text in a pipe or a file."""
 
 import threading
 import time
@@ -26,8 +26,16 @@ EVERY = 30.0
 
 
 @contextmanager
-def shown_stages(console: Console) -> Iterator[StageProgress]:
-    """What shows stages for as long as the block runs."""
+def show_progress(console: Console | None = None) -> Iterator[StageProgress]:
+    """Show the progress of stages for as long as a ``with`` block runs.
+
+    Args:
+        console: where; by default standard output, which may be a notebook's.
+
+    Yields:
+        A callback that functions take as ``progress``.
+    """
+    console = Console() if console is None else console
     if not console.is_terminal:
         show = partial(console.print, markup=False, soft_wrap=True)  # it flushes
         with lines_of_stages(show) as told:
@@ -47,7 +55,7 @@ def shown_stages(console: Console) -> Iterator[StageProgress]:
 
 
 class TimeColumn(ProgressColumn):
-    """The time left of a stage at work, and the time that one took which is over."""
+    """Time left of a running stage, or time taken by a finished one."""
 
     def render(self, task: Task) -> Text:
         """See ``ProgressColumn``."""
@@ -80,14 +88,14 @@ class Bars:
         self._progress.update(self._tasks[stage], completed=done, total=total, note=note)
 
     def end(self) -> None:
-        """Stop the clock of the stage at work."""
+        """Stop the clock of the running stage."""
         if self._current is not None:
             self._progress.stop_task(self._tasks[self._current])
 
 
 @dataclass
 class _Stage:
-    """What is known of a stage."""
+    """State of a stage."""
 
     started: float
     first: int
@@ -130,7 +138,7 @@ class Lines:
                 self.tick()
 
     def tick(self) -> None:
-        """Show the stage at work where nothing was shown for a while."""
+        """Show the running stage if nothing was shown for a while."""
         with self._lock:
             is_due = self._now() - self._last_shown >= EVERY
             if is_due and self._current is not None and not self._stages[self._current].is_over:

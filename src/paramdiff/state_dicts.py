@@ -1,7 +1,7 @@
-"""What a pipeline generates: complete state dicts, decoded when they are asked for.
+"""Generated networks as a sequence of complete state dicts, decoded on access.
 
-Networks of many parameters are larger together than memory; so the sequence holds their latents,
-decodes a batch of them at a time, and keeps as many decoded ones as take little room.
+Many large networks exceed memory together; so the sequence holds their latents, decodes a batch of
+them at a time, and caches a bounded number of decoded ones.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,16 +16,16 @@ from paramdiff.errors import NotFiniteError
 from paramdiff.parameters.space import ParameterSpace
 
 KEPT_VALUES = 1 << 26
-"""Decoded values up to which networks are kept, so that they are decoded only once."""
+"""Maximum number of decoded values in the cache."""
 
 
 class GeneratedParameters(Sequence):
-    """Generated networks: a sequence of complete state dicts, made when they are asked for.
+    """A sequence of complete state dicts of generated networks, made on access.
 
     Args:
         seeds: one per network.
-        space: completes a vector to a state dict.
-        vector: the place of a network to its raw parameter vector ``[P]``.
+        space: parameter space that completes vectors to state dicts.
+        vector: function from a network's index to its raw parameter vector ``[P]``.
     """
 
     def __init__(
@@ -42,12 +42,12 @@ class GeneratedParameters(Sequence):
 
     @property
     def checkpoint_format(self) -> CheckpointFormat | None:
-        """How the checkpoints that were learned from are stored, where they are somebody's."""
+        """Format of the training checkpoints, if they were imported."""
         return self._space.checkpoint_format
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the tensors that are generated."""
+        """Names of the generated tensors."""
         return self._space.layout.names
 
     def __len__(self) -> int:
@@ -65,19 +65,19 @@ class GeneratedParameters(Sequence):
         return (self[index] for index in range(len(self)))
 
 
-def decoded_when_asked(
+def decode_lazily(
     decode: Callable[[slice], Tensor], seeds: Sequence[int], batch_size: int, length: int
 ) -> Callable[[int], Tensor]:
-    """A function from a network's place to its raw vector ``[P]``.
+    """Make a function from a network's index to its raw vector ``[P]``.
 
     Args:
-        decode: places of up to ``batch_size`` networks to their raw vectors ``[B, P]``.
+        decode: function from indices of up to ``batch_size`` networks to raw vectors ``[B, P]``.
         seeds: one per network.
-        batch_size: networks that are decoded together, always from a multiple of it.
-        length: of a vector, for what is kept.
+        batch_size: networks decoded together, starting at a multiple of it.
+        length: length of a vector, for the size of the cache.
 
     Returns:
-        The function; it raises a ``UserError`` with the seed where a vector is not finite.
+        The function; it raises a ``UserError`` with the seed if a vector is not finite.
     """
 
     @lru_cache(max(1, KEPT_VALUES // (batch_size * length)))

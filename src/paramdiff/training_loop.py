@@ -63,6 +63,11 @@ class Optimization(Settings):
         description="decay of the weights' moving average; 0 keeps the last weights",
     )
 
+    @property
+    def num_updates(self) -> int:
+        """Number of updates in all."""
+        return self.num_steps + self.extra_updates
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -123,7 +128,7 @@ def train(
     Raises:
         UserError: the loss became NaN or infinite.
     """
-    num_updates = settings.num_steps + settings.extra_updates
+    num_updates = settings.num_updates
     is_keeper = join(device).is_main_process or not is_shared
     accelerator = Accelerator(cpu=device.type == "cpu")
     parameters = [p for p in module.parameters() if p.requires_grad]

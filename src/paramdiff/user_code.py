@@ -1,7 +1,7 @@
-"""Users' own functions and classes: found by name, called, and their failures told in one line.
+"""Users' functions and classes: imported by name, called, and their failures reported in one line.
 
-A name is ``module:function`` or ``path/to/file.py:function``. Modules of the current folder are
-found before installed ones of the same name, whichever command runs. Naming one runs its code.
+A name is ``module:function`` or ``path/to/file.py:function``. Modules of the current folder take
+precedence over installed ones of the same name, in every command. Importing one runs its code.
 """
 
 import difflib
@@ -26,25 +26,25 @@ _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 
 
 def add_current_folder() -> None:
-    """Let modules of the current folder be imported, after all that is installed."""
+    """Make modules of the current folder importable, after installed ones."""
     folder = str(Path.cwd())
     if folder not in sys.path and "" not in sys.path:
         sys.path.append(folder)
 
 
 def import_object(name: str, where: str) -> Any:
-    """Import what a user names; this runs its module's code.
+    """Import an object by name; this runs its module's code.
 
     Args:
         name: ``module:function`` or ``path/to/file.py:function``, relative to the current folder;
-            after the colon there may be attributes of attributes (``Class.method``).
-        where: the field or option that names it, for errors.
+            the part after the colon may be dotted (``Class.method``).
+        where: field or option with the name, for errors.
 
     Returns:
         The function, class or other object.
 
     Raises:
-        UserError: the name has another form, there is no such module, file or attribute (with the
+        UserError: the name is malformed, there is no such module, file or attribute (with the
             nearest), or the module's code fails.
     """
     source, _, attributes = name.rpartition(":")
@@ -54,7 +54,7 @@ def import_object(name: str, where: str) -> Any:
         module = _file(source, name, where) if source.endswith(".py") else _module(source)
     except UserError:
         raise
-    except BaseException as error:  # of somebody's code, which may raise anything, or exit
+    except BaseException as error:  # raised by user code, which may raise anything, or exit
         if isinstance(error, KeyboardInterrupt):
             raise
         raise _import_failed(name, source, where, error) from error
@@ -71,7 +71,7 @@ def import_object(name: str, where: str) -> Any:
 
 
 def import_function(name: str, where: str) -> Callable[..., Any]:
-    """Import what a user names and can be called: a function, or an object with ``__call__``.
+    """Import a callable by name: a function, or an object with ``__call__``.
 
     Args:
         name: see ``import_object``.
@@ -81,7 +81,7 @@ def import_function(name: str, where: str) -> Callable[..., Any]:
         The function.
 
     Raises:
-        UserError: see ``import_object``; or it cannot be called.
+        UserError: see ``import_object``; or the object is not callable.
     """
     found = import_object(name, where)
     if not callable(found):
@@ -92,18 +92,18 @@ def import_function(name: str, where: str) -> Callable[..., Any]:
 
 
 def accepts(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
-    """Whether a function can be called with these arguments, as far as it says what it takes."""
+    """Check by its signature if a function accepts these arguments."""
     try:
         inspect.signature(function).bind(*arguments, **named)
     except TypeError:
         return False
-    except ValueError:  # written in C, without a signature
+    except ValueError:  # implemented in C, without a signature
         return True
     return True
 
 
 def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """The parameters of a function; none where it does not say."""
+    """Return the parameters of a function; empty if it has no signature."""
     try:
         return inspect.signature(function).parameters
     except (ValueError, TypeError):
@@ -111,13 +111,13 @@ def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramete
 
 
 def wrong_signature(where: str, name: str, function: Callable[..., Any], wanted: str) -> UserError:
-    """Make the error for a function that takes something else.
+    """Make the error for a function with a wrong signature.
 
     Args:
-        where: the field or option that names it.
-        name: of the function.
-        function: itself.
-        wanted: the signatures that will do.
+        where: field or option with the name.
+        name: name of the function.
+        function: the function.
+        wanted: accepted signatures.
 
     Returns:
         The error, to be raised.
@@ -133,41 +133,41 @@ def wrong_signature(where: str, name: str, function: Callable[..., Any], wanted:
 def call(
     where: str, name: str, hint: str, function: Callable[..., Any], *arguments: Any, **named: Any
 ) -> Any:
-    """Call a user's function; what it raises becomes one line with the file and line.
+    """Call a user's function; an exception becomes one line with the file and line.
 
     Args:
-        where: the field or option that names it.
-        name: of the function.
-        hint: what it is called with, for the error.
-        function: itself.
-        *arguments: of the call.
-        **named: of the call.
+        where: field or option with the name.
+        name: name of the function.
+        hint: description of the arguments, for the error.
+        function: the function.
+        *arguments: positional arguments.
+        **named: keyword arguments.
 
     Returns:
-        What it returns.
+        The function's result.
 
     Raises:
-        UserError: it raises something.
+        UserError: the function raised an exception.
     """
     try:
         return function(*arguments, **named)
-    except Exception as error:  # of somebody's code
+    except Exception as error:  # raised by user code
         raise failed(where, name, hint, error) from error
 
 
 def failed(where: str, name: str, hint: str, error: BaseException) -> UserError:
-    """The error for a user's function that raised another one; arguments as those of ``call``."""
-    return UserError(f"{where}: {name!r} failed: {told(error)}; {hint}")
+    """Make the error for a user's function that raised; arguments are those of ``call``."""
+    return UserError(f"{where}: {name!r} failed: {describe_error(error)}; {hint}")
 
 
-def told(error: BaseException) -> str:
-    """An error of a user's code in one line, with the user's own file and line if it is known."""
-    place = place_of(error)
+def describe_error(error: BaseException) -> str:
+    """Format an exception of user code in one line, with the user's file and line if known."""
+    place = error_location(error)
     return f"{type(error).__name__}: {in_one_line(error)}" + (f" ({place})" if place else "")
 
 
-def place_of(error: BaseException) -> str | None:
-    """The last line of the user's that ran, neither ours nor a library's; None without any."""
+def error_location(error: BaseException) -> str | None:
+    """Locate the last executed line of user code, or return None."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_short(error.filename)}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -189,10 +189,10 @@ def _short(file: str) -> str:
 
 @contextmanager
 def _folder_first(folder: Path) -> Iterator[None]:
-    """A folder's modules are found first while the block runs, and last from then on."""
+    """Put a folder first on the import path within the context, and last afterwards."""
     place = str(folder)
     sys.path.insert(0, place)
-    invalidate_caches()  # the file may be younger than the folder's last listing
+    invalidate_caches()  # the file may be newer than the cached listing
     try:
         yield
     finally:
@@ -206,13 +206,13 @@ def _module(name: str) -> ModuleType:
     own = here.joinpath(*name.split("."))
     files = [file for file in (own.with_suffix(".py"), own / "__init__.py") if file.is_file()]
     if files and _is_taken(name.partition(".")[0], here):
-        return _load(files[0])  # the user's own is meant, not the loaded one of the same name
+        return _load(files[0])  # the user's module is meant, not a loaded one of the same name
     with _folder_first(here):
         return import_module(name)
 
 
 def _is_taken(name: str, here: Path) -> bool:
-    """Whether a module or package of this name was loaded from anywhere but a folder."""
+    """Check if a module of this name was loaded from outside a folder."""
     loaded = sys.modules.get(name)
     if loaded is None:
         return False
@@ -233,7 +233,7 @@ def _file(source: str, name: str, where: str) -> ModuleType:
 
 
 def _load(file: Path) -> ModuleType:
-    """The module of a file, loaded once; its folder's other modules can be imported by it."""
+    """Load the module of a file once; it can import the other modules of its folder."""
     file = file.resolve()
     for module in list(sys.modules.values()):
         if _is_loaded_from(module, file):
@@ -242,7 +242,7 @@ def _load(file: Path) -> ModuleType:
     spec = spec_from_file_location(f"{file.stem}_{digest}", file)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickle look a class's module up
+    sys.modules[spec.name] = module  # dataclasses and pickle look up the module of a class
     try:
         with _folder_first(file.parent):
             spec.loader.exec_module(module)
@@ -255,7 +255,7 @@ def _load(file: Path) -> ModuleType:
 def _is_loaded_from(module: Any, file: Path) -> bool:
     loaded = vars(module).get("__file__") if isinstance(module, ModuleType) else None
     if not isinstance(loaded, str) or Path(loaded).name != file.name:
-        return False  # without asking the disk about every module
+        return False  # avoids a disk access per module
     return Path(loaded).resolve() == file
 
 
@@ -277,7 +277,7 @@ def _import_failed(name: str, source: str, where: str, error: BaseException) -> 
             f"{where}: {name!r} cannot be imported: there is no module {source!r}, neither in "
             f"{Path.cwd()} nor installed{hint}; a file elsewhere is path/to/file.py:function"
         )
-    return UserError(f"{where}: {name!r} cannot be imported: {told(error)}")
+    return UserError(f"{where}: {name!r} cannot be imported: {describe_error(error)}")
 
 
 def _nearest(attribute: str, holder: Any) -> str:
@@ -291,13 +291,13 @@ def _nearest(attribute: str, holder: Any) -> str:
 
 
 def likely_own(name: str) -> str:
-    """A suggestion for a name without a colon that begins with a module of the current folder."""
+    """Suggest a correction of a dotted name that begins with a module of the current folder."""
     source, dot, _ = name.partition(".")
     return _likely(name) if dot and Path(f"{source}.py").is_file() else ""
 
 
 def _likely(name: str) -> str:
-    """A suggestion for a name without a colon."""
+    """Suggest a correction of a name without a colon."""
     if name.endswith(".py"):
         return f": which function of {name}?"
     module, dot, function = name.strip(":").rpartition(".")

@@ -57,9 +57,8 @@ def refusal(path):
     with pytest.raises(UserError) as caught:
         read_checkpoint(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: expected ")
-    assert "found" in message
-    assert message.isprintable()
+    assert message.startswith(f"{path}: ") and message.isprintable()
+    assert len(message.removeprefix(f"{path}: ").split()) > 3
     assert "weights_only=True" not in message and "Weights only" not in message  # torch's words
     assert len(message) <= len(f"{path}: ") + MAX_MESSAGE
     return message

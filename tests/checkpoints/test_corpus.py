@@ -8,7 +8,7 @@ import torch
 
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.checkpoints.summary import summarize
-from paramdiff.commands.inspect import inspect_checkpoints
+from paramdiff.commands.inspect import inspect
 from paramdiff.errors import UserError
 from paramdiff.storage import write_tensors
 from tests.checkpoints import corpus
@@ -134,7 +134,7 @@ def test_broken_values_load_and_are_told(tmp_path, name, tensors, told):
         write_tensors(tmp_path / name, tensors)
     else:
         torch.save(tensors, tmp_path / name)
-    inspection = inspect_checkpoints([str(tmp_path)])
+    inspection = inspect([str(tmp_path)])
     lines = [*inspection.warnings[:-1], *(one for one in inspection.notes if "equal" in one)]
     warnings = " | ".join(lines)
     assert (told in warnings and name in warnings) if told else not warnings

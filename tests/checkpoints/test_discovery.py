@@ -99,9 +99,9 @@ def test_training_state_alone_is_refused_with_the_next_step(tmp_path, place):
     torch.save({"last_epoch": 3}, tmp_path / place / "scheduler.pt")
     told = refusal(tmp_path)
     assert "optimizer.pt, scheduler.pt" in told or "optimizer.pt" in told
-    assert "name the folder with the weights" in told
+    assert "pass the folder with the weights" in told
     told = refusal(tmp_path / place / "optimizer.pt")
-    assert "an optimizer's state" in told and "name the file with the weights" in told
+    assert "the state of an optimizer" in told and "pass the file with the weights" in told
     assert "last_epoch" in refusal(tmp_path / place / "scheduler.pt")
 
 
@@ -198,14 +198,18 @@ def test_what_lies_deeper_beside_checkpoints_is_told(tmp_path):
     (tmp_path / "logs/x").mkdir(parents=True)
     (tmp_path / "logs/x/notes.txt").write_text("nothing")
     runs, told = found_in(tmp_path)
-    assert runs == [["1.pt", "2.pt"]] and told.startswith("old (sub-folders with checkpoints")
+    assert runs == [["1.pt", "2.pt"]] and told.startswith(
+        "old (subfolders with their own checkpoints"
+    )
 
 
 def test_a_run_beside_folders_of_others(tmp_path):
     for name in ("1.pt", "2.pt", "old/1.pt", "old/2.pt"):
         put(tmp_path / name)
     runs, told = found_in(tmp_path)
-    assert runs == [["1.pt", "2.pt"]] and told.startswith("old (sub-folders with checkpoints")
+    assert runs == [["1.pt", "2.pt"]] and told.startswith(
+        "old (subfolders with their own checkpoints"
+    )
 
 
 def test_averages_beside_weights(tmp_path):
@@ -228,7 +232,7 @@ def test_several_networks_in_each_step_are_refused(tmp_path):
         for name in ("text_encoder", "unet"):
             put(tmp_path / f"checkpoint-{step}" / name / "model.safetensors")
     told = refusal(tmp_path)
-    assert "found several: text_encoder, unet" in told
+    assert "several networks (text_encoder, unet)" in told
     pattern = f"{tmp_path}/*/text_encoder"
     assert f"'{pattern}'" in told
     assert len(found_in(pattern)[0][0]) == 2
@@ -349,7 +353,7 @@ def test_variants_of_weights(tmp_path):
     )
     assert "config.json" in checkpoint_format.extra_texts
     put(tmp_path / "model.bf16.safetensors", 2)
-    assert "found several: bf16, fp16; name one file" in refusal(tmp_path)
+    assert "several variants (bf16, fp16); pass one" in refusal(tmp_path)
     put(tmp_path / "model.safetensors", 3)
     ((stored,),) = find_checkpoints([str(tmp_path)]).runs
     assert float(stored.read()[0]["a"][0]) == 3

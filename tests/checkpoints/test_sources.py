@@ -66,7 +66,7 @@ def test_what_is_not_there_is_told(tmp_path):
     assert ".safetensors" in refusal(tmp_path)
     (tmp_path / "notes.txt").touch()
     assert "notes.txt" in refusal(tmp_path / "notes.txt")
-    assert "fit the pattern" in refusal(f"{tmp_path}/*.pt")
+    assert "matches the pattern" in refusal(f"{tmp_path}/*.pt")
 
 
 # ---- the Hub
@@ -93,7 +93,7 @@ def test_revisions_of_a_repository_are_checkpoints():
     assert [float(stored.read()[0]["a"][0]) for stored in found.listed] == [1.0, 2.0]
     assert [stored.name for stored in found.listed] == ["step1", "step2"]
     assert found.notes == (
-        "the checkpoints stand in training order (step1 ... step2), not in the order given",
+        "the checkpoints are in training order (step1 ... step2), not in the order given",
     )
     (run,) = find_runs(["someone/network"])
     assert float(run[0].read()[0]["a"][0]) == 0.0
@@ -110,11 +110,11 @@ def test_the_snapshots_of_a_cache_are_called_by_their_revisions(tmp_path):
     order = ["step1", "step2", "step200", "step1000", "main"]
     assert names_of(root) == names_of(root / "snapshots") == [order]
     (note,) = find_checkpoints([str(root)]).notes
-    assert note == "nothing tells at which step main was saved: it stands last in its run"
+    assert note == "the training step of main is unknown: placed last in its run"
 
 
 @pytest.mark.usefixtures("cache")
 def test_a_repository_that_cannot_be_reached_is_told():
     message = refusal("someone/other@step1")
-    assert message.startswith("someone/other@step1: expected a local path or a repository")
+    assert message.startswith("someone/other@step1: neither a local path nor a repository")
     assert len(message) < 400

@@ -113,7 +113,7 @@ def test_masks_of_attention():
 def ties(*states):
     finder = TieFinder(states[0])
     for state in states[1:]:
-        finder.see(state)
+        finder.update(state)
     return finder.ties
 
 

@@ -7,16 +7,15 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from paramdiff import training_loop
+from paramdiff.codecs.base import Examples
 from paramdiff.codecs.behavioral import (
     BehavioralCodec,
     BehavioralCodecSettings,
-    Examples,
-    Standard,
+    TeacherTargets,
     draw,
     fit_behavioral_codec,
     smooth_similarity,
-    train_corrected_codec,
-    wrongness,
+    soft_error,
 )
 from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.errors import UserError
@@ -81,7 +80,7 @@ def test_a_sure_network_is_wrong_where_its_largest_logit_is():
     labels = torch.arange(50) % 5
     expected = (logits.argmax(-1) != labels).float()
     for targets in (labels, F.one_hot(labels, 5).float()):
-        torch.testing.assert_close(wrongness(logits, targets), expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(soft_error(logits, targets), expected, atol=1e-4, rtol=0)
 
 
 def test_without_correction_it_is_the_linear_codec_with_latents_of_unit_variance(zoo):
@@ -98,8 +97,8 @@ def test_without_correction_it_is_the_linear_codec_with_latents_of_unit_variance
 def test_drawn_networks_get_better_and_stay_as_different_as_the_originals(zoo, target):
     vectors, examples = zoo
     before = fit_behavioral_codec(vectors, 0.9, residual=True, width=32)
-    codec, result = train_corrected_codec(
-        vectors, settings(target=target), examples, seed=0, device=CPU
+    codec, result = BehavioralCodec.fit(
+        vectors, settings(target=target), examples=examples, seed=0, device=CPU
     )
     accuracy, similarity = behavior_of(drawn(codec), examples)
     accuracy_before, _ = behavior_of(drawn(before), examples)
@@ -113,9 +112,9 @@ def test_without_labels_they_are_not_read(zoo):
     vectors, examples = zoo
     blind = Examples(examples.logits, torch.zeros_like(examples.labels))
     seeing, unseeing = (
-        train_corrected_codec(vectors, settings(5, target="originals"), given, seed=0, device=CPU)[
-            0
-        ].state_dict()
+        BehavioralCodec.fit(
+            vectors, settings(5, target="originals"), examples=given, seed=0, device=CPU
+        )[0].state_dict()
         for given in (examples, blind)
     )
     assert all(torch.equal(seeing[name], unseeing[name]) for name in seeing)
@@ -126,8 +125,12 @@ def test_a_wider_margin_gives_more_similar_networks(zoo):
     similarities = [
         behavior_of(
             drawn(
-                train_corrected_codec(
-                    vectors, settings(similarity_margin=margin), examples, seed=0, device=CPU
+                BehavioralCodec.fit(
+                    vectors,
+                    settings(similarity_margin=margin),
+                    examples=examples,
+                    seed=0,
+                    device=CPU,
                 )[0]
             ),
             examples,
@@ -139,7 +142,7 @@ def test_a_wider_margin_gives_more_similar_networks(zoo):
 
 def test_slopes_through_the_decoder_are_those_of_finite_differences(zoo):
     vectors, examples = zoo
-    codec, _ = train_corrected_codec(vectors, settings(20), examples, seed=0, device=CPU)
+    codec, _ = BehavioralCodec.fit(vectors, settings(20), examples=examples, seed=0, device=CPU)
     rows = torch.arange(NUM_EXAMPLES)
     generator = torch.Generator().manual_seed(2)
     latents, direction = torch.randn(2, 1, codec.latent_dim, generator=generator)
@@ -156,7 +159,7 @@ def test_slopes_through_the_decoder_are_those_of_finite_differences(zoo):
 
 def test_interrupted_training_goes_on_to_the_bit(zoo, tmp_path, monkeypatch):
     vectors, examples = zoo
-    whole, _ = train_corrected_codec(vectors, settings(12), examples, seed=3, device=CPU)
+    whole, _ = BehavioralCodec.fit(vectors, settings(12), examples=examples, seed=3, device=CPU)
     monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", 0.0)
 
     def stop(done, total):
@@ -164,10 +167,10 @@ def test_interrupted_training_goes_on_to_the_bit(zoo, tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     def train(progress=ignore_progress):
-        return train_corrected_codec(
+        return BehavioralCodec.fit(
             vectors,
             settings(12),
-            examples,
+            examples=examples,
             seed=3,
             device=CPU,
             state_file=tmp_path / "state.pt",
@@ -182,7 +185,7 @@ def test_interrupted_training_goes_on_to_the_bit(zoo, tmp_path, monkeypatch):
 
 def test_it_is_saved_and_loaded(zoo, tmp_path):
     vectors, examples = zoo
-    codec, _ = train_corrected_codec(vectors, settings(5), examples, seed=0, device=CPU)
+    codec, _ = BehavioralCodec.fit(vectors, settings(5), examples=examples, seed=0, device=CPU)
     codec.save_pretrained(tmp_path)
     loaded = BehavioralCodec.from_pretrained(tmp_path)
     assert torch.equal(drawn(codec), drawn(loaded))
@@ -190,17 +193,17 @@ def test_it_is_saved_and_loaded(zoo, tmp_path):
 
 def test_what_the_originals_say_is_their_mean_or_the_labels(zoo):
     vectors, examples = zoo
-    own = Standard.of(vectors[:3], examples, "originals").targets
+    own = TeacherTargets.of(vectors[:3], examples, "originals").targets
     rows = torch.arange(NUM_EXAMPLES)
     expected = torch.stack([examples.logits(v, rows).softmax(1) for v in vectors[:3]]).mean(0)
     torch.testing.assert_close(own, expected)
-    labels = Standard.of(vectors[:3], examples, "labels").targets
+    labels = TeacherTargets.of(vectors[:3], examples, "labels").targets
     assert torch.equal(labels, examples.labels)
 
 
 def test_one_checkpoint_is_not_enough(zoo):
     vectors, examples = zoo
     with pytest.raises(UserError, match="at least 2 checkpoints"):
-        train_corrected_codec(
-            vectors[:1], settings(), examples, seed=0, device=CPU, state_file=None
+        BehavioralCodec.fit(
+            vectors[:1], settings(), examples=examples, seed=0, device=CPU, state_file=None
         )

@@ -15,7 +15,7 @@ from paramdiff.codecs.autoencoder import (
 )
 from paramdiff.codecs.base import decode_all, encode_all
 from paramdiff.codecs.pca import PCACodec, PCACodecSettings
-from paramdiff.codecs.registry import train_codec
+from paramdiff.codecs.registry import fit_codec
 from paramdiff.errors import UserError
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def assert_same_tensors(one, other):
 
 
 def test_loss_falls(vectors):
-    codec, result = train_codec(vectors, settings_with(200), seed=0, device=CPU)
+    codec, result = fit_codec(vectors, settings_with(200), seed=0, device=CPU)
     assert len(result.losses) == 201
     assert sum(result.losses[-20:]) < 0.5 * sum(result.losses[:20])
     assert not codec.training
@@ -70,18 +70,18 @@ def test_loss_falls(vectors):
 def test_same_seed_same_bits_and_the_global_stream_is_untouched(vectors):
     torch.manual_seed(5)
     stream = torch.get_rng_state()
-    one, first = train_codec(vectors, settings_with(), seed=3, device=CPU)
+    one, first = fit_codec(vectors, settings_with(), seed=3, device=CPU)
     assert torch.equal(torch.get_rng_state(), stream)
     torch.manual_seed(6)
-    other, second = train_codec(vectors, settings_with(), seed=3, device=CPU)
+    other, second = fit_codec(vectors, settings_with(), seed=3, device=CPU)
     assert first.losses == second.losses
     assert_same_tensors(one.state_dict(), other.state_dict())
-    assert train_codec(vectors, settings_with(), seed=4, device=CPU)[1].losses != first.losses
+    assert fit_codec(vectors, settings_with(), seed=4, device=CPU)[1].losses != first.losses
 
 
 def test_resumed_run_equals_an_uninterrupted_one(vectors, tmp_path, monkeypatch):
     monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
-    whole, uninterrupted = train_codec(vectors, settings_with(), seed=0, device=CPU)
+    whole, uninterrupted = fit_codec(vectors, settings_with(), seed=0, device=CPU)
     state_file = tmp_path / "state.pt"
 
     def stop(done, total):
@@ -89,11 +89,11 @@ def test_resumed_run_equals_an_uninterrupted_one(vectors, tmp_path, monkeypatch)
             raise Stopped
 
     with pytest.raises(Stopped):
-        train_codec(
+        fit_codec(
             vectors, settings_with(), seed=0, device=CPU, state_file=state_file, progress=stop
         )
     steps = []
-    resumed, result = train_codec(
+    resumed, result = fit_codec(
         vectors,
         settings_with(),
         seed=0,
@@ -154,16 +154,16 @@ def test_kl_weight_scales_the_latent_noise_by_the_predicted_deviation(codec, vec
 
 
 def test_a_variational_codec_trains(vectors):
-    _, result = train_codec(vectors, settings_with(60, kl_weight=0.01), seed=0, device=CPU)
+    _, result = fit_codec(vectors, settings_with(60, kl_weight=0.01), seed=0, device=CPU)
     assert sum(result.losses[-10:]) < sum(result.losses[:10])
 
 
 def test_linear_settings_fit_principal_components(vectors):
     settings = PCACodecSettings(kind="pca", explained_variance=1.0)
-    codec, result = train_codec(vectors, settings, seed=0, device=CPU)
+    codec, result = fit_codec(vectors, settings, seed=0, device=CPU)
     assert isinstance(codec, PCACodec)
     assert result.losses == []
-    assert settings.statistics == "running"
+    assert settings.decoding_statistics == "running"
     torch.testing.assert_close(codec.decode(codec.encode(vectors)), vectors, rtol=0, atol=1e-5)
 
 

@@ -40,14 +40,15 @@ def own(tmp_path, monkeypatch):
     sys.modules.pop("my_energy", None)
 
 
-def made(tiny_run, out, *energy, **options):
+def made(tiny_run, out, energy=None, scale=None, **options):
     generate(
         str(tiny_run / "pipeline"),
         out,
-        num=3,
+        num_samples=3,
         device="cpu",
         num_inference_steps=10,
-        energy=energy or None,
+        energy=energy,
+        energy_scale=scale,
         **options,
     )
     return [read_tensors(path) for path in sorted(out.glob("*.safetensors"))]
@@ -100,7 +101,7 @@ def test_a_users_own_function_guides(tiny_run, own, tmp_path, space):
         ("loss", "quickstrt", "the nearest is 'quickstart'"),
         ("cut_off:low", None, "--energy: 'cut_off:low' cannot be imported: SyntaxError"),
         ("my_energy:high", None, "--energy: 'my_energy:high' cannot be imported"),
-        ("distance:nowhere", None, "nowhere: expected a checkpoint"),
+        ("distance:nowhere", None, "nowhere: there is no such checkpoint"),
         ("my_energy:broken", None, "'my_energy:broken' failed: RuntimeError: out of ideas"),
     ],
 )

@@ -108,22 +108,22 @@ def test_a_saved_pipeline_needs_nothing_else(tmp_path):
 
 def test_patterns_match_parameters_and_buffers_only_when_asked(tmp_path):
     folder = drifting(tmp_path / "in")
-    plan = planned(folder, patterns=["1.*"])
+    plan = planned(folder, select=["1.*"])
     assert plan.recipe.parameters.select == ("1.weight", "1.bias")
     assert plan.facts["Generated"] == "8 parameters in 2 tensors"
-    wider = planned(folder, patterns=["1.*"], with_buffers=True).recipe.parameters.select
+    wider = planned(folder, select=["1.*"], include_buffers=True).recipe.parameters.select
     assert wider == ("1.weight", "1.bias", "1.running_mean", "1.running_var")
     with pytest.raises(UserError, match="running_mean"):
-        planned(folder, patterns=["1.running_mean"])
+        planned(folder, select=["1.running_mean"])
 
 
 def test_what_differs_beside_the_selection_stops_before_anything_is_written(tmp_path):
     folder = drifting(tmp_path / "in", moved=("1.weight", "1.bias", "2.weight"))
-    with pytest.raises(UserError, match=r"not selected differ .*\(2\.weight\)"):
-        fitted(folder, tmp_path / "out", patterns=["1.*"])
+    with pytest.raises(UserError, match=r"unselected tensors differ .*\(2\.weight\)"):
+        fitted(folder, tmp_path / "out", select=["1.*"])
     assert not (tmp_path / "out").exists()
     torch.save(network().state_dict(), tmp_path / "base.pt")
-    fitted(folder, tmp_path / "out", patterns=["1.*"], base=tmp_path / "base.pt")
+    fitted(folder, tmp_path / "out", select=["1.*"], base_checkpoint=tmp_path / "base.pt")
     # what comes in the base's form has no wrapper
     assert "1.weight" in torch.load(tmp_path / "out" / "generated" / "0000.pt")
 
@@ -193,5 +193,5 @@ def test_one_checkpoint_is_refused_as_one(tmp_path):
 def test_what_lies_beside_the_checkpoints_is_told(tmp_path, patterns):
     folder = drifting(tmp_path / "a", num=4)
     torch.save({"last_epoch": 1}, folder / "scheduler_0.pt")
-    plan = planned(folder, patterns=patterns)
-    assert plan.facts["Passed over"] == "scheduler_0.pt (training state)"
+    plan = planned(folder, select=patterns)
+    assert plan.facts["Skipped"] == "scheduler_0.pt (training state)"

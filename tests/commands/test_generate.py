@@ -10,7 +10,7 @@ from paramdiff.storage import read_metadata, read_tensors, sha256_of, write_tens
 
 
 def generated(tiny_run, out, **options):
-    generate(str(tiny_run / "pipeline"), out, num=2, device="cpu", **options)
+    generate(str(tiny_run / "pipeline"), out, num_samples=2, device="cpu", **options)
     beside = ("README.md", "learned_from.json")
     return sorted(path for path in out.iterdir() if path.name not in beside)
 
@@ -27,7 +27,7 @@ def base(tiny_run):
 
 def test_a_base_gives_what_is_not_generated_and_the_form(tiny_run, base, tmp_path):
     torch.save({"epoch": 3, "ema": {f"module.{k}": v for k, v in base.items()}}, tmp_path / "b.pt")
-    files = generated(tiny_run, tmp_path / "new", base=tmp_path / "b.pt")
+    files = generated(tiny_run, tmp_path / "new", base_checkpoint=tmp_path / "b.pt")
     assert [path.name for path in files] == ["0000.pt", "0001.pt"]
     usual = [read_tensors(path) for path in generated(tiny_run, tmp_path / "usual")]
     for path, own in zip(files, usual, strict=True):
@@ -45,7 +45,7 @@ def test_a_base_gives_what_is_not_generated_and_the_form(tiny_run, base, tmp_pat
 
 def test_a_safetensors_base_is_in_the_metadata(tiny_run, base, tmp_path):
     write_tensors(tmp_path / "b.safetensors", base)
-    first, _ = generated(tiny_run, tmp_path / "new", base=tmp_path / "b.safetensors")
+    first, _ = generated(tiny_run, tmp_path / "new", base_checkpoint=tmp_path / "b.safetensors")
     assert read_metadata(first) == {
         "seed": 0,
         "pipeline_sha256": sha256_of(tiny_run / "pipeline"),
@@ -56,7 +56,7 @@ def test_a_safetensors_base_is_in_the_metadata(tiny_run, base, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"norm3.bias": None}, "'norm3.bias', which is generated, found none; the nearest is"),
+        ({"norm3.bias": None}, "'norm3.bias', which is generated, is missing; the nearest is"),
         ({"norm3.bias": torch.ones(63)}, r"shape \[64\], found torch.float32 of shape \[63\]"),
         ({"norm3.bias": torch.ones(64).long()}, "found torch.int64"),
     ],
@@ -64,6 +64,6 @@ def test_a_safetensors_base_is_in_the_metadata(tiny_run, base, tmp_path):
 def test_a_base_that_does_not_fit_is_refused(tiny_run, base, tmp_path, change, told):
     torch.save({k: v for k, v in (base | change).items() if v is not None}, tmp_path / "b.pt")
     with pytest.raises(UserError, match=told) as caught:
-        generated(tiny_run, tmp_path / "new", base=tmp_path / "b.pt")
+        generated(tiny_run, tmp_path / "new", base_checkpoint=tmp_path / "b.pt")
     assert str(caught.value).startswith(f"{tmp_path / 'b.pt'}: ")
     assert not (tmp_path / "new").exists()

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paramdiff import load_recipe
-from paramdiff.commands import configure
+from paramdiff.commands import hyperparameters
 from paramdiff.commands.hyperparameters import (
     FEWEST_UPDATES,
     LOOKS_IN_EVALUATIONS,
@@ -36,7 +36,7 @@ def paces(monkeypatch):
         measured.append(arguments)
         return Pace(0.03 * len(measured), 0.001)
 
-    monkeypatch.setattr(configure, "measure_pace", measure)
+    monkeypatch.setattr(hyperparameters, "measure_pace", measure)
     return measured
 
 
@@ -57,7 +57,7 @@ def test_without_a_budget_it_is_the_default_preset_watched(checkpoints, paces):
 
 
 def test_a_budget_is_counted_once_for_a_folder(checkpoints, paces, tmp_path):
-    options = {"minutes": 0.2, "out": tmp_path / "out", "overrides": SMALL}
+    options = {"time_budget": 0.2, "out": tmp_path / "out", "overrides": SMALL}
     plan = planned(checkpoints, **options)
     left = 12 - 0.001 * (1000 + NUM_LOOKS * LOOKS_IN_EVALUATIONS)
     assert chosen(plan) == (int(left / 0.03), int(left / 0.03) // NUM_LOOKS)
@@ -71,7 +71,7 @@ def test_a_budget_is_counted_once_for_a_folder(checkpoints, paces, tmp_path):
 
 
 def test_what_is_set_wins_and_is_kept(checkpoints, paces, tmp_path):
-    options = {"minutes": 9.0, "out": tmp_path / "out"}
+    options = {"time_budget": 9.0, "out": tmp_path / "out"}
     options["overrides"] = [*SMALL, "diffusion.training.num_steps=40"]
     plan = planned(checkpoints, **options)
     assert plan.recipe.diffusion.training.num_steps == 40
@@ -81,7 +81,7 @@ def test_what_is_set_wins_and_is_kept(checkpoints, paces, tmp_path):
 
 
 def test_nothing_is_chosen_over_another_preset(checkpoints, paces):
-    plan = planned(checkpoints, overrides=["preset=paper"], minutes=1.0)
+    plan = planned(checkpoints, overrides=["preset=paper"], time_budget=1.0)
     paper = load_recipe("quickstart", ["preset=paper"])
     assert plan.recipe.codec == paper.codec
     assert plan.recipe.diffusion.training == paper.diffusion.training
@@ -89,7 +89,7 @@ def test_nothing_is_chosen_over_another_preset(checkpoints, paces):
 
 
 def test_few_checkpoints_get_no_more_than_the_default(tmp_path, paces):
-    plan = planned(drifting(tmp_path / "in", num=12), overrides=[], minutes=60.0)
+    plan = planned(drifting(tmp_path / "in", num=12), overrides=[], time_budget=60.0)
     assert plan.recipe.diffusion.training.num_steps == 3000
     assert "nothing is held out" in plan.facts["Updates"]
 
@@ -107,6 +107,8 @@ def test_a_budget_holds_unless_it_is_too_small_to_learn_anything(
 
 
 def test_a_wider_denoiser_is_slower():
-    small, large = (measure_pace(size, 4, configure.resolve_device("cpu")) for size in (4, 200))
+    small, large = (
+        measure_pace(size, 4, hyperparameters.resolve_device("cpu")) for size in (4, 200)
+    )
     assert 0 < small.update < large.update
     assert 0 < small.evaluation

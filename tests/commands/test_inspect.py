@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff.commands.inspect import inspect_checkpoints
+from paramdiff.commands.inspect import inspect
 
 
 def trajectory(folder, num=40, moved=("1.weight", "1.bias", "1.num_batches_tracked")):
@@ -22,7 +22,7 @@ def trajectory(folder, num=40, moved=("1.weight", "1.bias", "1.num_batches_track
 
 
 def test_a_trajectory_is_told_with_what_would_be_generated(tmp_path):
-    found = inspect_checkpoints([str(trajectory(tmp_path / "a"))])
+    found = inspect([str(trajectory(tmp_path / "a"))])
     assert found.facts["Checkpoints"] == "40, from step0.pt to step39.pt"
     assert found.facts["Stored as"] == "torch.save, the state dict under 'state_dict'"
     assert found.facts["Tensors"] == "7 with 33 values; 3 differ"
@@ -37,7 +37,7 @@ def test_independent_checkpoints_are_no_trajectory(tmp_path):
     generator = torch.Generator().manual_seed(0)
     for number in range(40):
         torch.save({"a": torch.randn(30, generator=generator)}, tmp_path / f"{number}.pt")
-    assert inspect_checkpoints([str(tmp_path)]).facts["Order"].startswith("no trajectory: ")
+    assert inspect([str(tmp_path)]).facts["Order"].startswith("no trajectory: ")
 
 
 @pytest.mark.parametrize(("noise", "is_told"), [(None, True), (0.3, False)])
@@ -49,7 +49,7 @@ def test_networks_of_independent_runs_are_told(tmp_path, noise, is_told):
         if noise is not None:  # from one trunk
             other = {name: tensor + noise * other[name] / 9 for name, tensor in first.items()}
         torch.save(other, tmp_path / f"{number}.pt")
-    warnings = inspect_checkpoints([str(tmp_path)]).warnings
+    warnings = inspect([str(tmp_path)]).warnings
     assert any("in unrelated orders" in warning for warning in warnings) == is_told
 
 
@@ -59,7 +59,7 @@ def test_what_should_be_looked_at_first_is_told(tmp_path):
     content["state_dict"]["1.weight"][2] = torch.nan
     torch.save(content, folder / "step4.pt")
     torch.save(torch.load(folder / "step1.pt"), folder / "step8.pt")
-    found = inspect_checkpoints([str(folder)])
+    found = inspect([str(folder)])
     assert found.warnings == (
         "1.weight holds NaN or infinite values in step4.pt",
         "8 checkpoints are few to learn a distribution from: averages and Gaussian noise need "
@@ -75,7 +75,7 @@ def test_what_should_be_looked_at_first_is_told(tmp_path):
 def test_equal_checkpoints_have_nothing_to_generate(tmp_path):
     for number in range(2):
         torch.save({"a": torch.ones(3)}, tmp_path / f"{number}.pt")
-    found = inspect_checkpoints([str(tmp_path)])
+    found = inspect([str(tmp_path)])
     assert found.facts["Would be generated"].startswith("nothing")
     assert found.generated == ()
 
@@ -94,7 +94,7 @@ def test_what_libraries_stored_is_told(tmp_path, shards):
             down_block_types=("DownBlock2D",),
             up_block_types=("UpBlock2D",),
         ).save_pretrained(tmp_path / str(number), max_shard_size="10KB" if shards else "1GB")
-    stored = inspect_checkpoints([str(tmp_path)]).facts["Stored as"]
+    stored = inspect([str(tmp_path)]).facts["Stored as"]
     assert stored.startswith("a folder with ") and stored.endswith("safetensors")
     assert ("1 file " in stored) != shards
 
@@ -106,17 +106,17 @@ def test_what_lies_beside_checkpoints_is_told(tmp_path):
         file.parent.mkdir(parents=True)
         torch.save({"a": torch.full((3,), float(step))}, file)
         torch.save({"last_epoch": step}, folder / f"checkpoint-{step}/scheduler.pt")
-    found = inspect_checkpoints([str(folder)])
+    found = inspect([str(folder)])
     assert found.facts["Checkpoints"] == "3, from checkpoint-1/model.pt to checkpoint-3/model.pt"
-    assert found.facts["Passed over"] == "scheduler.pt in 3 folders (training state)"
+    assert found.facts["Skipped"] == "scheduler.pt in 3 folders (training state)"
 
 
 def test_one_checkpoint_is_not_called_equal_to_others(tmp_path):
     folder = trajectory(tmp_path / "a", num=1)
-    found = inspect_checkpoints([str(folder)])
+    found = inspect([str(folder)])
     assert found.facts["Checkpoints"] == "1, step0.pt"
     assert found.facts["Would be generated"] == "nothing: it takes several checkpoints"
-    assert "Passed over" not in found.facts
+    assert "Skipped" not in found.facts
     assert any("1 checkpoint is too little" in told for told in found.warnings)
 
 
@@ -155,7 +155,7 @@ def test_several_runs_are_called_several_runs(tmp_path, layout, is_related):
                 write_tensors(path, state)
             else:
                 torch.save(state, path)
-    found = inspect_checkpoints([str(tmp_path)])
+    found = inspect([str(tmp_path)])
     assert found.facts["Checkpoints"].startswith("48 in 4 runs")
     order = found.facts["Order"]
     assert order.startswith("4 runs, each a trajectory: ") and "one trajectory" not in order
@@ -170,7 +170,7 @@ def test_independent_runs_that_nothing_marks_are_told_by_their_distances(tmp_pat
     for run in range(4):
         for step, state in enumerate(trained(8, start_of(run), run)):
             torch.save(state, tmp_path / f"{8 * run + step:03d}.pt")
-    found = inspect_checkpoints([str(tmp_path)])
+    found = inspect([str(tmp_path)])
     order = found.facts["Order"]
     assert order.startswith("not one trajectory: the checkpoints fall into 4 groups")
     assert any("in unrelated orders" in one for one in found.warnings)
@@ -179,7 +179,7 @@ def test_independent_runs_that_nothing_marks_are_told_by_their_distances(tmp_pat
 def test_a_long_run_far_from_its_start_is_one_trajectory(tmp_path):
     for step, state in enumerate(trained(40, start_of(0), 3, drift=0.5)):
         torch.save(state, tmp_path / f"step{step}.pt")
-    found = inspect_checkpoints([str(tmp_path)])
+    found = inspect([str(tmp_path)])
     assert found.facts["Order"].startswith("one trajectory: ")
     assert not any("in unrelated orders" in one for one in found.warnings)
 
@@ -187,7 +187,7 @@ def test_a_long_run_far_from_its_start_is_one_trajectory(tmp_path):
 def test_runs_of_one_checkpoint_each(tmp_path):
     for run in range(12):
         torch.save(start_of(run), tmp_path / f"seed{run}.pt")
-    found = inspect_checkpoints([str(tmp_path)])
+    found = inspect([str(tmp_path)])
     assert found.facts["Order"] == "12 runs of one checkpoint each: none follows another"
     assert any("in unrelated orders" in one for one in found.warnings)
 
@@ -198,5 +198,5 @@ def test_a_shared_trunk_keeps_units_in_order(tmp_path):
     for run in range(12):
         state = trunk | {"b.weight": start_of(run)["b.weight"]}
         torch.save(state, tmp_path / f"seed{run}.pt")
-    warnings = inspect_checkpoints([str(tmp_path)]).warnings
+    warnings = inspect([str(tmp_path)]).warnings
     assert not any("in unrelated orders" in one for one in warnings)

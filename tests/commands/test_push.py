@@ -73,7 +73,7 @@ def test_what_cannot_be_copied_is_refused(run_folder, tmp_path, monkeypatch):
     assert "found what may be either: say ./mine/new or hf://mine/new" in refusal(
         run_folder, "mine/new"
     )
-    assert "--public" in refusal(run_folder, "./mine/new", is_public=True)
+    assert "--public" in refusal(run_folder, "./mine/new", public=True)
     (run_folder / "pipeline" / "notes.txt").write_text("")
     assert "notes.txt" in refusal(run_folder, "./mine/new")
     assert list(Path("mine").iterdir()) == []
@@ -110,7 +110,7 @@ def test_another_kind_of_repository_is_not_downloaded(hub):
 def test_another_push_is_one_commit_that_leaves_nothing_stale(run_folder, hub):
     stale = {"model_index.json": b"{}", "codec/diffusion_pytorch_model-1-of-2.safetensors": b""}
     hub.create("me/generator", private=False, files={".gitattributes": b"", **stale})
-    assert push(run_folder, "hf://me/generator", is_public=True).endswith("/me/generator")
+    assert push(run_folder, "hf://me/generator", public=True).endswith("/me/generator")
     assert hub.repositories["me/generator"]["commits"] == 1
     assert not {name for name in hub.files("me/generator") if "1-of-2" in name}
     assert ".gitattributes" in hub.files("me/generator")
@@ -120,10 +120,10 @@ def test_nothing_becomes_public_by_accident(run_folder, hub):
     hub.create("me/shown", private=False)
     assert "expected a private repository, found a public one" in refusal(run_folder, "me/shown")
     hub.create("me/hidden", private=True)
-    told = refusal(run_folder, "me/hidden", is_public=True)
+    told = refusal(run_folder, "me/hidden", public=True)
     assert "expected a public repository, found a private one" in told
     assert hub.files("me/shown") == hub.files("me/hidden") == {}
-    push(run_folder, "me/new", is_public=True)
+    push(run_folder, "me/new", public=True)
     assert not hub.repositories["me/new"]["private"]
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from paramdiff.codecs.pca import fit_pca_codec
-from paramdiff.commands.reconstruction_gate import ReconstructionCheck, explained_variance
+from paramdiff.commands.reconstruction_gate import ReconstructionGate, explained_variance
 from paramdiff.errors import UserError
 from paramdiff.runs.run import make_networks
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
@@ -12,7 +12,7 @@ from tests.runs.inspecting import times_of
 
 from .test_fit import planned
 
-CHECK = ReconstructionCheck(device="cpu")
+CHECK = ReconstructionGate(device="cpu")
 
 
 def saved(folder, vectors):
@@ -78,7 +78,7 @@ def test_after_a_stop_the_same_command_goes_on_from_the_zoo(tmp_path):
     before = {name: time for name, time in times_of(out).items() if name.startswith("zoo")}
     with pytest.raises(UserError, match=r"explained_variance=0\.99"):
         checked(folder, out, "codec.explained_variance=0.95")
-    wider = ReconstructionCheck(device="cpu", is_binding=False)
+    wider = ReconstructionGate(device="cpu", is_binding=False)
     made = checked(folder, out, "codec.explained_variance=0.9", check=wider)
     assert made.context.recipe.codec.explained_variance == 0.9
     assert before.items() <= times_of(out).items()
@@ -117,7 +117,7 @@ def test_answers_decide_where_they_are_asked_for(tmp_path, cares):
     """
     folder, out = saved(tmp_path / "in", 8 * torch.eye(64)[:30]), tmp_path / "out"
     name = f"{__name__}:{'one_is_right' if cares else 'all_are_right'}"
-    check = ReconstructionCheck(import_scoring(ScoringFunctions(name)), "cpu")
+    check = ReconstructionGate(import_scoring(ScoringFunctions(name)), "cpu")
     if cares:
         with pytest.raises(UserError, match="of held-out checkpoints answer"):
             checked(folder, out, check=check)

@@ -14,8 +14,8 @@ from paramdiff.storage import sha256_of
 
 
 def test_generate_takes_a_run_as_its_pipeline(tiny_run, tmp_path):
-    generate(str(tiny_run), tmp_path / "of_run", num=2, device="cpu")
-    generate(tiny_run / "pipeline", str(tmp_path / "of_pipeline"), num=2, device="cpu")
+    generate(str(tiny_run), tmp_path / "of_run", num_samples=2, device="cpu")
+    generate(tiny_run / "pipeline", str(tmp_path / "of_pipeline"), num_samples=2, device="cpu")
     one, other = (
         sorted((tmp_path / name).glob("*.safetensors")) for name in ("of_run", "of_pipeline")
     )
@@ -63,7 +63,7 @@ def test_what_looks_like_a_path_is_not_looked_for_on_the_hub(tmp_path, monkeypat
     for name in ("runs/nope", "./runs/nope", str(tmp_path / "nope"), "nope", "../nope", "a/b/c"):
         with pytest.raises(UserError, match="expected a pipeline's folder or a run's, found none"):
             locate_pipeline(name)
-        with pytest.raises(UserError, match="expected a checkpoint or a folder of"):
+        with pytest.raises(UserError, match="there is no such checkpoint or folder"):
             find_runs([name])
 
 

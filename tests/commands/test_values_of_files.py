@@ -6,15 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from paramdiff.commands.compare import evaluate_folders
+from paramdiff.commands.compare import compare
 from paramdiff.commands.fit import plan_fit
-from paramdiff.commands.inspect import inspect_checkpoints
+from paramdiff.commands.inspect import inspect
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_file import read_evaluation
-from paramdiff.progress import ignore_progress
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json
-from paramdiff.tasks.scoring_function import ScoringFunctions
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.zoo import Zoo
 
@@ -74,14 +72,13 @@ def evaluated(originals, generated, out, function="score", **options):
     with warnings.catch_warnings():
         if not options.pop("tells", False):
             warnings.simplefilter("error")
-        return evaluate_folders(
-            str(originals),
-            str(generated),
-            ScoringFunctions(f"{__name__}:{function}"),
+        return compare(
+            generated,
+            originals,
             out,
-            **{"patterns": (), "num_held_out": 0, "seed": 0, "recalibrate": False} | options,
+            score_fn=f"{__name__}:{function}",
             device="cpu",
-            progress=ignore_progress,
+            **{"num_held_out": 0} | options,
         )
 
 
@@ -92,7 +89,7 @@ def means(folder, function=score):
 
 def test_evaluate_scores_what_lies_on_disk(tmp_path):
     a, b = saved(tmp_path / "a", states(6, 0)), saved(tmp_path / "b", states(4, 1))
-    found = evaluated(a, b, tmp_path / "out", num_best=1)
+    found = evaluated(a, b, tmp_path / "out", copy_best=1)
     for group, folder in (("original", a), ("generated", b)):
         assert found.groups[group].score.mean == pytest.approx(means(folder), rel=1e-6)
     ((name, value),) = read_json(tmp_path / "out" / "best" / "validation.json").items()
@@ -107,7 +104,7 @@ def test_what_is_generated_and_scored_again(tmp_path, function):
     a = saved(tmp_path / "a", states(24))
     gaussian = ("diffusion=null",)  # a denoiser would have to be trained first
     plan = plan_fit([str(a)], tmp_path / "out", num_samples=3, device="cpu", overrides=gaussian)
-    assert "head is embed" in str(inspect_checkpoints([str(a)]).facts["Tied"])
+    assert "head is embed" in str(inspect([str(a)]).facts["Tied"])
     make_networks(plan.recipe, tmp_path / "out", device="cpu")
     first = torch.load(a / "step0.pt")
     originals = [torch.load(path) for path in a.glob("*.pt")]
@@ -180,11 +177,11 @@ def test_what_a_selection_leaves_out_must_be_the_originals(tmp_path):
         for number in range(4):
             kept = {"gate": torch.load(folder / f"step{number}.pt")["gate"]}
             torch.save(first | kept, folder / f"step{number}.pt")
-    found = evaluated(a, b, tmp_path / "out", patterns=("gate",))
+    found = evaluated(a, b, tmp_path / "out", select=("gate",))
     assert found.groups["generated"].score.mean == pytest.approx(means(b), rel=1e-6)
     changed(b, 1, logit_scale=torch.tensor(1.0))
     with pytest.raises(UserError, match=r"step1\.pt: tensor 'logit_scale', which is not compared"):
-        evaluated(a, b, tmp_path / "out2", patterns=("gate",))
+        evaluated(a, b, tmp_path / "out2", select=("gate",))
 
 
 def test_a_base_says_that_files_are_not_scored_as_they_are(tmp_path):
@@ -193,7 +190,7 @@ def test_a_base_says_that_files_are_not_scored_as_they_are(tmp_path):
     torch.save(base, tmp_path / "base.pt")
     for number in range(4):
         torch.save(base | {"gate": torch.rand(1)}, b / f"step{number}.pt")
-    options = {"patterns": ("gate",), "base": tmp_path / "base.pt"}
+    options = {"select": ("gate",), "base_checkpoint": tmp_path / "base.pt"}
     with pytest.warns(
         UserWarning, match=r"those of base\.pt, so that the scores of the originals"
     ):
@@ -281,14 +278,14 @@ def test_it_is_refused_by_name_with_what_to_do(tmp_path, state, name):
     with pytest.raises(UserError) as caught:  # a recipe that selects everything
         import_checkpoints([str(a)], tmp_path / "zoo", ("*",))
     assert str(caught.value).startswith(told)
-    found = inspect_checkpoints([str(a)])
+    found = inspect([str(a)])
     assert name in found.facts["Cannot be generated"]
     assert any(warning.startswith(f"{name} differs") for warning in found.warnings)
     torch.save(state(9), tmp_path / "base.pt")
     plan = plan_fit(
         [str(a)],
         tmp_path / "out",
-        base=tmp_path / "base.pt",
+        base_checkpoint=tmp_path / "base.pt",
         num_samples=1,
         device="cpu",
         overrides=QUICK,

@@ -1,4 +1,4 @@
-"""Linear classifiers of points, as networks to evaluate: cheap, and with answers that are known.
+"""Linear classifiers of points, as networks to evaluate: cheap, with known predictions.
 
 Vectors are the weights and biases of a classifier of noisy points. Adding one number to the
 weights of all classes changes no prediction: originals that differ by that alone are as good as
@@ -12,10 +12,15 @@ from torch.nn import functional as F
 
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.finetuning import TrainingExamples
 from paramdiff.evaluation.further_schema import OutOfDistribution
-from paramdiff.evaluation.inputs import LatentSpace, Subject
-from paramdiff.evaluation.predictor import Answers, Predictor, Validated, classification
+from paramdiff.evaluation.inputs import EvaluationInputs, LatentSpace
+from paramdiff.evaluation.predictor import (
+    Predictions,
+    Predictor,
+    ValidationPredictions,
+    classification,
+)
+from paramdiff.methods.finetuning import TrainingExamples
 from paramdiff.parameters.layout import ParameterLayout
 
 NUM_CLASSES, NUM_FEATURES = 3, 4
@@ -101,14 +106,14 @@ def without_errors():
     """The same networks, of which nobody says what they get wrong."""
     known = predictor()
 
-    def answers(vectors):
-        found = known.answers(vectors)
-        return Answers(found.validation.float(), found.test.float(), None)
+    def predict(vectors):
+        found = known.predict(vectors)
+        return Predictions(found.validation.float(), found.test.float(), None)
 
-    def validated(vectors):
-        return Validated(known.validated(vectors).values.float(), None)
+    def predict_validation(vectors):
+        return ValidationPredictions(known.predict_validation(vectors).values.float(), None)
 
-    return Predictor(NUM_VALIDATION, NUM_TEST, answers, validated, "share")
+    return Predictor(NUM_VALIDATION, NUM_TEST, predict, predict_validation, "share")
 
 
 UNSURE = {
@@ -154,7 +159,7 @@ def perfect_codec():
     return LatentSpace(encode=lambda vectors: vectors, decode=lambda latents: latents)
 
 
-def subject(generated, originals=None, num_runs=3, **fields):
+def inputs_of(generated, originals=None, num_runs=3, **fields):
     originals = good(30, 1) if originals is None else originals
     defaults = {
         "layout": LAYOUT,
@@ -167,12 +172,12 @@ def subject(generated, originals=None, num_runs=3, **fields):
         "facts": {"Task": "points"},
         "untrained": untrained,
     }
-    return Subject(**{**defaults, **fields})
+    return EvaluationInputs(**{**defaults, **fields})
 
 
 def evaluated(generated, originals=None, seed=0, how=None, **fields):
     return evaluate(
-        subject(generated, originals, **fields),
+        inputs_of(generated, originals, **fields),
         how or predictor(),
         EvaluationSettings(seed=seed),
     )

@@ -1,4 +1,4 @@
-"""Units in any order: copies in disguise are found, and independent runs are told."""
+"""Units in any order: permuted copies are found, and independent runs are named."""
 
 from dataclasses import replace
 from functools import cache
@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.metrics.aligned_distance import AlignedSpace, are_unordered
 from paramdiff.evaluation.predictor import classification
 from paramdiff.parameters.layout import ParameterLayout
@@ -45,7 +45,7 @@ def labels(vectors):
 def evaluated(generated, **fields):
     truth = torch.randint(3, (NUM_VALIDATION + NUM_TEST,), generator=generator(1))
     predictor = classification(labels, truth[:NUM_VALIDATION], truth[NUM_VALIDATION:])
-    subject = Subject(
+    inputs = EvaluationInputs(
         layout=LAYOUT,
         originals=networks(12, 2),
         held_out=networks(3, 3),
@@ -56,7 +56,7 @@ def evaluated(generated, **fields):
         facts={},
         symmetries=symmetries(),
     )
-    return evaluate(replace(subject, **fields), predictor, EvaluationSettings())[0]
+    return evaluate(replace(inputs, **fields), predictor, EvaluationSettings())[0]
 
 
 def test_copies_in_disguise_are_copies_only_where_units_may_move():

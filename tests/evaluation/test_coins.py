@@ -13,8 +13,8 @@ import torch
 
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import Subject
-from paramdiff.evaluation.predictor import Answers, Predictor, Validated
+from paramdiff.evaluation.inputs import EvaluationInputs
+from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
@@ -51,15 +51,15 @@ def flipping(salt=""):
     def flipped(vectors, split):
         return torch.stack([coins(vector, f"{split}{salt}") for vector in vectors.float()])
 
-    def answers(vectors):
+    def predict(vectors):
         test = flipped(vectors, "test")
-        return Answers(flipped(vectors, "validation"), test, ~test)
+        return Predictions(flipped(vectors, "validation"), test, ~test)
 
-    def validated(vectors):
+    def predict_validation(vectors):
         found = flipped(vectors, "validation")
-        return Validated(found, ~found)
+        return ValidationPredictions(found, ~found)
 
-    return Predictor(NUM_EXAMPLES, NUM_EXAMPLES, answers, validated)
+    return Predictor(NUM_EXAMPLES, NUM_EXAMPLES, predict, predict_validation)
 
 
 def zoo():
@@ -69,10 +69,10 @@ def zoo():
     return Zoo(vectors, vectors[:0], LAYOUT, BASE, index)
 
 
-def subject(seed=2):
+def inputs_of(seed=2):
     draws = torch.Generator().manual_seed(seed)
     made = zoo()
-    return Subject(
+    return EvaluationInputs(
         layout=LAYOUT,
         originals=made.originals,
         held_out=made.held_out,
@@ -94,7 +94,7 @@ def judged_by(name):
     """The evaluation by a function of this file."""
     task = import_scoring(ScoringFunctions(f"{__file__}:{name}"))(BASE)
     predictor = build_predictor(task, zoo(), torch.device("cpu"))
-    return evaluate(subject(), predictor, EvaluationSettings())[0]
+    return evaluate(inputs_of(), predictor, EvaluationSettings())[0]
 
 
 def spoken(evaluation):
@@ -139,7 +139,7 @@ def test_with_data_set_apart_the_best_of_many_coins_is_worth_a_coin():
     """The chosen one's score is an honest draw about 50 %, as its interval says."""
     scores, covered, chosen_by = [], 0, []
     for salt in range(6):
-        evaluation = evaluate(subject(), flipping(str(salt)), EvaluationSettings(seed=salt))[0]
+        evaluation = evaluate(inputs_of(), flipping(str(salt)), EvaluationSettings(seed=salt))[0]
         assert not evaluation.score_info.selects_on_test
         for name in ("generated", "original"):
             best = evaluation.best_of_n[name]

@@ -11,8 +11,8 @@ from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import LatentSpace
 from paramdiff.evaluation.schema import ARRAYS, ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.methods.registry import BASELINES
 from paramdiff.storage import read_tensors
+from tests.methods.contexts import MEMBERS
 
 from .linear import (
     NUM_TEST,
@@ -22,10 +22,10 @@ from .linear import (
     data,
     evaluated,
     good,
+    inputs_of,
     labels,
     perfect_codec,
     predictor,
-    subject,
     trajectory,
     warnings,
 )
@@ -40,7 +40,7 @@ def typical():
 def test_groups_and_comparisons(typical):
     evaluation, _ = typical
     groups = {"original", "generated", "held_out", "reconstructed"}
-    possible = {baseline.name for baseline in BASELINES if baseline.min_originals <= 30}
+    possible = {member.name for member in MEMBERS if member.min_originals <= 30}
     assert groups | possible <= set(evaluation.groups)
     assert list(evaluation.groups)[:4] == ["original", "generated", "held_out", "reconstructed"]
     assert "average@64" not in evaluation.groups
@@ -197,7 +197,7 @@ def test_seeds_determine_everything():
 
 
 def test_what_is_evaluated_is_not_changed():
-    given = subject(good(20, 3), latents=perfect_codec())
+    given = inputs_of(good(20, 3), latents=perfect_codec())
     before = {
         name: getattr(given, name).clone() for name in ("originals", "generated", "held_out")
     }
@@ -208,7 +208,7 @@ def test_what_is_evaluated_is_not_changed():
 def test_progress_grows_to_the_end():
     seen = []
     evaluation, _ = evaluate(
-        subject(good(20, 3)),
+        inputs_of(good(20, 3)),
         predictor(),
         EvaluationSettings(),
         lambda stage, done, total: seen.append((done, total)),

@@ -9,9 +9,9 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation import finetuning_curves
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.finetuning import LEARNING_RATES
+from paramdiff.methods.finetuning import LEARNING_RATES
 
-from .linear import good, predictor, shifted, subject, training, without_errors
+from .linear import good, inputs_of, predictor, shifted, training, without_errors
 
 UPDATES = (0, 1, 5, 20)
 WANTED = EvaluationSettings(finetuning_curves=True)
@@ -35,7 +35,7 @@ def counted(few_updates):
         return training().logits(vector, rows)
 
     how = predictor(training=replace(training(), logits=logits))
-    evaluation, _ = evaluate(subject(good(3, 3)), how, WANTED)
+    evaluation, _ = evaluate(inputs_of(good(3, 3)), how, WANTED)
     return evaluation.finetuning_curves, evaluation.groups, seen
 
 
@@ -67,7 +67,7 @@ def test_validation_data_choose_the_learning_rate_of_each_group():
     generated = good(3, 3)
     starts = torch.cat([generated, good(30, 1), good(10, 2)])
     how = replace(training(), validation_loss=lambda raw: torch.cdist(raw, starts).amin(1))
-    evaluation, _ = evaluate(subject(generated), predictor(training=how), WANTED)
+    evaluation, _ = evaluate(inputs_of(generated), predictor(training=how), WANTED)
     rates = {name: one.learning_rate for name, one in evaluation.finetuning_curves.groups.items()}
     assert rates["generated"] == rates["original"] == rates["held_out"] == min(LEARNING_RATES)
 
@@ -80,12 +80,12 @@ def test_a_group_whose_training_diverges_is_left_out():
         return training().logits(vector, rows) * (torch.nan if far else 1.0)
 
     how = predictor(training=replace(training(), logits=logits))
-    evaluation, _ = evaluate(subject(shifted(3, 5), shifted(30, 6)), how, WANTED)
+    evaluation, _ = evaluate(inputs_of(shifted(3, 5), shifted(30, 6)), how, WANTED)
     assert set(evaluation.finetuning_curves.groups) == {"average@all"}
 
 
 def test_other_tasks_are_refused_and_nothing_is_trained_unasked():
     with pytest.raises(UserError, match=r"finetuning_curves: expected a classification"):
-        evaluate(subject(good(3, 3)), without_errors(), WANTED)
-    evaluation, _ = evaluate(subject(good(3, 3)), predictor(), EvaluationSettings())
+        evaluate(inputs_of(good(3, 3)), without_errors(), WANTED)
+    evaluation, _ = evaluate(inputs_of(good(3, 3)), predictor(), EvaluationSettings())
     assert evaluation.finetuning_curves is None

@@ -1,4 +1,4 @@
-"""From hand-made answers to hand-computed numbers."""
+"""From hand-made predictions to hand-computed numbers."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from paramdiff.evaluation.comparison import compare
 from paramdiff.evaluation.group_record import group_record, seed_records
 from paramdiff.evaluation.metrics.base import GroupMeasurements, GroupMetrics
 from paramdiff.evaluation.metrics.score import group_score
-from paramdiff.evaluation.predictor import Answers
+from paramdiff.evaluation.predictor import Predictions
 from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.parameters.layout import ParameterLayout
 
@@ -26,8 +26,8 @@ def right(num, *wrong):
     return rows
 
 
-def answers(validation, test):
-    return Answers(validation, test, ~test)
+def predictions(validation, test):
+    return Predictions(validation, test, ~test)
 
 
 LAYOUT = ParameterLayout.of({"a": torch.zeros(2)}, ["a"])
@@ -39,7 +39,7 @@ def scored(vectors, validation, test, source=None, originals=ORIGINALS, **fields
     references = ReferenceSet(torch.tensor(originals), LAYOUT)
     return GroupMeasurements(
         references.measure(torch.tensor(vectors), source),
-        answers(right(NUM_VALIDATION, *validation), right(NUM_TEST, *test)),
+        predictions(right(NUM_VALIDATION, *validation), right(NUM_TEST, *test)),
         source,
         **fields,
     )
@@ -151,7 +151,7 @@ def test_n_evenly_spaced_networks_compete():
 
 
 @pytest.mark.parametrize("num", [2, 3, 7, 50, 51, 200, 300])
-def test_every_competitor_is_another_network(num):
+def test_every_candidate_is_another_network(num):
     """The one at the place asked for wins: each place is met by exactly one of n = num."""
     wrong = torch.eye(num, num + 1, dtype=torch.bool)
     for place in {0, num // 3, num - 1}:
@@ -159,7 +159,9 @@ def test_every_competitor_is_another_network(num):
         is_best[place] = True
         wrong_on_place = wrong.clone()
         wrong_on_place[place] = True
-        group = GroupMeasurements(GROUPS["single"].parameters, answers(is_best, ~wrong_on_place))
+        group = GroupMeasurements(
+            GROUPS["single"].parameters, predictions(is_best, ~wrong_on_place)
+        )
         best = best_of_n(measurements({"g": group}, num + 1), "g", num)
         assert (best.validation_score, best.test_score) == (1, 0)
 
@@ -168,8 +170,10 @@ def test_the_test_split_selects_nothing():
     """Whatever is right there, the same network is chosen."""
     group = GROUPS["original"]
     for turned in ((0, 1, 2), (4, 5, 6, 7), range(8)):
-        test = group.answers.test ^ ~right(NUM_TEST, turned)
-        other = GroupMeasurements(group.parameters, answers(group.answers.validation, test))
+        test = group.predictions.test ^ ~right(NUM_TEST, turned)
+        other = GroupMeasurements(
+            group.parameters, predictions(group.predictions.validation, test)
+        )
         best = best_of_n(measurements({"original": other}), "original", 3)
         assert best.validation_score == 1
         assert best.test_score == pytest.approx(float(test[1].float().mean()))
@@ -207,7 +211,7 @@ def test_nearest_ratios_and_copies_by_hand():
     assert group_of("original").copies is None
 
 
-def test_spread_by_tensor_and_component_and_rank():
+def test_dispersion_by_tensor_and_component_and_rank():
     original = group_of("original")
     assert original.dispersion_per_tensor == {"a": pytest.approx(1)}
     assert original.dispersion_in_components == pytest.approx((1, 1))
@@ -272,7 +276,7 @@ def compared(generated, held_out, num_held_out=60, known=None, **kwargs):
     def group(vectors, source=None):
         alike = right(NUM_TEST, *[()] * len(vectors))
         return GroupMeasurements(
-            references.measure(vectors, source), answers(alike, alike), source
+            references.measure(vectors, source), predictions(alike, alike), source
         )
 
     groups = {
@@ -349,13 +353,13 @@ def test_networks_made_from_originals_of_few_runs_are_not_tested():
     source = torch.arange(60)
     groups = {
         "original": GroupMeasurements(
-            references.measure(originals, source), answers(alike, alike), source
+            references.measure(originals, source), predictions(alike, alike), source
         ),
         "noise": GroupMeasurements(
-            references.measure(originals, source), answers(alike, alike), source
+            references.measure(originals, source), predictions(alike, alike), source
         ),
         "held_out": GroupMeasurements(
-            references.measure(cloud(60, 3), None), answers(alike, alike)
+            references.measure(cloud(60, 3), None), predictions(alike, alike)
         ),
     }
     for num_runs, is_tested in ((4, False), (30, True)):
@@ -372,7 +376,7 @@ def test_checkpoints_of_few_runs_widen_every_interval_that_rests_on_them():
     """Half of the runs are right everywhere, the others nowhere."""
     right_or_wrong = (torch.arange(40) % 4 < 2)[:, None].expand(-1, NUM_TEST)
     parameters, source = GROUPS["single"].parameters, torch.arange(40)
-    made = GroupMeasurements(parameters, answers(right_or_wrong, right_or_wrong), source)
+    made = GroupMeasurements(parameters, predictions(right_or_wrong, right_or_wrong), source)
     groups = {"original": made, "noise": made, "reconstructed": replace(made, source=None)}
     plain = measurements(groups)
     by_run = replace(measurements(groups), runs=source % 4)
@@ -386,7 +390,7 @@ def test_of_equally_good_networks_the_seed_draws_one():
     """All tie on validation data; the first one is the only bad one on test data."""
     validation = torch.ones(9, NUM_VALIDATION, dtype=torch.bool)
     test = torch.arange(9)[:, None].expand(-1, NUM_TEST) > 0
-    groups = {"g": GroupMeasurements(GROUPS["single"].parameters, answers(validation, test))}
+    groups = {"g": GroupMeasurements(GROUPS["single"].parameters, predictions(validation, test))}
     chosen = [
         best_of_n(GroupMetrics(groups, Bootstrap.over(NUM_TEST, seed=seed)), "g", 9)
         for seed in range(40)
@@ -419,8 +423,10 @@ def test_where_no_test_of_copying_follows_no_group_is_stretched():
 def test_scores_that_are_numbers_by_hand():
     """Two networks, three examples; nothing is wrong."""
     test = torch.tensor([[-1.0, -2.0, -6.0], [-1.0, 0.0, -2.0]])
-    own = Answers(torch.tensor([[-5.0], [-1.0]]), test, None)
-    originals = Answers(torch.zeros(3, 1), torch.tensor([[-1.0, -1.0, -1.0]]).repeat(3, 1), None)
+    own = Predictions(torch.tensor([[-5.0], [-1.0]]), test, None)
+    originals = Predictions(
+        torch.zeros(3, 1), torch.tensor([[-1.0, -1.0, -1.0]]).repeat(3, 1), None
+    )
     measured = measurements(
         {
             "original": GroupMeasurements(

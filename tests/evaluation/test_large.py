@@ -19,7 +19,7 @@ from paramdiff import memmap
 from paramdiff.evaluation.predictor import classification
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import LatentSpace, Subject
+from paramdiff.evaluation.inputs import LatentSpace, EvaluationInputs
 from paramdiff.parameters import normalization
 from paramdiff.parameters.layout import ParameterLayout
 
@@ -61,13 +61,13 @@ def peak_of(size):
         return memmap.map_rows(torch.empty(num, 1), draw, size, here)
 
     runs = torch.zeros(64)
-    subject = Subject(
+    inputs = EvaluationInputs(
         layout, drawn(64), drawn(4), drawn(4), "spaced", runs, "", {}, latents=codec, scratch=here
     )
     predictor = classification(labels, truth[:20], truth[20:])
     readings = [held()]
     with watched(readings):
-        evaluate(subject, predictor, EvaluationSettings(seed=0))
+        evaluate(inputs, predictor, EvaluationSettings(seed=0))
     return max(readings)
 
 small = peak_of(1 << 8)  # loads libraries

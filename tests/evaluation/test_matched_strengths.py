@@ -6,15 +6,17 @@ from typing import ClassVar
 import pytest
 import torch
 
+from paramdiff.evaluation.baselines import unmatched_members
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.matched_strengths import Pilots, Validation
 from paramdiff.evaluation.metrics.diversity import total_variance
-from paramdiff.evaluation.predictor import Validated
-from paramdiff.methods.method import Baseline, Construction, Family
-from paramdiff.methods.registry import CONSTRUCTIONS, FAMILIES
+from paramdiff.evaluation.predictor import ValidationPredictions
+from paramdiff.methods.method import Method, Strengths
+from paramdiff.methods.method_context import Samples
+from paramdiff.methods.registry import METHODS
 from paramdiff.parameters.normalization import Normalization, fit_normalization
-from tests.methods.material import material
+from tests.methods.contexts import context
 
 from .linear import LAYOUT, evaluated, good, predictor
 
@@ -24,7 +26,7 @@ NOVELTY, DIVERSITY, DISPERSION = AXES
 def given(originals, normalization):
     """What baselines of linear classifiers are made from."""
     return replace(
-        material(),
+        context(),
         originals=normalization.apply(originals),
         raw=originals,
         layout=LAYOUT,
@@ -39,8 +41,8 @@ def pilots(generated, originals, how=None, **fields):
     normalization = fit_normalization(originals, LAYOUT, "tensor")
     vectors = normalization.apply(originals)
     validation = Validation(
-        how.validated,
-        how.validated(originals).wrong,
+        how.predict_validation,
+        how.predict_validation(originals).wrong,
         total_variance(vectors),
         normalization.invert,
     )
@@ -49,19 +51,15 @@ def pilots(generated, originals, how=None, **fields):
     return Pilots(made, validation, target, len(generated), seed=0, **fields)
 
 
-def family(name):
-    return {one.name: one for one in FAMILIES}[name]
-
-
 @pytest.mark.parametrize(("name", "strength"), [("noise", 0.5), ("gaussian", 0.8), ("swag", 1.3)])
 def test_a_planted_strength_is_found_between_the_fixed_ones(name, strength):
     """The planted networks are those of the same method at a strength that is not in the list."""
     originals = good(40, 1)
     normalization = fit_normalization(originals, LAYOUT, "tensor")
     made = given(originals, normalization)
-    planted = family(name).at(strength).build(made, 200, torch.Generator().manual_seed(5))
+    planted = METHODS[name].at(strength).sample(made, 200, torch.Generator().manual_seed(5))
     one = pilots(normalization.invert(planted.vectors), originals)
-    found = {axis: matched for matched in one.matched([family(name)]) for axis in matched.axes}
+    found = {axis: matched for matched in one.matched([METHODS[name]]) for axis in matched.axes}
     assert found.keys() == AXES.keys()
     for axis in AXES.values():
         matched = found[axis.name]
@@ -88,39 +86,36 @@ class Known(Pilots):
 
     looked: ClassVar[set[tuple[float, int]]] = set()
 
-    def of(self, baseline, stream, count):
-        strength = float(baseline.name.partition("@")[2])
+    def of(self, member, stream, count):
+        strength = float(member.name.partition("@")[2])
         self.looked.add((strength, count))
         return standing(count, 1 - strength, 1 - strength)
 
 
 def test_every_axis_is_matched_between_neighbors_of_full_count():
     """A strength that another axis has looked at is not its own neighbor."""
-    member = staircase(lambda s: s, lambda s: s)
+    steps = staircase(lambda s: s, lambda s: s)
     known = Known(None, None, standing(200, 0.9, 0.898), 200, seed=0)
-    known.matched([member])
+    known.matched([steps])
     assert max(strength for strength, count in known.looked if count == 200) > 0.1
 
 
 def staircase(score, similarity, name="steps"):
-    """A family whose members' validation score and dispersion are functions of the strength."""
+    """A method whose members' validation score and dispersion are functions of the strength."""
 
-    def member(strength):
-        def build(given, count, generator):
-            vectors = given.originals[:1] + similarity(strength) * torch.randn(
-                count, given.originals.shape[1], generator=generator
-            )
-            vectors[:, 0] = score(strength)
-            return Construction(vectors)
+    def sample(given, count, generator, strength):
+        vectors = given.originals[:1] + similarity(strength) * torch.randn(
+            count, given.originals.shape[1], generator=generator
+        )
+        vectors[:, 0] = score(strength)
+        return Samples(vectors)
 
-        return Baseline(f"{name}@{strength:.4g}", build, finishes=True)
-
-    return Family(name, (), 0.01, 1.0, member)
+    return Method(name, name, name, sample=sample, strengths=Strengths((), (0.01, 1.0)))
 
 
 def scored_by_first_value(vectors):
     """No errors: the score is the first raw value."""
-    return Validated(vectors[:, :1].double(), None)
+    return ValidationPredictions(vectors[:, :1].double(), None)
 
 
 def matched_dispersion(score, dispersion, target):
@@ -136,12 +131,12 @@ def matched_dispersion(score, dispersion, target):
     return [float(matched.name.partition("@")[2]) for matched in found]
 
 
-def test_a_monotone_family_is_matched_where_it_crosses_the_target():
+def test_a_monotone_method_is_matched_where_it_crosses_the_target():
     (found,) = matched_dispersion(lambda s: 1 - s, lambda s: s, target=0.37)
     assert found == pytest.approx(0.37, rel=0.1)
 
 
-def test_a_family_that_comes_back_is_matched_where_it_scores_best():
+def test_a_method_that_comes_back_is_matched_where_it_scores_best():
     """Dispersion rises and falls; of the two crossings the weaker disturbance scores higher."""
     (found,) = matched_dispersion(lambda s: 1 - s, lambda s: 4 * s * (1 - s) + 0.01, target=0.5)
     assert found < 0.25
@@ -149,11 +144,11 @@ def test_a_family_that_comes_back_is_matched_where_it_scores_best():
     assert found > 0.6
 
 
-def test_a_family_that_is_never_as_dispersed_is_not_matched():
+def test_a_method_that_is_never_as_dispersed_is_not_matched():
     assert matched_dispersion(lambda s: 1.0, lambda s: 0.1 * s, target=0.9) == []
 
 
-def test_a_family_that_is_always_as_dispersed_competes_at_its_best():
+def test_a_method_that_is_always_as_dispersed_competes_at_its_best():
     (found,) = matched_dispersion(lambda s: -((s - 0.1) ** 2), lambda s: 2 + s, target=0.5)
     assert found == pytest.approx(0.1, rel=0.3)
 
@@ -169,8 +164,8 @@ def test_pilot_networks_are_not_those_that_are_scored():
 def test_matched_members_say_what_they_are_matched_to():
     evaluation, _ = evaluated(good(20, 3))
     matched = {name: one for name, one in evaluation.groups.items() if one.matched_to}
-    families = {name.partition("@")[0] for name in matched}
-    assert {"noise", "gaussian", "swag", "kde", "interpolation", "mixture"} & families
+    methods = {name.partition("@")[0] for name in matched}
+    assert {"noise", "gaussian", "swag", "kde", "interpolation", "mixture"} & methods
     generated = evaluation.groups["generated"].validation
     for name, one in matched.items():
         for axis in one.matched_to:
@@ -183,18 +178,22 @@ def test_matched_members_say_what_they_are_matched_to():
 def test_networks_that_compute_no_numbers_are_no_pilots():
     originals = good(30, 1)
     one = pilots(good(20, 3), originals)
-    broken = Baseline(
+    broken = Method(
         "broken",
-        lambda given, count, generator: Construction(torch.full((count, 15), torch.nan)),
-        finishes=True,
+        "broken",
+        "broken",
+        sample=lambda given, count, generator, strength: Samples(
+            torch.full((count, 15), torch.nan)
+        ),
     )
-    (found,) = one.fixed([broken])
+    (found,) = one.fixed([broken.at(None)])
     assert found.validation is None
 
 
 def test_controls_and_what_sees_labels_have_no_pilots():
     originals = good(30, 1)
     one = pilots(good(20, 3), originals)
-    found = {matched.name: matched for matched in one.fixed(CONSTRUCTIONS)}
+    members = [member for member in unmatched_members() if member.method.applies(one.context)]
+    found = {matched.name: matched for matched in one.fixed(members)}
     without = {name for name, matched in found.items() if matched.validation is None}
     assert without == {"greedy_soup", "random", "permuted"}

@@ -9,13 +9,15 @@ from scipy.stats import mannwhitneyu
 
 from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.evaluation.metrics.memorization import (
-    COPY_DISTANCE,
     rescaled,
-    share_of_copies,
     z_u,
     z_u_in_parameters,
 )
-from paramdiff.evaluation.metrics.nearest_neighbors import neighbor_distances
+from paramdiff.evaluation.metrics.nearest_neighbors import (
+    COPY_DISTANCE,
+    neighbor_distances,
+    share_of_copies,
+)
 
 NUM_REPETITIONS = 300
 SIZE = 5

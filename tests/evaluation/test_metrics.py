@@ -14,7 +14,7 @@ from paramdiff.evaluation.metrics.base import Column, Metric
 from paramdiff.evaluation.metrics.registry import METRICS
 from paramdiff.report.page import write_report
 
-from .linear import good, predictor, subject
+from .linear import good, inputs_of, predictor
 
 LARGEST_VALUE = Metric(
     name="largest_value",
@@ -51,7 +51,7 @@ def words_of(page):
 
 @pytest.mark.usefixtures("more_metrics")
 def test_a_metric_from_outside_is_computed_stored_shown_and_explained(tmp_path):
-    evaluation, arrays = evaluate(subject(good(6, 2)), predictor(), EvaluationSettings())
+    evaluation, arrays = evaluate(inputs_of(good(6, 2)), predictor(), EvaluationSettings())
     write_evaluation(tmp_path, evaluation, arrays)
     again = read_evaluation(tmp_path / "evaluation.json")
     assert again == evaluation
@@ -66,7 +66,7 @@ def test_a_metric_from_outside_is_computed_stored_shown_and_explained(tmp_path):
 
 
 def test_a_stored_metric_that_is_not_registered_is_refused(more_metrics, monkeypatch, tmp_path):
-    evaluation, _ = evaluate(subject(good(6, 2)), predictor(), EvaluationSettings())
+    evaluation, _ = evaluate(inputs_of(good(6, 2)), predictor(), EvaluationSettings())
     stored = evaluation.groups["generated"].model_dump(mode="json")
     assert Group.model_validate(stored) == evaluation.groups["generated"]
     monkeypatch.delitem(METRICS, "score_range")

@@ -17,7 +17,7 @@ def answering(labels, **fields):
 def test_answers_by_hand():
     labels = torch.tensor([[0, 1, 2, 0, 1], [1, 1, 0, 0, 2]], dtype=torch.int16)
     predictor = answering(labels)
-    found = predictor.answers(torch.zeros(2, 1))
+    found = predictor.predict(torch.zeros(2, 1))
     assert found.validation.tolist() == [[True, True], [False, True]]
     assert found.test.tolist() == [[True, True, True], [False, True, False]]
     assert found.wrong.equal(~found.test)
@@ -28,14 +28,14 @@ def test_answers_by_hand():
 
 def test_other_labels_may_be_the_same_mistakes():
     labels = torch.tensor([[0, 1, 0, 0, 1], [0, 1, 1, 0, 1]])
-    one, other = answering(labels).answers(torch.zeros(2, 1)).wrong
+    one, other = answering(labels).predict(torch.zeros(2, 1)).wrong
     assert one.equal(other)
 
 
 def test_validation_examples_alone():
     """By labels of their own where these are given, so that no test example is scored."""
     labels = torch.tensor([[0, 1, 2, 0, 1], [1, 1, 0, 0, 2]])
-    found = answering(labels).validated(torch.zeros(2, 1))
+    found = answering(labels).predict_validation(torch.zeros(2, 1))
     assert found.values.tolist() == [[True, True], [False, True]]
     assert found.wrong.equal(~found.values)
 
@@ -43,19 +43,19 @@ def test_validation_examples_alone():
         raise AssertionError("test examples were scored")
 
     alone = classification(refuse, VALIDATION, TEST, validation_labels=lambda _: labels[:, :2])
-    assert alone.validated(torch.zeros(2, 1)).values.equal(found.values)
+    assert alone.predict_validation(torch.zeros(2, 1)).values.equal(found.values)
     wrong = classification(refuse, VALIDATION, TEST, validation_labels=lambda _: labels)
     with pytest.raises(UserError, match="expected 2 predictions per network, found 5"):
-        wrong.validated(torch.zeros(2, 1))
+        wrong.predict_validation(torch.zeros(2, 1))
 
 
 def test_networks_with_new_statistics_are_a_behavior_of_their_own():
     again = answering(torch.tensor([[0, 1, 2, 1, 1]]))
     predictor = answering(torch.zeros(1, 5), reestimated=again)
-    assert predictor.reestimated.answers(torch.zeros(1, 1)).test.tolist() == [[True, False, True]]
+    assert predictor.reestimated.predict(torch.zeros(1, 1)).test.tolist() == [[True, False, True]]
     assert answering(torch.zeros(1, 5)).reestimated is None
 
 
 def test_labels_of_the_wrong_length_are_refused():
     with pytest.raises(UserError, match="expected 5 predictions per network, found 4"):
-        answering(torch.zeros(1, 4)).answers(torch.zeros(1, 1))
+        answering(torch.zeros(1, 4)).predict(torch.zeros(1, 1))

@@ -7,7 +7,7 @@ from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.recalibration import NUM_RECALIBRATED
 
-from .linear import NUM_VALIDATION, data, good, labels, predictor, subject
+from .linear import NUM_VALIDATION, data, good, inputs_of, labels, predictor
 
 
 def recalibrated(generated, change, originals=None):
@@ -21,7 +21,7 @@ def recalibrated(generated, change, originals=None):
         return torch.cat([found[:, :NUM_VALIDATION], test], dim=1)
 
     evaluation, _ = evaluate(
-        subject(generated, originals),
+        inputs_of(generated, originals),
         predictor(reestimated=predictor(labels=again)),
         EvaluationSettings(recalibrate_batchnorm=True),
     )

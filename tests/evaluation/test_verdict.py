@@ -9,7 +9,8 @@ import torch
 from paramdiff.evaluation.frontier import SIMILARITIES, is_baseline
 from paramdiff.evaluation.outcome import outcome
 from paramdiff.evaluation.score_info import plain
-from paramdiff.evaluation.verdict import judge
+from paramdiff.evaluation.verdict import find
+from paramdiff.evaluation.verdict_text import write_verdict
 
 from .linear import SIZE, evaluated, good, shifted, to, warnings, without_errors, words
 
@@ -102,8 +103,8 @@ def test_draws_from_the_fitted_gaussian_are_no_better_than_a_gaussian():
     originals = good(30, 1)
     generated = originals.mean(0) + originals.std(0) * drawn(30, SIZE)
     evaluation, _ = evaluated(generated, originals)
-    rival = to(evaluation, "gaussian@1.0")
-    assert rival.ci95[0] <= 0 <= rival.ci95[1]
+    baseline = to(evaluation, "gaussian@1.0")
+    assert baseline.ci95[0] <= 0 <= baseline.ci95[1]
     assert "better" not in outcomes(evaluation).values()
     assert not evaluation.verdict.headline.startswith(("Better", "Copies"))
     assert evaluation.groups["generated"].copies == 0
@@ -121,7 +122,7 @@ def test_draws_from_the_fitted_gaussian_are_seldom_called_better():
     assert called <= 1  # each has a chance of 2.5% at most
 
 
-def test_what_knows_how_parameters_hang_together_is_better_than_all_that_is_free():
+def test_what_knows_how_parameters_hang_together_is_better_than_every_baseline():
     """Expected: better, on both scales. All originals favor one class, and each has a number
     added to all classes alike, which changes no prediction: averages keep the fault, independent
     draws per coordinate add a worse one. The generator knows of both."""
@@ -165,6 +166,10 @@ def alone(evaluation):
         axis: found.model_copy(update={"reference": None, "unbeaten": ()})
         for axis, found in evaluation.frontier.items()
     }
+
+
+def judge(*arguments):
+    return write_verdict(find(*arguments))
 
 
 def judged(evaluation, frontiers=None, **groups):

@@ -6,21 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paramdiff.evaluation.metrics.diversity import dispersion
-from paramdiff.methods.averages import (
-    average,
-    average_all,
-    greedy_soup,
-    interpolation,
-    interpolation_at,
-)
+from paramdiff.methods.averages import AVERAGE, GREEDY_SOUP
+from paramdiff.methods.interpolation import INTERPOLATION
 
-from .material import LAYOUT, SIZE, built, generator, material, raw_originals
+from .contexts import LAYOUT, SIZE, built, context, generator, raw_originals
 
 
 def test_the_average_is_the_mean_of_all():
     """Of raw values: the mean of running variances is not that of their logarithms."""
-    given = material()
-    made = built(average_all(), given)
+    given = context()
+    made = built(AVERAGE.at("all"), given)
     torch.testing.assert_close(
         made.raw, given.raw.double().mean(0).float()[None], rtol=1e-5, atol=1e-6
     )
@@ -34,11 +29,11 @@ def test_the_average_is_the_mean_of_all():
 
 
 @pytest.mark.parametrize(
-    "baseline", [average(3), greedy_soup(), interpolation(), interpolation_at(0.3)]
+    "member", [AVERAGE.at(3), GREEDY_SOUP.at(None), INTERPOLATION.at(None), INTERPOLATION.at(0.3)]
 )
-def test_every_average_lies_between_the_originals_raw_values(baseline):
-    given = material()
-    made = built(baseline, given)
+def test_every_average_lies_between_the_originals_raw_values(member):
+    given = context()
+    made = built(member, given)
     least, most = given.raw.min(0).values, given.raw.max(0).values
     slack = 1e-5 * (1 + most.abs())
     assert (made.raw >= least - slack).all() and (made.raw <= most + slack).all()
@@ -47,21 +42,25 @@ def test_every_average_lies_between_the_originals_raw_values(baseline):
 
 @pytest.mark.parametrize("num", [1, 8])
 def test_averages_of_equal_checkpoints_are_that_checkpoint(num):
-    given = material(raw_originals(1).expand(num, -1))
-    baselines = [average_all()] if num == 1 else [average_all(), average(2), interpolation()]
-    for baseline in baselines:
-        vectors = built(baseline, given).vectors
+    given = context(raw_originals(1).expand(num, -1))
+    members = (
+        [AVERAGE.at("all")]
+        if num == 1
+        else [AVERAGE.at("all"), AVERAGE.at(2), INTERPOLATION.at(None)]
+    )
+    for member in members:
+        vectors = built(member, given).vectors
         assert vectors.allclose(given.originals[:1], rtol=1e-5, atol=1e-6)
 
 
 def test_an_average_of_all_members_is_the_average_of_all():
-    given = material()
-    assert built(average(6), given).raw.allclose(given.raw.mean(0), rtol=1e-4, atol=1e-5)
+    given = context()
+    assert built(AVERAGE.at(6), given).raw.allclose(given.raw.mean(0), rtol=1e-4, atol=1e-5)
 
 
 def test_an_average_draws_different_originals():
-    given = material(originals=torch.eye(6, SIZE))  # a member shows in its own coordinate
-    shares = built(average(4), given, count=50).vectors[:, :6]
+    given = context(originals=torch.eye(6, SIZE))  # a member shows in its own coordinate
+    shares = built(AVERAGE.at(4), given, count=50).vectors[:, :6]
     assert shares.gt(0).sum(1).eq(4).all()
     assert shares.sum(1).allclose(torch.ones(50))
     assert len(shares.unique(dim=0)) > 5
@@ -70,16 +69,16 @@ def test_an_average_draws_different_originals():
 @pytest.mark.parametrize("members", [2, 16])
 def test_averages_of_k_spread_as_their_number_tells(members):
     """Drawn without replacement: variance 1/k, less a finite-population correction."""
-    given = material(originals=torch.randn(200, SIZE, generator=generator()))
-    spread = dispersion(built(average(members), given, count=400).vectors, given.originals)
+    given = context(originals=torch.randn(200, SIZE, generator=generator()))
+    spread = dispersion(built(AVERAGE.at(members), given, count=400).vectors, given.originals)
     expected = ((1 / members) * (1 - (members - 1) / 199)) ** 0.5
     assert spread == pytest.approx(expected, rel=0.05)
 
 
 def test_interpolations_lie_between_two_originals():
-    shares = built(interpolation(), material(originals=torch.eye(6, SIZE)), count=300).vectors[
-        :, :6
-    ]
+    shares = built(
+        INTERPOLATION.at(None), context(originals=torch.eye(6, SIZE)), count=300
+    ).vectors[:, :6]
     assert shares.gt(0).sum(1).eq(2).all()
     assert shares.sum(1).allclose(torch.ones(300))
     # anywhere on the line: shares are uniform between 0 and 1
@@ -94,8 +93,8 @@ def soup_of(vectors, target):
     def validate(candidates):
         return 1 / (1 + (candidates - target).norm(dim=1))
 
-    given = material(originals=vectors, validation_score=validate(vectors), validate=validate)
-    return built(greedy_soup(), given).vectors[0], validate
+    given = context(originals=vectors, validation_score=validate(vectors), validate=validate)
+    return built(GREEDY_SOUP.at(None), given).vectors[0], validate
 
 
 def greedy_by_hand(vectors, accuracy, validate):
@@ -137,12 +136,12 @@ def test_an_equally_good_average_stays_in_the_soup():
             tried.append(candidates[0].gt(0).nonzero().flatten().tolist())
             return torch.full((len(candidates),), 0.5)
 
-        given = material(
+        given = context(
             originals=torch.eye(4, SIZE),
             validation_score=torch.full((4,), 0.5),
             validate=validate,
         )
-        soup = built(greedy_soup(), given, seed=seed).vectors[0]
+        soup = built(GREEDY_SOUP.at(None), given, seed=seed).vectors[0]
         assert soup[:4].allclose(torch.full((4,), 0.25))
         return tried
 
@@ -158,13 +157,13 @@ def test_better_originals_come_first_whatever_the_seed():
         tried.append(candidates[0].gt(0).nonzero().flatten().tolist())
         return torch.zeros(len(candidates))
 
-    given = material(
+    given = context(
         originals=torch.eye(4, SIZE),
         validation_score=torch.tensor([0.5, 0.7, 0.6, 0.7]),
         validate=validate,
     )
     for seed in range(5):
-        built(greedy_soup(), given, seed=seed)
+        built(GREEDY_SOUP.at(None), given, seed=seed)
     assert all(tried[place : place + 3][1:] for place in range(0, 15, 3))
     assert {tuple(members) for members in tried[0::3]} == {(1, 3)}
     firsts = {(min(a), min(b)) for a, b in zip(tried[1::3], tried[2::3], strict=True)}
@@ -174,7 +173,7 @@ def test_better_originals_come_first_whatever_the_seed():
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_interpolations_at_a_share_lie_there(share):
     shares = built(
-        interpolation_at(share), material(originals=torch.eye(6, SIZE)), count=50
+        INTERPOLATION.at(share), context(originals=torch.eye(6, SIZE)), count=50
     ).vectors
     found = shares[:, :6].sort(1).values
     assert found[:, :4].eq(0).all()

@@ -11,10 +11,11 @@ from sklearn.metrics import adjusted_rand_score
 
 from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.methods import subspace
-from paramdiff.methods.densities import gaussian_full, kde, mixture
+from paramdiff.methods.densities import KDE, MIXTURE
+from paramdiff.methods.gaussians import GAUSSIAN_FULL
 from paramdiff.methods.subspace import ClusteredGaussians, Embedding, combined
 
-from .material import built, generator, material
+from .contexts import built, context, generator
 
 
 def correlated(num, seed=0, size=3):
@@ -34,7 +35,7 @@ def clusters(sizes, seed=0, size=4, distance=30.0):
 
 
 def given(vectors):
-    return material(originals=vectors)
+    return context(originals=vectors)
 
 
 def test_points_keep_all_distances():
@@ -58,7 +59,7 @@ def test_combinations_in_blocks_are_the_matrix_product(monkeypatch):
 @pytest.mark.parametrize("scale", [0.5, 1.0])
 def test_the_full_gaussian_has_the_covariance_of_the_originals(scale):
     vectors = correlated(40)
-    drawn = built(gaussian_full(scale), given(vectors), 100_000).vectors
+    drawn = built(GAUSSIAN_FULL.at(scale), given(vectors), 100_000).vectors
     expected = scale**2 * vectors.T.cov()
     assert drawn.T.cov().allclose(expected, atol=0.02 * float(expected.max()))
     assert drawn.mean(0).allclose(vectors.mean(0), atol=0.05)
@@ -66,12 +67,12 @@ def test_the_full_gaussian_has_the_covariance_of_the_originals(scale):
 
 def test_full_gaussians_stay_in_the_span_of_the_originals():
     vectors = torch.randn(4, 50, generator=generator())
-    drawn = built(gaussian_full(1.0), given(vectors), 30).vectors
+    drawn = built(GAUSSIAN_FULL.at(1.0), given(vectors), 30).vectors
     centered = vectors - vectors.mean(0)
     basis = torch.linalg.svd(centered).Vh[:3]
     deviations = drawn - vectors.mean(0)
     assert (deviations - deviations @ basis.T @ basis).abs().max() < 1e-4
-    assert dispersion(built(gaussian_full(0.7), given(vectors), 3000).vectors, vectors) == (
+    assert dispersion(built(GAUSSIAN_FULL.at(0.7), given(vectors), 3000).vectors, vectors) == (
         pytest.approx(0.7, rel=0.05)
     )
 
@@ -79,7 +80,7 @@ def test_full_gaussians_stay_in_the_span_of_the_originals():
 def test_kernels_are_those_of_scipy():
     """The same density, drawn and evaluated: mean log-likelihoods under scipy's agree."""
     vectors, factor = correlated(30), 0.4
-    drawn = built(kde(factor), given(vectors), 40_000).vectors.double().numpy()
+    drawn = built(KDE.at(factor), given(vectors), 40_000).vectors.double().numpy()
     density = gaussian_kde(vectors.T.double().numpy(), bw_method=factor)
     expected = density.resample(40_000, seed=0)
     found = density.logpdf(drawn.T[:, :4000]).mean()
@@ -89,21 +90,23 @@ def test_kernels_are_those_of_scipy():
 
 def test_a_kernel_about_its_source_has_the_covariance_of_all():
     vectors = correlated(50)
-    made = built(kde(0.3), given(vectors), 100_000)
+    made = built(KDE.at(0.3), given(vectors), 100_000)
     residual = made.vectors - vectors[made.source]
     expected = 0.09 * vectors.T.cov()
     assert residual.T.cov().allclose(expected, atol=0.02 * float(expected.max()))
 
 
 def test_kernel_densities_draw_every_original_alike():
-    uses = torch.bincount(built(kde(), count=6000).source, minlength=6)
+    uses = torch.bincount(built(KDE.at(None), count=6000).source, minlength=6)
     assert ((uses - 1000) / 1000**0.5).abs().max() < 4.5
 
 
-@pytest.mark.parametrize("baseline", [kde(), kde(0.5), mixture(1.0), gaussian_full(1.0)])
+@pytest.mark.parametrize(
+    "member", [KDE.at(None), KDE.at(0.5), MIXTURE.at(1.0), GAUSSIAN_FULL.at(1.0)]
+)
 @pytest.mark.parametrize("num", [2, 5, 60])
-def test_of_equal_originals_everything_is_that_original(baseline, num):
-    found = built(baseline, given(torch.ones(num, 3))).vectors
+def test_of_equal_originals_everything_is_that_original(member, num):
+    found = built(member, given(torch.ones(num, 3))).vectors
     assert found.allclose(torch.ones(9, 3), atol=1e-6)
 
 
@@ -151,7 +154,7 @@ def test_the_mixture_finds_clusters_by_held_out_likelihood(sizes):
 
 def test_a_mixture_has_the_moments_of_each_cluster():
     vectors, labels = clusters([60, 40, 100], size=3, distance=300)
-    drawn = built(mixture(0.8), given(vectors), 60_000).vectors
+    drawn = built(MIXTURE.at(0.8), given(vectors), 60_000).vectors
     nearest = torch.cdist(drawn, vectors).argmin(1)
     own = labels[nearest]
     for cluster, share in enumerate([0.3, 0.2, 0.5]):
@@ -160,7 +163,7 @@ def test_a_mixture_has_the_moments_of_each_cluster():
         assert found.mean(0).allclose(members.mean(0), atol=0.1)
     kept = replace(given(vectors))
     kept.embedding.clusters = subspace.Clusters(labels, 3, (3,))
-    drawn = built(mixture(0.8), kept, 60_000).vectors
+    drawn = built(MIXTURE.at(0.8), kept, 60_000).vectors
     own = labels[torch.cdist(drawn, vectors).argmin(1)]
     for cluster in range(3):
         members, found = vectors[labels == cluster], drawn[own == cluster]
@@ -173,7 +176,7 @@ def test_a_cluster_of_one_spreads_as_all_do():
     vectors, labels = clusters([20, 30, 1], size=3, distance=300)
     kept = given(vectors)
     kept.embedding.clusters = subspace.Clusters(labels, 3, (3,))
-    drawn = built(mixture(1.0), kept, 100_000).vectors
+    drawn = built(MIXTURE.at(1.0), kept, 100_000).vectors
     found = drawn[labels[torch.cdist(drawn, vectors).argmin(1)] == 2]
     assert len(found) > 1000
     deviations = torch.cat(
@@ -187,20 +190,20 @@ def test_a_mixture_of_one_cluster_is_the_full_gaussian():
     vectors = correlated(8)
     kept = given(vectors)
     assert kept.embedding.clusters.number == 1  # too few originals for more
-    drawn = built(mixture(1.0), kept, 100_000).vectors
+    drawn = built(MIXTURE.at(1.0), kept, 100_000).vectors
     expected = vectors.T.cov()
     assert drawn.T.cov().allclose(expected, atol=0.03 * float(expected.max()))
 
 
 def test_what_was_chosen_is_told():
     vectors, _ = clusters([50, 40])
-    made = built(mixture(1.0), given(vectors))
+    made = built(MIXTURE.at(1.0), given(vectors))
     number = given(vectors).embedding.clusters.number
     assert made.facts["Components of the mixture"].startswith(f"{number}, of 1, 2, 3")
-    facts = built(kde(), given(vectors)).facts
+    facts = built(KDE.at(None), given(vectors)).facts
     width = given(vectors).embedding.bandwidth
     assert facts == {"Bandwidth of the kernel density": f"{width:.3g}, by held-out likelihood"}
-    assert built(kde(0.2), given(vectors)).facts == {}
+    assert built(KDE.at(0.2), given(vectors)).facts == {}
 
 
 def test_clustered_gaussians_are_k_means_and_their_likelihood():

@@ -3,38 +3,38 @@
 import pytest
 import torch
 
-from paramdiff.methods.noise import noise, noise_absolute
+from paramdiff.methods.noise import NOISE, NOISE_ABSOLUTE
 
-from .material import LAYOUT, SIZE, built, generator, material, raw_originals
+from .contexts import LAYOUT, SIZE, built, context, generator, raw_originals
 
 WEIGHTS = [LAYOUT.slots[0], LAYOUT.slots[3]]
 
 
 def test_noise_0_is_the_identity():
-    given = material()
-    construction = built(noise(0.0), given, 15)
-    assert construction.vectors.equal(given.originals[construction.source])
+    given = context()
+    samples = built(NOISE.at(0.0), given, 15)
+    assert samples.vectors.equal(given.originals[samples.source])
 
 
-@pytest.mark.parametrize("baseline", [noise(0.05), noise_absolute(0.06)])
+@pytest.mark.parametrize("member", [NOISE.at(0.05), NOISE_ABSOLUTE.at(0.06)])
 @pytest.mark.parametrize("count", [1, 5, 6, 7, 12, 20])
-def test_every_original_is_used_equally_often(baseline, count):
-    source = built(baseline, count=count).source
+def test_every_original_is_used_equally_often(member, count):
+    source = built(member, count=count).source
     assert len(source) == count
     uses = torch.bincount(source, minlength=6)
     assert uses.max() - uses.min() <= 1
 
 
 def test_originals_are_used_in_a_shuffled_order():
-    orders = {tuple(built(noise(0.05), seed=seed).source.tolist()) for seed in range(8)}
+    orders = {tuple(built(NOISE.at(0.05), seed=seed).source.tolist()) for seed in range(8)}
     assert len(orders) > 4
 
 
 def test_noise_has_the_spread_of_its_own_tensor_as_unit():
-    given = material()
-    construction = built(noise(0.15), given)
-    source = given.originals[construction.source]
-    residual = construction.vectors - source
+    given = context()
+    samples = built(NOISE.at(0.15), given)
+    source = given.originals[samples.source]
+    residual = samples.vectors - source
     for slot in WEIGHTS:
         place = slice(slot.start, slot.stop)
         standardized = residual[:, place] / (0.15 * source[:, place].std(1, keepdim=True))
@@ -47,15 +47,15 @@ def test_the_unit_is_the_unbiased_deviation():
     slot = LAYOUT.slots[1]
     vectors = torch.zeros(1, SIZE)
     vectors[0, slot.start : slot.stop] = torch.tensor([-1.0, 1.0])
-    construction = built(noise(1.0), material(originals=vectors), 4000)
-    residual = (construction.vectors - vectors)[:, slot.start : slot.stop]
+    samples = built(NOISE.at(1.0), context(originals=vectors), 4000)
+    residual = (samples.vectors - vectors)[:, slot.start : slot.stop]
     assert residual.std().item() == pytest.approx(2**0.5, rel=0.05)
-    assert construction.vectors[:, : slot.start].eq(0).all()  # a constant tensor has no unit
+    assert samples.vectors[:, : slot.start].eq(0).all()  # a constant tensor has no unit
 
 
 def test_noise_is_proportional_to_its_level():
-    given = material()
-    low, high = (built(noise(level), given) for level in (0.05, 0.2))
+    given = context()
+    low, high = (built(NOISE.at(level), given) for level in (0.05, 0.2))
     assert low.source.equal(high.source)
     source = given.originals[low.source]
     torch.testing.assert_close(
@@ -65,10 +65,10 @@ def test_noise_is_proportional_to_its_level():
 
 def test_relative_noise_means_the_same_in_raw_values():
     """Per-tensor normalization is affine: ``v + level * std(v) * n`` holds before it, too."""
-    given = material()
-    construction = built(noise(0.15), given)
-    raw = given.normalization.invert(construction.vectors)
-    source = raw_originals()[construction.source]
+    given = context()
+    samples = built(NOISE.at(0.15), given)
+    raw = given.normalization.invert(samples.vectors)
+    source = raw_originals()[samples.source]
     for slot in WEIGHTS:
         place = slice(slot.start, slot.stop)
         unit = 0.15 * source[:, place].std(1, keepdim=True)
@@ -80,9 +80,9 @@ def test_absolute_noise_is_in_raw_units_whatever_the_normalization():
     raw = raw_originals(6)
     variances = LAYOUT.slots[2]
     raw[:, variances.start : variances.stop] += 3  # far above 0, where nothing is clipped
-    given = material(raw)
-    construction = built(noise_absolute(0.06), given, count=600)
-    residual = given.normalization.invert(construction.vectors) - raw[construction.source]
+    given = context(raw)
+    samples = built(NOISE_ABSOLUTE.at(0.06), given, count=600)
+    residual = given.normalization.invert(samples.vectors) - raw[samples.source]
     for slot in LAYOUT.slots:
         part = residual[:, slot.start : slot.stop].double()
         assert part.std().item() == pytest.approx(0.06, rel=0.06), slot.name
@@ -95,7 +95,7 @@ def test_absolute_noise_leaves_variances_positive():
     raw[:, variances.start : variances.stop] = torch.rand(
         4, variances.stop - variances.start, generator=generator()
     )
-    given = material(raw)
-    construction = built(noise_absolute(5.0), given, count=50)
-    found = given.normalization.invert(construction.vectors)
+    given = context(raw)
+    samples = built(NOISE_ABSOLUTE.at(5.0), given, count=50)
+    found = given.normalization.invert(samples.vectors)
     assert found[:, variances.start : variances.stop].gt(0).all()

@@ -11,10 +11,10 @@ from huggingface_hub import ModelCard
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.commands.generate import generate
 from paramdiff.methods.data_use import NO_DATA, DataUse
+from paramdiff.methods.group_names import label_of
 from paramdiff.model_cards.card import checkpoints_on_card, data_on_card, inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe import load_recipe
-from paramdiff.report.families import label_of
 from paramdiff.report.tables import ALWAYS
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json, read_metadata, sha256_of
@@ -91,7 +91,7 @@ def test_what_generate_writes_is_described(tiny_run, tmp_path):
     generate(
         str(tiny_run / "pipeline"),
         tmp_path / "new",
-        num=2,
+        num_samples=2,
         seed=5,
         temperature=0.5,
         num_inference_steps=5,
@@ -101,7 +101,7 @@ def test_what_generate_writes_is_described(tiny_run, tmp_path):
     assert (own["num_networks"], own["first_seed"]) == (2, 5)
     assert own["pipeline_sha256"] == sha256_of(tiny_run / "pipeline")
     digest = card(tiny_run / "pipeline").data["paramdiff"]["checkpoints_sha256"]
-    for told in (digest, "5 to 6", "5 steps", "| Spread | 0.5 |", "Not evaluated"):
+    for told in (digest, "5 to 6", "5 steps", "| Temperature | 0.5 |", "Not evaluated"):
         assert told in found.text
 
 
@@ -109,9 +109,9 @@ def test_a_generator_without_task_data_says_so_and_one_without_a_card_does_not(t
     assert data_on_card(tiny_run / "pipeline") == data_on_card(tiny_run / "generated") == NO_DATA
     folder = Path(shutil.copytree(tiny_run / "pipeline", tmp_path / "pipeline"))
     (folder / "README.md").unlink()
-    generate(str(folder), tmp_path / "new", num=1, seed=0, num_inference_steps=5)
+    generate(str(folder), tmp_path / "new", num_samples=1, seed=0, num_inference_steps=5)
     assert data_on_card(tmp_path / "new") is None
-    assert "nobody told of" in card(tmp_path / "new").text
+    assert "| Training data | unknown |" in card(tmp_path / "new").text
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,7 @@ def test_a_users_function():
 @pytest.mark.parametrize(
     ("function", "found"),
     [
-        ("ten", "to have 7 classes, as the data, found 10"),
+        ("ten", "has 10 classes, but the data have 7"),
         ("maps", "expected logits [examples, classes], found (2, 7, 8, 8)"),
         ("gray", "cannot take inputs of shape (2, 3, 8, 8)"),
         ("nothing", "to return a torch module, found NoneType"),

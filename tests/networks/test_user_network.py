@@ -126,7 +126,7 @@ class FailsLater(Linear):
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("one_unknown", "(num_classes, input_shape) or of nothing, found one_unknown(width)"),
+        ("one_unknown", "(num_classes, input_shape) or of no arguments, found one_unknown(width)"),
         ("three", "found three(a, b, c)"),
         ("swapped", "found swapped(shape, num_classes)"),
         ("partial_first", "found partial_first(shape)"),
@@ -144,7 +144,7 @@ def test_what_cannot_build_one_is_told_in_one_line(name, found):
 
 
 def test_other_numbers_of_classes_and_inputs_are_told():
-    with pytest.raises(UserError, match="to have 5 classes, as the data, found 4"):
+    with pytest.raises(UserError, match="has 4 classes, but the data have 5"):
         build_network(NetworkSettings(name=f"{__name__}:nothing"), 5, (6,))
     with pytest.raises(UserError, match=r"cannot take inputs of shape \(2, 7\)"):
         build_network(NetworkSettings(name=f"{__name__}:nothing"), 4, (7,))

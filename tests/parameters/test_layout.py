@@ -133,7 +133,9 @@ def test_what_is_one_tensor_must_stay_one():
     state = {"a": torch.ones(2), "b": torch.ones(2)}
     layout = ParameterLayout.of(state, list(state), {"b": "a"})
     assert layout.flatten({"a": state["a"]}).tolist() == [1, 1]  # one name is enough
-    with pytest.raises(UserError, match=r"c\.pt: tensor 'b' differs from 'a', which it equals"):
+    with pytest.raises(
+        UserError, match=r"c\.pt: tensor 'b' differs from 'a', to which it is tied"
+    ):
         layout.flatten(state | {"b": torch.zeros(2)}, "c.pt")
 
 
@@ -146,7 +148,9 @@ def test_values_beyond_a_type_become_its_largest_and_are_told(dtype, largest):
     layout = ParameterLayout.of(state, ["a"])
     vector = torch.full((layout.num_parameters,), torch.finfo(torch.float32).max)
     vector[0] = -vector[0]
-    with pytest.warns(UserWarning, match=f"{len(vector)} values of a lie beyond .* become that"):
+    with pytest.warns(
+        UserWarning, match=f"{len(vector)} values of a lie beyond .* are clipped to it"
+    ):
         found = layout.unflatten(vector)["a"]
     assert found[0] == -largest and found[1:].eq(largest).all()
     assert torch.isfinite(layout.unflatten(torch.full_like(vector, 65000.0))["a"]).all()

@@ -262,8 +262,8 @@ def test_a_switch_of_kind_field_by_field_replaces_the_section():
     assert recipe.collection.model_dump(mode="json") == {
         "kind": "folder",
         "checkpoints": ["/checkpoints"],
-        "entry": None,
-        "base": None,
+        "state_dict_key": None,
+        "base_checkpoint": None,
         "num_held_out": 0,
         "hold_out": "end",
     }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import FAMILIES
+from paramdiff.methods.registry import METHODS
 from paramdiff.report.figures.frontier_plot import frontier_to_originals, frontier_within
 from paramdiff.report.style import outline
 
@@ -44,9 +44,9 @@ def test_one_generated_network_has_no_similarity_within(evaluation: dict[str, An
     assert len(_captions(evaluation)) == 1
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", METHODS)
 def test_markers_are_closed_shapes_of_one_size(name: str):
-    path = outline(FAMILIES[name].marker)
+    path = outline(METHODS[name].style.marker)
     assert re.fullmatch(r"(M[-\d. e]+|L[-\d. e]+|C[-\d. e]+|Z)+", path)
     numbers = np.array([float(number) for number in re.findall(r"-?\d+\.?\d*", path)])
     assert 0.25 <= np.abs(numbers).max() <= 0.75

@@ -119,7 +119,7 @@ def _without_seeds(evaluation: dict[str, Any]) -> None:
     evaluation["groups"]["generated"]["seeds"] = None
 
 
-def _without_anchors(evaluation: dict[str, Any]) -> None:
+def _without_controls(evaluation: dict[str, Any]) -> None:
     del evaluation["groups"]["random"], evaluation["groups"]["permuted"]
 
 
@@ -155,7 +155,7 @@ def _without_soup(evaluation: dict[str, Any]) -> None:
     ("leave_out", "trace"),
     [
         (_without_seeds, r"Generator seeds"),
-        (_without_anchors, r"[Aa]nchor|Untrained"),
+        (_without_controls, r"Controls|Untrained"),
         (_without_ensembles, r"[Ee]nsemble|Brier|ECE|NLL|OOD|Used together"),
         (_without_ood, r"OOD|AUROC|photographs"),
         (_without_spread, r"Dispersion by|principal component,"),

@@ -2,7 +2,7 @@
 
 import json
 
-from paramdiff.commands.compare import evaluate_folders
+from paramdiff.commands.compare import compare
 
 
 def files_of(folder):
@@ -32,15 +32,4 @@ def numbers_in(value):
 
 def judged_folders(originals, generated, task, out):
     """What ``paramdiff compare`` finds of two folders, all tensors compared."""
-    return evaluate_folders(
-        str(originals),
-        str(generated),
-        task,
-        out,
-        patterns=(),
-        num_held_out=0,
-        seed=0,
-        recalibrate=False,
-        device="cpu",
-        progress=lambda stage, done, total: None,
-    )
+    return compare(generated, originals, out, task=task, num_held_out=0, device="cpu")

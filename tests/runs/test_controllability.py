@@ -6,7 +6,7 @@ from torch import nn
 
 from paramdiff.commands.fit import plan_fit
 from paramdiff.errors import UserError
-from paramdiff.evaluation.predictor import Answers, Predictor
+from paramdiff.evaluation.predictor import Predictions, Predictor
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs.controllability import NUM_NETWORKS, measure_controllability
@@ -92,17 +92,17 @@ def test_the_runs_own_networks_are_what_its_recipe_asks_for(made, pipeline):
     again = pipeline(seeds=range(4), condition={"step": 30})
     assert torch.equal(made.generators[0].generated, again.vectors)
     card = (made.context.folder.root / "generated" / "README.md").read_text()
-    assert "| Asked for | `step=30`, guidance scale 1 |" in card
+    assert "| Condition | `step=30`, guidance scale 1 |" in card
     card = (made.context.folder.pipeline / "README.md").read_text()
     assert f"- `step`: `0 to {NUM - 1}`\n- `run`: `left, right`\n" in card
 
 
 def test_what_is_obtained_rises_with_what_is_requested(made, pipeline):
-    def answers(vectors):
+    def predict(vectors):
         scores = places(vectors)[0][:, None]  # the step that each would have, in either run
-        return Answers(scores, scores, None)
+        return Predictions(scores, scores, None)
 
-    predictor = Predictor(num_validation=1, num_test=1, answers=answers, validated=None)
+    predictor = Predictor(num_validation=1, num_test=1, predict=predict, predict_validation=None)
     found = measure_controllability(pipeline, predictor, made.zoo, num_levels=7, first_seed=7)
     assert list(found) == ["step"]  # a label has no order
     step, obtained = pipeline.conditions.known[0], found["step"]

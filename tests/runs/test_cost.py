@@ -54,8 +54,8 @@ def test_what_is_trained_for_comparison_is_counted():
     )
     suffix = few["codec"] / (3 * 1500 * 6 * 64)  # all of the network
     scored = cost_of("beyond/digits", "diffusion=null", "codec={kind: pca}", "preset=default")
-    rivals = 3 * 1500 * 6 * 64 * (5 + 3 * 2 + 1 + 3 * 0.2)
-    assert few["evaluation"] - scored["evaluation"] == pytest.approx(rivals * suffix)
+    data_matched = 3 * 1500 * 6 * 64 * (5 + 3 * 2 + 1 + 3 * 0.2)
+    assert few["evaluation"] - scored["evaluation"] == pytest.approx(data_matched * suffix)
     started = 3 * 3 * 21 * 100 * 64
     assert plain["evaluation"] - few["evaluation"] == pytest.approx(started * suffix)
 

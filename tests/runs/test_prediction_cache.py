@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from paramdiff.evaluation.predictor import Answers, Predictor, Validated
+from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.recipe import load_recipe
 from paramdiff.runs.prediction_cache import RememberedAnswers, answers_folder
 from paramdiff.runs.run import run
@@ -18,18 +18,18 @@ class Counting:
     def __init__(self):
         self.asked = []
 
-    def answers(self, vectors):
+    def predict(self, vectors):
         self.asked += vectors[:, 0].tolist()
         labels = vectors.long() % 7
-        return Answers(labels[:, :2] == 1, labels == 2, labels != 2, labels)
+        return Predictions(labels[:, :2] == 1, labels == 2, labels != 2, labels)
 
-    def validated(self, vectors):
+    def predict_validation(self, vectors):
         self.asked += (100 * vectors[:, 0]).tolist()
         is_right = vectors.long()[:, :2] % 7 == 1
-        return Validated(is_right, ~is_right)
+        return ValidationPredictions(is_right, ~is_right)
 
     def predictor(self, **fields):
-        return Predictor(2, 3, self.answers, self.validated, **fields)
+        return Predictor(2, 3, self.predict, self.predict_validation, **fields)
 
 
 def equal(one, other):
@@ -44,14 +44,14 @@ def test_each_vector_is_asked_once(tmp_path):
     plain, counting = Counting(), Counting()
     remembered = RememberedAnswers(counting.predictor(), tmp_path / "a")
     for rows in ([0, 1], [2, 3, 0], [3, 1, 2, 0]):
-        assert equal(remembered.answers(vectors[rows]), plain.answers(vectors[rows]))
+        assert equal(remembered.predict(vectors[rows]), plain.predict(vectors[rows]))
     assert counting.asked == [1.0, 4.0, 8.0]
     remembered.write()
     later = Counting()
     again = RememberedAnswers(later.predictor(), tmp_path / "a").predictor()
-    assert equal(again.answers(vectors), plain.answers(vectors))
-    assert again.answers(vectors).labels.dtype == torch.int64 and later.asked == []
-    assert again.answers(vectors + 1).test.shape == (4, 3) and len(later.asked) == 3
+    assert equal(again.predict(vectors), plain.predict(vectors))
+    assert again.predict(vectors).labels.dtype == torch.int64 and later.asked == []
+    assert again.predict(vectors + 1).test.shape == (4, 3) and len(later.asked) == 3
 
 
 def test_each_question_has_its_own_memory(tmp_path):
@@ -66,30 +66,32 @@ def test_each_question_has_its_own_memory(tmp_path):
     memory, plain, again = remembering()
     predictor = memory.predictor()
     for _ in range(2):
-        assert predictor.validated(vectors).values.equal(Counting().validated(vectors).values)
-        assert predictor.reestimated.validated(vectors[1:]).wrong.shape == (1, 2)
-        assert equal(predictor.reestimated.answers(vectors), Counting().answers(vectors))
+        assert predictor.predict_validation(vectors).values.equal(
+            Counting().predict_validation(vectors).values
+        )
+        assert predictor.reestimated.predict_validation(vectors[1:]).wrong.shape == (1, 2)
+        assert equal(predictor.reestimated.predict(vectors), Counting().predict(vectors))
     assert plain.asked == [100.0, 400.0] and again.asked == [400.0, 1.0, 4.0]
-    assert equal(predictor.answers(vectors), Counting().answers(vectors))
+    assert equal(predictor.predict(vectors), Counting().predict(vectors))
     assert plain.asked == [100.0, 400.0, 1.0, 4.0]
     memory.write()
     later, plain, again = remembering()
     predictor = later.predictor()
-    found = predictor.validated(vectors)
-    assert found.wrong.equal(Counting().validated(vectors).wrong)
-    assert equal(predictor.answers(vectors), Counting().answers(vectors))
-    assert equal(predictor.reestimated.answers(vectors), Counting().answers(vectors))
-    predictor.reestimated.validated(vectors[1:])
+    found = predictor.predict_validation(vectors)
+    assert found.wrong.equal(Counting().predict_validation(vectors).wrong)
+    assert equal(predictor.predict(vectors), Counting().predict(vectors))
+    assert equal(predictor.reestimated.predict(vectors), Counting().predict(vectors))
+    predictor.reestimated.predict_validation(vectors[1:])
     assert plain.asked == again.asked == []
-    predictor.reestimated.validated(vectors)
+    predictor.reestimated.predict_validation(vectors)
     assert again.asked == [100.0]
 
 
 def test_other_training_data_have_their_own_memory(tiny, tiny_run, tmp_path):
     """They show in what a network answers with the statistics that they give it."""
     recipe, zoo, counting = load_recipe("quickstart", tiny), tiny_run / "zoo", Counting()
-    sample = counting.answers(torch.rand(1, 4))
-    one, other = (counting.validated(torch.full((1, 4), value)) for value in (1.0, 2.0))
+    sample = counting.predict(torch.rand(1, 4))
+    one, other = (counting.predict_validation(torch.full((1, 4), value)) for value in (1.0, 2.0))
     folders = {
         answers_folder(tmp_path, recipe, zoo, "cpu", sample, again) for again in (None, one, other)
     }
@@ -99,28 +101,28 @@ def test_other_training_data_have_their_own_memory(tiny, tiny_run, tmp_path):
 def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [8, 9, 10]])
     runs = [RememberedAnswers(Counting().predictor(), tmp_path / "a") for _ in range(2)]
-    runs[0].answers(vectors[:2])
-    runs[1].answers(vectors[1:])
+    runs[0].predict(vectors[:2])
+    runs[1].predict(vectors[1:])
     for each in (*runs, *runs):
         each.write()
     assert len(list((tmp_path / "a").iterdir())) == 2
     later = Counting()
     again = RememberedAnswers(later.predictor(), tmp_path / "a")
-    assert equal(again.answers(vectors), Counting().answers(vectors)) and later.asked == []
+    assert equal(again.predict(vectors), Counting().predict(vectors)) and later.asked == []
     again.write()
     assert len(list((tmp_path / "a").iterdir())) == 2
 
 
 def test_scores_without_labels_are_remembered(tmp_path):
-    def answers(vectors):
-        return Answers(vectors[:, :1], vectors[:, 1:2], None)
+    def predict(vectors):
+        return Predictions(vectors[:, :1], vectors[:, 1:2], None)
 
-    predictor = Predictor(9, 9, answers, validated=None)
+    predictor = Predictor(9, 9, predict, predict_validation=None)
     remembered = RememberedAnswers(predictor, tmp_path / "a")
     vectors = torch.rand(3, 2)
-    remembered.answers(vectors)
+    remembered.predict(vectors)
     remembered.write()
-    found = RememberedAnswers(predictor, tmp_path / "a").answers(vectors)
+    found = RememberedAnswers(predictor, tmp_path / "a").predict(vectors)
     assert found.validation.equal(vectors[:, :1]) and found.test.equal(vectors[:, 1:])
     assert found.wrong is None and found.labels is None
 
@@ -143,7 +145,7 @@ def test_an_evaluation_from_memory_is_the_same(tiny, tiny_run, tmp_path):
 def test_another_task_or_selection_has_its_own_memory(tiny, tiny_run, tmp_path, change):
     recipe, other = load_recipe("quickstart", tiny), load_recipe("quickstart", [*tiny, change])
     zoo = tiny_run / "zoo"
-    sample = Counting().answers(torch.rand(1, 4))
+    sample = Counting().predict(torch.rand(1, 4))
     own = answers_folder(tmp_path, recipe, zoo, "cpu", sample)
     assert own == answers_folder(tmp_path, recipe, zoo, "cpu", sample)
     assert own != answers_folder(tmp_path, other, zoo, "cpu", sample)
@@ -153,7 +155,7 @@ def test_another_task_or_selection_has_its_own_memory(tiny, tiny_run, tmp_path, 
 @pytest.mark.parametrize("part", ["validation", "test", "wrong", "labels"])
 def test_other_data_at_the_same_place_have_their_own_memory(tiny, tiny_run, tmp_path, part):
     recipe, zoo = load_recipe("quickstart", tiny), tiny_run / "zoo"
-    sample = Counting().answers(torch.rand(1, 4))
+    sample = Counting().predict(torch.rand(1, 4))
     changed = replace(sample, **{part: ~getattr(sample, part)})
     own, other = (answers_folder(tmp_path, recipe, zoo, "cpu", one) for one in (sample, changed))
     assert own != other

@@ -75,7 +75,7 @@ def test_answers_are_those_of_either_split():
     given = task()
     made = zoo(given)
     predictor = build_predictor(given, made, CPU)
-    found = predictor.answers(made.originals)
+    found = predictor.predict(made.originals)
     assert found.validation.shape == (4, 20) and found.test.shape == found.wrong.shape == (4, 50)
     for index, vector in enumerate(made.originals):
         labels = by_hand(given, made, vector, given.test.inputs).argmax(1)
@@ -89,7 +89,7 @@ def test_answers_are_those_of_either_split():
     assert (predictor.score_name, predictor.is_fraction) == ("accuracy", True)
     assert predictor.is_deterministic
     assert predictor.out_of_distribution is None
-    alone = predictor.validated(made.originals)
+    alone = predictor.predict_validation(made.originals)
     assert alone.values.equal(found.validation) and alone.wrong.equal(~found.validation)
 
 
@@ -116,7 +116,7 @@ def test_new_statistics_are_those_of_training_inputs_in_any_order():
     made = zoo(given)
     spoiled = replace(made, base={**made.base, "norm.running_mean": torch.full((6,), 40.0)})
     again = build_predictor(given, spoiled, CPU, recalibrate=True).reestimated
-    found = again.answers(made.originals).test
+    found = again.predict(made.originals).test
     network = given.build_network()
     for vector, is_right in zip(made.originals, found, strict=True):
         network.load_state_dict(made.base | made.layout.unflatten(vector))
@@ -168,7 +168,7 @@ def test_the_inputs_for_new_statistics_come_from_the_whole_split(monkeypatch):
         made = zoo(given)
         again = build_predictor(given, made, CPU, recalibrate=True).reestimated
         assert len(seen) == number  # nothing is read before somebody asks
-        again.validated(made.originals)
+        again.predict_validation(made.originals)
     assert seen[0].equal(seen[1]) and len(seen[0]) == 30
     classes = torch.bincount(seen[0].argmax(1), minlength=3)
     assert classes.min() >= 4
@@ -193,7 +193,7 @@ def test_logits_that_are_not_finite_are_refused():
     made.originals[2] = 3e38
     predictor = build_predictor(given, made, CPU)
     with pytest.raises(UserError, match="parameter set 2: expected finite logits"):
-        predictor.answers(made.originals)
+        predictor.predict(made.originals)
 
 
 def test_untrained_vectors_are_the_selected_tensors_of_untrained_networks():
@@ -221,8 +221,8 @@ def test_whether_test_data_select_is_known():
         assert build_predictor(one, zoo(one), CPU).selects_on_test == is_shared
         scored = build_predictor(_scored(is_shared), zoo(one), CPU)
         assert scored.selects_on_test == is_shared
-        answers = scored.answers(zoo(one).originals)
-        assert answers.validation.equal(answers.test) == is_shared
+        predictions = scored.predict(zoo(one).originals)
+        assert predictions.validation.equal(predictions.test) == is_shared
 
 
 def _scored(is_shared):

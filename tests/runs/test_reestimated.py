@@ -67,10 +67,10 @@ def test_an_average_of_runs_rises_and_the_runs_stay_as_they_are(digits, runs):
     zoo = zoo_of(runs)
     predictor = build_predictor(digits, zoo, CPU)
     average = zoo.originals.mean(0, keepdim=True)
-    before, after = predictor.answers(average), predictor.reestimated.answers(average)
+    before, after = predictor.predict(average), predictor.reestimated.predict(average)
     assert after.test.float().mean() > before.test.float().mean() + 0.1
     kept, again = (
-        each.answers(zoo.originals).test.float().mean()
+        each.predict(zoo.originals).test.float().mean()
         for each in (predictor, predictor.reestimated)
     )
     assert kept > 0.9 and abs(again - kept) < 0.02
@@ -87,10 +87,10 @@ def test_it_is_update_bn_whatever_is_asked(digits, runs):
     with torch.no_grad():
         own, test = (expected(part.inputs) for part in (digits.validation, digits.test))
         foreign = expected(digits.out_of_distribution.inputs)
-    found = again.answers(vectors)
+    found = again.predict(vectors)
     assert (found.labels[0] == test.argmax(1)).float().mean() > 0.99  # batches in another order
     assert found.test.equal(found.labels == digits.test.labels)
-    alone = again.validated(vectors)
+    alone = again.predict_validation(vectors)
     assert (alone.values[0] == (own.argmax(1) == digits.validation.labels)).float().mean() > 0.99
     assert alone.values.equal(found.validation) and alone.wrong.equal(~alone.values)
     (probabilities,) = again.probabilities(vectors)
@@ -122,7 +122,7 @@ def test_what_is_asked_for_is_done_all_the_same(digits, runs):
     spoiled = replace(zoo, base=zoo.base | {"5.running_mean": zoo.base["5.running_mean"] + 9})
     predictor = build_predictor(digits, spoiled, CPU, recalibrate=True)
     own, again = (
-        each.answers(zoo.originals[:1]).test.float().mean()
+        each.predict(zoo.originals[:1]).test.float().mean()
         for each in (predictor, predictor.reestimated)
     )
     assert again > 0.9 > own
@@ -153,10 +153,19 @@ def test_workers_answer_every_question_alike(digits, runs):
     shared = parallel_predictors.distributed(predictor, digits, zoo, CPU, workers)
     vectors = zoo.originals[torch.arange(20) % 4] * torch.linspace(0.9, 1, 20)[:, None].clamp(0)
     for here, there in ((predictor, shared), (predictor.reestimated, shared.reestimated)):
-        assert there.answers(vectors).labels.equal(here.answers(vectors).labels)
-        assert there.validated(vectors).wrong.equal(here.validated(vectors).wrong)
-        assert there.validated(vectors[:2]).values.equal(here.validated(vectors[:2]).values)
+        assert there.predict(vectors).labels.equal(here.predict(vectors).labels)
+        assert there.predict_validation(vectors).wrong.equal(
+            here.predict_validation(vectors).wrong
+        )
+        assert there.predict_validation(vectors[:2]).values.equal(
+            here.predict_validation(vectors[:2]).values
+        )
     assert {(question, again) for question, again, _ in workers.pieces} == {
-        *(("answers", False), ("validated", False), ("answers", True), ("validated", True)),
+        *(
+            ("predict", False),
+            ("predict_validation", False),
+            ("predict", True),
+            ("predict_validation", True),
+        ),
     }
     assert sum(len(piece) for *_, piece in workers.pieces) == 80

@@ -18,7 +18,7 @@ from tests.runs.inspecting import numbers_in, times_of
 
 def test_a_single_checkpoint_warns_and_has_no_spread(tiny, tmp_path):
     overrides = [*tiny, "collection.num_checkpoints=1", "collection.num_held_out=0"]
-    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+    with pytest.warns(UserWarning, match="with a single checkpoint, only copies"):
         evaluation = run(load_recipe("quickstart", overrides), tmp_path / "run", device="cpu")
     content = read_json(tmp_path / "run" / "evaluation.json")
     assert all(math.isfinite(number) for number in numbers_in(content))
@@ -28,7 +28,7 @@ def test_a_single_checkpoint_warns_and_has_no_spread(tiny, tmp_path):
 
 def test_one_of_many_checkpoints_has_no_spread(tiny_run, tiny, tmp_path):
     recipe = load_recipe("quickstart", [*tiny, "parameters.num_checkpoints=1"])
-    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+    with pytest.warns(UserWarning, match="with a single checkpoint, only copies"):
         evaluation = run(recipe, tmp_path / "run", device="cpu", reuse=tiny_run)
     content = read_json(tmp_path / "run" / "evaluation.json")
     assert all(math.isfinite(number) for number in numbers_in(content))

@@ -12,8 +12,7 @@ from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import Subject
-from paramdiff.methods.registry import BASELINES
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.runs.evaluating import score_trajectory
@@ -23,6 +22,7 @@ from paramdiff.tasks.base import Scores, Task
 from paramdiff.tasks.registry import describe_task
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.zoo import Zoo
+from tests.methods.contexts import MEMBERS
 from tests.runs.inspecting import judged_folders
 from tests.tasks.scored import r_squared, wrapped
 
@@ -117,9 +117,9 @@ def test_the_documents_example_is_measured_example_by_example(one_by_one):
     assert "At matched dispersion, the strongest baseline is " in sentences
     reference = evaluation["verdict"]["reference"]
     assert reference == evaluation["frontier"]["dispersion"]["reference"]
-    rival = evaluation["groups"][reference]
+    baseline = evaluation["groups"][reference]
     # at least as dispersed, up to the tolerance of pilots and their draw
-    assert rival["dispersion"] > 0.8 * found["dispersion"] and rival["data_used"] == "none"
+    assert baseline["dispersion"] > 0.8 * found["dispersion"] and baseline["data_used"] == "none"
     assert evaluation["facts"]["Score"] == "minus squared error, higher is better"
     page = (one_by_one / "report.html").read_text()
     assert "minus squared error" in page and "accura" not in page.partition("</style>")[2]
@@ -208,13 +208,13 @@ def small_zoo(task, num=4):
 
 
 def judged(task, made: Zoo, generated, **fields):
-    subject = replace(
-        Subject.of(made, generated, title="points", facts={}),
+    inputs = replace(
+        EvaluationInputs.of(made, generated, title="points", facts={}),
         untrained=untrained_vectors(task, made.layout),
     )
     return evaluate(
         replace(
-            subject,
+            inputs,
             hold_out="run",
             runs=torch.arange(len(made.originals)) % 2,
             held_out=made.originals[::2] + 0.1,
@@ -282,7 +282,7 @@ def test_a_free_alternative_without_a_score_is_left_out():
     lost = {one.partition(" ")[0] for one in told if one.endswith("NaN or infinite values)")}
     assert lost and not lost & evaluation.groups.keys()
     assert {"average@all", "average@8", "interpolation", "generated"} <= evaluation.groups.keys()
-    assert len(told) + len(evaluation.groups) >= len(BASELINES) + 3
+    assert len(told) + len(evaluation.groups) >= len(MEMBERS) + 3
 
 
 def test_states_on_the_way_that_have_no_score_are_not_drawn():

@@ -36,17 +36,17 @@ def test_the_run_says_what_its_codec_saw_and_has_rivals_that_saw_as_much(finishe
         30 * 20 * 3, "labels"
     )
     assert evaluation.groups["generated"].data.images_seen == 1800
-    rivals = [name for name, group in evaluation.groups.items() if group.data.images_seen]
-    assert {"generated", "reconstructed"} < set(rivals)
-    assert len(rivals) > 2
+    trained = [name for name, group in evaluation.groups.items() if group.data.images_seen]
+    assert {"generated", "reconstructed"} < set(trained)
+    assert len(trained) > 2
     assert data_budget(load_recipe("quickstart", tiny)) is None
 
 
 def test_who_judges_its_networks_elsewhere_learns_what_they_were_made_with(finished, tmp_path):
     folder, _ = finished
-    generate(str(folder / "pipeline"), tmp_path / "new", num=4, seed=0)
+    generate(str(folder / "pipeline"), tmp_path / "new", num_samples=4, seed=0)
     card = (tmp_path / "new" / "README.md").read_text()
-    assert "| Made with | labels of 1,800 training examples |" in card
+    assert "| Training data | labels of 1,800 training examples |" in card
     task = TaskSettings(name="digits")
     evaluation = judged_folders(folder / "zoo", tmp_path / "new", task, tmp_path / "out")
     assert evaluation.groups["generated"].data == DataUse("labels", "training", 1800)

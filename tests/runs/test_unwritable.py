@@ -45,7 +45,7 @@ def test_generated_networks_are_all_there_or_none(tiny_run, tmp_path, small_file
         base = tmp_path / "base.pt"
     before = sorted(tmp_path.iterdir())
     with small_files(20_000), pytest.raises(UserError, match=r"0000.*File too large"):
-        generate(str(tiny_run / "pipeline"), tmp_path / "new", num=3, base=base)
+        generate(str(tiny_run / "pipeline"), tmp_path / "new", num_samples=3, base_checkpoint=base)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -58,7 +58,7 @@ def test_two_runs_in_one_folder(tiny, tiny_run, tmp_path):
     with sole_writer(tmp_path / "new"), pytest.raises(UserError, match="another program"):
         make_networks(recipe, tmp_path / "new", device="cpu")
     with sole_maker(tmp_path / "new"), pytest.raises(UserError, match="another program"):
-        generate(str(tiny_run / "pipeline"), tmp_path / "new", num=1)
+        generate(str(tiny_run / "pipeline"), tmp_path / "new", num_samples=1)
     assert list(tmp_path.iterdir()) == []
 
 

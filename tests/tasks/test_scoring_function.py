@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from paramdiff.commands.task_choice import asked_task, open_task
+from paramdiff.commands.task_choice import choose_task, open_task
 from paramdiff.errors import UserError
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 
@@ -115,10 +115,8 @@ def test_a_function_may_change_what_it_is_given():
 
 def test_options_that_do_not_go_together():
     with pytest.raises(UserError, match="--score-validation: expected --score-fn beside it"):
-        asked_task(None, "digits", None, None, score_validation="a:b")
+        choose_task(task="digits", score_validation="a:b")
     with pytest.raises(UserError, match="--standardize: "):
-        asked_task("a:b", None, None, None, standardize=True)
-    both = asked_task(
-        f"{__name__}:number", None, None, None, score_validation=f"{__name__}:number"
-    )
+        choose_task(score_fn="a:b", standardize=True)
+    both = choose_task(score_fn=f"{__name__}:number", score_validation=f"{__name__}:number")
     assert not open_task(both)(STATE).selects_on_test

@@ -91,7 +91,7 @@ def test_nothing_held_out(tmp_path):
 
 
 def test_a_single_checkpoint_warns(tmp_path):
-    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+    with pytest.warns(UserWarning, match="with a single checkpoint, only copies"):
         zoo = collected(tmp_path, num_checkpoints=1)
     assert (len(zoo.originals), len(zoo.held_out)) == (1, 2)
 

@@ -69,11 +69,13 @@ def test_a_zoo_of_changed_checkpoints_is_refused(tmp_path, pattern):
     before = (source / "b.pt").read_bytes()
     save(source / "b.pt", state(5))
     os.utime(source / "b.pt", (later, later))
-    with pytest.raises(UserError, match=r"b\.pt: has changed since .*zoo was made"):
+    with pytest.raises(UserError, match=r"b\.pt: changed after .*zoo was imported"):
         refuse_changed(sources, zoo)
     (source / "b.pt").write_bytes(before)
     save(source / "c.pt", state(2))
-    with pytest.raises(UserError, match="was made of 2 checkpoints, found 3 or others in"):
+    with pytest.raises(
+        UserError, match=r"was imported from 2 checkpoints, but .* now holds 3 or others"
+    ):
         refuse_changed(sources, zoo)
     for path in Path(source).iterdir():
         path.unlink()
@@ -103,7 +105,7 @@ def test_what_differs_and_is_not_selected_stops_the_import(tmp_path):
         states[2][name] = states[2][name] + 1
     save(tmp_path / "source" / "2.pt", states[2])
     assert refusal(tmp_path).startswith(
-        "2 tensors that are not selected differ between the checkpoints (0.weight, 2.bias): "
+        "2 unselected tensors differ between the checkpoints (0.weight, 2.bias): "
     )
     assert "0.weight" not in refusal(tmp_path, ("1.*", "0.weight"))
     save(tmp_path / "base.pt", states[1])
@@ -171,7 +173,7 @@ def test_damaged_files_and_patterns_without_a_match_are_refused(tmp_path):
 
 def test_a_single_checkpoint_warns(tmp_path):
     filled(tmp_path / "source", ["a.pt"])
-    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+    with pytest.warns(UserWarning, match="with a single checkpoint, only copies"):
         zoo = imported(tmp_path)
     assert len(zoo.originals) == 1
 
@@ -213,7 +215,7 @@ def test_too_many_held_out(tmp_path, num_held_out):
     message = refusal(tmp_path, num_held_out=num_held_out)
     assert "num_held_out" in message
     assert "2 checkpoints" in message
-    assert f"found {num_held_out}" in message
+    assert f"cannot hold out {num_held_out} of" in message
 
 
 def test_sub_folders_are_runs_and_nothing_is_held_out_unasked(tmp_path):
@@ -298,7 +300,7 @@ def test_copies_are_left_out_and_stay_so_when_it_goes_on(tmp_path):
     assert found.notes[0] == "counts once: link.pt (a link to step4.pt)"
     refuse_changed([str(source)], tmp_path / "zoo")
     torch.save({"model": states[2]}, source / "another.ckpt")
-    with pytest.raises(UserError, match="found 9 or others"):
+    with pytest.raises(UserError, match="now holds 9 or others"):
         refuse_changed([str(source)], tmp_path / "zoo")
 
 

@@ -109,7 +109,7 @@ def test_strangers_and_originals_without_what_is_generated_are_told(tmp_path):
     found = import_checkpoints(
         [str(tmp_path / "c")], tmp_path / "two", ("*",), num_held_out=None, known=known
     )
-    assert "which of them it learned from is not known" in found.notes[0]
+    assert "trained on are unknown" in found.notes[0]
     assert not found.is_held_out_new and held_out(tmp_path / "two") == []
 
 

@@ -84,10 +84,10 @@ def test_seeds_of_independent_runs_differ_and_the_first_is_the_recipes():
 
 
 def test_some_run_is_learned_from():
-    with pytest.raises(ValidationError, match="num_held_out_runs: expected less than the 3 runs"):
+    with pytest.raises(ValidationError, match="num_held_out_runs: 3 of 3 runs"):
         settings(num_runs=3, num_held_out_runs=3)
 
 
 def test_independent_runs_need_pretraining():
-    with pytest.raises(ValidationError, match="independent_runs: needs pretraining"):
+    with pytest.raises(ValidationError, match="independent_runs: requires pretraining"):
         settings(num_runs=2, independent_runs=True, pretraining=None)

@@ -181,7 +181,7 @@ def test_a_checkpoint_that_does_not_fit_the_layout_is_named(tmp_path):
 @pytest.mark.parametrize("num", [0, 2])
 def test_a_zoo_without_originals_is_refused(tmp_path, num):
     written(tmp_path / "zoo", num=num, held_out=range(num))
-    assert "empty" in refusal(tmp_path / "zoo")
+    assert "has no checkpoints" in refusal(tmp_path / "zoo")
 
 
 def test_a_zoo_appears_whole_or_not_at_all(tmp_path):
@@ -200,7 +200,7 @@ def test_the_first_originals(tmp_path):
     steps = [entry.step for entry in few.index.checkpoints if not entry.held_out]
     assert steps == [10, 12]
     assert [len(one.runs.unique()) for one in (few, zoo)] == [1, 2]
-    with pytest.warns(UserWarning, match="a single checkpoint has no spread"):
+    with pytest.warns(UserWarning, match="with a single checkpoint, only copies"):
         assert zoo.first(1).originals.equal(rows[[0]])
     with pytest.raises(UserError, match=r"num_checkpoints: .* the zoo's 4 originals, found 5"):
         zoo.first(5)

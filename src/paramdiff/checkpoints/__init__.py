@@ -1,1 +1,1 @@
-"""Checkpoints as people keep them: found, read without running code, and written back."""
+"""Checkpoints of any origin: discovery, order, safe reading, and writing in the same format."""

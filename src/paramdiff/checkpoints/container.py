@@ -1,4 +1,4 @@
-"""What lies around a state dict in its file, taken off when reading and put back when writing."""
+"""The container around a state dict in its file: unwrapped when reading, restored when writing."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ WRAPPERS = (
 """Keys under which trainers keep a state dict (Lightning: ``state_dict``)."""
 
 PREFIXES = ("module.", "_orig_mod.")
-"""What DataParallel and torch.compile put before every name."""
+"""Prefixes that DataParallel and torch.compile add to every name."""
 
 LIGHTNING_VERSION = "pytorch-lightning_version"
 LIGHTNING_COUNTS = ("epoch", "global_step")
@@ -41,26 +41,26 @@ LIGHTNING_KEYS = (
     "datamodule_hparams_type",
     "datamodule_hyper_parameters",
 )
-"""What Lightning, or an older one, asks of a file beside the state dict; no state of training."""
+"""Keys that Lightning, also in older versions, requires beside the state dict."""
 
 MAX_DEPTH = 4
 MAX_NAMED = 4
 
 
 class Container(Settings):
-    """What lay around the tensors of a file."""
+    """The mappings, prefix and extra values around the tensors of a file."""
 
-    keys: tuple[str, ...] = Field((), description="of the mappings around the state dict")
-    prefix: str = Field("", description="that every name had")
+    keys: tuple[str, ...] = Field((), description="keys of the mappings around the state dict")
+    prefix: str = Field("", description="common prefix of all names")
     beside: dict[str, Any] = Field(
-        {}, description="plain values around the state dict that its library asks for, as JSON"
+        {}, description="plain values that the library requires beside the state dict, as JSON"
     )
     left_out: tuple[str, ...] = Field(
-        (), exclude=True, description="names of such values that are not plain"
+        (), exclude=True, description="names of such values that have no JSON encoding"
     )
 
     def wrap(self, tensors: dict[str, Tensor]) -> dict[str, Any]:
-        """A state dict as its file had it."""
+        """Wrap tensors as they were in the file."""
         content: dict[str, Any] = {f"{self.prefix}{name}": one for name, one in tensors.items()}
         for key in reversed(self.keys):
             content = {key: content}
@@ -68,18 +68,18 @@ class Container(Settings):
 
 
 def unwrap(content: Any, state_dict_key: str | None = None) -> tuple[dict[Any, Any], Container]:
-    """Find the state dict in what a file holds.
+    """Find the state dict in the content of a file.
 
     Args:
-        content: of the file.
+        content: unpickled content of the file.
         state_dict_key: key of the state dict if there are several; ``generator.ema`` is the key
             ``ema`` under the key ``generator``.
 
     Returns:
-        The state dict, values unchecked and names whole, and the keys around it.
+        The state dict, with unchecked values and full names, and its container.
 
     Raises:
-        UserError: there is none, or several and no state_dict_key chooses one.
+        UserError: there is no state dict, or several and ``state_dict_key`` chooses none.
     """
     keys: list[str] = []
     beside, left_out = _of_lightning(content)
@@ -87,12 +87,12 @@ def unwrap(content: Any, state_dict_key: str | None = None) -> tuple[dict[Any, A
     for _ in range(MAX_DEPTH):
         if not isinstance(content, dict):
             raise UserError(f"expected a state dict, found {_kind_of(content)}")
-        # by subscript: an attribute that the file set may stand in place of a method
+        # by subscript: the file may have set an attribute that shadows a method
         found, rest = _wanted(content, wanted)
         if not found:
             found = _state_dicts(content)
             if not found and wanted is not None:
-                raise UserError(f"expected a state dict under {state_dict_key!a}, found none")
+                raise UserError(f"there is no state dict under {state_dict_key!a}")
             if not found:
                 _refuse_without_tensors(content)
                 around = Container(keys=tuple(keys))
@@ -103,18 +103,15 @@ def unwrap(content: Any, state_dict_key: str | None = None) -> tuple[dict[Any, A
             options = " or ".join(
                 f"--state-dict-key {'.'.join([*keys, key])}" for key in found[:MAX_NAMED]
             )
-            raise UserError(
-                f"expected one state dict, found several: {', '.join(found)}; choose one with "
-                f"{options}"
-            )
+            raise UserError(f"several state dicts ({', '.join(found)}); choose one with {options}")
         wanted = rest
         keys.append(found[0])
         content = content[found[0]]
-    raise UserError(f"expected a state dict, found dicts nested {MAX_DEPTH} deep or deeper")
+    raise UserError(f"expected a state dict, found mappings nested {MAX_DEPTH} or more deep")
 
 
 def _wanted(content: dict[Any, Any], wanted: str | None) -> tuple[list[str], str | None]:
-    """The key that an state_dict_key (``generator.ema``) asks for here, and what is left of it."""
+    """Match a dotted key (``generator.ema``) at this level; return the key and the remainder."""
     if wanted is None:
         return [], None
     if wanted in content and isinstance(content[wanted], dict):
@@ -126,7 +123,7 @@ def _wanted(content: dict[Any, Any], wanted: str | None) -> tuple[list[str], str
 
 
 def _state_dicts(content: dict[Any, Any]) -> list[str]:
-    """Keys of state dicts in a mapping: the usual ones, else all where no tensor lies beside."""
+    """List keys of state dicts: the usual ones, or all if no tensor lies beside them."""
     usual = [key for key in WRAPPERS if key in content and isinstance(content[key], dict)]
     filled = [key for key in usual if len(content[key])]
     if usual:
@@ -139,11 +136,11 @@ def _state_dicts(content: dict[Any, Any]) -> list[str]:
 
 
 def _holds_weights(value: Any, depth: int, seen: dict[int, bool]) -> bool:
-    """Whether a mapping holds floating-point tensors, and is no optimizer's; each is seen once."""
+    """Check if a mapping holds floating-point tensors and is not an optimizer's state."""
     if not isinstance(value, dict) or depth == 0 or "param_groups" in value:
         return False
     if id(value) not in seen:
-        seen[id(value)] = False  # a mapping may hold itself
+        seen[id(value)] = False  # a mapping may contain itself
         seen[id(value)] = any(
             Tensor.is_floating_point(value[key])
             if isinstance(value[key], Tensor)
@@ -156,25 +153,25 @@ def _holds_weights(value: Any, depth: int, seen: dict[int, bool]) -> bool:
 def _refuse_without_tensors(content: dict[Any, Any]) -> None:
     if "param_groups" in content:
         raise UserError(
-            "expected weights, found an optimizer's state (state, param_groups); name the file "
-            "with the weights"
+            "this is the state of an optimizer (state, param_groups); pass the file with the "
+            "weights"
         )
     is_text = all(type(key) is str and key.isprintable() for key in content)
     kinds = {type(content[key]) for key in content}
     if content and is_text and not any(issubclass(kind, (Tensor, Placeholder)) for kind in kinds):
         raise UserError(
-            f"expected tensors by name, found none under {', '.join(list(content)[:MAX_NAMED])}"
+            f"expected named tensors, found none under {', '.join(list(content)[:MAX_NAMED])}"
         )
 
 
 def _kind_of(content: Any) -> str:
     if isinstance(content, Placeholder):
-        return "a value that is no tensor"
+        return "a value that is not a tensor"
     return type(content).__name__
 
 
 def _of_lightning(content: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What Lightning asks for beside a state dict, as JSON, and what of it is not plain."""
+    """Encode the values that Lightning requires beside a state dict; list those left out."""
     beside: dict[str, Any] = {}
     left_out: list[str] = []
     if not isinstance(content, dict) or "state_dict" not in content:
@@ -191,13 +188,13 @@ def _of_lightning(content: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def without_prefix(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Take off the prefixes that all names have.
+    """Remove the prefixes that all names share.
 
     Args:
         tensors: name to tensor.
 
     Returns:
-        The tensors under their own names, and what was taken off.
+        The tensors under their own names, and the removed prefix.
     """
     taken = ""
     while True:

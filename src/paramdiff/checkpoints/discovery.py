@@ -1,7 +1,7 @@
-"""Which files and folders inside a folder are checkpoints, and which lie beside them.
+"""Discovery of checkpoints in a folder.
 
-The folders that trainers write hold more than checkpoints: optimizers, a final model at the root
-beside ``checkpoint-500/``, averages of the weights, logs. What is passed over is told.
+Folders of trainers hold more than checkpoints: optimizers, a final model at the root beside
+``checkpoint-500/``, averages of the weights, logs. Everything that is skipped is reported.
 """
 
 import filecmp
@@ -24,11 +24,11 @@ from paramdiff.checkpoints.training_state import is_training_state, is_zero_shar
 from paramdiff.errors import UserError
 
 MAX_DEPTH = 4
-"""Levels of folders below the one that is searched."""
+"""Levels of subfolders that are searched."""
 
 MAX_NAMED = 4
 TRAINING_STATE = "training state"
-FURTHER = "sub-folders with checkpoints of their own: name them to read them"
+FURTHER = "subfolders with their own checkpoints: pass them to read them"
 _STEP = re.compile(
     r"(?:.*[^a-z])?(?:checkpoint|ckpt|chkpt|global_?step|step|epoch|iter|iteration|it|ep|"
     r"update)s?[-_=. ]*\d+"
@@ -40,55 +40,56 @@ _RANK = re.compile(r"(^|[-_.])(rank_?|consolidated\.)\d+")
 
 @dataclass
 class Discovery:
-    """What a folder holds.
+    """The checkpoints of a folder.
 
     Attributes:
-        runs: the checkpoints of each run, in no order.
-        skipped: what else lies there that could have been meant, and why it is passed over.
+        runs: checkpoints of each run, unordered.
+        skipped: further candidates, each with the reason for skipping it.
     """
 
     runs: list[list[Path]] = field(default_factory=list)
     skipped: list[tuple[Path, str]] = field(default_factory=list)
 
     def is_only(self, path: Path) -> bool:
-        """Whether a path is the only checkpoint."""
+        """Check if a path is the only checkpoint."""
         return self.runs == [[path]]
 
 
 def discover(folder: Path) -> Discovery:
     """Find the checkpoints of a folder.
 
-    A folder that a library wrote is one checkpoint, unless ``checkpoint-500/`` and the like lie in
-    it: these are a run, then. Checkpoints directly in a folder are a run, and so are those in each
-    sub-folder of one that has none; folders of single steps (``step_100/weights.pt``) are one.
+    A folder written by a library is one checkpoint, unless it holds step folders
+    (``checkpoint-500/``), which form a run. Checkpoints directly in a folder form a run;
+    otherwise those of each subfolder do, and folders of single steps (``step_100/weights.pt``)
+    form one together.
 
     Args:
-        folder: exists.
+        folder: existing folder.
 
     Returns:
         At least one run.
 
     Raises:
-        UserError: there is no checkpoint, it lies in shards that must be put together first, or
-            every step has several networks.
+        UserError: there is no checkpoint, shards must be merged first, or every step holds
+            several networks.
     """
     found = _nearest(folder, MAX_DEPTH)
     if found.runs:
         return found if is_checkpoint(folder) else _with_deeper(folder, found)
-    told = explain_folder(folder)
+    found_instead = explain_folder(folder) or "none"
     suffixes = ", ".join(CHECKPOINT_SUFFIXES)
-    raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found {told or 'none'}")
+    raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found {found_instead}")
 
 
 def describe_skipped(folder: Path, skipped: Iterable[tuple[Path, str]]) -> list[str]:
-    """Name what was passed over.
+    """Describe the skipped files and folders.
 
     Args:
-        folder: was searched.
-        skipped: what was found in it.
+        folder: folder that was searched.
+        skipped: skipped paths with their reasons.
 
     Returns:
-        One text for each reason.
+        One text per reason.
     """
     reasons: dict[str, list[Path]] = {}
     for path, why in skipped:
@@ -97,7 +98,7 @@ def describe_skipped(folder: Path, skipped: Iterable[tuple[Path, str]]) -> list[
 
 
 def is_step_folder(name: str) -> bool:
-    """Whether a folder holds one step of a run, going by its name (``checkpoint-500``)."""
+    """Check by its name if a folder holds one step of a run (``checkpoint-500``)."""
     return _STEP.fullmatch(name.lower()) is not None
 
 
@@ -118,7 +119,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _nearest(folder: Path, depth: int) -> Discovery:
-    """What lies on the first level that holds more than one file, or copies."""
+    """Search level by level for more than a single file or copies of one."""
     best = Discovery()
     for level in range(1, depth + 1):
         found = _search(folder, level)
@@ -130,7 +131,7 @@ def _nearest(folder: Path, depth: int) -> Discovery:
 
 
 def _with_deeper(folder: Path, found: Discovery) -> Discovery:
-    """The same with sub-folders whose checkpoints lie deeper: further runs, or passed over."""
+    """Add subfolders whose checkpoints lie deeper, as further runs or as skipped."""
     known = [*(path for run in found.runs for path in run), *(one for one, _ in found.skipped)]
     seen = {folder / path.relative_to(folder).parts[0] for path in known if path != folder}
     unseen = [one for one in sorted(folder.iterdir()) if _is_open_folder(one) and one not in seen]
@@ -151,7 +152,7 @@ def _with_deeper(folder: Path, found: Discovery) -> Discovery:
 
 
 def _is_lone(found: Discovery) -> bool:
-    """Whether a folder has one file, or copies: what lies deeper may be what is meant."""
+    """Check if only one file, or copies, were found, so that deeper folders may be meant."""
     return len(found.runs) == 1 and _are_few(found.runs[0])
 
 
@@ -188,9 +189,9 @@ def _library_folder(folder: Path, children: Sequence[Path], depth: int) -> Disco
         return Discovery([run], [*beside, (folder, _root_in_words(folder, run))])
     names = {path.name for path in folder.iterdir()}
     beside = [(folder / name, TRAINING_STATE) for name in names if _is_state_file(folder / name)]
-    others = "weights in another form than those that are read"
+    others = "weights in another format than those that are read"
     beside += [(folder / name, others) for name in _unread(folder)]
-    more = "weights of a further network: name them to read them"
+    more = "weights of a further network: pass them to read them"
     beside += [(folder / name, more) for name in further_networks(names)]
     return Discovery([[folder]], beside)
 
@@ -198,12 +199,12 @@ def _library_folder(folder: Path, children: Sequence[Path], depth: int) -> Disco
 def _unread(folder: Path) -> list[str]:
     try:
         return unread_weights(folder)
-    except UserError:  # told with the checkpoint's path when it is read
+    except UserError:  # raised with the checkpoint's path when it is read
         return []
 
 
 def _root_in_words(folder: Path, run: Sequence[Path]) -> str:
-    """Whether the files of the model at the root are those of a checkpoint below it."""
+    """Say if the model at the root is a copy of a checkpoint below it."""
     for path in sorted(run, key=lambda one: one.stat().st_mtime, reverse=True):
         inside = path.relative_to(folder).parts[1:]  # unet, of checkpoint-10/unet
         own, others = _weights_of(folder.joinpath(*inside)), _weights_of(path)
@@ -211,8 +212,8 @@ def _root_in_words(folder: Path, run: Sequence[Path]) -> str:
         if own and same and all(map(_are_equal, own, others)):
             return f"the model at the root: a copy of {_relative(path, folder)}"
     return (
-        "the model at the root: no copy of a checkpoint below it; to add it, name its file of "
-        "weights beside them"
+        "the model at the root: no copy of a checkpoint below it; to add it, pass its weight "
+        "file beside them"
     )
 
 
@@ -230,32 +231,31 @@ def _are_equal(one: Path, other: Path) -> bool:
 
 
 def _files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Checkpoint files directly in a folder, and what lies beside them."""
+    """List checkpoint files directly in a folder, and the skipped files beside them."""
     listed = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_file())
     state = [path for path in listed if _is_state_file(path)]
     files = [path for path in listed if path not in state and is_checkpoint(path)]
     shards = [path for path in files if is_loose_shard(path.name)]
     if shards:
         raise UserError(
-            f"{shards[0]}: expected the index of the shards beside it (NAME.index.json), found "
-            "none; copy it, too"
+            f"{shards[0]}: the index of the shards (NAME.index.json) is missing; copy it, too"
         )
     averages = [path for path in files if _AVERAGE.fullmatch(path.stem.lower())]
     if len(averages) == len(files):
         averages = []
     skipped = [(path, TRAINING_STATE) for path in state]
-    skipped += [(path, "averages of weights: name them to read them") for path in averages]
+    skipped += [(path, "averages of weights: pass them to read them") for path in averages]
     return [path for path in files if path not in averages], skipped
 
 
 def _folders(
     folder: Path, below: dict[Path, Discovery], skipped: list[tuple[Path, str]]
 ) -> tuple[list[Path], set[Path]]:
-    """Find the sub-folders that are a run together, and all sub-folders that are dealt with."""
+    """Find the subfolders that form a run together, and all subfolders that are handled."""
     own = {child for child, found in below.items() if found.is_only(child)}
     averages = {child for child in own if _AVERAGE.fullmatch(child.name.lower())}
     if averages and averages != own:
-        skipped += [(child, "averages of weights: name them to read them") for child in averages]
+        skipped += [(child, "averages of weights: pass them to read them") for child in averages]
         own -= averages
     else:
         averages = set()
@@ -272,7 +272,7 @@ def _folders(
         return sorted(own), own | averages
     for found in steps.values():
         skipped += found.skipped
-    skipped += [(child, "another checkpoint beside the steps' folders") for child in own]
+    skipped += [(child, "another checkpoint beside the step folders") for child in own]
     return sorted(inside.values()), {*own, *steps, *averages}
 
 
@@ -281,7 +281,7 @@ def _has_one(found: Discovery) -> bool:
 
 
 def _refuse_several(folder: Path, steps: dict[Path, Discovery]) -> None:
-    """Refuse steps of which each holds the folders of several networks."""
+    """Refuse step folders that hold several networks each."""
     for child, found in steps.items():
         paths = [path for run in found.runs for path in run]
         if len(paths) > 1 and all(
@@ -289,9 +289,8 @@ def _refuse_several(folder: Path, steps: dict[Path, Discovery]) -> None:
         ):
             names = sorted(_relative(path, child) for path in paths)
             raise UserError(
-                f"{child}: expected the weights of one network, found several: "
-                f"{', '.join(names[:MAX_NAMED])}; choose one by a pattern: "
-                f"'{folder}/*/{names[0]}'"
+                f"{child}: weights of several networks ({', '.join(names[:MAX_NAMED])}); choose "
+                f"one by a pattern: '{folder}/*/{names[0]}'"
             )
 
 
@@ -301,24 +300,24 @@ def _chosen(
     rest: dict[Path, Discovery],
     skipped: list[tuple[Path, str]],
 ) -> Discovery:
-    """The files of a folder, the run of its sub-folders, or the runs in them; one of the three."""
+    """Choose the files of a folder, the run of its subfolders, or the runs inside them."""
     if files and not (_are_few(files) and (run or rest)):
         beside = [(path, FURTHER) for path in (*run, *rest)]
         return Discovery([files], [*skipped, *beside])
     skipped = [
         *skipped,
-        *((path, "beside folders of checkpoints: name it to read it") for path in files),
+        *((path, "beside folders of checkpoints: pass it to read it") for path in files),
     ]
     if run and not (len(run) == 1 and rest):
         return Discovery([run], [*skipped, *((path, FURTHER) for path in rest)])
-    skipped += [(path, "beside folders of checkpoints: name it to read it") for path in run]
+    skipped += [(path, "beside folders of checkpoints: pass it to read it") for path in run]
     for found in rest.values():
         skipped += found.skipped
     return Discovery([one for found in rest.values() for one in found.runs], skipped)
 
 
 def _refuse_parts(folder: Path, names: Iterable[str]) -> None:
-    """Refuse files that are one checkpoint together, split by process or by parallelism."""
+    """Refuse a checkpoint that is split by process or by model parallelism."""
     kinds: dict[str, list[str]] = {}
     for name in sorted(names):
         split = _RANK.search(name)

@@ -1,7 +1,7 @@
-"""Checkpoints that hold the same values: ``best.pt`` beside ``epoch=3.pt``, a step in two formats.
+"""Duplicate checkpoints: ``best.pt`` beside ``epoch=3.pt``, or one step in two formats.
 
-What counts are the tensors, not the files: two files of one step differ in what a trainer keeps
-beside the weights. Counters do not count.
+Checkpoints are compared by their tensors, without counters, and not by their files: two files of
+one step may differ in the training state beside the weights.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from paramdiff.progress import Progress, ignore_progress
 
 DIGEST_BYTES = 16
 MAX_CACHED = 1 << 18
-"""Tensors whose digests are kept, so that ``fit`` reads no checkpoint once more for them."""
+"""Maximum number of cached tensor digests, which save ``fit`` another read."""
 
 _cache: dict[tuple[str, str | None, float], dict[str, bytes]] = {}
 
@@ -31,8 +31,8 @@ class Duplicate:
     """A checkpoint that was left out.
 
     Attributes:
-        name: of it.
-        duplicate_of: the name of the one that stays, whose values it has.
+        name: its name.
+        duplicate_of: name of the kept checkpoint with the same values.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Duplicate:
 
 
 def values_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """One hash for named values, whatever file they come from.
+    """Hash named tensors, independently of their file.
 
     Args:
         tensors: name to tensor.
 
     Returns:
-        The SHA-256 of the digests of names, types, shapes and bytes, in the order of the names.
+        SHA-256 of the digests of names, types, shapes and bytes, in the order of the names.
     """
     return _combined({name: _digest(name, one) for name, one in tensors.items()})
 
@@ -54,15 +54,15 @@ def values_sha256(tensors: Mapping[str, Tensor]) -> str:
 def values_sha256_of(
     stored: StoredCheckpoint, names: Sequence[str], state_dict_key: str | None = None
 ) -> str | None:
-    """The same of a checkpoint on disk, read where its values are not remembered.
+    """Hash tensors of a checkpoint on disk, which is read unless its digests are cached.
 
     Args:
         stored: the checkpoint.
-        names: of the tensors that count.
-        state_dict_key: the key of the state dict, where a file holds several.
+        names: names of the tensors to hash.
+        state_dict_key: key of the state dict in a file that holds several.
 
     Returns:
-        None where it lacks one of the tensors.
+        None if it lacks one of the tensors.
 
     Raises:
         UserError: the checkpoint cannot be read.
@@ -74,15 +74,15 @@ def values_sha256_of(
 
 
 class DuplicateFinder:
-    """Finds copies while checkpoints are read, each of them once.
+    """Search for duplicates while checkpoints are read, each of them once.
 
-    The one that stays is a file rather than a link, named by its step rather than ``best``, and in
-    the format that most have.
+    Of equal checkpoints, a file is kept rather than a link, a name with a step rather than
+    ``best``, and the more frequent format.
 
     Args:
-        found: what the user named.
-        state_dict_key: the key of the state dict, where a file holds several.
-        names: of the tensors that count; all but counters by default.
+        found: the user's checkpoints.
+        state_dict_key: key of the state dict in a file that holds several.
+        names: names of the tensors to compare; all but counters by default.
     """
 
     def __init__(
@@ -97,17 +97,17 @@ class DuplicateFinder:
         suffixes = Counter(stored.path.suffix for stored in found.listed)
         listed = found.listed
         self.order = sorted(range(len(listed)), key=lambda row: _rank(listed[row], suffixes))
-        """Rows of ``found.listed``, those that stay before their copies."""
+        """Rows of ``found.listed``, kept checkpoints before their duplicates."""
 
     def is_duplicate(self, row: int, tensors: Mapping[str, Tensor] | None = None) -> bool:
-        """Note the values of a checkpoint; rows come in the order of ``order``.
+        """Record the values of a checkpoint; call in the order of ``order``.
 
         Args:
-            row: of the checkpoint.
-            tensors: what it holds; read here where it is not remembered.
+            row: row of the checkpoint.
+            tensors: its tensors; None reads them unless their digests are cached.
 
         Returns:
-            Whether an earlier one has the same.
+            True if an earlier checkpoint has the same values.
 
         Raises:
             UserError: the checkpoint cannot be read.
@@ -124,16 +124,16 @@ class DuplicateFinder:
 
     @property
     def duplicates(self) -> tuple[Duplicate, ...]:
-        """What was found, in training order."""
+        """Duplicates in training order."""
         return tuple(self._duplicates[row] for row in sorted(self._duplicates))
 
     @property
     def kept(self) -> list[int]:
-        """Rows of the checkpoints that stay."""
+        """Rows of the kept checkpoints."""
         return [row for row in range(len(self._found.listed)) if row not in self._duplicates]
 
     def without(self) -> FoundCheckpoints:
-        """What stays, with a note on what was left out."""
+        """Return the kept checkpoints, with a note on the duplicates."""
         if not self._duplicates:
             return self._found
         rows, runs = iter(range(len(self._found.listed))), []
@@ -141,13 +141,13 @@ class DuplicateFinder:
             runs.append([stored for stored in run if next(rows) not in self._duplicates])
         lost = [copy.name for copy in self.duplicates]
         notes = [one for one in self._found.notes if not any(name in one for name in lost)]
-        told = first_names([f"{copy.name} (as {copy.duplicate_of})" for copy in self.duplicates])
+        names = first_names([f"{copy.name} (as {copy.duplicate_of})" for copy in self.duplicates])
         tensors = "tensors" if self._names is None else "selected tensors"
         many = f"a checkpoint whose {tensors} equal another's is left out"
         if len(lost) > 1:
             many = f"{len(lost)} checkpoints whose {tensors} equal another's are left out"
         kept = [run for run in runs if run]
-        return replace(self._found, runs=kept, notes=(*notes, f"{many}: {told}"))
+        return replace(self._found, runs=kept, notes=(*notes, f"{many}: {names}"))
 
 
 def without_duplicates(
@@ -156,16 +156,16 @@ def without_duplicates(
     names: Sequence[str] | None = None,
     progress: Progress = ignore_progress,
 ) -> tuple[FoundCheckpoints, tuple[Duplicate, ...]]:
-    """Leave out what holds the values of another checkpoint.
+    """Leave out checkpoints that duplicate the values of another.
 
     Args:
         found: see ``DuplicateFinder``.
         state_dict_key: see ``DuplicateFinder``.
         names: see ``DuplicateFinder``.
-        progress: told how many checkpoints are read, and how many there are.
+        progress: called with the number of checkpoints read and the total.
 
     Returns:
-        What stays, with a note on the rest, and what was left out.
+        The kept checkpoints with a note on the rest, and the duplicates.
 
     Raises:
         UserError: a checkpoint cannot be read.

@@ -1,9 +1,9 @@
-"""What lies beside the weights in a checkpoint's folder: which of it every generated one needs.
+"""The files beside the weights in a checkpoint's folder that generated checkpoints need, too.
 
-Configuration, vocabulary and code of the network are repeated word for word; small text travels
-with the form, everything else as files beside it, copied and never held in memory. The state of a
-training, its logs and the checkpoints in sub-folders tell about the original alone: they are left
-out, and so are binary files that no tokeniser reads.
+Configuration, vocabulary and code of the network are copied verbatim: small texts travel within
+the checkpoint format, everything else as files beside it that are never held in memory. Training
+state, logs and checkpoints in subfolders concern the original alone and are left out, as are
+binary files that no tokenizer reads.
 """
 
 import codecs
@@ -18,7 +18,7 @@ from paramdiff.storage import CARD_FILE
 
 MAX_INLINE_BYTES = 1 << 18
 MAX_STATE_BYTES = 1 << 26
-"""Of a JSON file that is looked into."""
+"""Maximum size of a JSON file that is searched for training state."""
 TEXT_PROBE_BYTES = 1 << 16
 
 STATE_FILES = (
@@ -51,7 +51,7 @@ STATE_FOLDERS = (
     "lightning_logs",
 )
 STATE_KEYS = frozenset({"log_history", "best_model_checkpoint", "trial_params", "train_runtime"})
-"""In a JSON mapping: the state of a training, whatever the file is called."""
+"""Keys of a JSON mapping that mark it as training state."""
 BINARY_FILES = (
     "*.model",
     "*.spm",
@@ -63,7 +63,7 @@ BINARY_FILES = (
     "*.trie",
     "*.marisa",
 )
-"""What tokenisers read that may be no text."""
+"""Files of tokenizers that may be binary."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,9 @@ class ExtraFiles:
     """The files beside a checkpoint's weights.
 
     Attributes:
-        texts: small ones, relative path to content.
-        files: relative paths of the others that are kept.
-        left_out: relative paths of what is not kept.
+        texts: small texts, relative path to content.
+        files: relative paths of the other files to copy.
+        left_out: relative paths of files that are not copied.
     """
 
     texts: dict[str, str]
@@ -87,12 +87,12 @@ def find_extra_files(
     """Sort the files of a checkpoint's folder.
 
     Args:
-        folder: of the checkpoint.
-        written: endings of weights and their indices, which are written anew.
-        components: its sub-folders that belong to it though they hold weights.
+        folder: folder of the checkpoint.
+        written: suffixes of weights and their indices, which are written separately.
+        components: subfolders that belong to the checkpoint although they hold weights.
 
     Returns:
-        What is kept, and what is not. The card and hidden files are neither.
+        The files to copy and those left out; the model card and hidden files are neither.
     """
     own = set(components)
     texts: dict[str, str] = {}
@@ -120,7 +120,7 @@ def find_extra_files(
 
 
 def copy_files(source: Path, target: Path, files: Iterable[str]) -> None:
-    """Copy files by their relative paths; targets are made, links followed."""
+    """Copy files by their relative paths, creating folders and following links."""
     for relative in files:
         (target / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / relative, target / relative)
@@ -143,7 +143,7 @@ def _files(
 
 
 def _holds(folder: Path, written: tuple[str, ...]) -> bool:
-    """Whether a folder has weights of its own: it is another checkpoint."""
+    """Check if a folder has weights, which makes it another checkpoint."""
     return any(path.name.endswith(written) for path in folder.iterdir() if path.is_file())
 
 
@@ -171,7 +171,7 @@ def _small_text(path: Path) -> str | None:
 
 
 def _is_text(path: Path) -> bool:
-    """Whether a file begins as text."""
+    """Check if a file starts with text."""
     with path.open("rb") as file:
         start = file.read(TEXT_PROBE_BYTES)
     try:

@@ -1,6 +1,6 @@
-"""Files and folders that are no checkpoints this package reads: their format, and the next step.
+"""Recognition of unsupported files and folders: the name of their format, and the next step.
 
-Formats are told by magic bytes, by the entries of a zip, and by names; nothing is unpickled.
+Formats are recognized by magic bytes, by the entries of a zip, and by names; nothing is unpickled.
 """
 
 import os
@@ -13,7 +13,7 @@ from paramdiff.checkpoints.training_state import is_training_state, is_zero_shar
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
-"""The first bytes of what ``torch.save`` wrote before it wrote zips."""
+"""First bytes of files that ``torch.save`` wrote before it wrote zips."""
 
 HEAD_BYTES = 512
 MAX_DEPTH, MAX_ENTRIES = 5, 10_000
@@ -75,7 +75,7 @@ ORBAX = f"a checkpoint of Orbax (JAX); {_CONVERT}"
 
 
 def is_torch_file(path: Path) -> bool:
-    """Whether the first bytes, and a zip's entries, are those that ``torch.save`` writes."""
+    """Check by the first bytes, and a zip's entries, if ``torch.save`` wrote a file."""
     head = read_head(path)
     if head.startswith(ZIP_MAGIC):
         return any(name.rpartition("/")[2] == "data.pkl" for name in _zip_names(path))
@@ -83,12 +83,12 @@ def is_torch_file(path: Path) -> bool:
 
 
 def is_safetensors_head(head: bytes) -> bool:
-    """Whether first bytes are those of a safetensors file."""
+    """Check if the first bytes are those of a safetensors file."""
     return head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 1 << 32
 
 
 def read_head(path: Path) -> bytes:
-    """The first bytes of a file; none where it cannot be read."""
+    """Read the first bytes of a file; return none if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(HEAD_BYTES)
@@ -97,20 +97,20 @@ def read_head(path: Path) -> bytes:
 
 
 def explain_file(path: Path) -> str | None:
-    """Name the format of a file that is no checkpoint this package reads, and the next step.
+    """Name the format of an unsupported file and the next step.
 
     Args:
-        path: the file.
+        path: file to examine.
 
     Returns:
-        What follows "found"; None where the file is none of the known kinds.
+        A phrase that completes "found ..."; None for an unknown format.
     """
     head = read_head(path)
     if not head:
         return "an empty one; copy or download it again"
-    for magic, told in _MAGIC.items():
+    for magic, message in _MAGIC.items():
         if head.lower().startswith(magic.lower()):
-            return told
+            return message
     if head[257:262] == b"ustar":
         return "a tar archive; unpack it: tar -xf FILE"
     if head.startswith(ZIP_MAGIC):
@@ -127,7 +127,7 @@ def explain_file(path: Path) -> str | None:
 
 
 def explain_name(name: str) -> str | None:
-    """Name the format that a file's name speaks of; None where it speaks of none known."""
+    """Name the unsupported format that a file name indicates, or return None."""
     if name.endswith(".distcp"):
         return DISTRIBUTED
     if is_zero_shard(name):
@@ -140,40 +140,39 @@ def explain_name(name: str) -> str | None:
 
 
 def explain_folder(folder: Path) -> str | None:
-    """Name what a folder without a checkpoint holds instead, and the next step.
+    """Name the content of a folder without checkpoints and the next step.
 
     Args:
-        folder: is searched a few levels deep.
+        folder: folder, searched a few levels deep.
 
     Returns:
-        What follows "found"; None where nothing known is there.
+        A phrase that completes "found ..."; None if nothing is recognized.
     """
     state: list[str] = []
     for place, names in _walk(folder):
         where = "" if place == Path(".") else f" in {place.as_posix()}"
         for name in names:
-            told = explain_name(name)
-            if told is not None:
-                return f"{name}{where}: {told}"
+            message = explain_name(name)
+            if message is not None:
+                return f"{name}{where}: {message}"
             if is_training_state(name) and Path(name).suffix:
                 state.append(name)
     if state:
         named = ", ".join(sorted(set(state))[:3])
         return (
-            f"only what trainers keep beside weights ({named}); name the folder with the "
-            "weights, or save them, too"
+            f"only training state ({named}); pass the folder with the weights, or save them, too"
         )
     return None
 
 
 def is_distributed(names: Iterable[str]) -> bool:
-    """Whether a folder with entries of these names is a distributed checkpoint of torch."""
+    """Check by its entries if a folder is a distributed checkpoint of torch."""
     listed = set(names)
     return ".metadata" in listed or any(name.endswith(".distcp") for name in listed)
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Relative path and the names of the files of each folder, a few levels deep."""
+    """Yield each folder's relative path and file names, a few levels deep."""
     seen = 0
     for place, folders, files in os.walk(folder):
         relative = Path(place).relative_to(folder)

@@ -1,7 +1,8 @@
-"""One checkpoint as it lies on disk: a file, or a folder of weight files; read, and written alike.
+"""The format of a checkpoint on disk, so that generated checkpoints are stored like the originals.
 
-Folders are those of transformers, diffusers and PEFT: weight files of known names, one or several
-shards with an index, beside configuration and vocabulary, which belong to the checkpoint_format.
+A checkpoint is a file, or a folder of transformers, diffusers or PEFT: weight files of known
+names, in one or several shards with an index, beside configuration and vocabulary, which belong to
+the format.
 """
 
 import json
@@ -42,92 +43,92 @@ from paramdiff.storage import (
 )
 
 EXTRA_FILES_FOLDER = "extra_files"
-"""Beside a form's JSON: the files of a checkpoint's folder that do not lie in it."""
-OF_THESE_VALUES = ("hash", "sha256")
-"""In keys of a header that would say of generated values what holds of the original's."""
+"""Folder beside a format's JSON that holds its large and binary files."""
+VALUE_HASH_KEYS = ("hash", "sha256")
+"""Endings of header keys that describe the original's values and not generated ones."""
 
 
 class StoredFile(Settings):
     """One weight file of a checkpoint."""
 
-    file: str = Field(description="relative to the checkpoint's folder")
+    file: str = Field(description="path relative to the checkpoint's folder")
     kind: Literal["safetensors", "torch"]
     container: Container = Container()
-    names: tuple[str, ...] = Field(description="of its tensors, as they are called in a zoo")
-    scope: str = Field("", description="what stands before a name for this file's component")
-    metadata: dict[str, str] = Field({}, description="of a safetensors file's header")
+    names: tuple[str, ...] = Field(description="names of its tensors in a zoo")
+    scope: str = Field("", description="prefix of this file's component")
+    metadata: dict[str, str] = Field({}, description="metadata of a safetensors header")
 
 
 class CheckpointFormat(Settings):
-    """How a checkpoint is stored, so that another can be stored alike."""
+    """The files of a checkpoint and their layout."""
 
     files: tuple[StoredFile, ...] = Field(min_length=1)
-    is_folder: bool = Field(description="whether the checkpoint is a folder")
+    is_folder: bool = Field(description="true for a folder, false for a single file")
     extra_texts: dict[str, str] = Field(
         {}, description="a folder's other text files (configuration, vocabulary), by relative path"
     )
     extra_files: tuple[str, ...] = Field(
-        (), description="relative paths of its large and binary ones, which lie beside the form"
+        (), description="relative paths of its large and binary files, stored beside the format"
     )
     extra_files_folder: Path | None = Field(
-        None, exclude=True, description="the folder in which these lie now"
+        None, exclude=True, description="folder that currently holds them"
     )
     left_out: tuple[str, ...] = Field(
-        (), exclude=True, description="what else was found, and is not repeated"
+        (), exclude=True, description="relative paths of files that are not copied"
     )
 
     @property
     def suffix(self) -> str:
-        """Of a checkpoint's path."""
+        """Suffix of a checkpoint's path; empty for a folder."""
         name = self.files[0].file
         return "" if self.is_folder else checkpoint_suffix(name) or Path(name).suffix
 
     @property
-    def words(self) -> str:
-        """The checkpoint_format, for people."""
+    def description(self) -> str:
+        """One-line description."""
         first = self.files[0]
-        told = {"safetensors": "safetensors", "torch": "torch.save"}[first.kind]
+        text = {"safetensors": "safetensors", "torch": "torch.save"}[first.kind]
         if self.is_folder:
             files = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
-            told = f"a folder with {files} of {told}"
+            text = f"a folder with {files} of {text}"
         if first.container.keys:
-            told += f", the state dict under {'.'.join(first.container.keys)!r}"
+            text += f", the state dict under {'.'.join(first.container.keys)!r}"
         if first.container.prefix:
-            told += f", names after {first.container.prefix!r}"
-        return told
+            text += f", names after {first.container.prefix!r}"
+        return text
 
     def in_folder(self, folder: Path) -> "CheckpointFormat":
         """Locate the extra files beside the JSON; raise a ``UserError`` if one is missing."""
         place = folder / EXTRA_FILES_FOLDER
         for relative in self.extra_files:
             if not (place / relative).is_file():
-                raise UserError(f"{place / relative}: expected a file, found none")
+                raise UserError(f"{place / relative}: the file is missing")
         return self.model_copy(update={"extra_files_folder": place})
 
     def copy_extra_files(self, folder: Path) -> None:
-        """Copy the files that do not lie in the form's JSON beside it."""
+        """Copy the extra files to a folder beside the format's JSON."""
         if self.extra_files:
             assert self.extra_files_folder is not None
             copy_files(self.extra_files_folder, folder / EXTRA_FILES_FOLDER, self.extra_files)
 
 
 def read_format(path: Path) -> CheckpointFormat:
-    """Read a checkpoint_format.
+    """Read a checkpoint format.
 
     Args:
-        path: of its JSON.
+        path: path of its JSON file.
 
     Returns:
-        The checkpoint_format.
+        The format.
 
     Raises:
-        UserError: it is no checkpoint_format, or names files outside a checkpoint's folder.
+        UserError: the file is malformed, or names files outside the checkpoint's folder.
     """
     try:
         checkpoint_format = CheckpointFormat.model_validate(read_json(path))
     except ValidationError as error:
-        told = error.errors()[0]["msg"].lower()
-        raise UserError(f"{path}: expected how a checkpoint is stored, found {told}") from None
+        reason = error.errors()[0]["msg"].lower()
+        raise UserError(f"{path}: not a checkpoint format: {reason}") from None
     named = (
         *(file.file for file in checkpoint_format.files),
         *checkpoint_format.extra_texts,
@@ -136,19 +137,19 @@ def read_format(path: Path) -> CheckpointFormat:
     for relative in named:
         parts = PurePosixPath(relative).parts
         if not parts or PurePosixPath(relative).is_absolute() or ".." in parts or "\\" in relative:
-            raise UserError(f"{path}: expected files inside the checkpoint, found {relative!a}")
+            raise UserError(f"{path}: {relative!a} lies outside the checkpoint")
     return checkpoint_format.in_folder(path.parent)
 
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint that has not been read yet.
+    """A checkpoint on disk, not read yet.
 
     Attributes:
-        path: the file, or the folder.
-        name: for people.
-        step: how far training had come, as its name or content tells; None where nothing does.
-        counted_in: steps or epochs; None for a number in the name that does not say.
+        path: file or folder.
+        name: display name.
+        step: training step or epoch, from its name or content; None if unknown.
+        counted_in: unit of ``step``; None for a bare number in the name.
     """
 
     path: Path
@@ -159,16 +160,16 @@ class StoredCheckpoint:
     def read(
         self, state_dict_key: str | None = None
     ) -> tuple[dict[str, Tensor], CheckpointFormat]:
-        """All tensors, and how they are stored.
+        """Read all tensors and their format.
 
         Args:
-            state_dict_key: the key of the state dict, where a file holds several.
+            state_dict_key: key of the state dict in a file that holds several.
 
         Returns:
-            Name to tensor, and the checkpoint_format.
+            Name to tensor, and the format.
 
         Raises:
-            UserError: a file is missing, damaged, or holds anything but one state dict.
+            UserError: a file is missing, damaged, or does not hold exactly one state dict.
         """
         if not self.path.is_dir():
             found, container = read_file(self.path, state_dict_key)
@@ -189,8 +190,7 @@ class StoredCheckpoint:
             if names is not None and set(names) != set(found):
                 odd = sorted(set(names) ^ set(found))[0]
                 raise UserError(
-                    f"{self.path / relative}: expected the tensors that the index names, found "
-                    f"{odd!a} in one of the two only"
+                    f"{self.path / relative}: the index and the file disagree about tensor {odd!a}"
                 )
             scoped = {f"{scope}{name}": tensor for name, tensor in found.items()}
             twice = next((name for name in scoped if name in tensors), None)
@@ -219,12 +219,12 @@ class StoredCheckpoint:
 
     @property
     def sha256(self) -> str:
-        """Of the file, or of the folder's weight files."""
+        """SHA-256 of the file, or of each of the folder's weight files."""
         return "+".join(map(sha256_of, self._files))
 
     @property
     def changed_at(self) -> float:
-        """When it, or the last of a folder's weight files, was last written, in seconds."""
+        """Latest modification time of its weight files, in seconds."""
         return max(file.stat().st_mtime for file in self._files)
 
     @property
@@ -235,7 +235,7 @@ class StoredCheckpoint:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a path is one checkpoint: a file by its suffix or content, or a library's folder."""
+    """Check if a path is a checkpoint: a file, by suffix or content, or a library's folder."""
     if path.is_dir():
         return is_library_folder(path)
     return path.is_file() and (checkpoint_suffix(path.name) != "" or is_torch_file(path))
@@ -247,23 +247,22 @@ def write_checkpoint(
     checkpoint_format: CheckpointFormat,
     metadata: Any = None,
 ) -> None:
-    """Write a checkpoint in a form; whole or not at all.
+    """Write a checkpoint atomically in the format of another one.
 
     Args:
-        path: the file or folder; a folder must not exist yet.
-        tensors: name to tensor. Those that the form's files do not name are an error; those that
-            the form names and that are missing leave their file, where it has no other, away.
-        checkpoint_format: of another checkpoint of the same network.
-        metadata: any JSON value, for a checkpoint that is one safetensors file; it joins those of
-            the checkpoint_format.
+        path: file or folder; a folder must not exist yet.
+        tensors: name to tensor. Every name must occur in the format; a file of the format without
+            any of the tensors is not written.
+        checkpoint_format: format of a checkpoint of the same network.
+        metadata: JSON value added to the header of a single safetensors file.
 
     Raises:
-        UserError: a tensor has no place in the checkpoint_format.
+        UserError: the format has no file for a tensor.
     """
     known = {name for file in checkpoint_format.files for name in file.names}
     strange = [name for name in tensors if name not in known]
     if strange:
-        raise UserError(f"{path}: tensor {strange[0]!a} has no place in the checkpoint's form")
+        raise UserError(f"{path}: the checkpoint format has no tensor {strange[0]!a}")
     if not checkpoint_format.is_folder:
         own = {name: tensors[name] for name in checkpoint_format.files[0].names if name in tensors}
         _write_file(path, checkpoint_format.files[0], own, metadata)
@@ -301,7 +300,7 @@ def _write_file(
 def _write_indices(
     folder: Path, checkpoint_format: CheckpointFormat, tensors: Mapping[str, Tensor]
 ) -> None:
-    """An index for every component that is stored in shards."""
+    """Write an index for every component that is stored in shards."""
     for parent in sorted({str(Path(file.file).parent) for file in checkpoint_format.files}):
         files = [file for file in checkpoint_format.files if str(Path(file.file).parent) == parent]
         if not is_loose_shard(Path(files[0].file).name):
@@ -328,11 +327,11 @@ def _extra_files(folder: Path) -> ExtraFiles:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    """A safetensors header's own, without what is ours or is about the values."""
+    """Return a safetensors header's metadata, without ours and without hashes of values."""
     if _kind(path) != "safetensors":
         return {}
     return {
         key: value
         for key, value in read_header(path).items()
-        if key != METADATA_KEY and not key.endswith(OF_THESE_VALUES)
+        if key != METADATA_KEY and not key.endswith(VALUE_HASH_KEYS)
     }

@@ -1,4 +1,4 @@
-"""Checkpoints of a Hugging Face Hub repository: one per revision."""
+"""Checkpoints of a Hugging Face Hub repository, one per revision."""
 
 import re
 from fnmatch import fnmatchcase
@@ -9,29 +9,29 @@ from paramdiff.checkpoints.library_folders import WEIGHT_FILES
 from paramdiff.errors import UserError, in_one_line
 
 HUB = "hf://"
-"""What stands before a name that is surely on the Hub."""
+"""Prefix that marks a name as a Hub repository."""
 
 _WEIGHTS = (*WEIGHT_FILES, "*-of-*.safetensors", "*-of-*.bin")
 _WANTED = ("*.json", "*.txt", *BINARY_FILES, *_WEIGHTS, *(f"*/{name}" for name in _WEIGHTS))
-"""A library's weights at the root, or those of a pipeline's components."""
+"""Patterns of a library's weights at the root, and of a pipeline's components."""
 
 
 def is_repository_name(text: str) -> bool:
-    """Whether a text reads as ``owner/name``, as repositories on the Hub are called."""
+    """Check if a text is a valid repository name, ``owner/name``."""
     from huggingface_hub.utils import validate_repo_id
 
     try:
         validate_repo_id(text)
-    except ValueError:  # huggingface_hub's own is one
+    except ValueError:  # huggingface_hub's error is a subclass
         return False
     return "/" in text
 
 
 def name_on_hub(text: str) -> str | None:
-    """The name of a repository on the Hub; None for what is meant as a path of this machine.
+    """Return the name of a Hub repository, or None for a local path.
 
-    ``owner/name`` may be either: if there is a folder ``owner``, a path is meant that has a
-    mistake in it. ``hf://owner/name`` is always the Hub's.
+    ``owner/name`` may be either: if a folder ``owner`` exists, it is taken as a mistyped path.
+    ``hf://owner/name`` always names a repository.
     """
     if text.startswith(HUB):
         return text.removeprefix(HUB)
@@ -40,19 +40,18 @@ def name_on_hub(text: str) -> str | None:
 
 
 def names_revisions(source: str) -> bool:
-    """Whether a source means ``owner/name`` or ``owner/name@revision,revision`` on the Hub."""
+    """Check if a source is ``owner/name`` or ``owner/name@revision,revision`` on the Hub."""
     return name_on_hub(source.partition("@")[0]) is not None
 
 
 def cached_revisions(folder: Path) -> dict[str, str]:
-    """What the Hub calls the snapshots of a local cache, whose folders are called by hashes.
+    """Map the snapshot folders of a local Hub cache, named by hash, to their revisions.
 
     Args:
-        folder: ``models--owner--name/snapshots``, or any other.
+        folder: ``models--owner--name/snapshots``, or any other folder.
 
     Returns:
-        Hash to revision, the one that has a number where a snapshot has several; empty for a
-        folder that is none of a cache.
+        Hash to revision, preferring one with a number; empty for a folder outside a cache.
     """
     refs = folder.parent / "refs"
     if folder.name != "snapshots" or not refs.is_dir():
@@ -66,17 +65,17 @@ def cached_revisions(folder: Path) -> dict[str, str]:
 
 
 def download_revisions(source: str) -> list[tuple[str, Path]]:
-    """The local folders of a repository's revisions, downloaded where they are not yet.
+    """Download a repository's revisions unless they are cached.
 
     Args:
         source: ``owner/name``, ``owner/name@step1000,step2000``, or with a glob over branches and
             tags after the ``@``.
 
     Returns:
-        Name and folder of each revision, in the order named; a glob's in the Hub's.
+        Name and folder of each revision, in the given order, or in the Hub's order for a glob.
 
     Raises:
-        UserError: the repository or a revision cannot be reached, or a glob fits none.
+        UserError: the repository or a revision cannot be reached, or a glob matches none.
     """
     from huggingface_hub import HfApi, snapshot_download
 
@@ -91,7 +90,7 @@ def download_revisions(source: str) -> list[tuple[str, Path]]:
             found = [ref.name for ref in (*refs.branches, *refs.tags)]
             revisions += [name for name in found if fnmatchcase(name, pattern)]
         if not revisions:
-            raise UserError(f"{source}: expected revisions that fit the pattern, found none")
+            raise UserError(f"{source}: no revision matches the pattern")
         wanted_files = list(_WANTED)
         return [
             (
@@ -103,7 +102,6 @@ def download_revisions(source: str) -> list[tuple[str, Path]]:
     except UserError:
         raise
     except Exception as error:  # of the network, the Hub or the cache
-        told = in_one_line(error)
         raise UserError(
-            f"{source}: expected a local path or a repository on the Hub, found neither ({told})"
+            f"{source}: neither a local path nor a repository on the Hub ({in_one_line(error)})"
         ) from None

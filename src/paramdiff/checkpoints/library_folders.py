@@ -1,7 +1,7 @@
-"""Folders of weight files that transformers, diffusers, PEFT and accelerate write.
+"""Checkpoint folders written by transformers, diffusers, PEFT and accelerate.
 
-Weights have known names; they lie in one file, in shards with an index, or in a variant
-(``model.fp16.safetensors``) of either.
+Weights have known names; they lie in one file, in shards with an index, or in a variant of either
+(``model.fp16.safetensors``).
 """
 
 import re
@@ -13,7 +13,7 @@ from paramdiff.errors import UserError
 from paramdiff.storage import read_json
 
 CHECKPOINT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-"""Read whatever the letters' case, and with ``.tar`` behind them (``model_best.pth.tar``)."""
+"""Suffixes in any case, optionally followed by ``.tar`` (``model_best.pth.tar``)."""
 
 INDEX_SUFFIX = ".index.json"
 WEIGHT_FILES = (
@@ -26,7 +26,7 @@ WEIGHT_FILES = (
     "diffusion_pytorch_model.bin",
     "pytorch_lora_weights.bin",
 )
-"""What the libraries call their weights; shards have an index of the same name."""
+"""The libraries' names for weight files; an index of shards has the same name."""
 
 CONFIGURATIONS = frozenset({"config.json", "adapter_config.json"})
 PIPELINE_INDEX = "model_index.json"
@@ -43,7 +43,7 @@ Shards = list[tuple[str, str, tuple[str, ...] | None]]
 
 
 def checkpoint_suffix(name: str) -> str:
-    """The suffix by which a file's name speaks of a checkpoint, as written; else nothing."""
+    """Return the checkpoint suffix of a file name as written, or an empty string."""
     lower = name.lower()
     for suffix in CHECKPOINT_SUFFIXES:
         for ending in (suffix, f"{suffix}.tar"):
@@ -53,11 +53,11 @@ def checkpoint_suffix(name: str) -> str:
 
 
 def is_library_folder(folder: Path) -> bool:
-    """Whether a folder is one checkpoint, as a library wrote it.
+    """Check if a folder is one checkpoint of a library.
 
-    Such a folder has weights of a known name and a configuration, an index, or nothing else that
-    could be a checkpoint; what trainers write beside weights, and the weights of accelerate's
-    second and further networks (``model_1.safetensors``), do not count.
+    Such a folder has weights of a known name and a configuration, an index, or no other possible
+    checkpoint; training state and the weights of accelerate's further networks
+    (``model_1.safetensors``) do not count.
     """
     names = {entry.name for entry in folder.iterdir()}
     if PIPELINE_INDEX in names or any(map(_is_index, names)):
@@ -73,29 +73,29 @@ def is_library_folder(folder: Path) -> bool:
 
 
 def further_networks(names: Iterable[str]) -> set[str]:
-    """Files that accelerate writes for the second and further networks that train together."""
+    """List files that accelerate writes for the second and further networks of one training."""
     listed = set(names)
     found = {name: _FURTHER.fullmatch(name) for name in listed}
     return {name for name, match in found.items() if match and f"{match[1]}{match[2]}" in listed}
 
 
 def is_loose_shard(name: str) -> bool:
-    """Whether a file is one of several that only an index puts together."""
+    """Check if a file is a shard, which needs an index."""
     return _SHARD.fullmatch(name) is not None
 
 
 def weight_files(folder: Path) -> Shards:
-    """The weight files of a folder.
+    """List the weight files of a library's folder.
 
     Args:
-        folder: for which ``is_library_folder`` holds.
+        folder: folder that satisfies ``is_library_folder``.
 
     Returns:
-        For each its path in the folder, the scope of its names (``unet.``), and the names in it
-        where an index tells.
+        For each file its relative path, the prefix of its names (``unet.``), and the names that
+        an index lists for it, if there is one.
 
     Raises:
-        UserError: there are none, or several variants and none that is plain; or the index is
+        UserError: there are no weights, or several variants and no default; or the index is
             malformed or leads out of the folder.
     """
     if (folder / PIPELINE_INDEX).is_file():
@@ -106,7 +106,7 @@ def weight_files(folder: Path) -> Shards:
             for file, _, names in weight_files(child)
         ]
         if not found:
-            raise UserError(f"{folder}: expected components with weights, found none")
+            raise UserError(f"{folder}: the pipeline has no components with weights")
         return found
     for name in WEIGHT_FILES:
         if (folder / f"{name}{INDEX_SUFFIX}").is_file():
@@ -117,7 +117,7 @@ def weight_files(folder: Path) -> Shards:
 
 
 def unread_weights(folder: Path) -> list[str]:
-    """Files of weights in a folder that ``weight_files`` leaves out: variants, other formats."""
+    """List weight files that ``weight_files`` leaves out: variants and other formats."""
     read = {Path(file).name for file, _, _ in weight_files(folder)}
     names = {path.name for path in folder.iterdir() if path.is_file()}
     known = {name for name in names if name in WEIGHT_FILES or _VARIANT.fullmatch(name)}
@@ -125,7 +125,7 @@ def unread_weights(folder: Path) -> list[str]:
 
 
 def variant_index(file: str) -> str:
-    """The name of the index of a shard: ``model.fp16-00001-of-00002.safetensors``'s has fp16."""
+    """Name the index of a shard, which has the shard's variant, such as ``fp16``."""
     stem, _, _ = file.partition("-0")
     suffix = Path(file).suffix
     base, _, variant = stem.partition(".")
@@ -143,12 +143,12 @@ def _variant(folder: Path) -> Shards:
             found.setdefault(match["variant"], name)
     if len(found) > 1:
         raise UserError(
-            f"{folder}: expected weights in one variant, found several: {', '.join(found)}; "
-            "name one file of weights, or keep one variant in the folder"
+            f"{folder}: weights in several variants ({', '.join(found)}); pass one weight file, "
+            "or keep one variant in the folder"
         )
     if not found:
-        told = ", ".join(WEIGHT_FILES)
-        raise UserError(f"{folder}: expected weight files ({told}), found none")
+        known = ", ".join(WEIGHT_FILES)
+        raise UserError(f"{folder}: expected weight files ({known}), found none")
     (name,) = found.values()
     return _shards(folder / name) if name.endswith(".json") else [(name, "", None)]
 
@@ -162,12 +162,12 @@ def _shards(index: Path) -> Shards:
     content = read_json(index)
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not places:
-        raise UserError(f"{index}: expected a weight_map from tensor to file, found none")
+        raise UserError(f"{index}: the index has no weight_map from tensors to files")
     names: dict[str, list[str]] = {}
     for tensor, file in places.items():
         if not isinstance(file, str) or Path(file).name != file or file in ("", ".", ".."):
-            raise UserError(f"{index}: expected names of files beside it, found {file!a}")
+            raise UserError(f"{index}: {file!a} is not a file beside the index")
         if Path(file).suffix not in CHECKPOINT_SUFFIXES:
-            raise UserError(f"{index}: expected weight files, found {file!a}")
+            raise UserError(f"{index}: {file!a} is not a weight file")
         names.setdefault(file, []).append(tensor)
     return [(file, "", tuple(inside)) for file, inside in sorted(names.items())]

@@ -1,8 +1,8 @@
-"""Checkpoints into training runs, each in the order in which it was trained.
+"""Checkpoints grouped into training runs, each in training order.
 
-Neither the shell's order, nor the file system's, nor that in which files are named counts. A run
-is a folder, or what a folder's names tell apart (``seed0_epoch3.pt``). Within a run, steps and
-epochs in the names count first, then other numbers there, then what the content tells.
+The order of arguments, of the shell and of the file system is irrelevant. A run is a folder, or a
+set of names within one (``seed0_epoch3.pt``). Within a run, checkpoints are sorted by steps and
+epochs in their names, then by other numbers there, then by their content.
 """
 
 import re
@@ -21,20 +21,20 @@ from paramdiff.checkpoints.training_step import (
 
 MAX_NAMED = 3
 FIRST_WORDS = frozenset("init initial untrained start pretrained".split())
-"""Names of what lies before all training."""
+"""Words in the names of untrained checkpoints."""
 
 Key = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class LocatedCheckpoint:
-    """A checkpoint that was found, and where.
+    """A checkpoint and its location within a run.
 
     Attributes:
         stored: the checkpoint.
-        folder: of the run.
-        label: its path below that folder.
-        rank: of what the user named it by, where runs are told apart.
+        folder: folder of the run.
+        label: path below that folder.
+        rank: number of the user's source, which separates runs.
     """
 
     stored: StoredCheckpoint
@@ -44,12 +44,12 @@ class LocatedCheckpoint:
 
     @property
     def numbers(self) -> NamedNumbers:
-        """Those in its name."""
+        """Numbers in its label."""
         return named_numbers(self.label)
 
 
 def natural_order(text: str) -> tuple[list[str | float], str]:
-    """A sorting key by which ``step2`` comes before ``step10``, and ``0.95`` after ``0.905``."""
+    """Make a sort key with ``step2`` before ``step10`` and ``0.95`` after ``0.905``."""
     parts = re.split(r"(\d+\.\d+(?!\.?\d)|\d+)", text)
     return [float(part) if i % 2 else part for i, part in enumerate(parts)], text
 
@@ -57,14 +57,14 @@ def natural_order(text: str) -> tuple[list[str | float], str]:
 def group_into_runs(
     items: Sequence[LocatedCheckpoint],
 ) -> tuple[list[list[StoredCheckpoint]], tuple[str, ...]]:
-    """Sort what was found into runs, and each run into training order.
+    """Group checkpoints into runs, each in training order.
 
     Args:
-        items: in any order.
+        items: located checkpoints in any order.
 
     Returns:
-        The runs, in the natural order of their folders and names; and a sentence on each run whose
-        order nothing tells for certain.
+        The runs in the natural order of their folders and names, and a sentence on each run of
+        uncertain order.
     """
     folders: dict[tuple[int, Path], list[LocatedCheckpoint]] = defaultdict(list)
     for item in items:
@@ -82,7 +82,7 @@ def group_into_runs(
 
 
 def _split(items: list[LocatedCheckpoint]) -> list[list[LocatedCheckpoint]]:
-    """The runs that one folder holds, by the names in it."""
+    """Split a folder's checkpoints into runs by their names."""
     by_word = _grouped(items, [str(item.numbers.runs) for item in items])
     if len(by_word) > 1:
         return by_word
@@ -108,9 +108,9 @@ def _are_runs(
     positions: list[tuple[float | None, float | None]],
     labels: list[str],
 ) -> bool:
-    """Whether what differs in names beside the step tells runs apart.
+    """Check if differences in names beside the step separate runs.
 
-    Then each has several checkpoints, no step twice, and steps come again in the others.
+    Each run then has several checkpoints without repeated steps, and runs share steps.
     """
     if len(groups) < 2 or min(map(len, groups)) < 2 or (None, None) in positions:
         return False
@@ -121,7 +121,7 @@ def _are_runs(
 def _in_training_order(
     items: list[LocatedCheckpoint],
 ) -> tuple[list[LocatedCheckpoint], str | None]:
-    """One run, sorted; and what is uncertain about it."""
+    """Sort one run; return it with a note if its order is uncertain."""
     keys, scale = _by_name(items)
     if len(items) < 2:
         return [_with_step(items[0], keys[0], scale)], None
@@ -146,7 +146,7 @@ def _place(item: LocatedCheckpoint, key: Key | None) -> tuple[int, Key, bool]:
 
 
 def _by_name(items: list[LocatedCheckpoint]) -> tuple[list[Key | None], Scale | None]:
-    """Where each name places its checkpoint, and on which scale; None beside a plain number."""
+    """Return sort keys from the names, and their scale, which is None for bare numbers."""
     numbers = [item.numbers for item in items]
     num_epochs = sum(one.epoch is not None for one in numbers)
     num_steps = sum(one.step is not None for one in numbers)
@@ -169,12 +169,12 @@ def _by_name(items: list[LocatedCheckpoint]) -> tuple[list[Key | None], Scale | 
 def _completed(
     items: list[LocatedCheckpoint], keys: list[Key | None], scale: Scale | None
 ) -> tuple[list[Key | None], Scale | None]:
-    """The same with what the content tells, where names leave some open."""
+    """Complete missing sort keys from the content of the checkpoints."""
     if scale is None:
         scales: tuple[Scale, ...] = ("step", "epoch")
-        for one in scales:  # where all tell it, no name is needed
-            told = [stored_number(item.stored.path, one) for item in items]
-            known = [number for number in told if number is not None]
+        for one in scales:  # if all contents have it, names are not needed
+            numbers = [stored_number(item.stored.path, one) for item in items]
+            known = [number for number in numbers if number is not None]
             if len(known) == len(items) and (len(set(known)) > 1 or not any(keys)):
                 return [(number,) for number in known], one
         return keys, None
@@ -190,11 +190,11 @@ def _completed(
 
 
 def _offset(items: list[LocatedCheckpoint], keys: list[Key | None], scale: Scale) -> float:
-    """How names count beside the content: some trainers save epoch 3 as the fourth."""
+    """Find the offset of names from contents: some trainers save epoch 3 as the fourth."""
     for item, key in zip(items, keys, strict=True):
         if key is not None:
-            told = stored_number(item.stored.path, scale)
-            offset = 0.0 if told is None else key[0] - told
+            number = stored_number(item.stored.path, scale)
+            offset = 0.0 if number is None else key[0] - number
             return offset if abs(offset) <= 1 else 0.0
     return 0.0
 
@@ -204,27 +204,25 @@ def _with_step(item: LocatedCheckpoint, key: Key | None, scale: Scale | None) ->
         return item
     is_step = scale == "epoch" and len(key) > 1 and key[1] >= 0
     number = key[1] if is_step else key[0]
-    told = "step" if is_step else scale
+    unit = "step" if is_step else scale
     if not float(number).is_integer():
         return item
-    return replace(item, stored=replace(item.stored, step=int(number), counted_in=told))
+    return replace(item, stored=replace(item.stored, step=int(number), counted_in=unit))
 
 
 def _note(lost: list[LocatedCheckpoint], num: int) -> str | None:
-    """A sentence on checkpoints of which nothing tells when they were saved."""
+    """Make a sentence on checkpoints whose training step is unknown."""
     if not lost:
         return None
     names = first_names([item.stored.name for item in lost])
     if len(lost) == num:
-        return (
-            f"nothing tells in which order {names} were saved: they stand in that of their names"
-        )
+        return f"the training order of {names} is unknown: they are sorted by name"
     are_first = [_place(item, None)[0] == 0 for item in lost]
     where = "first" if all(are_first) else "last" if not any(are_first) else "first or last"
-    return f"nothing tells at which step {names} was saved: it stands {where} in its run"
+    return f"the training step of {names} is unknown: placed {where} in its run"
 
 
 def first_names(names: Sequence[str]) -> str:
-    """The first few of several names."""
+    """Join the first few names, with the number of others."""
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(names[:MAX_NAMED]) + more

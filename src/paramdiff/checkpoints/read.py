@@ -1,8 +1,8 @@
-"""One checkpoint file from a stranger, read without ever executing code.
+"""Reading of untrusted checkpoint files without executing code.
 
-Only the tensors of a state dict come in; what a file can hide behind a pickle, a zip header or a
-stride is checked before memory is spent on it, and everything refused is told as one line. Legacy
-(non-zip) files carry no checksum, so a flipped bit in one is not seen.
+Only the tensors of a state dict are read. Whatever a file can hide behind a pickle, a zip header
+or a stride is checked before memory is spent on it, and every refusal is a one-line error. Legacy
+(non-zip) files carry no checksum, so a flipped bit in one goes unnoticed.
 """
 
 import io
@@ -33,12 +33,12 @@ from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.errors import UserError
 from paramdiff.storage import parse_json, read_tensors
 
-INFLATING = b"\nbytearray\n"  # allowed by torch: bytes make gigabytes
+INFLATING = b"\nbytearray\n"  # allowed by torch, and expands a few bytes to gigabytes
 MAX_HEADER_BYTES = 8 << 20
 MAX_SHARING = 64
 MAX_MESSAGE = 300
 CODE = frozenset({"os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "pickle", "runpy"})
-"""Modules that no checkpoint needs."""
+"""Modules that no checkpoint needs and that can run code."""
 
 CALLS = frozenset(f"builtins.{name}" for name in ("eval", "exec", "compile", "open", "__import__"))
 
@@ -48,25 +48,24 @@ def read_file(
 ) -> tuple[dict[str, Tensor], Container]:
     """Read one state dict without executing code.
 
-    A state dict that lies in a wrapper (``{"state_dict": ..., "epoch": 3}``) is taken out of it,
-    and the prefixes of DataParallel and torch.compile go where all names have them.
+    A state dict in a container (``{"state_dict": ..., "epoch": 3}``) is unwrapped, and prefixes of
+    DataParallel and torch.compile that all names share are removed.
 
     Args:
-        path: a safetensors file, by its suffix, or else whatever ``torch.save`` writes.
-        state_dict_key: the wrapper's key, where a file holds several state dicts.
+        path: a safetensors file, by its suffix, or else a file of ``torch.save``.
+        state_dict_key: key of the state dict in a file that holds several.
 
     Returns:
-        Name to dense, contiguous tensor on the CPU, none of which shares memory with another; and
-        what lay around them.
+        Name to dense, contiguous tensor on the CPU, without shared memory; and the container.
 
     Raises:
         UserError: the file is missing, damaged, needs code to load, or holds anything else.
     """
     if not path.is_file():
-        raise UserError(f"{path}: expected a checkpoint file, found none")
+        raise UserError(f"{path}: there is no such checkpoint file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about what the file holds; told by the checks below
+            warnings.simplefilter("ignore")  # about the file's content, which is checked below
             other = explain_file(path)
             if other is not None:
                 raise UserError(f"expected a checkpoint file, found {other}")
@@ -76,61 +75,62 @@ def read_file(
             tensors, prefix = without_prefix(_dense_tensors(content, path.stat().st_size))
             return tensors, container.model_copy(update={"prefix": prefix})
     except Exception as error:  # a malformed file makes the readers raise almost anything
-        told = _told(error, path).removeprefix(f"{path}: ")[:MAX_MESSAGE]
-        printable = "".join(c if c.isprintable() else "?" for c in told)
+        message = _message(error, path).removeprefix(f"{path}: ")[:MAX_MESSAGE]
+        printable = "".join(c if c.isprintable() else "?" for c in message)
         raise UserError(f"{path}: {printable}") from None
 
 
 def read_content(path: Path) -> Any:
-    """All that a file of ``torch.save`` holds, without executing code; values are unchecked.
+    """Read the whole content of a ``torch.save`` file without executing code.
 
     Args:
-        path: the file.
+        path: file to read.
 
     Returns:
-        What was saved, with placeholders for what is neither a tensor nor plain.
+        The saved object, unchecked, with placeholders for values that are neither tensors nor
+        plain.
     """
     return _read_torch(path)
 
 
-def _told(error: Exception, path: Path) -> str:
+def _message(error: Exception, path: Path) -> str:
     if isinstance(error, UserError):
         return str(error)
-    asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if isinstance(error, pickle.UnpicklingError) and asked:
-        return _told_of_pickle(asked[1], path)
+    refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and refused:
+        return _explain_refused_name(refused[1], path)
     kind = type(error).__name__
-    return f"expected a whole checkpoint file, found a damaged one or another format ({kind})"
+    return f"the file is damaged or in an unknown format ({kind})"
 
 
-def _told_of_pickle(asked: str, path: Path) -> str:
-    """A pickle needs a class: say how whoever trusts the file saves its tensors alone."""
-    found = f"expected tensors by name alone, found a pickle that asks for {asked}"
+def _explain_refused_name(name: str, path: Path) -> str:
+    """Explain how to save the tensors alone from a trusted pickle that needs a class."""
+    found = f"expected only named tensors, found a pickle that needs {name}"
     if is_training_state(path.name):
-        return f"{found}; by its name, trainers keep it beside weights: name their file instead"
-    if asked.startswith("torch.distributed."):
+        return f"{found}; its name says training state: pass the file with the weights instead"
+    if name.startswith("torch.distributed."):
         return (
             f"{found}: one process's shards; gather the weights when saving: "
             "get_model_state_dict(network, options=StateDictOptions(full_state_dict=True))"
         )
-    if asked.split(".")[0] in CODE or asked in CALLS:
+    if name.split(".")[0] in CODE or name in CALLS:
         return f"{found}, which runs code: do not load it"
-    content = path.read_bytes()  # a zip's entries are stored as they are: checked before
+    content = path.read_bytes()  # a zip's entries are uncompressed, as checked before
     is_legacy = not content.startswith(ZIP_MAGIC)
     wrappers = [
         one for one in WRAPPERS if one != "module" or not is_legacy
-    ]  # its word for classes
+    ]  # legacy pickles use the word for classes
     key = next((one for one in wrappers if _as_text(one) in content), "")
     is_network = not key or (b"torch.nn.modules" in content and not key.endswith("state_dict"))
     return (
-        f"{found}; if you trust the file, save its state dict anew: s = torch.load(FILE, "
+        f"{found}; if you trust the file, save its state dict again: s = torch.load(FILE, "
         f"weights_only=False){f'[{key!r}]' if key else ''}; "
         f"torch.save(s{'.state_dict()' if is_network else ''}, NEW)"
     )
 
 
 def _as_text(key: str) -> bytes:
-    """A text as a pickle of ``torch.save`` holds it."""
+    """Encode a string as a pickle of ``torch.save`` does."""
     return b"X" + len(key).to_bytes(4, "little") + key.encode()
 
 
@@ -138,36 +138,36 @@ def _read_safetensors(path: Path) -> Any:
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > MAX_HEADER_BYTES:
-            raise UserError(f"expected a header of {MAX_HEADER_BYTES} bytes or less, found {size}")
+            raise UserError(f"the header of {size} bytes is over {MAX_HEADER_BYTES} bytes")
         header = file.read(size)
     tensors = read_tensors(path)
     try:
         parse_json(header)
-    except ValueError as error:  # the reader takes the last of two, another may take the first
-        raise UserError(f"expected a header that says each name once ({error})") from None
+    except ValueError as error:  # readers differ in which of two equal names they take
+        raise UserError(f"the header is malformed or repeats a name ({error})") from None
     return tensors
 
 
 def _read_torch(path: Path) -> Any:
     content = path.read_bytes()
-    if content.startswith(ZIP_MAGIC):  # as torch decides it
+    if content.startswith(ZIP_MAGIC):  # as torch decides
         content = _repacked(content)
     elif content.startswith(b"\x80") and not content.startswith(LEGACY_MAGIC):
         raise UserError(
-            "expected a file of torch.save, found a pickle of another program; if you trust it, "
-            "save its tensors: torch.save({k: torch.as_tensor(v) for k, v in STATE.items()}, NEW)"
+            "expected a file of torch.save, found another pickle; if you trust it, save its "
+            "tensors: torch.save({k: torch.as_tensor(v) for k, v in STATE.items()}, NEW)"
         )
     else:
         content = without_encode_calls(content)
     if INFLATING in content:
-        raise UserError("expected tensors by name, found a pickle that asks for bytearray")
+        raise UserError("expected only named tensors, found a pickle that needs bytearray")
     with placeholder_globals():
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def _repacked(content: bytes) -> bytes:
-    # torch checks no CRC, inflates before it looks at sizes, and may take another central
-    # directory of a forged file than zipfile does: it is given only what was checked here.
+    # torch checks no CRC, inflates before it checks sizes, and may read another central directory
+    # of a forged file than zipfile does; so it gets only entries that were checked here.
     packed = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(packed, "w") as target:
         entries = source.infolist()
@@ -176,11 +176,11 @@ def _repacked(content: bytes) -> bytes:
         if sum(entry.file_size for entry in entries) > len(content):
             raise UserError("expected zip entries no larger than the file, found larger ones")
         _refuse_names([entry.filename for entry in entries])
-        # torch.serialization.set_crc32_options(False): none were computed, so none can be wrong
+        # no CRCs were computed under torch.serialization.set_crc32_options(False)
         has_checksums = any(entry.CRC for entry in entries)
         for entry in entries:
             if not has_checksums:
-                entry.CRC = None  # type: ignore[assignment]  # zipfile's word for "not checked"
+                entry.CRC = None  # type: ignore[assignment]  # zipfile skips the check
             data = source.read(entry)  # checks the CRC
             if entry.filename.endswith(".pkl"):
                 data = without_encode_calls(data)
@@ -190,20 +190,20 @@ def _repacked(content: bytes) -> bytes:
 
 def _refuse_names(names: list[str]) -> None:
     if len(set(names)) < len(names):
-        raise UserError("expected zip entries of different names, found a name twice")
+        raise UserError("the zip archive has two entries of one name")
     for name in names:
         if name.startswith("/") or ".." in name.split("/") or "\\" in name:
-            raise UserError(f"expected zip entries inside the archive, found {name!a}")
+            raise UserError(f"the zip entry {name!a} leads out of the archive")
 
 
 def _dense_tensors(content: dict[Any, Any], file_size: int) -> dict[str, Tensor]:
     if not content:
-        raise UserError("expected a state dict, found an empty one")
+        raise UserError("the state dict is empty")
     tensors: dict[str, Tensor] = {}
     num_bytes = 0
     for name in content:
         if type(name) is not str:
-            raise UserError(f"expected names as keys, found a key of type {type(name).__name__}")
+            raise UserError(f"expected strings as keys, found a key of type {type(name).__name__}")
         if not name.isprintable():
             raise UserError(f"expected printable names, found {name!a}")
         tensors[name] = _dense_tensor(name, content[name], file_size)
@@ -215,21 +215,21 @@ def _dense_tensors(content: dict[Any, Any], file_size: int) -> dict[str, Tensor]
 
 
 def _kind_of(value: Any) -> str:
-    """What stands where a tensor should, and what to do about it."""
+    """Describe a value that should be a tensor, and the next step."""
     if isinstance(value, Placeholder) and not isinstance(value, EncodedBytes):
         return (
-            "a NumPy array or another value that is no tensor; save tensors: "
+            "a NumPy array or another non-tensor; save tensors: "
             "torch.save({k: torch.as_tensor(v) for k, v in STATE.items()}, NEW)"
         )
     kind = "bytes" if isinstance(value, EncodedBytes) else type(value).__name__
     return (
         f"{kind}; save the tensors alone, {{k: v for k, v in STATE.items() if "
-        "torch.is_tensor(v)}, and load what is generated with strict=False"
+        "torch.is_tensor(v)}, and load generated networks with strict=False"
     )
 
 
 def _refuse_gathered_elsewhere(tensors: dict[str, Tensor]) -> None:
-    """Refuse what ZeRO-3 leaves in a state dict that was not gathered: tensors of size 0."""
+    """Refuse the empty tensors that ZeRO-3 leaves in a state dict that was not gathered."""
     for name, tensor in tensors.items():
         is_placeholder = name.endswith("weight") and tensor.shape == (0,)
         if is_placeholder or not any(one.numel() for one in tensors.values()):
@@ -239,14 +239,16 @@ def _refuse_gathered_elsewhere(tensors: dict[str, Tensor]) -> None:
 def _dense_tensor(name: str, value: Any, file_size: int) -> Tensor:
     if type(value) not in (Tensor, torch.nn.Parameter):
         raise UserError(f"expected a tensor under {name!a}, found {_kind_of(value)}")
-    tensor = Tensor.detach(value)  # unbound, for a file may set attributes, methods among them
+    tensor = Tensor.detach(
+        value
+    )  # unbound: a file may have set an attribute that shadows the method
     strided = tensor.layout == torch.strided and not tensor.is_nested
     if not strided or tensor.is_quantized or tensor.device.type != "cpu":
         found = f"{tensor.layout}, {tensor.dtype}, device {tensor.device}"
         raise UserError(f"expected a dense tensor under {name!a}, found {found}")
     if tensor.is_floating_point() and tensor.dtype.itemsize == 1:
         raise UserError(
-            f"expected numbers of 16 bits or more under {name!a}, found {tensor.dtype}"
+            f"expected 16 or more bits per number under {name!a}, found {tensor.dtype}"
         )
     stored = min(tensor.untyped_storage().nbytes(), file_size)
     if tensor.nbytes > stored:

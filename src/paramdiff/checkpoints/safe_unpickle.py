@@ -1,8 +1,8 @@
-"""What ordinary training checkpoints hold beside tensors, read as nothing.
+"""Placeholders for non-tensor values in training checkpoints.
 
-Trainers keep arguments, paths, scores and random states beside a state dict. Torch's safe loader
-refuses their types. Here each of their names stands for a placeholder that takes whatever the file
-gives it and does nothing, so that not even these harmless classes are constructed.
+Trainers store arguments, paths, scores and random states beside a state dict, in types that
+torch's safe loader refuses. Each of these type names is mapped to a placeholder that discards its
+arguments, so that not even these harmless classes are constructed.
 """
 
 import math
@@ -23,25 +23,25 @@ _NUMBERS = (
 
 
 class Placeholder:
-    """Stands for a value that is not a tensor and is not wanted."""
+    """Placeholder for a value that is not a tensor."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Placeholder":
-        """Whatever the arguments."""
+        """Accept and discard any arguments."""
         return super().__new__(cls)
 
     def __init__(self, *_: Any, **__: Any) -> None:
-        """Forget the arguments."""
+        """Discard the arguments."""
 
     def __setstate__(self, state: Any) -> None:
-        """Forget the state."""
+        """Discard the state."""
 
 
 class EncodedBytes(Placeholder):
-    """Stands for bytes, which a pickle of protocol 2 holds as text."""
+    """Placeholder for bytes, which a pickle of protocol 2 stores as text."""
 
 
 def plain_mapping(*_: Any) -> dict:
-    """Stands for a mapping with a default; its items are kept, for a state dict may lie there."""
+    """Replace a defaultdict by a plain one, whose items may be a state dict."""
     return {}
 
 
@@ -63,11 +63,11 @@ PLACEHOLDER_NAMES = frozenset(
         *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _BUILT_IN),
     }
 )
-"""The fixed list of what may be named in a pickle beside what torch's safe loader knows."""
+"""Names that a pickle may use in addition to those of torch's safe loader; a fixed list."""
 
 
 def placeholder_globals() -> AbstractContextManager:
-    """While it lasts, torch's safe loader reads the names of the list as placeholders."""
+    """Let torch's safe loader read the listed names as placeholders within the context."""
     others: dict[str, Callable] = {"collections.defaultdict": plain_mapping, _ENCODE: EncodedBytes}
     stands_for: list[Callable | tuple[Callable, str]] = [
         (others.get(name, Placeholder), name) for name in sorted(PLACEHOLDER_NAMES)
@@ -76,30 +76,30 @@ def placeholder_globals() -> AbstractContextManager:
 
 
 def without_encode_calls(pickled: bytes) -> bytes:
-    """A pickle that names the placeholder where it names ``_codecs.encode``.
+    """Replace ``_codecs.encode`` in a pickle by a placeholder's name of the same length.
 
-    That is how a pickle of protocol 2 holds bytes, and how a hostile one makes gigabytes of a few:
-    torch's safe loader knows the name and calls it. The placeholder's name is as long.
+    A pickle of protocol 2 stores bytes this way, and a hostile one expands a few bytes to
+    gigabytes: torch's safe loader allows the name and calls it.
     """
     return pickled.replace(b"c_codecs\nencode\n", f"c{_ENCODE.replace('.', chr(10))}\n".encode())
 
 
 TUPLE, PAIRS, NUMBER = "tuple()", "dict()", "float()"
-"""Reserved keys."""
+"""Reserved keys of mappings that encode values without a JSON type."""
 MAX_DEPTH = 20
 MAX_VALUES = 10_000
 
 
 def to_json(value: Any, name: str = "") -> tuple[Any, list[str]]:
-    """Write a value as JSON.
+    """Encode a value as JSON.
 
     Args:
-        value: of any type; nothing of it is called.
-        name: of the value, for what is left out.
+        value: value of any type; none of its methods are called.
+        name: name of the value, for the list of omissions.
 
     Returns:
-        The JSON, and the dotted names of what is left out of it. A value that is left out as a
-        whole gives None and its own name.
+        The JSON value, and the dotted names of the parts that were left out. A value left out
+        entirely gives None and its own name.
     """
     writer = _Writer()
     try:
@@ -109,20 +109,20 @@ def to_json(value: Any, name: str = "") -> tuple[Any, list[str]]:
 
 
 class _NotPlainError(Exception):
-    """A value cannot be written; its name stands among those left out."""
+    """Raised for a value without an encoding, after its name was recorded as left out."""
 
 
 class _Writer:
-    """Writes values, and collects the names of those that it does not write."""
+    """Encoder that collects the names of values it leaves out."""
 
     def __init__(self) -> None:
         self.left_out: list[str] = []
         self._count = 0
 
     def written(self, value: Any, name: str, depth: int) -> Any:
-        """The JSON of a value."""
+        """Encode one value."""
         self._count += 1
-        kind = type(value)  # exactly: a class of the file's may stand in place of a method
+        kind = type(value)  # exact type: a class from the file may override a method
         if self._count <= MAX_VALUES and depth <= MAX_DEPTH:
             if value is None or kind in (bool, int, str):
                 return value
@@ -137,7 +137,7 @@ class _Writer:
         raise _NotPlainError
 
     def _items(self, values: list | tuple, name: str, depth: int) -> list:
-        """All of them or none: places count."""
+        """Encode all items or none, since their positions matter."""
         before = len(self.left_out)
         try:
             return [self.written(item, name, depth + 1) for item in values]
@@ -162,7 +162,7 @@ class _Writer:
 
 
 def from_json(value: Any) -> Any:
-    """The value that ``to_json`` wrote."""
+    """Decode a value that ``to_json`` encoded."""
     if isinstance(value, list):
         return [from_json(item) for item in value]
     if not isinstance(value, dict):

@@ -1,8 +1,9 @@
-"""Where checkpoints come from: files, folders, globs and Hub repositories, sorted into runs.
+"""Checkpoints from files, folders, globs and Hub repositories, grouped into runs.
 
-What is found is a set: in which order it was named, expanded by the shell or listed by the file
-system does not matter (``order.py``). A folder of checkpoints is a run, and so is each sub-folder
-of a folder that has none; folders of one step each (``checkpoint-500/``) belong to the run above.
+The result is a set: it does not depend on the order in which checkpoints were named, expanded by
+the shell or listed by the file system (``order.py``). A folder of checkpoints is a run, and so is
+each subfolder of a folder without any; folders of single steps (``checkpoint-500/``) belong to the
+run above.
 """
 
 import os
@@ -36,7 +37,7 @@ from paramdiff.errors import UserError
 Runs = list[list[StoredCheckpoint]]
 
 LOOSE = -1
-"""The rank of checkpoints that are named by themselves: several of them can be of one run."""
+"""Rank of checkpoints that are named one by one, several of which can belong to one run."""
 _STEP_FOLDER = re.compile(
     r"(?:(?:checkpoint|ckpt|(?:global_?)?step|epoch|iter|iteration|it|ep|update)s?[-_=. ]*)\d+.*",
     re.I,
@@ -45,17 +46,17 @@ _CONTAINERS = frozenset(
     "checkpoints checkpoint ckpts ckpt models model weights best best_model last latest final "
     "final_model".split()
 )
-"""Folders that say nothing of a run where one checkpoint lies in each."""
+"""Folder names that do not identify a run if each holds one checkpoint."""
 
 
 @dataclass(frozen=True)
 class FoundCheckpoints:
-    """What a user named.
+    """Checkpoints that were found in a user's sources.
 
     Attributes:
-        runs: at least one, each of at least one checkpoint in training order.
-        notes: what counts once, or stands in another order than named; one sentence each.
-        skipped: what lies beside them and was passed over, for people.
+        runs: at least one run, each of at least one checkpoint in training order.
+        notes: sentences on checkpoints that were named twice or out of order.
+        skipped: descriptions of skipped files.
     """
 
     runs: Runs
@@ -69,20 +70,20 @@ class FoundCheckpoints:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What was passed over, as label and value; empty where nothing was."""
-        return {"Passed over": "; ".join(self.skipped)} if self.skipped else {}
+        """Skipped files as label and value, or nothing."""
+        return {"Skipped": "; ".join(self.skipped)} if self.skipped else {}
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A path that was found.
+    """A checkpoint path that was found.
 
     Attributes:
-        path: of a checkpoint.
-        rank: of the source that it was found in.
-        folder: of its run, where a folder was searched.
-        name: where it is called otherwise than its path.
-        is_named: whether the user named it by itself, not by a folder or a pattern.
+        path: path of the checkpoint.
+        rank: number of its source.
+        folder: folder of its run, if a folder was searched.
+        name: display name, if it differs from the path.
+        is_named: True if the user named the path itself, not a folder or pattern.
     """
 
     path: Path
@@ -94,12 +95,12 @@ class _Place:
 
 @dataclass
 class _Named:
-    """What the sources name.
+    """Findings in the sources.
 
     Attributes:
-        places: of checkpoints.
-        searched: paths that were named or fit a pattern.
-        beside: folder, path in it and reason of what was passed over.
+        places: checkpoint paths.
+        searched: paths that were named or match a pattern.
+        beside: skipped paths as folder, path in it and reason.
     """
 
     places: list[_Place] = field(default_factory=list)
@@ -108,20 +109,19 @@ class _Named:
 
 
 def find_runs(sources: Sequence[str]) -> Runs:
-    """The runs of ``find_checkpoints``."""
+    """Return the runs of ``find_checkpoints``."""
     return find_checkpoints(sources).runs
 
 
 def find_checkpoints(sources: Sequence[str]) -> FoundCheckpoints:
-    """Find the checkpoints that a user names; one that is named twice, or by a link, counts once.
+    """Find the checkpoints in a user's sources; repeated paths and links count once.
 
     Args:
         sources: files, checkpoint folders (of transformers, diffusers, PEFT), folders of these,
             globs, or ``owner/name@revision,revision`` on the Hugging Face Hub.
 
     Returns:
-        The runs, and what was passed over: files that trainers write beside weights, and what
-        ``discover`` tells.
+        The runs, and the skipped files: training state, and whatever ``discover`` skips.
 
     Raises:
         UserError: a source is missing or holds no checkpoint.
@@ -131,17 +131,17 @@ def find_checkpoints(sources: Sequence[str]) -> FoundCheckpoints:
         _search(named_ones, source, number)
     places, state = _without_state(named_ones.places)
     if not places:
-        raise UserError("expected checkpoints, found none")
+        raise UserError("the sources hold no checkpoints")
     kept, notes = _once(places)
     runs, uncertain = group_into_runs(_items(kept))
     given = [place.path for place in kept if place.is_named]
     order = [stored for run in runs for stored in run if stored.path in given]
     if [stored.path for stored in order] != given:
         notes.append(
-            f"the checkpoints stand in training order ({order[0].name} ... {order[-1].name}), not "
+            f"the checkpoints are in training order ({order[0].name} ... {order[-1].name}), not "
             "in the order given"
         )
-    return FoundCheckpoints(runs, (*notes, *uncertain), (*_passed_over(named_ones), *state))
+    return FoundCheckpoints(runs, (*notes, *uncertain), (*_describe_skipped(named_ones), *state))
 
 
 def _search(into: _Named, source: str, number: int) -> None:
@@ -151,7 +151,7 @@ def _search(into: _Named, source: str, number: int) -> None:
     elif has_magic(source):
         matches = [one for one in glob(source) if Path(one).is_dir() or is_checkpoint(Path(one))]
         if not matches:
-            raise UserError(f"{source}: expected checkpoints that fit the pattern, found none")
+            raise UserError(f"{source}: no checkpoint matches the pattern")
         for one in sorted(matches, key=natural_order):
             _add(into, Path(one), LOOSE, is_named=False)
     elif names_revisions(source):
@@ -159,19 +159,19 @@ def _search(into: _Named, source: str, number: int) -> None:
             is_named = not re.search(r"[*?]", source)
             _add(into, folder, number, is_named=is_named, revision=revision)
     else:
-        raise UserError(f"{source}: expected a checkpoint or a folder of checkpoints, found none")
+        raise UserError(f"{source}: there is no such checkpoint or folder of checkpoints")
 
 
 def _add(
     into: _Named, path: Path, rank: int, *, is_named: bool, revision: str | None = None
 ) -> None:
-    """Add a checkpoint, or those of a folder and what lies beside them."""
+    """Add a checkpoint, or those of a folder with the files skipped beside them."""
     into.searched.add(path.absolute())
     if not path.is_dir():
         if not is_checkpoint(path):
             suffixes = ", ".join(CHECKPOINT_SUFFIXES)
-            told = explain_file(path) or "another file"
-            raise UserError(f"{path}: expected a checkpoint ({suffixes}), found {told}")
+            found_instead = explain_file(path) or "another file"
+            raise UserError(f"{path}: expected a checkpoint ({suffixes}), found {found_instead}")
         into.places.append(_Place(path, LOOSE, is_named=is_named))
         return
     found = discover(path)
@@ -191,7 +191,7 @@ def _add(
 
 
 def _without_state(places: list[_Place]) -> tuple[list[_Place], list[str]]:
-    """Pass over what trainers write beside weights, where a shell's pattern names it, too."""
+    """Skip training state that a shell's pattern matched, too."""
     state = [
         place
         for place in places
@@ -203,11 +203,11 @@ def _without_state(places: list[_Place]) -> tuple[list[_Place], list[str]]:
     return [one for one in places if one not in state], [f"{names} ({TRAINING_STATE})"]
 
 
-def _passed_over(found: _Named) -> tuple[str, ...]:
-    """What folders hold beside checkpoints, and is not named by itself."""
+def _describe_skipped(found: _Named) -> tuple[str, ...]:
+    """Describe skipped paths that were not named themselves."""
     files = {place.path.absolute() for place in found.places if place.rank == LOOSE}
     read = files | {path.parent for path in files if path.name in WEIGHT_FILES}
-    told: list[str] = []
+    texts: list[str] = []
     for folder in dict.fromkeys(folder for folder, _, _ in found.beside):
         named_too = read | found.searched - {folder.absolute()}
         left = [
@@ -215,12 +215,12 @@ def _passed_over(found: _Named) -> tuple[str, ...]:
             for searched, path, why in found.beside
             if searched == folder and path.absolute() not in named_too
         ]
-        told += describe_skipped(folder, left)
-    return tuple(dict.fromkeys(told))
+        texts += describe_skipped(folder, left)
+    return tuple(dict.fromkeys(texts))
 
 
 def _once(places: Sequence[_Place]) -> tuple[list[_Place], list[str]]:
-    """Every file once, whatever the links to it; and what was passed over."""
+    """Keep every file once, whatever links lead to it; note the dropped links."""
     chosen: dict[Path, _Place] = {}
     links: list[str] = []
     for place in sorted(places, key=lambda place: place.path.is_symlink()):
@@ -235,7 +235,7 @@ def _once(places: Sequence[_Place]) -> tuple[list[_Place], list[str]]:
 
 
 def _items(places: Sequence[_Place]) -> list[LocatedCheckpoint]:
-    """Each checkpoint with the folder of its run and its label there."""
+    """Locate each checkpoint in the folder of its run."""
     units = _units(places)
     folders = [place.folder or unit.parent for place, unit in zip(places, units, strict=True)]
     alone = Counter(folders)
@@ -253,9 +253,9 @@ def _items(places: Sequence[_Place]) -> list[LocatedCheckpoint]:
 
 
 def _units(places: Sequence[_Place]) -> list[Path]:
-    """What is a checkpoint: the folder of a library, where its weight file is named.
+    """Map named weight files of library folders to the folders.
 
-    The weights at the root of a folder of checkpoints are one of these.
+    Weights at the root of a folder of checkpoints stay files.
     """
     paths = [place.path.absolute() for place in places]
     units = [
@@ -267,7 +267,7 @@ def _units(places: Sequence[_Place]) -> list[Path]:
 
 
 def _holds_a_step(folder: Path, label: str, is_alone: bool) -> bool:
-    """Whether a folder is a step of the run above it; one of ``epochs50/epoch1.pt`` is none."""
+    """Check if a folder is a step of the run above it, unlike that of ``epochs50/epoch1.pt``."""
     if is_step_folder(folder.name) or _STEP_FOLDER.fullmatch(folder.name):
         numbers = named_numbers(label)
         return is_alone or (numbers.epoch is None and numbers.step is None)
@@ -275,7 +275,7 @@ def _holds_a_step(folder: Path, label: str, is_alone: bool) -> bool:
 
 
 def _names(places: Sequence[_Place], units: Sequence[Path]) -> list[str]:
-    """How each is called: by its own name, below a common folder where names alone do not tell."""
+    """Name each checkpoint by its file, or relative to a common folder if names repeat."""
     own = [place.name or place.path.name for place in places]
     folders = {unit.parent for unit in units}
     if len(folders) == 1 and len(set(own)) == len(own):

@@ -1,6 +1,6 @@
-"""A look at a set of checkpoints: what differs between them, and what is wrong with them.
+"""Summary of a set of checkpoints: the differences between them, and their defects.
 
-One checkpoint is in memory at a time, beside the first, with which every other is compared.
+Only one checkpoint is in memory at a time, beside the first, with which every other is compared.
 """
 
 from dataclasses import dataclass, field
@@ -22,29 +22,29 @@ from paramdiff.progress import Progress, ignore_progress
 from paramdiff.subsampling import evenly_spaced
 
 SAMPLED_VALUES = 16
-"""Of each tensor, evenly spaced: enough to see the order of a trajectory."""
+"""Sampled values per tensor, evenly spaced; enough to recognize a trajectory."""
 
 FEWEST_SAMPLES = 2048
-"""Of all tensors together, where there are so many: enough to see what two networks share."""
+"""Minimum number of samples over all tensors; enough to recognize shared layers."""
 
 OUTLYING = 1e6
-"""A value this many times its tensor's root mean square in the first checkpoint is told."""
+"""Values above this multiple of the tensor's root mean square are reported."""
 
 
 @dataclass
 class TensorSummary:
-    """One tensor, over all checkpoints.
+    """Summary of one tensor over all checkpoints.
 
     Attributes:
-        name: in the state dict.
-        shape: of the tensor.
-        dtype: in the first checkpoint.
+        name: name in the state dict.
+        shape: shape of the tensor.
+        dtype: type in the first checkpoint.
         scale: root mean square of the first checkpoint's values.
         squared_change: sum over the checkpoints of the mean squared difference from the first.
-        num_differing: checkpoints that differ from the first.
+        num_differing: number of checkpoints that differ from the first.
         broken: names of checkpoints with values that are not finite.
         outlying: names of checkpoints with values far beyond all others.
-        is_mask: whether it holds zeros and ones alone in every checkpoint.
+        is_mask: True if it holds only zeros and ones in every checkpoint.
         reason_not_generated: why a differing tensor can be neither generated nor copied, or None.
     """
 
@@ -61,12 +61,12 @@ class TensorSummary:
 
     @property
     def differs(self) -> bool:
-        """Whether any checkpoint differs from the first."""
+        """True if any checkpoint differs from the first."""
         return self.num_differing > 0
 
     @property
     def relative_change(self) -> float | None:
-        """Root mean square difference from the first, over those that differ; None at scale 0."""
+        """Root mean square difference from the first over differing checkpoints, or None."""
         if not self.scale or not self.num_differing:
             return None
         return (self.squared_change / self.num_differing) ** 0.5 / self.scale
@@ -74,18 +74,18 @@ class TensorSummary:
 
 @dataclass
 class CheckpointSummary:
-    """A set of checkpoints.
+    """Summary of a set of checkpoints.
 
     Attributes:
-        found: the checkpoints, copies aside.
-        names: of the checkpoints, in order.
-        runs: the run of each.
-        tensors: by name.
-        checkpoint_format: how the first is stored.
-        copies: what was left out, because another checkpoint holds its values.
-        samples: sampled values ``[N, S]`` of tensors that differ.
-        places: where each of these tensors lies in a row.
-        ties: further names of tensors that are one in all checkpoints, with their first name.
+        found: the checkpoints without duplicates.
+        names: their names, in order.
+        runs: run of each.
+        tensors: tensor summaries by name.
+        checkpoint_format: format of the first checkpoint.
+        duplicates: checkpoints left out because another has the same values.
+        samples: sampled values ``[N, S]`` of differing tensors.
+        places: columns of ``samples`` that belong to each tensor.
+        ties: further names of tied tensors, each with the first name.
     """
 
     found: FoundCheckpoints
@@ -109,13 +109,13 @@ def summarize(
     """Read every checkpoint once and compare it with the first.
 
     Args:
-        runs: what to read.
-        state_dict_key: the key of the state dict, where a file holds several.
-        notes: on how these were found.
-        progress: told how many checkpoints are read, and how many there are.
+        runs: checkpoints to read.
+        state_dict_key: key of the state dict in a file that holds several.
+        notes: sentences on how they were found.
+        progress: called with the number of checkpoints read and the total.
 
     Returns:
-        What was found; values that are not finite are found, not refused.
+        The summary; non-finite values are reported, not refused.
 
     Raises:
         UserError: a checkpoint cannot be read, or has other tensors or shapes than the first.
@@ -130,23 +130,23 @@ def summarize(
     }
     ties = TieFinder(first)
     places = _places(first)
-    # one array from the start: small ones between large ones that go would keep their memory
+    # allocated at once: small arrays between large temporary ones would fragment the memory
     samples = torch.zeros(len(listed), max((place.stop for place in places.values()), default=0))
     for done, row in enumerate(finder.order):
         stored = listed[row]
         read = first if done == 0 else stored.read(state_dict_key)[0]
         check_same(first, read, base, stored)
         if not finder.is_duplicate(row, read):
-            ties.see(read)
+            ties.update(read)
             for name, tensor in read.items():
                 _compare(tensors[name], first[name], tensor, stored.name)
                 if name in places:
                     samples[row, places[name]] = _sample(tensor, places[name])
         progress(done + 1, len(listed))
-    for name, told in tensors.items():
-        if told.differs:
-            told.reason_not_generated = reason_not_generated(
-                name, first, first[name], is_mask=told.is_mask
+    for name, one in tensors.items():
+        if one.differs:
+            one.reason_not_generated = reason_not_generated(
+                name, first, first[name], is_mask=one.is_mask
             )
     kept = finder.without()
     differing = {name: place for name, place in places.items() if tensors[name].differs}
@@ -173,15 +173,15 @@ def check_same(
     """Refuse a checkpoint with other tensors than the first one's.
 
     Args:
-        first: tensors of the first.
+        first: tensors of the first checkpoint.
         other: tensors of another.
-        first_stored: where the first lies.
-        stored: where the other lies.
+        first_stored: location of the first.
+        stored: location of the other.
 
     Raises:
         UserError: a tensor is missing in one of the two, or has another shape or type.
     """
-    alone = "; all must be of one network: name its checkpoints alone, as by a pattern"
+    alone = "; all must be of one network: pass only its checkpoints, as by a pattern"
     for name in [*first, *other]:
         if name not in other or name not in first:
             has_it, lacks_it = (first_stored, stored) if name in first else (stored, first_stored)
@@ -200,18 +200,18 @@ def check_same(
             )
 
 
-def _compare(told: TensorSummary, first: Tensor, other: Tensor, name: str) -> None:
-    told.is_mask = told.is_mask and is_binary(other)
+def _compare(summary: TensorSummary, first: Tensor, other: Tensor, name: str) -> None:
+    summary.is_mask = summary.is_mask and is_binary(other)
     if other.is_floating_point() or other.is_complex():
         finite = torch.isfinite(other)
         if not finite.all() and not is_infinite_mask(other):
-            told.broken.append(name)
-        elif told.scale and float(other.abs().max()) > OUTLYING * told.scale:
-            told.outlying.append(name)
+            summary.broken.append(name)
+        elif summary.scale and float(other.abs().max()) > OUTLYING * summary.scale:
+            summary.outlying.append(name)
     if not torch.equal(first, other):
-        told.num_differing += 1
+        summary.num_differing += 1
         change = (_real(other) - _real(first)).nan_to_num(0.0, 0.0, 0.0)
-        told.squared_change += float(change.square().mean())
+        summary.squared_change += float(change.square().mean())
 
 
 def _scale(tensor: Tensor) -> float:
@@ -221,12 +221,12 @@ def _scale(tensor: Tensor) -> float:
 
 
 def _real(tensor: Tensor) -> Tensor:
-    """The values in double precision, complex ones as two real ones."""
+    """Convert values to double precision, complex ones to pairs of real ones."""
     return (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double()
 
 
 def _places(first: dict[str, Tensor]) -> dict[str, slice]:
-    """Where the samples of each floating-point tensor lie in a row of all."""
+    """Assign columns of samples to each floating-point tensor."""
     sizes = {
         name: _real(one).numel()
         for name, one in first.items()
@@ -237,7 +237,7 @@ def _places(first: dict[str, Tensor]) -> dict[str, slice]:
 
 
 def _closed_up(places: dict[str, slice]) -> dict[str, slice]:
-    """The same lengths, one after the other."""
+    """Move slices together, keeping their lengths."""
     found, start = {}, 0
     for name, place in places.items():
         found[name] = slice(start, start := start + place.stop - place.start)

@@ -1,11 +1,11 @@
-"""Which tensors are generated, which are copied, and which are neither.
+"""Classification of tensors: generated, copied, or required to be equal.
 
 Floating-point and complex tensors of any size are generated: gates, biases of a single output and
 logit scales are parameters. Counters are copied from a stated checkpoint. Everything else must be
-equal in all checkpoints, because no value between two of them means anything: codes of quantized
-weights, masks, indices. So must what other tensors decide: vectors of a spectral norm, ranges of
-an observer. The authors' code also copies tensors with one element; a selection that leaves them
-out does the same.
+equal in all checkpoints, because interpolated values have no meaning: codes of quantized weights,
+masks, indices. The same holds for tensors that depend on others: vectors of a spectral norm,
+ranges of an observer. The authors' code also copies tensors with one element; a selection without
+them does the same.
 """
 
 import re
@@ -26,12 +26,12 @@ GENERATED_TYPES = {
         torch.complex128,
     )
 }
-"""By name. A complex number is generated as two real ones."""
+"""Generated types by name; a complex number is generated as two real ones."""
 
 _COUNTER = "num_batches_tracked"
 _COUNTING_TYPES = (torch.int16, torch.int32, torch.int64)
 _NO_COUNTER = re.compile("zero_?point|init|bits|mask|flag|enabled|scale|shift|seed|index")
-"""In names of single integers that say how others are read; copied, they would not fit these."""
+"""Names of single integers that say how to read other tensors and cannot be copied."""
 _SPECTRAL = re.compile(r"(?P<path>(?:.*\.)?parametrizations\.[^.]+)\.\d+\._[uv]|(?P<stem>.*)_[uv]")
 _RANGE = re.compile(r"(?:.*\.)?(?:min|max)_vals?")
 
@@ -39,13 +39,13 @@ SAVE_AGAIN = "or name a checkpoint that all networks take them from (--base-chec
 
 
 def is_generated(name: str, tensor: Tensor) -> bool:
-    """Whether a tensor can be part of the parameter vector."""
+    """Check if a tensor can be part of the parameter vector."""
     is_known = tensor.dtype in GENERATED_TYPES.values()
     return is_known and _COUNTER not in name and tensor.numel() > 0
 
 
 def is_counter(name: str, tensor: Tensor) -> bool:
-    """Whether a tensor counts something, so that any checkpoint's value will do."""
+    """Check if a tensor is a counter, for which any checkpoint's value will do."""
     if _COUNTER in name or not tensor.numel():
         return True
     is_single = tensor.dtype in _COUNTING_TYPES and tensor.numel() == 1
@@ -53,30 +53,30 @@ def is_counter(name: str, tensor: Tensor) -> bool:
 
 
 def is_infinite_mask(tensor: Tensor) -> bool:
-    """Whether a tensor holds nothing but zeros and infinities, as masks of attention do."""
+    """Check if a tensor holds only zeros and infinities, as attention masks do."""
     if tensor.is_meta or not tensor.is_floating_point() or not tensor.isinf().any():
         return False
     return bool((tensor.isinf() | (tensor == 0)).all())
 
 
 def is_binary(tensor: Tensor) -> bool:
-    """Whether a floating-point tensor holds zeros and ones alone."""
+    """Check if a floating-point tensor holds only zeros and ones."""
     return tensor.is_floating_point() and bool(((tensor == 0) | (tensor == 1)).all())
 
 
 def reason_not_generated(
     name: str, names: Collection[str], tensor: Tensor, *, is_mask: bool
 ) -> str | None:
-    """Say why a tensor that differs between checkpoints can be neither generated nor copied.
+    """Explain why a tensor that differs between checkpoints can be neither generated nor copied.
 
     Args:
-        name: of the tensor.
-        names: of all tensors.
-        tensor: one checkpoint's.
-        is_mask: whether it holds zeros and ones alone in every checkpoint.
+        name: name of the tensor.
+        names: names of all tensors.
+        tensor: its value in one checkpoint.
+        is_mask: True if it holds only zeros and ones in every checkpoint.
 
     Returns:
-        The reason and what to do, as the rest of a sentence; None where it can.
+        The reason and the remedy as a clause; None if it can be generated or copied.
     """
     if is_counter(name, tensor):
         return None
@@ -85,26 +85,26 @@ def reason_not_generated(
         if tensor.is_complex():
             return f"it holds {kind}: save it as complex64"
         if tensor.dtype == torch.bool:
-            return f"it is a mask ({kind}), of which nothing lies between: fix it in training"
+            return f"it is a mask ({kind}) without intermediate values: keep it fixed in training"
         return (
-            f"it holds codes or indices ({kind}), between which nothing lies: save the weights "
+            f"it holds codes or indices ({kind}) without intermediate values: save the weights "
             "dequantized, in floating point"
         )
     if is_mask:
         return (
-            "it is a mask of zeros and ones, of which nothing lies between: make pruning "
-            "permanent (torch.nn.utils.prune.remove) and save again"
+            "it is a mask of zeros and ones without intermediate values: make pruning permanent "
+            "(torch.nn.utils.prune.remove) and save again"
         )
     if _is_spectral_vector(name, names):
         return (
-            "it follows from the weight whose spectral norm it estimates: take that off "
+            "it depends on the weight whose spectral norm it estimates: remove the norm "
             "(torch.nn.utils.parametrize.remove_parametrizations, or remove_spectral_norm) and "
             "save again"
         )
     if _RANGE.fullmatch(name):
         return (
-            "it is the range that an observer of quantization measured: save the network without "
-            "its observers"
+            "it is a range measured by a quantization observer: save the network without its "
+            "observers"
         )
     return None
 
@@ -118,7 +118,7 @@ def _is_spectral_vector(name: str, names: Collection[str]) -> bool:
 
 
 class TieFinder:
-    """Finds tensors that are one under several names: equal in all checkpoints, and not constant.
+    """Search for tied tensors: equal under several names in all checkpoints, and not constant.
 
     Args:
         first: tensors of the first checkpoint.
@@ -135,11 +135,11 @@ class TieFinder:
 
     @property
     def is_final(self) -> bool:
-        """Whether no further checkpoint can change what is found."""
+        """True if no further checkpoint can change the result."""
         return not self._sets
 
-    def see(self, tensors: Mapping[str, Tensor]) -> None:
-        """Look at another checkpoint; names that it lacks are no longer tied."""
+    def update(self, tensors: Mapping[str, Tensor]) -> None:
+        """Compare another checkpoint; names that it lacks are no longer tied."""
         self._sets = [
             part
             for names in self._sets
@@ -151,7 +151,7 @@ class TieFinder:
 
     @property
     def ties(self) -> dict[str, str]:
-        """Name to the first name of the same tensor, for every further name."""
+        """Further names of tied tensors, each with the first name."""
         return {
             name: source
             for source, *others in self._sets
@@ -161,13 +161,13 @@ class TieFinder:
 
 
 def _ends(tensor: Tensor) -> tuple:
-    """A cheap fingerprint."""
+    """Compute a cheap fingerprint."""
     flat = tensor.reshape(-1)
     return flat[0].item(), flat[-1].item(), flat[len(flat) // 2].item()
 
 
 def _equal(names: list[str], tensors: Mapping[str, Tensor]) -> list[list[str]]:
-    """Sets of two names and more, in order, whose tensors are equal."""
+    """Group names of equal tensors, in order, into sets of two or more."""
     sets: list[list[str]] = []
     for name in names:
         same = next((one for one in sets if torch.equal(tensors[one[0]], tensors[name])), None)

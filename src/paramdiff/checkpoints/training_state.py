@@ -1,7 +1,7 @@
-"""Files that trainers write beside weights, known by name: optimizers, schedulers, random states.
+"""Training state known by file name: optimizers, schedulers, random states.
 
 Names are those of transformers' Trainer, accelerate (``optimizer_1.bin``), DeepSpeed, BasicSR and
-guided-diffusion (``opt010000.pt``), and of training loops that say ``optimizer_epoch3.pt``.
+guided-diffusion (``opt010000.pt``), and of training loops that write ``optimizer_epoch3.pt``.
 """
 
 import re
@@ -25,13 +25,13 @@ _ZERO_SHARD = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_\d+_.*states?")
 
 
 def is_training_state(name: str) -> bool:
-    """Tell by its name that a file or folder keeps what training needs to go on.
+    """Check by its name if a file or folder holds the state of a training.
 
     Args:
-        name: of the file, with its suffix.
+        name: file name with suffix.
 
     Returns:
-        False for one that speaks of weights, too (``model_and_optimizer.pt``).
+        False for a name that mentions weights, too (``model_and_optimizer.pt``).
     """
     lower = name.lower()
     stems = {lower.rpartition(".")[0] or lower, re.split(r"\.(?=[a-z])", lower)[0]}
@@ -39,5 +39,5 @@ def is_training_state(name: str) -> bool:
 
 
 def is_zero_shard(name: str) -> bool:
-    """Whether DeepSpeed calls one process's part of the weights or of an optimizer so."""
+    """Check if a name is DeepSpeed's for one process's part of weights or optimizer."""
     return _ZERO_SHARD.match(name.lower()) is not None

@@ -1,8 +1,8 @@
-"""How far training had come when a checkpoint was saved: what its name and its content say.
+"""The training step of a checkpoint, from its name or content.
 
 Trainers write the step or the epoch into names (``epoch=9-step=40.ckpt``, ``checkpoint-500``),
 beside the state dict (``{"epoch": 3, ...}``), into the header of a safetensors file, or into
-``trainer_state.json``. A number in a name that is neither (a score, a seed) is not taken for one.
+``trainer_state.json``. Other numbers in a name (a score, a seed) are not taken for a step.
 """
 
 import json
@@ -29,16 +29,16 @@ EPOCH_WORDS = frozenset("epoch epochs ep e".split())
 RUN_WORDS = frozenset(
     "seed run version trial fold replica rep repeat member exp experiment job init".split()
 )
-"""What stands before the number of a training run in a name."""
+"""Words that precede the number of a training run."""
 
 SCORE_WORDS = frozenset(
     "loss acc accuracy score f1 auc map iou miou psnr ssim ppl bleu wer mae mse rmse err error "
     "reward val valid top lr wd".split()
 )
-"""What stands before a number that is measured or chosen, whole or not."""
+"""Words that precede a measured score or a hyperparameter."""
 
 VARIANTS = frozenset("ema swa avg raw online target best last latest final".split())
-"""Kinds of checkpoint that one run saves side by side."""
+"""Kinds of checkpoints that one run saves side by side."""
 
 _IN_CONTENT: dict[Scale, tuple[str, ...]] = {
     "step": (
@@ -48,7 +48,7 @@ _IN_CONTENT: dict[Scale, tuple[str, ...]] = {
     "epoch": ("epoch", "current_epoch", "ss_epoch"),
 }
 _BESIDE = ("meta", "metadata", "extra_state", "trainer_state", "training_state", "state", "info")
-"""Mappings beside a state dict in which some trainers keep these."""
+"""Mappings beside a state dict that may hold the step."""
 
 _NUMBER = re.compile(
     r"([a-z]+)?([=:\-_. ]*)(\d+(?:\.\d+)?(?:e[+-]?\d+)?)([km](?![a-z]))?"
@@ -64,13 +64,13 @@ class NamedNumbers:
     """The numbers in a checkpoint's name.
 
     Attributes:
-        epoch: after or before such a word; None without.
-        step: likewise.
-        runs: word and number of each that tells a run from another.
-        plain: whole numbers that are none of these, in order.
-        template: the name with a mark for every number.
+        epoch: number beside a word for epochs, or None.
+        step: number beside a word for steps, or None.
+        runs: words and numbers that identify a run.
+        plain: other whole numbers, in order.
+        template: the name with a mark in place of every number.
         rest: the name without steps, epochs and fractions.
-        fractions: scores and numbers that are not whole, with what stands before them.
+        fractions: scores and non-integers, with the words before them.
     """
 
     epoch: float | None
@@ -84,13 +84,13 @@ class NamedNumbers:
 
 @lru_cache(maxsize=1 << 14)
 def named_numbers(label: str) -> NamedNumbers:
-    """Take a name apart.
+    """Parse the numbers in a name.
 
     Args:
-        label: a file's or a folder's name, maybe below folders that belong to it alone.
+        label: name of a file or folder, or its path below the run's folder.
 
     Returns:
-        Its numbers.
+        The numbers.
     """
     text = "/".join(_stem(part) for part in label.split("/")).lower()
     text = _HASH.sub("hash", text)
@@ -142,14 +142,14 @@ def _stem(name: str) -> str:
 
 
 def stored_number(path: Path, scale: Scale) -> float | None:
-    """The step or the epoch that a checkpoint's content tells.
+    """Read the step or the epoch from a checkpoint's content.
 
     Args:
-        path: a file or a folder; read without executing code, and never refused here.
-        scale: which of the two.
+        path: file or folder; read without executing code, and never refused here.
+        scale: ``step`` or ``epoch``.
 
     Returns:
-        None where nothing tells it.
+        The number, or None if it is not stored.
     """
     try:
         changed = max(one.stat().st_mtime_ns for one in _sources(path))
@@ -159,21 +159,21 @@ def stored_number(path: Path, scale: Scale) -> float | None:
 
 
 @lru_cache(maxsize=1 << 14)
-def _inside(path: Path, changed: int) -> Mapping[Scale, float]:  # changed: what is kept goes stale
+def _inside(path: Path, changed: int) -> Mapping[Scale, float]:  # changed: invalidates the cache
     for source in _sources(path):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                told = _told_by(source)
-        except Exception:  # damaged or hostile: refused where it is read as a checkpoint
+                numbers = _numbers_in(source)
+        except Exception:  # damaged or hostile: refused when it is read as a checkpoint
             continue
-        if told:
-            return told
+        if numbers:
+            return numbers
     return {}
 
 
 def _sources(path: Path) -> list[Path]:
-    """The files that may tell, the likeliest first."""
+    """List files that may hold the step, the likeliest first."""
     if not path.is_dir():
         beside = path.parent / TRAINER_STATE
         is_of_it = path.name in ("model.safetensors", "pytorch_model.bin")
@@ -185,7 +185,7 @@ def _sources(path: Path) -> list[Path]:
     return [one for one in inside if checkpoint_suffix(one.name)]
 
 
-def _told_by(file: Path) -> dict[Scale, float]:
+def _numbers_in(file: Path) -> dict[Scale, float]:
     if file.suffix == ".json":
         content = read_json(file)
     elif file.suffix.lower() == ".safetensors":
@@ -194,7 +194,7 @@ def _told_by(file: Path) -> dict[Scale, float]:
         content = read_content(file)
     if not isinstance(content, dict):
         return {}
-    # by subscript: an attribute that the file set may stand in place of a method
+    # by subscript: the file may have set an attribute that shadows a method
     beside = [content[key] for key in _BESIDE if key in content]
     found: dict[Scale, float] = {}
     for place in [content, *(one for one in beside if isinstance(one, dict))]:

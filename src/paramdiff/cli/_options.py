@@ -59,7 +59,7 @@ def with_present_options(
 
 
 def known_seed(seed: int) -> int:
-    """The seed, where every library takes it."""
+    """Return the seed if every library takes it."""
     if seed > HIGHEST_SEED:
         raise typer.BadParameter(f"expected at most {HIGHEST_SEED}, found {seed}")
     return seed
@@ -70,8 +70,8 @@ Standardize = Annotated[
     bool,
     typer.Option(
         "--standardize",
-        help="With vectors: subtract each feature's mean over the training rows and divide by its "
-        "standard deviation there; else they are taken as they are.",
+        help="Standardize vectors: subtract each feature's mean over the training rows and divide "
+        "by its standard deviation.",
     ),
 ]
 Overrides = Annotated[
@@ -79,10 +79,12 @@ Overrides = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Change a field: generation.temperature=0.8"),
 ]
 Reuse = Annotated[
-    Path | None, typer.Option("--reuse", metavar="RUN", help="Copy this run's matching stages.")
+    Path | None,
+    typer.Option("--reuse", metavar="RUN", help="Copy the matching stages of this run."),
 ]
 StateDictKey = Annotated[
-    str | None, typer.Option(metavar="KEY", help="Of the state dict, where a file holds several.")
+    str | None,
+    typer.Option(metavar="KEY", help="Key of the state dict in files that hold several."),
 ]
 Checkpoints = Annotated[
     list[str],
@@ -93,16 +95,16 @@ Checkpoints = Annotated[
 ]
 TaskName = Annotated[
     str | None,
-    typer.Option(help="A task's name, or module:function of (seed) or () that returns one."),
+    typer.Option(help="A task's name, or module:function that returns one from (seed) or ()."),
 ]
 Data = Annotated[
-    str | None, typer.Option(help="A set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
+    str | None, typer.Option(help="A data set's name, or imagefolder:PATH, npz:PATH, mnist:PATH.")
 ]
 Network = Annotated[
     str | None,
     typer.Option(
         help="With --data: timm:NAME, torchvision:NAME, or module:NAME of your own: a torch "
-        "module, or a class or function of (num_classes, input_shape) or of nothing."
+        "module, or a class or function that takes (num_classes, input_shape) or nothing."
     ),
 ]
 ImageSize = Annotated[
@@ -112,21 +114,19 @@ ScoringFunction = Annotated[
     str | None,
     typer.Option(
         help="module:function or path/to/file.py:function from a state dict to a number (higher "
-        "is better), or to bool [E] of what is right; with an argument split, it is called with "
-        "'validation' and 'test'."
+        "is better), or to bool [E], true for each correct prediction; if it has an argument "
+        "split, it is called with 'validation' and 'test'."
     ),
 ]
 ScoreValidation = Annotated[
     str | None,
-    typer.Option(
-        help="As --score-fn, on other data: its scores select, and --score-fn is reported."
-    ),
+    typer.Option(help="As --score-fn, on other data: selects networks; --score-fn is reported."),
 ]
 Ray = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Work side by side on a Ray cluster; local starts one on this machine.",
+        help="Run in parallel on a Ray cluster; local starts one on this machine.",
     ),
 ]
 RecipeName = Annotated[

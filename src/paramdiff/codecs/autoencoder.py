@@ -17,15 +17,64 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.codecs.base import Codec, Statistics
+from paramdiff.codecs.base import Codec, CodecSettings, Examples, Statistics
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
-from paramdiff.settings import Settings
 from paramdiff.training_loop import Optimization, TrainingResult, train
 
 CHANNELS = (64, 128, 256, 256, 32)
 KERNEL_SIZE = 7
+
+
+class AutoencoderCodecSettings(CodecSettings):
+    """The paper's autoencoder and its training."""
+
+    kind: Literal["autoencoder"]
+    latent_dim: int = Field(gt=0, description="size of the latent")
+    channels: tuple[int, ...] = Field(CHANNELS, description="encoder channels, mirrored to decode")
+    kernel_size: int = Field(KERNEL_SIZE, gt=0, description="size of every convolution; odd")
+    target: Literal["clean", "noisy"] = Field(
+        description="reconstruct the clean vector (paper) or the noised input (authors' code)"
+    )
+    input_noise: float = Field(
+        ge=0, description="standard deviation added to the vector (sigma_v)"
+    )
+    latent_noise: float = Field(
+        ge=0, description="standard deviation added to the latent (sigma_z)"
+    )
+    kl_weight: float = Field(
+        0.0, ge=0, description="weight of the KL term; above 0 a real VAE with learned variance"
+    )
+    statistics: Statistics = Field(
+        description="normalization statistics when decoding: each sample's own (in effect the "
+        "authors') or running averages"
+    )
+    training: Optimization = Field(description="how the autoencoder is trained")
+
+    @property
+    def decoding_statistics(self) -> Statistics:
+        """See ``CodecSettings``."""
+        return self.statistics
+
+    @property
+    def is_whitened(self) -> bool:
+        """A variational autoencoder is trained to have latents that follow N(0, I)."""
+        return self.kl_weight > 0
+
+    @property
+    def shared_training(self) -> Optimization:
+        """See ``CodecSettings``."""
+        return self.training
+
+    def describe(self) -> str:
+        """See ``CodecSettings``."""
+        kind = "variational autoencoder" if self.kl_weight else "autoencoder"
+        return f"convolutional {kind}, latent of {self.latent_dim:,}"
+
+    def suggest_wider(self) -> str:
+        """See ``CodecSettings``."""
+        return "principal components (--set codec.kind=pca --set codec.explained_variance=0.8)"
 
 
 class SwitchedBatchNorm(nn.BatchNorm1d):
@@ -53,7 +102,7 @@ class Block(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor, statistics: Statistics) -> Tensor:
-        """``[B, C, L]`` to ``[B, channels, L / 2]`` or ``[B, channels, 2 L]``."""
+        """Map ``[B, C, L]`` to ``[B, channels, L / 2]`` or ``[B, channels, 2 L]``."""
         return self.activation(self.norm(self.convolution(x), statistics))
 
 
@@ -64,11 +113,13 @@ class AutoencoderCodec(Codec):
         length: the padded vector's length, a multiple of ``2 ** len(channels)``.
         latent_dim: the latent's size, at most ``length``.
         channels: the encoder's channels; the decoder mirrors them.
-        kernel_size: of every convolution; odd.
+        kernel_size: kernel size of every convolution; odd.
 
     Raises:
         UserError: the latent is larger than the vector, or the length cannot be halved so often.
     """
+
+    settings_class = AutoencoderCodecSettings
 
     @register_to_config
     def __init__(
@@ -114,10 +165,68 @@ class AutoencoderCodec(Codec):
         self._register_latent_moments(latent_dim)
         self.register_buffer("residual_std", None)
 
+    @classmethod
+    def build(cls, settings: AutoencoderCodecSettings, length: int) -> "AutoencoderCodec":
+        """See ``Codec``."""
+        return cls(
+            length=length,
+            latent_dim=settings.latent_dim,
+            channels=settings.channels,
+            kernel_size=settings.kernel_size,
+        )
+
+    @classmethod
+    def fit(
+        cls,
+        vectors: Tensor,
+        settings: AutoencoderCodecSettings,
+        *,
+        seed: int,
+        device: torch.device,
+        examples: Examples | None = None,
+        state_file: Path | None = None,
+        progress: Progress = ignore_progress,
+    ) -> tuple[Codec, TrainingResult]:
+        """See ``Codec``; the processes of a launch train together and share each batch."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = cls.build(settings, vectors.shape[1])
+        network.fc_var.requires_grad_(settings.kl_weight > 0)  # otherwise without effect
+        size = settings.training.batch_size
+        share = own_share(size, device, "codec.training.batch_size")
+
+        def batch_loss(module: Any, step: int, generator: torch.Generator) -> Tensor:
+            batch = vectors[torch.randint(len(vectors), (size,), generator=generator)]
+            input_noise = torch.randn(batch.shape, generator=generator) * settings.input_noise
+            latent_noise = torch.randn(size, settings.latent_dim, generator=generator)
+            if not settings.kl_weight:
+                latent_noise = latent_noise * settings.latent_noise
+            return reconstruction_loss(
+                module,
+                batch[share].to(device),
+                input_noise[share].to(device),
+                latent_noise[share].to(device),
+                target=settings.target,
+                kl_weight=settings.kl_weight,
+            )
+
+        network.train()
+        result = train(
+            network,
+            batch_loss,
+            settings.training,
+            seed=seed,
+            device=device,
+            is_shared=True,
+            state_file=state_file,
+            progress=progress,
+        )
+        return network, result
+
     def encode_distribution(
         self, vectors: Tensor, statistics: Statistics = "running"
     ) -> tuple[Tensor, Tensor]:
-        """The latent's mean and log-variance.
+        """Compute the latent's mean and log-variance.
 
         Args:
             vectors: normalized vectors ``[B, length]``.
@@ -133,11 +242,11 @@ class AutoencoderCodec(Codec):
         return self.fc_mu(hidden), self.fc_var(hidden)
 
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalized vectors ``[B, length]`` to latents ``[B, latent_dim]``, the mean's head."""
+        """Encode normalized vectors ``[B, length]`` as the latents' means ``[B, latent_dim]``."""
         return self.encode_distribution(vectors, statistics)[0]
 
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Latents ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
+        """Decode latents ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
         x = self.from_latent(latents).unflatten(1, self.bottom)
         for block in self.decoder:
             x = block(x, statistics)
@@ -145,7 +254,7 @@ class AutoencoderCodec(Codec):
 
 
 def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL of ``N(mean, exp(log_variance))`` to ``N(0, I)``, summed over dimensions; batch mean."""
+    """Compute KL(N(mean, exp(log_variance)) || N(0, I)), summed over dimensions; batch mean."""
     return (-0.5 * (1 + log_variance - mean**2 - log_variance.exp()).sum(1)).mean()
 
 
@@ -158,10 +267,10 @@ def reconstruction_loss(
     target: str,
     kl_weight: float,
 ) -> Tensor:
-    """The autoencoder's loss under batch statistics (paper equation 5; ``model/pdiff.py``).
+    """Compute the loss under batch statistics (paper equation 5; ``model/pdiff.py``).
 
     Args:
-        codec: the autoencoder; its running averages move where it is in training mode.
+        codec: the autoencoder; its running averages move if it is in training mode.
         vectors: clean normalized vectors ``[B, length]``.
         input_noise: added to the input, ``[B, length]``, already scaled.
         latent_noise: added to the latent, ``[B, latent_dim]``; with ``kl_weight`` it is a standard
@@ -179,100 +288,3 @@ def reconstruction_loss(
     reconstruction = codec.decode(mean + latent_noise, "batch")
     loss = F.mse_loss(reconstruction, noisy if target == "noisy" else vectors)
     return loss + kl_weight * kl_divergence(mean, log_variance) if kl_weight else loss
-
-
-class AutoencoderCodecSettings(Settings):
-    """The paper's autoencoder and its training."""
-
-    kind: Literal["autoencoder"]
-    latent_dim: int = Field(gt=0, description="size of the latent")
-    channels: tuple[int, ...] = Field(CHANNELS, description="encoder channels, mirrored to decode")
-    kernel_size: int = Field(KERNEL_SIZE, gt=0, description="of every convolution; odd")
-    target: Literal["clean", "noisy"] = Field(
-        description="reconstruct the clean vector (paper) or the noised input (authors' code)"
-    )
-    input_noise: float = Field(
-        ge=0, description="standard deviation added to the vector (sigma_v)"
-    )
-    latent_noise: float = Field(
-        ge=0, description="standard deviation added to the latent (sigma_z)"
-    )
-    kl_weight: float = Field(
-        0.0, ge=0, description="weight of the KL term; above 0 a real VAE with learned variance"
-    )
-    statistics: Statistics = Field(
-        description="normalization statistics when decoding: each sample's own (in effect the "
-        "authors') or running averages"
-    )
-    training: Optimization = Field(description="how the autoencoder is trained")
-
-    @property
-    def is_whitened(self) -> bool:
-        """A variational autoencoder is trained to have latents that follow N(0, I)."""
-        return self.kl_weight > 0
-
-
-def train_convolutional_codec(
-    vectors: Tensor,
-    settings: AutoencoderCodecSettings,
-    *,
-    seed: int,
-    device: torch.device,
-    state_file: Path | None = None,
-    progress: Progress = ignore_progress,
-) -> tuple[AutoencoderCodec, TrainingResult]:
-    """Train the autoencoder.
-
-    Args:
-        vectors: normalized vectors ``[N, length]``, possibly memory-mapped.
-        settings: the autoencoder and its training.
-        seed: of the initial weights, the batches and the noise.
-        device: where to train.
-        state_file: see ``engine.train``.
-        progress: see ``engine.train``.
-
-    Returns:
-        The codec in evaluation mode on the CPU, and its losses.
-
-    Raises:
-        UserError: the latent is larger than the vector, or the processes cannot share a batch.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = AutoencoderCodec(
-            length=vectors.shape[1],
-            latent_dim=settings.latent_dim,
-            channels=settings.channels,
-            kernel_size=settings.kernel_size,
-        )
-    network.fc_var.requires_grad_(settings.kl_weight > 0)  # nothing else reads what it gives
-    size = settings.training.batch_size
-    share = own_share(size, device, "codec.training.batch_size")
-
-    def batch_loss(module: Any, step: int, generator: torch.Generator) -> Tensor:
-        batch = vectors[torch.randint(len(vectors), (size,), generator=generator)]
-        input_noise = torch.randn(batch.shape, generator=generator) * settings.input_noise
-        latent_noise = torch.randn(size, settings.latent_dim, generator=generator)
-        if not settings.kl_weight:
-            latent_noise = latent_noise * settings.latent_noise
-        return reconstruction_loss(
-            module,
-            batch[share].to(device),
-            input_noise[share].to(device),
-            latent_noise[share].to(device),
-            target=settings.target,
-            kl_weight=settings.kl_weight,
-        )
-
-    network.train()
-    result = train(
-        network,
-        batch_loss,
-        settings.training,
-        seed=seed,
-        device=device,
-        is_shared=True,
-        state_file=state_file,
-        progress=progress,
-    )
-    return network, result

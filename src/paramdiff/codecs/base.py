@@ -1,31 +1,152 @@
-"""What every codec is: ``encode`` and ``decode`` between normalized vectors and latents.
+"""Base of all codecs: ``encode`` and ``decode`` between normalized vectors and latents.
 
 A codec knows no task and no checkpoint; it sees normalized, padded vectors ``[B, length]``. It
 also carries the mean and standard deviation of the training latents. The ``default`` preset
 standardizes the diffusion's latents with them (the authors' own remedy for generated networks at
-chance, their issue 20); every preset scales the spread of samples about that mean.
+chance, their issue 20); every preset scales samples about that mean.
+
+To add a codec, write one file with its settings and its class, and add the class to ``CODECS`` in
+``registry.py``.
 """
 
 from abc import abstractmethod
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from paramdiff.component import Component
+from paramdiff.progress import Progress, ignore_progress
+from paramdiff.settings import Settings
+from paramdiff.training_loop import Optimization, TrainingResult
 
 Statistics = Literal["sample", "batch", "running"]
-"""Which statistics a codec's normalization layers use: each sample's own over its length, those of
+"""Statistics that a codec's normalization layers use: each sample's own over its length, those of
 the batch, or the running averages of training."""
+
+
+class CodecSettings(Settings):
+    """Sizes of a codec and how it is fitted.
+
+    A subclass narrows ``kind`` to the codec's key in ``CODECS`` and overrides the properties whose
+    defaults do not hold for it.
+    """
+
+    kind: str
+
+    @property
+    def decoding_statistics(self) -> Statistics:
+        """Statistics of normalization layers when decoding; irrelevant if there are none."""
+        return "running"
+
+    @property
+    def is_whitened(self) -> bool:
+        """Whether latents are fitted to follow N(0, I)."""
+        return False
+
+    @property
+    def shared_training(self) -> Optimization | None:
+        """Training on batches of vectors, which the processes of a launch share; None if none."""
+        return None
+
+    @property
+    def learns_from(self) -> Literal["inputs", "labels"] | None:
+        """Task data that the codec is trained on; None if it sees the checkpoints alone."""
+        return None
+
+    @property
+    def examples_seen(self) -> int:
+        """Task examples used in training, each as often as a network is trained on it."""
+        return 0
+
+    @property
+    def num_training_vectors(self) -> int:
+        """Vectors that are encoded and decoded in training, each as often as it is."""
+        training = self.shared_training
+        return 0 if training is None else training.num_updates * training.batch_size
+
+    def describe(self) -> str:
+        """Describe the codec in one phrase."""
+        return self.kind
+
+    def suggest_wider(self) -> str | None:
+        """Suggest, as words and options, a codec that keeps more; None if there is none."""
+        return None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Training examples that decoded networks are run on.
+
+    Attributes:
+        logits: a normalized vector ``[length]`` and rows ``[B]`` to logits ``[B, K]``, through
+            which gradients reach the vector.
+        labels: ``[E]``.
+    """
+
+    logits: Callable[[Tensor, Tensor], Tensor]
+    labels: Tensor
 
 
 class Codec(Component):
     """A pair of maps between vectors ``[B, length]`` and latents ``[B, latent_dim]``."""
 
+    settings_class: ClassVar[type[CodecSettings]]
     length: int
     latent_dim: int
     residual_std: Tensor | None
-    """``[length]``; spread of what the codec leaves out, given back to generated vectors."""
+    """``[length]``; standard deviation of what the codec drops, added to generated vectors as
+    noise."""
+
+    @classmethod
+    def build(cls, settings: Any, length: int) -> "Codec | None":
+        """Build the untrained codec.
+
+        Args:
+            settings: an instance of ``settings_class``.
+            length: the padded vector's length.
+
+        Returns:
+            The codec; None if its size is known only once it is fitted.
+
+        Raises:
+            UserError: the sizes do not fit the length.
+        """
+        return None
+
+    @classmethod
+    @abstractmethod
+    def fit(
+        cls,
+        vectors: Tensor,
+        settings: Any,
+        *,
+        seed: int,
+        device: torch.device,
+        examples: Examples | None = None,
+        state_file: Path | None = None,
+        progress: Progress = ignore_progress,
+    ) -> tuple["Codec", TrainingResult]:
+        """Fit a codec to the originals.
+
+        Args:
+            vectors: normalized vectors ``[N, length]``, possibly memory-mapped.
+            settings: an instance of ``settings_class``.
+            seed: seed of the initial weights, the batches and the noise.
+            device: device to train on.
+            examples: task data, given if ``settings.learns_from`` is not None.
+            state_file: see ``training_loop.train``; arrays larger than memory lie beside it.
+            progress: see ``training_loop.train``.
+
+        Returns:
+            The codec in evaluation mode on the CPU, and its losses.
+
+        Raises:
+            UserError: the codec cannot be fitted to these vectors.
+        """
 
     def _register_latent_moments(self, latent_dim: int) -> None:
         self.register_buffer("latent_mean", torch.zeros(latent_dim))
@@ -33,14 +154,14 @@ class Codec(Component):
 
     @abstractmethod
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalized vectors ``[B, length]`` to latents ``[B, latent_dim]``."""
+        """Encode normalized vectors ``[B, length]`` as latents ``[B, latent_dim]``."""
 
     @abstractmethod
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Latents ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
+        """Decode latents ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
 
     def fit_latent_moments(self, latents: Tensor) -> None:
-        """Remember mean and standard deviation over checkpoints of latents ``[N, latent_dim]``.
+        """Store mean and standard deviation of the originals' latents ``[N, latent_dim]``.
 
         A dimension in which all checkpoints agree keeps a standard deviation of 1.
         """
@@ -49,11 +170,11 @@ class Codec(Component):
         self.latent_std.copy_(torch.where(std > 1e-8, std, torch.ones_like(std)))
 
     def standardize(self, latents: Tensor) -> Tensor:
-        """Latents ``[B, latent_dim]`` to what the denoiser learns."""
+        """Shift and scale latents ``[B, latent_dim]`` to mean 0 and standard deviation 1."""
         return (latents - self.latent_mean) / self.latent_std
 
     def destandardize(self, latents: Tensor) -> Tensor:
-        """The inverse of ``standardize``."""
+        """Invert ``standardize``."""
         return latents * self.latent_std + self.latent_mean
 
 
@@ -63,12 +184,12 @@ MAX_DECODED_VALUES = 1 << 22
 
 @torch.no_grad()
 def encode_all(codec: Codec, vectors: Tensor, batch_size: int = 64) -> Tensor:
-    """Latents ``[N, latent_dim]`` of all vectors under running statistics."""
+    """Encode all vectors under running statistics, ``[N, latent_dim]``."""
     return torch.cat([codec.encode(block) for block in vectors.split(batch_size)])
 
 
 def decoding_batch(length: int) -> int:
-    """How many vectors of a length are decoded together: few where they are long."""
+    """Return the number of vectors that are decoded together: few if they are long."""
     return max(1, min(MAX_DECODED, MAX_DECODED_VALUES // length))
 
 
@@ -76,7 +197,7 @@ def decoding_batch(length: int) -> int:
 def decode_all(
     codec: Codec, latents: Tensor, statistics: Statistics, batch_size: int | None = None
 ) -> Tensor:
-    """Vectors ``[M, length]`` of all latents, in batches padded to one size.
+    """Decode all latents to vectors ``[M, length]``, in batches padded to one size.
 
     The padding keeps a vector's bits independent of how many others are decoded with it.
     """

@@ -1,7 +1,7 @@
-"""The linear codec: principal components of the zoo (the reconstruction-optimal linear map).
+"""Principal components of the zoo (the reconstruction-optimal linear codec).
 
 With N checkpoints it is exact at N - 1 components; fewer leave out the directions in which the
-checkpoints differ least. What they leave out is modelled as independent noise per coordinate
+checkpoints differ least. The rest is modelled as independent noise per coordinate
 (factor analysis on principal components; Tipping and Bishop 1999): without it, generated vectors
 would lack that share of the originals' variance.
 
@@ -19,15 +19,18 @@ from diffusers.configuration_utils import register_to_config
 from pydantic import Field
 from torch import Tensor
 
-from paramdiff.codecs.base import Codec, Statistics
+from paramdiff.codecs.base import Codec, CodecSettings, Examples, Statistics
 from paramdiff.memmap import centered_products, column_blocks, empty_array, free_pages
-from paramdiff.settings import Settings
+from paramdiff.progress import Progress, ignore_progress
+from paramdiff.training_loop import TrainingResult
+
+WIDER = (0.8, 0.95, 0.99)
+"""Shares of the variance to suggest if too little is kept."""
 
 
-class ComponentsSettings(Settings):
-    """What codecs of principal components have in common."""
+class PCASettings(CodecSettings):
+    """Settings shared by codecs of principal components."""
 
-    kind: str
     explained_variance: float = Field(
         gt=0, le=1, description="share of the zoo's variance that the components keep"
     )
@@ -35,21 +38,21 @@ class ComponentsSettings(Settings):
         True, description="give the rest back to generated vectors as independent noise"
     )
 
-    @property
-    def statistics(self) -> Statistics:
-        """There are no normalization layers; any choice is the same."""
-        return "running"
+    def describe(self) -> str:
+        """See ``CodecSettings``."""
+        share = self.explained_variance
+        return f"principal components that keep {share:.1%} of the zoo's variance"
+
+    def suggest_wider(self) -> str | None:
+        """See ``CodecSettings``."""
+        more = [share for share in WIDER if share > self.explained_variance]
+        return f"a wider codec (--set codec.explained_variance={more[0]})" if more else None
 
 
-class PCACodecSettings(ComponentsSettings):
+class PCACodecSettings(PCASettings):
     """Principal components of the zoo."""
 
     kind: Literal["pca"]
-
-    @property
-    def is_whitened(self) -> bool:
-        """Each component keeps its own spread."""
-        return False
 
 
 class PCACodec(Codec):
@@ -59,6 +62,8 @@ class PCACodec(Codec):
         length: the padded vector's length.
         latent_dim: the number of directions.
     """
+
+    settings_class = PCACodecSettings
 
     @register_to_config
     def __init__(self, length: int, latent_dim: int) -> None:
@@ -70,8 +75,29 @@ class PCACodec(Codec):
         self.register_buffer("residual_std", torch.zeros(length))
         self._register_latent_moments(latent_dim)
 
+    @classmethod
+    def fit(
+        cls,
+        vectors: Tensor,
+        settings: PCACodecSettings,
+        *,
+        seed: int,
+        device: torch.device,
+        examples: Examples | None = None,
+        state_file: Path | None = None,
+        progress: Progress = ignore_progress,
+    ) -> tuple[Codec, TrainingResult]:
+        """See ``Codec``; nothing is trained, so there are no losses."""
+        codec = fit_pca_codec(
+            vectors,
+            settings.explained_variance,
+            residual=settings.residual,
+            scratch=None if state_file is None else state_file.parent,
+        )
+        return codec, TrainingResult([], 0.0)
+
     def encode(self, vectors: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Normalized vectors ``[B, length]`` to coordinates ``[B, latent_dim]``."""
+        """Project normalized vectors ``[B, length]`` to coordinates ``[B, latent_dim]``."""
         latents = self.mean.new_zeros(len(vectors), self.latent_dim)
         for columns in column_blocks(vectors):
             centered = vectors[:, columns] - self.mean[columns]
@@ -80,7 +106,7 @@ class PCACodec(Codec):
         return latents
 
     def decode(self, latents: Tensor, statistics: Statistics = "running") -> Tensor:
-        """Coordinates ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
+        """Map coordinates ``[B, latent_dim]`` to normalized vectors ``[B, length]``."""
         return latents @ self.components + self.mean
 
 
@@ -96,9 +122,9 @@ def fit_pca_codec(
     Args:
         vectors: normalized vectors ``[N, length]``, possibly memory-mapped.
         explained_variance: the share to keep, in (0, 1].
-        residual: whether the rest is modelled as independent noise, or left out.
-        scratch: a folder for components that are larger than the memory budget; without it they
-            are held in memory.
+        residual: model the rest as independent noise, rather than drop it.
+        scratch: a folder for components that are larger than the memory budget; None keeps them
+            in memory.
 
     Returns:
         A codec with at least one component, its signs fixed by each component's largest entry.

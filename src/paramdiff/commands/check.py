@@ -1,20 +1,57 @@
-"""What a recipe would make: sizes, parameter counts and cost, without running anything."""
+"""Check a recipe: sizes, parameter counts and cost of what it would make; nothing is run."""
 
-from paramdiff.recipe import Recipe
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.runs.cost import PFLOP, estimate_cost
 from paramdiff.runs.meta_models import Parts, build_parts, num_values
+from paramdiff.storage import StrPath
 from paramdiff.tasks.base import TaskDescription
+from paramdiff.tasks.registry import describe_task
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A recipe that can be run.
+
+    Attributes:
+        recipe: with every value filled.
+        sizes: label to value: data, parameters, parts and estimated cost.
+    """
+
+    recipe: Recipe
+    sizes: dict[str, str]
+
+
+def check(recipe: Recipe | StrPath, overrides: Sequence[str] = ()) -> CheckResult:
+    """Resolve and validate a recipe, and tell its sizes and its cost; run nothing.
+
+    Args:
+        recipe: a recipe, a YAML file, or the name of a shipped recipe.
+        overrides: ``path=value`` for a recipe that is loaded.
+
+    Returns:
+        The resolved recipe and its sizes.
+
+    Raises:
+        UserError: the recipe is wrong, or what it names does not go together.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides)
+    description = None if recipe.task is None else describe_task(recipe.task)
+    return CheckResult(recipe, check_recipe(recipe, description))
 
 
 def check_recipe(recipe: Recipe, description: TaskDescription | None) -> dict[str, str]:
-    """Say what a recipe would make.
+    """Describe what a recipe would make.
 
     Args:
         recipe: what would be run.
-        description: of the recipe's task, where it has one.
+        description: the recipe's task, if it has one.
 
     Returns:
-        Label to value, for people.
+        Label to value.
 
     Raises:
         UserError: see ``build_parts``.
@@ -31,12 +68,8 @@ def check_recipe(recipe: Recipe, description: TaskDescription | None) -> dict[st
         "network parameters": f"{num_values(parts.state_dict.values()):,}",
         "generated parameters": f"{layout.num_parameters:,} in {len(layout.slots)} tensors",
         "vector length": f"{parts.vector_length:,}",
+        "codec": recipe.codec.describe(),
     }
-    if recipe.codec.kind != "autoencoder":
-        share = recipe.codec.explained_variance
-        facts["codec"] = f"principal components that keep {share:.1%} of the zoo's variance"
-    if recipe.codec.kind == "behavioral":
-        facts["codec"] += ", and a correction that is trained on what networks do"
     if parts.codec is not None:
         facts["codec parameters"] = f"{num_values(parts.codec.parameters()):,}"
     if recipe.diffusion is None:

@@ -1,11 +1,11 @@
-"""Evaluate two folders of checkpoints, whatever made them."""
+"""Compare two folders of checkpoints, whatever made them."""
 
 import os
 import shutil
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,20 +13,21 @@ from torch import Tensor
 from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
-from paramdiff.commands.original_scores import originals_in_words
-from paramdiff.commands.task_choice import open_task
+from paramdiff.commands.original_scores import describe_originals
+from paramdiff.commands.run_artifacts import generated_in, originals_in
+from paramdiff.commands.task_choice import ONE_OF, choose_task, open_task
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.schema import Cost, Evaluation
 from paramdiff.locking import refuse_existing, sole_maker
 from paramdiff.methods.data_use import budget_of
 from paramdiff.model_cards.card import data_on_card
 from paramdiff.parallel import FanOut
-from paramdiff.parameters.selection import select
+from paramdiff.parameters.selection import select as select_names
 from paramdiff.processes import refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.report.page import write_report
@@ -37,8 +38,7 @@ from paramdiff.runs.parallel_predictors import distributed
 from paramdiff.runs.peak_memory import peak_memory
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.runs.run_cards import add_scores
-from paramdiff.storage import write_json, written_aside
-from paramdiff.tasks.scoring_function import ScoringFunctions
+from paramdiff.storage import StrPath, path_or_none, write_json, written_aside
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import (
@@ -49,46 +49,60 @@ from paramdiff.zoo.learned_from import (
 from paramdiff.zoo.zoo import INDEX_FILE, Zoo, read_index
 
 
-def evaluate_folders(
-    originals: str,
-    generated: str,
-    task: TaskSettings | ScoringFunctions,
-    out: Path,
+def compare(
+    generated: StrPath,
+    originals: StrPath,
+    out: StrPath,
     *,
-    patterns: tuple[str, ...],
-    base: Path | None = None,
-    entry: str | None = None,
+    task: str | TaskSettings | None = None,
+    data: str | None = None,
+    network: str | None = None,
+    image_size: int | None = None,
+    score_fn: str | None = None,
+    score_validation: str | None = None,
+    standardize: bool = False,
+    select: Sequence[str] = (),
+    base_checkpoint: StrPath | None = None,
+    state_dict_key: str | None = None,
     num_held_out: int | None = None,
-    num_best: int = 0,
-    seed: int,
-    recalibrate: bool,
-    device: str,
+    copy_best: int = 0,
+    seed: int = 0,
+    recalibrate_batchnorm: bool = False,
+    device: str = "auto",
     fan_out: FanOut | None = None,
-    progress: StageProgress,
-    say: Callable[[str], None] = ignore_progress,
+    log: Callable[[str], None] = ignore_progress,
+    progress: StageProgress = ignore_progress,
 ) -> Evaluation:
-    """Judge the checkpoints of one folder against those of another.
+    """Compare checkpoints with their originals, and with what these give without training.
 
     Args:
-        originals: a zoo, or checkpoints (see ``find_runs``).
-        generated: checkpoints; tensors beyond the compared ones are ignored.
-        task: whose network the checkpoints belong to, or functions that score a complete state
-            dict.
+        generated: the checkpoints to judge: a folder, a glob, or a run's folder; tensors beyond
+            the compared ones are ignored.
+        originals: a zoo, a run's folder, or checkpoints (see ``find_runs``).
         out: a new folder for ``evaluation.json``, its arrays and ``report.html``.
-        patterns: the tensors to compare, where ``originals`` is no zoo; none for all.
-        base: a complete checkpoint for what the originals lack, where they are no zoo.
-        entry: the key of the state dict, where a file holds several.
-        num_held_out: how many originals to hold out, the last ones, where ``originals`` is no zoo.
-            By default those that the generator held out, as far as what lies beside the generated
-            checkpoints tells; else none.
-        num_best: how many of the generated checkpoints to copy to ``best/``: those with the best
+        task: the name of the task whose network the checkpoints belong to, or
+            ``module:function``; or its settings.
+        data: the name or ``KIND:PATH`` of data instead, see ``choose_task``.
+        network: with ``data``: the network, see ``choose_task``.
+        image_size: pixels per side of the network's input.
+        score_fn: ``module:function`` that scores a complete state dict, instead of a task.
+        score_validation: as ``score_fn``, on other data; its scores select.
+        standardize: standardize vectors by the training rows, see ``TaskSettings``.
+        select: patterns of the tensors to compare, if the originals are no zoo; all by default.
+        base_checkpoint: a complete checkpoint for what the originals lack, if they are no zoo.
+        state_dict_key: the key of the state dict in files that hold several.
+        num_held_out: how many originals to hold out, the last ones, if they are no zoo. By
+            default those that the generator held out, as far as the files beside the generated
+            checkpoints say; else none.
+        copy_best: how many of the generated checkpoints to copy to ``best/``: those with the best
             validation scores.
-        seed: of baselines and intervals.
-        recalibrate: whether to score with BatchNorm statistics estimated anew, too.
+        seed: random seed of baselines and intervals.
+        recalibrate_batchnorm: score with BatchNorm statistics estimated anew, too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         fan_out: workers that score networks side by side.
-        progress: told the stage's name, steps done and steps in all.
-        say: told what the originals score, before the long work.
+        log: called with lines on what is compared and what the originals score, before the long
+            work.
+        progress: called with a stage's name, the steps done and the steps in all.
 
     Returns:
         The evaluation.
@@ -98,80 +112,80 @@ def evaluate_folders(
             that the zoo has made already.
     """
     started = time.monotonic()
-    target = resolve_device(device)
+    chosen = choose_task(
+        task=task,
+        data=data,
+        network=network,
+        image_size=image_size,
+        score_fn=score_fn,
+        score_validation=score_validation,
+        standardize=standardize,
+    )
+    if chosen is None:
+        raise UserError(ONE_OF)
+    generated, originals = generated_in(str(generated), log), originals_in(str(originals), log)
+    out, target = Path(out), resolve_device(device)
+    base = path_or_none(base_checkpoint)
     refuse_several(target, "compare")
     refuse_existing(out)
     judged = find_checkpoints([generated])
-    found = judged.listed
-    if num_best > len(found):
-        raise UserError(f"--copy-best: expected at most {len(found)}, found {num_best}")
-    passed_over = _passed_over(judged, "what is judged")
-    if patterns and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
-        select(find_runs([originals])[0][0].read(entry)[0], patterns)
-    task_of = open_task(task)
-    known = learned_from(sorted({stored.path.absolute().parent for stored in found}))
-    notes = [f"Generated checkpoints: {note}." for note in judged.notes]
+    if copy_best > len(judged.listed):
+        raise UserError(f"--copy-best: expected at most {len(judged.listed)}, found {copy_best}")
+    if select and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
+        select_names(find_runs([originals])[0][0].read(state_dict_key)[0], select)
+    task_of = open_task(chosen)
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
-        zoo_folder = Path(originals)
-        replaced: set[str] = set()
-        if (zoo_folder / INDEX_FILE).is_file():
-            _refuse_what_a_zoo_has(patterns, base, num_held_out)
-            is_new = is_held_out_new(read_index(zoo_folder), known)
-        else:
-            passed_over |= _passed_over(find_checkpoints([originals]), "the originals")
-            zoo_folder = aside / "zoo"
-            imported = import_checkpoints(
-                [originals],
-                zoo_folder,
-                patterns or ("*",),
-                base=base,
-                num_held_out=num_held_out,
-                state_dict_key=entry,
-                known=known,
-                compared=found,
-            )
-            is_new = imported.is_held_out_new
-            replaced |= imported.replaced
-            notes += [f"Originals: {note}." for note in imported.notes]
-        zoo = Zoo.load(zoo_folder)
-        vectors = read_vectors(found, zoo.layout, entry, rest=zoo.base, counters=replaced)
+        given = _open_originals(
+            originals,
+            judged,
+            aside,
+            tuple(select),
+            base=base,
+            state_dict_key=state_dict_key,
+            num_held_out=num_held_out,
+        )
+        zoo = given.zoo
+        vectors = read_vectors(
+            judged.listed, zoo.layout, state_dict_key, rest=zoo.base, counters=given.replaced
+        )
         built = task_of(zoo.base)
         used = data_on_card(Path(generated))
-        told = "not known, no card beside it tells" if used is None else used.in_words
-        subject = replace(
-            Subject.of(
+        facts = {
+            "Task data in what is judged": "not known, no card beside it tells"
+            if used is None
+            else used.in_words,
+            "What the generator learned from": _told_of(given.known, given.is_held_out_new, zoo),
+            **_passed_over(judged, "what is judged"),
+            **given.facts,
+            **_completed(zoo, given.replaced, base),
+        }
+        inputs = replace(
+            EvaluationInputs.of(
                 zoo,
                 vectors,
                 title=f"{Path(generated).name} against {Path(originals).name}",
-                facts=network_facts(built, zoo)
-                | {
-                    "Task data in what is judged": told,
-                    "What the generator learned from": _told_of(known, is_new, zoo),
-                }
-                | passed_over
-                | _completed(zoo, replaced, base),
+                facts=network_facts(built, zoo) | facts,
             ),
             untrained=untrained_vectors(built, zoo.layout),
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),
-            is_held_out_new=is_new,
+            is_held_out_new=given.is_held_out_new,
             scratch=aside,
         )
-        predictor = build_predictor(built, zoo, target, recalibrate=recalibrate)
-        for line in originals_in_words(built, predictor, zoo.originals):
-            say(line)
+        predictor = build_predictor(built, zoo, target, recalibrate=recalibrate_batchnorm)
+        for line in describe_originals(built, predictor, zoo.originals):
+            log(line)
         if fan_out is not None:
             predictor = distributed(predictor, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(
-            subject,
+            inputs,
             predictor,
-            EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate),
+            EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate_batchnorm),
             progress,
         )
-        verdict = evaluation.verdict
-        told_first = verdict.model_copy(update={"warnings": (*notes, *verdict.warnings)})
-        evaluation = evaluation.model_copy(update={"verdict": told_first})
+        notes = [f"Generated checkpoints: {note}." for note in judged.notes] + given.notes
+        evaluation = _with_notes(evaluation, notes)
         cost = Cost(
             seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)
         )
@@ -179,10 +193,74 @@ def evaluate_folders(
             aside, evaluation.model_copy(update={"cost": {"evaluation": cost}}), arrays
         )
         write_report(aside)
-        if num_best:
-            _copy_best(aside / "best", found, arrays["validation/generated"], num_best)
+        if copy_best:
+            _copy_best(aside / "best", judged.listed, arrays["validation/generated"], copy_best)
     add_scores(Path(generated), evaluation)
     return evaluation
+
+
+@dataclass
+class _Originals:
+    """The originals as a zoo, and what must be said of them.
+
+    Attributes:
+        zoo: the originals.
+        known: what the generator learned from, as far as it is known.
+        is_held_out_new: whether it is proved that nothing held out trained the generator.
+        replaced: names of the tensors in which vectors are completed with other values.
+        facts: label to value.
+        notes: one sentence each.
+    """
+
+    zoo: Zoo
+    known: LearnedFrom | None
+    is_held_out_new: bool
+    replaced: set[str] = field(default_factory=set)
+    facts: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def _open_originals(
+    originals: str,
+    judged: FoundCheckpoints,
+    scratch: Path,
+    patterns: tuple[str, ...],
+    *,
+    base: Path | None,
+    state_dict_key: str | None,
+    num_held_out: int | None,
+) -> _Originals:
+    """Load a zoo, or make one of checkpoints."""
+    known = learned_from(sorted({stored.path.absolute().parent for stored in judged.listed}))
+    if (Path(originals) / INDEX_FILE).is_file():
+        _refuse_what_a_zoo_has(patterns, base, num_held_out)
+        is_new = is_held_out_new(read_index(Path(originals)), known)
+        return _Originals(Zoo.load(Path(originals)), known, is_new)
+    imported = import_checkpoints(
+        [originals],
+        scratch / "zoo",
+        patterns or ("*",),
+        base=base,
+        num_held_out=num_held_out,
+        state_dict_key=state_dict_key,
+        known=known,
+        compared=judged.listed,
+    )
+    return _Originals(
+        Zoo.load(scratch / "zoo"),
+        known,
+        imported.is_held_out_new,
+        set(imported.replaced),
+        _passed_over(find_checkpoints([originals]), "the originals"),
+        [f"Originals: {note}." for note in imported.notes],
+    )
+
+
+def _with_notes(evaluation: Evaluation, notes: Sequence[str]) -> Evaluation:
+    """Put notes before the warnings of the verdict."""
+    verdict = evaluation.verdict
+    warned = verdict.model_copy(update={"warnings": (*notes, *verdict.warnings)})
+    return evaluation.model_copy(update={"verdict": warned})
 
 
 def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:
@@ -190,7 +268,7 @@ def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:
 
 
 def _told_of(known: LearnedFrom | None, is_new: bool, zoo: Zoo) -> str:
-    """What is known of the checkpoints that trained the generator."""
+    """Describe what is known of the checkpoints that trained the generator."""
     if known is None:
         return "not known, nothing beside the generated checkpoints tells"
     told = f"{len(known.trained)} checkpoints; it held out {len(known.held_out)}"

@@ -1,4 +1,4 @@
-"""``--energy`` by its name: a score at hand, or a user's own."""
+"""Energies by name: the built-in ones, and a user's own function."""
 
 import torch
 from torch import Tensor
@@ -17,20 +17,20 @@ from paramdiff.tasks.registry import build_task
 from paramdiff.user_code import accepts, call, import_function, wrong_signature
 
 NUM_EXAMPLES = 256
-"""Training examples whose loss guides; every network sees all of them at every step."""
+"""Training examples of the loss; every network sees all of them at every step."""
 
 
 def build_energy(
     name: str, recipe: str | None, space: ParameterSpace, device: torch.device
 ) -> Energy:
-    """The energy of a name.
+    """Build the energy of a name.
 
     Args:
         name: ``loss``, ``distance:CHECKPOINTS`` (files as ``find_runs`` takes them) or
             ``module:function``.
-        recipe: whose task has the loss.
-        space: of the vectors.
-        device: where to compute.
+        recipe: the recipe whose task has the loss.
+        space: the vectors' parameter space.
+        device: device of the computation.
 
     Returns:
         The energy.
@@ -52,8 +52,8 @@ def build_energy(
     return _users_own(name)
 
 
-def energy_in_words(name: str, scale: float) -> str:
-    """An energy for a card, with the training data that it looks at."""
+def describe_energy(name: str, scale: float) -> str:
+    """Describe an energy on a card, with the training data that it uses."""
     data = f", on the labels of {NUM_EXAMPLES} training examples" if name == "loss" else ""
     return f"{inline_code(name)}, scale {scale:g}{data}"
 
@@ -64,16 +64,16 @@ def data_with_energy(
     num_inference_steps: int,
     num_networks: int,
 ) -> DataUse | None:
-    """The task data that guided networks are made with.
+    """Return the task data that networks made with an energy depend on.
 
     Args:
-        used: the pipeline's; None where that is not known.
-        energy: its name and scale, where there is one.
-        num_inference_steps: how often it is asked about each network.
-        num_networks: that are guided.
+        used: the pipeline's; None if it is not known.
+        energy: its name and scale, if there is one.
+        num_inference_steps: evaluations of the energy per network.
+        num_networks: networks to generate.
 
     Returns:
-        None where it is not known: what a user's own function looks at, nobody knows.
+        None if it is not known, as for a user's own function.
     """
     if used is None or energy is None or energy[0].startswith("distance:"):
         return used

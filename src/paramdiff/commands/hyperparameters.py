@@ -1,6 +1,6 @@
-"""What ``paramdiff fit`` chooses by itself: codec, denoiser, updates and batch, with its reasons.
+"""Hyperparameters that ``fit`` chooses: codec, denoiser, updates and batch, with reasons.
 
-Sizes follow from the numbers of checkpoints and parameters. Where a time budget is given, updates
+Sizes follow from the numbers of checkpoints and parameters. With a time budget, updates
 are timed on this machine for a moment and the budget becomes a number of updates, once: a folder
 that has a recipe keeps the numbers in it.
 """
@@ -22,7 +22,7 @@ from paramdiff.recipe.loading import read_preset
 from paramdiff.runs.folder import RunFolder
 
 COUNTED = ("diffusion.training.num_steps", "diffusion.early_stopping.every")
-"""What a time budget decides."""
+"""Fields that a time budget decides."""
 LABELS = {"codec": "Codec", "diffusion.denoiser": "Denoiser", "diffusion.training": "Updates"}
 NUM_LOOKS = 30
 """At the denoiser in training; the patience is a third of it, however long training is."""
@@ -32,23 +32,23 @@ LARGEST_TIMED = 512
 TIMED_UPDATES = 20
 TIMED_EVALUATIONS = 20
 LOOKS_IN_EVALUATIONS = 65
-"""What a look costs: solver steps, decoding and the held-out loss."""
+"""Cost of one validation: solver steps, decoding and the held-out loss."""
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What was chosen.
+    """Chosen hyperparameters.
 
     Attributes:
         content: keys and values of a recipe.
-        reasons: field of ``LABELS`` to what was chosen and why, for people.
+        reasons: field of ``LABELS`` to the choice and its reason.
     """
 
     content: dict[str, Any]
     reasons: dict[str, str]
 
     def facts(self, changes: dict[str, Any]) -> dict[str, str]:
-        """Label to reason, of what the user's own values do not replace."""
+        """Return label to reason of the choices that the user's own values do not replace."""
         return {
             LABELS[field]: why
             for field, why in self.reasons.items()
@@ -70,41 +70,42 @@ def configure(
     num_parameters: int,
     *,
     num_samples: int,
-    minutes: float | None,
+    time_budget: float | None,
     out: Path,
     device: str,
 ) -> Configuration:
     """Choose sizes and updates.
 
     Args:
-        num_originals: checkpoints that are learned from.
+        num_originals: checkpoints to learn from.
         num_held_out: checkpoints that say when to stop.
         num_parameters: ``P``.
         num_samples: networks to generate.
-        minutes: for training the denoiser and generating; None is as long as the default takes.
+        time_budget: minutes for training the denoiser and generating; None is as long as the
+            default takes.
         out: the run's folder; where it has a recipe, that has the number of updates.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
-        What was chosen, and why.
+        The choices with their reasons.
     """
     preset = read_preset("default")
     training, share = preset["diffusion"]["training"], preset["codec"]["explained_variance"]
     largest = max(1, min(num_originals - 1, num_parameters))
     updates, why = training["num_steps"], "as many as the default preset was measured with"
     earlier = every = None
-    if minutes is not None:
+    if time_budget is not None:
         earlier, every = (RunFolder(out).value(field) for field in COUNTED)
     if isinstance(earlier, int):
         updates, why = earlier, f"as {out / 'recipe.yaml'} counts them"
-    elif minutes is not None:
+    elif time_budget is not None:
         target = resolve_device(device)
         refuse_several(target, "--time-budget")  # each would measure another pace
         pace = measure_pace(min(largest, LARGEST_TIMED), num_samples, target)
         evaluations = preset["generation"]["num_inference_steps"] * -(-num_samples // 50)
         most = MOST_UPDATES if num_held_out else updates
-        updates = affordable_updates(60 * minutes, pace, evaluations, most)
-        why = f"{1000 * pace.update:.1f} ms each, for {minutes:g} min with generating"
+        updates = affordable_updates(60 * time_budget, pace, evaluations, most)
+        why = f"{1000 * pace.update:.1f} ms each, for {time_budget:g} min with generating"
         if updates == most and not num_held_out:
             why = "no more, because nothing is held out to stop by"
         if updates == FEWEST_UPDATES:
@@ -129,7 +130,7 @@ def configure(
 
 
 def _is_set(changes: Any, field: str) -> bool:
-    """Whether nested values hold a dotted field, or a value above it."""
+    """Return True if nested values hold a dotted field, or a value above it."""
     for key in field.split("."):
         if not isinstance(changes, dict):
             return True
@@ -145,7 +146,7 @@ def measure_pace(latent_dim: int, num_samples: int, device: torch.device) -> Pac
     Args:
         latent_dim: ``D``.
         num_samples: networks that will be generated.
-        device: where.
+        device: device of the computation.
 
     Returns:
         The seconds.
@@ -182,13 +183,13 @@ def measure_pace(latent_dim: int, num_samples: int, device: torch.device) -> Pac
 
 
 def affordable_updates(seconds: float, pace: Pace, evaluations: int, most: int) -> int:
-    """The updates that a time budget leaves beside generating and looking.
+    """Return the updates that a time budget leaves beside generation and validation.
 
     Args:
         seconds: the budget.
-        pace: of this machine.
-        evaluations: of the denoiser, in generation.
-        most: not more than so many.
+        pace: seconds on this machine.
+        evaluations: denoiser evaluations in generation.
+        most: upper bound.
 
     Returns:
         Between ``FEWEST_UPDATES`` and ``most``.

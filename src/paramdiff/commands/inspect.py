@@ -1,7 +1,9 @@
-"""What a set of checkpoints is, before anything is made of it."""
+"""Describe a set of checkpoints, before anything is made of it."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,14 +13,17 @@ from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.checkpoints.summary import CheckpointSummary, TensorSummary, summarize
 from paramdiff.checkpoints.tensor_kinds import SAVE_AGAIN, is_generated
 from paramdiff.evaluation.trajectory import Trajectory, related_groups, trajectory_of
-from paramdiff.progress import Progress, ignore_progress
+from paramdiff.progress import StageProgress, ignore_progress
+from paramdiff.storage import StrPath
 
 FEW_CHECKPOINTS = 30
+READING = "reading checkpoints"
+"""The stage's name."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found.
+    """Facts about a set of checkpoints.
 
     Attributes:
         facts: label to value, in reading order.
@@ -45,27 +50,33 @@ class Inspection:
         return sum(_size(one) for one in self.tensors if one.name in self.generated)
 
 
-def inspect_checkpoints(
-    sources: Sequence[str],
+def inspect(
+    checkpoints: StrPath | Sequence[StrPath],
     *,
-    entry: str | None = None,
-    progress: Progress = ignore_progress,
+    state_dict_key: str | None = None,
+    progress: StageProgress = ignore_progress,
 ) -> Inspection:
-    """Read checkpoints and tell what they are.
+    """Read checkpoints and describe them: what differs, what is broken, what can be generated.
 
     Args:
-        sources: see ``find_runs``.
-        entry: the key of the state dict, where a file holds several.
-        progress: told how many checkpoints are read, and how many there are.
+        checkpoints: files, folders (one sub-folder per run), globs, or ``owner/name@revision`` on
+            the Hub.
+        state_dict_key: the key of the state dict in files that hold several.
+        progress: called with a stage's name, the checkpoints read and all of them.
 
     Returns:
-        What was found.
+        The facts about them.
 
     Raises:
         UserError: a source is missing, or a checkpoint cannot be read or does not fit the others.
     """
-    given = find_checkpoints(sources)
-    found = summarize(given.runs, state_dict_key=entry, notes=given.notes, progress=progress)
+    given = find_checkpoints(sources_of(checkpoints))
+    found = summarize(
+        given.runs,
+        state_dict_key=state_dict_key,
+        notes=given.notes,
+        progress=partial(progress, READING),
+    )
     tensors = tuple(found.tensors.values())
     differing = [one for one in tensors if one.differs]
     refused = [one for one in differing if one.reason_not_generated is not None]
@@ -82,7 +93,7 @@ def inspect_checkpoints(
     facts = {
         "Checkpoints": _checkpoints(found),
         **given.facts,
-        "Stored as": found.checkpoint_format.words,
+        "Stored as": found.checkpoint_format.description,
         "Tensors": f"{len(tensors)} with {num_values:,} values; {len(differing)} differ",
         "Order": _order(trajectory, found),
         "Would be generated": f"{num_generated:,} parameters in {len(generated)} tensors: {those}"
@@ -116,6 +127,12 @@ def inspect_checkpoints(
         found.found.notes,
         len(found.names),
     )
+
+
+def sources_of(checkpoints: StrPath | Sequence[StrPath]) -> list[str]:
+    """Return one source of checkpoints, or several, as a list of strings."""
+    one = isinstance(checkpoints, str | os.PathLike)
+    return [os.fspath(source) for source in ([checkpoints] if one else checkpoints)]
 
 
 def _normalized(found: CheckpointSummary) -> Tensor:
@@ -206,7 +223,7 @@ def _warnings(
 def _are_unordered(
     found: CheckpointSummary, tensors: Sequence[TensorSummary], samples: Tensor
 ) -> bool:
-    """Whether every matrix differs, and some checkpoints share a start with none of the others."""
+    """Return True if every matrix differs and some checkpoints share no start with the others."""
     matrices = [one for one in tensors if len(one.shape) > 1 and one.scale]
     if not matrices or not all(one.differs and one.name in found.places for one in matrices):
         return False

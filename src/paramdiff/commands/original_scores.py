@@ -1,6 +1,6 @@
-"""What the original checkpoints score: what a user knows already, told before the long work.
+"""Scores of the original checkpoints, which the user knows already, before the long work.
 
-A network that is fed with wrong inputs, or is not the checkpoints', shows here.
+Wrong inputs, or a network that is not the checkpoints', show here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,19 +23,19 @@ from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 MOST_SCORED = 5
 MOST_VALUES = 1 << 28
-"""Of all networks that are scored, so that long vectors fit into memory."""
+"""Values of all scored networks together, so that long vectors fit into memory."""
 
 
-def originals_in_words(task: AnyTask, predictor: Predictor, vectors: Tensor) -> tuple[str, ...]:
-    """Score a few originals.
+def describe_originals(task: AnyTask, predictor: Predictor, vectors: Tensor) -> tuple[str, ...]:
+    """Score a few originals and describe them.
 
     Args:
-        task: what they do.
-        predictor: scores them.
-        vectors: raw ones ``[N, P]``, of which at most ``MOST_SCORED`` are scored.
+        task: the networks' task.
+        predictor: scores the networks.
+        vectors: raw vectors ``[N, P]``, of which at most ``MOST_SCORED`` are scored.
 
     Returns:
-        One line each: what is done to the inputs, where that is known, and the scores.
+        One line each: the preprocessing of inputs, if it is known, and the scores.
 
     Raises:
         UserError: a network computes NaN or infinite values.
@@ -43,7 +43,7 @@ def originals_in_words(task: AnyTask, predictor: Predictor, vectors: Tensor) -> 
     num = len(vectors)
     rows = evenly_spaced(num, max(1, min(MOST_SCORED, MOST_VALUES // vectors.shape[1])))
     try:
-        scores = predictor.answers(vectors[rows]).test.double().mean(1)
+        scores = predictor.predict(vectors[rows]).test.double().mean(1)
     except UserError as error:
         raise type(error)(f"the originals: {error}") from None
     score = ScoreInfo(name=predictor.score_name, is_fraction=predictor.is_fraction)
@@ -60,43 +60,43 @@ def originals_in_words(task: AnyTask, predictor: Predictor, vectors: Tensor) -> 
     return tuple(lines)
 
 
-def checkpoints_in_words(
+def describe_checkpoints(
     task_of: Callable[[Mapping[str, Tensor]], AnyTask],
     sources: Sequence[str],
     *,
     base: Path | None = None,
-    entry: str | None = None,
+    state_dict_key: str | None = None,
     device: str = "auto",
 ) -> tuple[str, ...]:
     """Score a few checkpoints before they become a zoo.
 
     Args:
-        task_of: a complete state dict to the task.
+        task_of: returns the task of a complete state dict.
         sources: see ``find_runs``.
-        base: a complete checkpoint for what they lack.
-        entry: the key of the state dict, where a file holds several.
-        device: where to compute.
+        base: a complete checkpoint for the tensors that they lack.
+        state_dict_key: the key of the state dict in files that hold several.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
-        See ``originals_in_words``.
+        See ``describe_originals``.
 
     Raises:
         UserError: a checkpoint cannot be read, or is not the network's.
     """
     found = [stored for run in find_runs(sources) for stored in run]
-    first, _ = found[0].read(entry)
-    complete = first if base is None else StoredCheckpoint(base, base.name).read(entry)[0]
+    first, _ = found[0].read(state_dict_key)
+    complete = first if base is None else StoredCheckpoint(base, base.name).read(state_dict_key)[0]
     layout = ParameterLayout.of(first, list(first))
     most = max(1, min(MOST_SCORED, MOST_VALUES // layout.num_parameters))
     some = [found[row] for row in evenly_spaced(len(found), most).tolist()]
-    vectors = read_vectors(some, layout, entry)
+    vectors = read_vectors(some, layout, state_dict_key)
     task = task_of(complete)
     index = ZooIndex.model_validate(
         {"layout": layout.to_json(), "hold_out": "none", "checkpoints": []}
     )
     zoo = Zoo(vectors, vectors[:0], layout, complete, index)
     predictor = build_predictor(task, zoo, resolve_device(device))
-    return originals_in_words(task, predictor, vectors)
+    return describe_originals(task, predictor, vectors)
 
 
 def _where(task: AnyTask, predictor: Predictor) -> str:

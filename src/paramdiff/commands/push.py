@@ -1,4 +1,4 @@
-"""Give a pipeline away: to the Hugging Face Hub, or to a folder."""
+"""Publish a pipeline on the Hugging Face Hub, or copy it to a folder."""
 
 import shutil
 from pathlib import Path
@@ -10,32 +10,35 @@ from paramdiff.checkpoints.hub import HUB, is_repository_name
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.locking import sole_maker
 from paramdiff.pipeline_io import INDEX_FILE, PARTS, pipeline_files
-from paramdiff.storage import CARD_FILE, written_aside
+from paramdiff.storage import CARD_FILE, StrPath, written_aside
 
 
-def push(source: Path, target: str, *, is_public: bool = False) -> str:
-    """Copy a pipeline's files, its card among them, and nothing else.
+def push(source: StrPath, target: str, *, public: bool = False) -> str:
+    """Publish a pipeline on the Hugging Face Hub, or copy it to a folder.
+
+    The pipeline's own files travel, its card among them, and nothing else.
 
     Args:
         source: a run's folder, or a pipeline's.
         target: ``owner/name`` on the Hub, or a new folder.
-        is_public: whether everybody may see the Hub's repository; one that exists must be so
-            already. A folder is what it is.
+        public: let everybody see the Hub's repository; one that exists must be so already. A
+            folder is what it is.
 
     Returns:
-        Where they are now.
+        The repository's address, or the folder.
 
     Raises:
         UserError: the source is no pipeline, the folder exists, it is not clear which of the two
             the target is, or the Hub does not take it.
     """
+    source = Path(source)
     folder = source if (source / INDEX_FILE).is_file() else source / "pipeline"
     if not (folder / INDEX_FILE).is_file():
         raise UserError(f"{source}: expected a run's folder or a pipeline's, found neither")
     files = pipeline_files(folder)
     name = _hub_name(target)
     if name is None:
-        if is_public:
+        if public:
             raise UserError(f"--public: expected owner/name on the Hub, found the folder {target}")
         _copy(folder, files, Path(target))
         return target
@@ -45,7 +48,7 @@ def push(source: Path, target: str, *, is_public: bool = False) -> str:
             "set HF_TOKEN"
         )
     try:
-        return _upload(folder, files, name, is_public=is_public)
+        return _upload(folder, files, name, is_public=public)
     except UserError:
         raise
     except Exception as error:  # of the network, of the Hub, or about the name
@@ -54,7 +57,7 @@ def push(source: Path, target: str, *, is_public: bool = False) -> str:
 
 
 def _hub_name(target: str) -> str | None:
-    """The name on the Hub; None for a folder."""
+    """Return the name on the Hub; None for a folder."""
     if target.startswith(HUB):
         return target.removeprefix(HUB)
     path = Path(target)
@@ -76,7 +79,7 @@ def _copy(folder: Path, files: list[str], target: Path) -> None:
 
 
 def _upload(folder: Path, files: list[str], name: str, *, is_public: bool) -> str:
-    """One commit, after which the repository holds the pipeline and nothing else."""
+    """Commit once, after which the repository holds the pipeline and nothing else."""
     hub = HfApi()
     try:
         found = hub.model_info(name)

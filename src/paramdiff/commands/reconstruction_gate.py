@@ -1,4 +1,4 @@
-"""Whether a codec can tell checkpoints apart, before a denoiser learns its latents.
+"""The gate between codec and denoiser: a codec must tell checkpoints apart.
 
 Of parameters: the explained variance, from the average of all checkpoints (0) to perfect (1). Of
 independent noise, a codec of ``L`` numbers explains no more than the ``L`` parameters that vary
@@ -26,28 +26,27 @@ from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
 LEAST_EXPLAINED = 0.3
-"""Of what as many single parameters leave: working zoos reach 0.65, noise 0."""
+"""Share of the variance that as many single parameters leave: working zoos reach 0.65, noise 0."""
 COMPLETE = 0.99
-"""Explains what there is, also where parameters are independent."""
+"""Share that is enough, even if parameters are independent."""
 MOST_UNLIKE = 2.0
-"""Times as much as two checkpoints differ in what they answer."""
+"""Most difference of predictions, in units of that between two checkpoints."""
 NEGLIGIBLE = 0.01
-"""Of examples, or of the score, in which answers may always differ."""
+"""Share of examples, or of the score, by which predictions may always differ."""
 MOST_COMPARED = 20
 MOST_COMPARED_VALUES = 1 << 26
-"""Of all checkpoints that are reconstructed, so that long vectors fit into memory."""
-WIDER = (0.8, 0.95, 0.99)
-"""Shares of variance to try, one after the other."""
+"""Values of all reconstructed checkpoints together, so that they fit into memory."""
 
 
 @dataclass(frozen=True)
-class ReconstructionCheck:
+class ReconstructionGate:
     """Stops a run whose codec cannot tell its checkpoints apart.
 
     Attributes:
-        task: from a complete state dict; its answers then decide. None where parameters do.
-        device: where networks are asked.
-        is_binding: whether too little is an error, or only told.
+        task: returns the task of a complete state dict, whose predictions decide; None if
+            parameters decide.
+        device: device on which networks predict.
+        is_binding: raise an error if too little is found, rather than report it.
     """
 
     task: Callable[[Mapping[str, Tensor]], AnyTask] | None = None
@@ -68,7 +67,7 @@ class ReconstructionCheck:
             vectors: the originals' normalized vectors ``[N, length]``.
 
         Returns:
-            What was found, for people.
+            One line on what was found.
 
         Raises:
             UserError: too little was found.
@@ -79,7 +78,9 @@ class ReconstructionCheck:
         sources = space.normalize(sources) if is_new else sources
         if self.task is None:
             average, variances = column_moments(vectors)
-            found = explained_variance(codec, sources, average.float(), recipe.codec.statistics)
+            found = explained_variance(
+                codec, sources, average.float(), recipe.codec.decoding_statistics
+            )
             single = explained_by_single_parameters(codec, vectors, variances)
             least = min(single + LEAST_EXPLAINED * (1 - single), COMPLETE)
             told = (
@@ -92,7 +93,7 @@ class ReconstructionCheck:
                 space,
                 codec,
                 sources,
-                recipe.codec.statistics,
+                recipe.codec.decoding_statistics,
             )
             told = (
                 f"reconstructions of {whose} answer {differ:.3g} apart from their sources, two "
@@ -110,10 +111,10 @@ class ReconstructionCheck:
 def explained_variance(
     codec: Codec, sources: Tensor, average: Tensor, statistics: Statistics
 ) -> float:
-    """How much nearer reconstructions are to their sources than an average is, squared.
+    """Compute the share of variance that reconstructions explain, beside an average.
 
     Args:
-        codec: what reconstructs.
+        codec: reconstructs the vectors.
         sources: normalized vectors ``[M, length]``.
         average: ``[length]``.
         statistics: see ``Codec.decode``.
@@ -127,14 +128,14 @@ def explained_variance(
 
 
 def _some(vectors: Tensor) -> Tensor:
-    """Evenly spaced rows: at least two, fewer than usual where they are long."""
+    """Return evenly spaced rows: at least two, and fewer of long vectors."""
     fitting = max(2, min(MOST_COMPARED, MOST_COMPARED_VALUES // vectors.shape[1]))
     rows = evenly_spaced(len(vectors), fitting)
     return vectors[rows]
 
 
 def explained_by_single_parameters(codec: Codec, vectors: Tensor, variances: Tensor) -> float:
-    """What as many single parameters as latents vary in would explain.
+    """Compute the share of variance that as many single parameters would explain.
 
     Args:
         codec: whose latents are counted: the directions that hold 99 % of their variance.
@@ -159,12 +160,12 @@ def answers_apart(
     sources: Tensor,
     statistics: Statistics,
 ) -> tuple[float, float, float]:
-    """How far answers of reconstructions lie from those of their sources.
+    """Compute how far predictions of reconstructions lie from those of their sources.
 
     Args:
         predictor: answers; validation scores are compared.
         space: the run's normalization.
-        codec: what reconstructs.
+        codec: reconstructs the vectors.
         sources: normalized vectors ``[M, length]``.
         statistics: see ``Codec.decode``.
 
@@ -173,7 +174,7 @@ def answers_apart(
         from their sources, of two sources from each other, and the most that the first may be.
     """
     found = decode_all(codec, encode_all(codec, sources), statistics)
-    scores = predictor.answers(space.denormalize(torch.cat([sources, found]))).validation.double()
+    scores = predictor.predict(space.denormalize(torch.cat([sources, found]))).validation.double()
     own, reconstructed = scores.chunk(2)
     differ = float((own - reconstructed).abs().mean())
     between = float(torch.pdist(own, p=1).mean()) / own.shape[1] if len(own) > 1 else 0.0
@@ -182,8 +183,6 @@ def answers_apart(
 
 
 def _wider(recipe: Recipe) -> str:
-    """What to set for a codec that keeps more."""
-    if recipe.codec.kind == "autoencoder":
-        return " or principal components (--set codec.kind=pca --set codec.explained_variance=0.8)"
-    more = [share for share in WIDER if share > recipe.codec.explained_variance]
-    return f" or a wider codec (--set codec.explained_variance={more[0]})" if more else ""
+    """Continue the advice with a codec that keeps more, if there is one."""
+    suggestion = recipe.codec.suggest_wider()
+    return "" if suggestion is None else f" or {suggestion}"

@@ -1,4 +1,4 @@
-"""The parts of a run by its folder alone, for commands that take something of a run."""
+"""Artifacts of a run by its folder, for commands that take one of them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +10,11 @@ from paramdiff.zoo.zoo import INDEX_FILE
 
 
 def generated_in(source: str, say: Callable[[str], None]) -> str:
-    """The networks that a run generated, if a run's folder is named; else the source itself.
+    """Return the networks that a run generated if a run's folder is named, else the source.
 
     Args:
-        source: of checkpoints.
-        say: told what is taken for the folder.
+        source: a run's folder or any source of checkpoints.
+        say: called with a line on the artifact that is taken.
 
     Returns:
         A source of checkpoints.
@@ -35,11 +35,11 @@ def generated_in(source: str, say: Callable[[str], None]) -> str:
 
 
 def originals_in(source: str, say: Callable[[str], None]) -> str:
-    """The zoo of a run, if a run's folder is named; else the source itself.
+    """Return the zoo of a run if a run's folder is named, else the source.
 
     Args:
-        source: of checkpoints.
-        say: told what is taken for the folder.
+        source: a run's folder or any source of checkpoints.
+        say: called with a line on the artifact that is taken.
 
     Returns:
         A source of checkpoints, or a zoo.
@@ -78,7 +78,7 @@ def _run_of(source: str) -> RunFolder | None:
 
 
 def _goes_on(run: RunFolder) -> str:
-    """The command that completes a run."""
+    """Return the command that completes a run."""
     if run.value("task") is None:
         return f"the paramdiff fit command that began it, with --out {run.root}, completes it"
     return f"paramdiff run {run.root / 'recipe.yaml'} --out {run.root} completes it"

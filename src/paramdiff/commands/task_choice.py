@@ -1,4 +1,4 @@
-"""``--task``, or ``--data`` with ``--network``, or ``--score-fn``, as a task."""
+"""The task of a command: by its name, by data and a network, or by scoring functions."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,38 +13,69 @@ from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.tasks.task_settings import TaskSettings
 
 ALIASES = {"imagefolder": "image_folder", "images": "image_folder"}
+ONE_OF = "expected one of --task, --data and --score-fn"
+
+TaskOfCheckpoints = Callable[[Mapping[str, Tensor]], AnyTask]
+"""A complete state dict to the task; only a scoring function reads it."""
 
 
-def task_settings(
-    task: str | None,
-    data: str | None,
-    network: str | None,
-    image_size: int | None = None,
+def choose_task(
     *,
+    task: str | TaskSettings | None = None,
+    data: str | None = None,
+    network: str | None = None,
+    image_size: int | None = None,
+    score_fn: str | None = None,
+    score_validation: str | None = None,
     standardize: bool = False,
-) -> TaskSettings:
+) -> TaskSettings | ScoringFunctions | None:
     """Put a task together.
 
     Args:
-        task: a task's name, or ``module:function``.
-        data: a set's name, or ``KIND:PATH`` (``imagefolder:PATH``, ``npz:PATH``, ``mnist:PATH``).
+        task: a task's name, ``module:function``, or complete settings.
+        data: a data set's name, or ``KIND:PATH`` (``imagefolder:PATH``, ``npz:PATH``,
+            ``mnist:PATH``).
         network: ``timm:NAME``, ``torchvision:NAME``, one of ours, or ``module:function``.
         image_size: pixels per side of the network's input.
+        score_fn: ``module:function`` that scores a complete state dict, instead of all others.
+        score_validation: ``module:function`` beside ``score_fn``, whose scores select.
         standardize: see ``TaskSettings``.
 
     Returns:
-        The settings.
+        What ``open_task`` takes; None if nothing was given.
 
     Raises:
-        UserError: neither or both of task and data are given, or a network without data.
+        UserError: what is given does not go together.
     """
+    if score_validation is not None and score_fn is None:
+        raise UserError("--score-validation: expected --score-fn beside it, found none")
+    if score_fn is not None:
+        if not task == data == network is None:
+            raise UserError(ONE_OF)
+        if standardize:
+            raise UserError(
+                "--standardize: a scoring function prepares its own data; leave it out"
+            )
+        return ScoringFunctions(score_fn, score_validation)
+    if task == data == network == image_size is None and not standardize:
+        return None
     if (task is None) == (data is None):
-        raise UserError("expected one of --task, --data and --score-fn")
-    if task is not None and network is not None:
-        raise UserError("--network: a task brings its own network; name --data with it instead")
-    if data is None:
-        assert task is not None
+        raise UserError(ONE_OF)
+    if task is not None:
+        if network is not None:
+            raise UserError(
+                "--network: a task brings its own network; name --data with it instead"
+            )
+        if isinstance(task, TaskSettings):
+            return task
         return TaskSettings(name=task, image_size=image_size, standardize=standardize)
+    assert data is not None
+    return _of_data(data, network, image_size, standardize=standardize)
+
+
+def _of_data(
+    data: str, network: str | None, image_size: int | None, *, standardize: bool
+) -> TaskSettings:
     kind, _, root = data.partition(":")
     return TaskSettings(
         name=ALIASES.get(kind, kind),
@@ -55,64 +86,24 @@ def task_settings(
     )
 
 
-def asked_task(
-    score: str | None,
-    task: str | None,
-    data: str | None,
-    network: str | None,
-    image_size: int | None = None,
-    *,
-    score_validation: str | None = None,
-    standardize: bool = False,
-) -> TaskSettings | ScoringFunctions:
-    """What is asked for: scoring functions, as they were named, or the settings of a task.
+def _network_name(network: str) -> str:
+    library, _, name = network.partition(":")
+    return {"timm": name, "torchvision": f"torchvision/{name}"}.get(library, network)
+
+
+def open_task(chosen: TaskSettings | ScoringFunctions) -> TaskOfCheckpoints:
+    """Build a task's data, or import scoring functions, before any checkpoint is read.
 
     Args:
-        score: ``module:function``, instead of all others.
-        task: see ``task_settings``.
-        data: see ``task_settings``.
-        network: see ``task_settings``.
-        image_size: see ``task_settings``.
-        score_validation: ``module:function`` beside ``score``, whose scores select.
-        standardize: see ``task_settings``.
+        chosen: the settings of a task, or the names of scoring functions.
 
     Returns:
-        What ``open_task`` takes.
-
-    Raises:
-        UserError: see ``task_settings``.
-    """
-    if score is None:
-        if score_validation is not None:
-            raise UserError("--score-validation: expected --score-fn beside it, found none")
-        return task_settings(task, data, network, image_size, standardize=standardize)
-    if not task == data == network is None:
-        raise UserError("expected one of --task, --data and --score-fn")
-    if standardize:
-        raise UserError("--standardize: a scoring function prepares its own data; leave it out")
-    return ScoringFunctions(score, score_validation)
-
-
-def open_task(
-    asked: TaskSettings | ScoringFunctions,
-) -> Callable[[Mapping[str, Tensor]], AnyTask]:
-    """Read what is asked for; checkpoints may come later.
-
-    Args:
-        asked: the settings of a task, or the names of scoring functions.
-
-    Returns:
-        A complete state dict to the task; only a scoring function looks at it.
+        A complete state dict to the task.
 
     Raises:
         UserError: there is no such task, data or function.
     """
-    if isinstance(asked, ScoringFunctions):
-        return import_scoring(asked)
-    built = build_task(asked)
+    if isinstance(chosen, ScoringFunctions):
+        return import_scoring(chosen)
+    built = build_task(chosen)
     return lambda example: built
-
-
-def _network_name(network: str) -> str:
-    library, _, name = network.partition(":")
-    return {"timm": name, "torchvision": f"torchvision/{name}"}.get(library, network)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from diffusers import SchedulerMixin
@@ -10,10 +10,9 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
-from paramdiff.diffusion.denoisers.conv1d import CHANNELS, KERNEL_SIZE, Conv1dDenoiser
-from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
+from paramdiff.diffusion.denoisers.base import Denoiser
+from paramdiff.diffusion.denoisers.registry import DENOISERS, AnyDenoiserSettings
 from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
 from paramdiff.early_stopping import EarlyStopping, Watcher
 from paramdiff.processes import own_share
@@ -25,10 +24,6 @@ from paramdiff.training_loop import Optimization, TrainingResult, train
 NUM_HELD_OUT_EXAMPLES = 512
 """Pairs of noise and timestep, at least, over which the held-out loss is averaged."""
 
-LEAST_WIDTH = 128
-"""Of an MLP that follows the latent's size. Hidden layers that are narrower than the latent cannot
-pass it on: samples of 200 dimensions through 128 spread 130 times too widely."""
-
 LatentBatch = Callable[[int, torch.Generator], Tensor]
 """A number of examples and a generator to a batch of latents ``[B, D]``; where the denoiser has
 conditions, these stand behind each latent as it reads them, ``[B, D + C]``."""
@@ -37,35 +32,10 @@ ConditionName = Literal["score", "step", "run"]
 """What a zoo knows of its checkpoints."""
 
 
-class Conv1dDenoiserSettings(Settings):
-    """The paper's denoiser."""
-
-    kind: Literal["conv1d"]
-    channels: tuple[int, ...] = Field(CHANNELS, description="channels of all but the last layer")
-    kernel_size: int = Field(KERNEL_SIZE, gt=0, description="of every convolution; odd")
-
-
-class MLPDenoiserSettings(Settings):
-    """A residual multilayer perceptron."""
-
-    kind: Literal["mlp"]
-    width: int | None = Field(
-        128,
-        gt=0,
-        description="of the hidden layers; none is twice the latent's size, at least 128",
-    )
-    depth: int = Field(3, gt=0, description="number of residual blocks")
-
-
-DenoiserSettings = Annotated[
-    Conv1dDenoiserSettings | MLPDenoiserSettings, Field(discriminator="kind")
-]
-
-
 class DiffusionSettings(Settings):
     """The denoiser, the forward process and how the denoiser is trained."""
 
-    denoiser: DenoiserSettings = Field(description="predicts schedule.prediction_type")
+    denoiser: AnyDenoiserSettings = Field(description="predicts schedule.prediction_type")
     schedule: ScheduleSettings = Field(ScheduleSettings(), description="the forward process")
     latent_statistics: Literal["running", "batch"] = Field(
         "running",
@@ -104,22 +74,15 @@ class DiffusionSettings(Settings):
 
 def build_denoiser(
     settings: DiffusionSettings, latent_dim: int, conditions: Conditions = UNCONDITIONAL
-) -> Component:
-    """The untrained denoiser that the settings describe, for what the zoo tells.
+) -> Denoiser:
+    """Build the untrained denoiser that the settings describe.
 
-    Of the velocity it predicts zero: the exact denoiser of standard normal latents.
+    For ``v_prediction`` it predicts zero: the exact denoiser of standard normal latents.
     """
-    options = settings.denoiser.model_dump(exclude={"kind"})
-    options["conditions"] = conditions.to_json()
-    denoiser: MLPDenoiser | Conv1dDenoiser
-    if settings.denoiser.kind == "mlp":
-        options["width"] = settings.denoiser.width or max(LEAST_WIDTH, 2 * latent_dim)
-        denoiser = MLPDenoiser(latent_dim=latent_dim, **options)
-    else:
-        denoiser = Conv1dDenoiser(latent_dim=latent_dim, **options)
+    sizes = settings.denoiser
+    denoiser = DENOISERS[sizes.kind].build(sizes, latent_dim, conditions)
     if settings.schedule.prediction_type == "v_prediction":
-        for parameter in denoiser.output.parameters():
-            nn.init.zeros_(parameter)
+        denoiser.zero_output()
     return denoiser
 
 
@@ -200,7 +163,7 @@ def train_denoiser(
     state_file: Path | None = None,
     progress: Progress = ignore_progress,
     watcher: Watcher | None = None,
-) -> tuple[Component, TrainingResult]:
+) -> tuple[Denoiser, TrainingResult]:
     """Train a denoiser.
 
     Args:

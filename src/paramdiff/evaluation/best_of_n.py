@@ -23,16 +23,16 @@ def best_of_n(measured: GroupMetrics, name: str, n: int) -> BestOfN:
     Returns:
         The winner's scores, with an interval over repeated choices.
     """
-    answers, clusters = measured.groups[name].answers, measured.clusters(name)
-    rows = evenly_spaced(len(answers.validation), n)
-    validation = answers.validation[rows].double().mean(1)
+    predictions, clusters = measured.groups[name].predictions, measured.clusters(name)
+    rows = evenly_spaced(len(predictions.validation), n)
+    validation = predictions.validation[rows].double().mean(1)
     tied = (validation == validation.max()).nonzero()[:, 0]
     stream = measured.stream(name)
     pick = torch.randint(len(tied), (1,), generator=measured.bootstrap.generator(stream))
     best = int(tied[pick])
     draws = measured.bootstrap.best_on(
-        answers.validation[rows],
-        answers.test[rows],
+        predictions.validation[rows],
+        predictions.test[rows],
         stream,
         None if clusters is None else clusters[rows],
     )

@@ -23,7 +23,7 @@ def needed_to_decide(
 ) -> Needed | None:
     """Estimate what would decide a comparison; see ``outcome.needed``."""
     names = comparison.group, comparison.reference
-    scores = [measured.groups[name].answers.test.double() for name in names]
+    scores = [measured.groups[name].predictions.test.double() for name in names]
     varying = [one.mean(1) for one in scores if len(one) > 1]
     of_networks = sum(float(one.var()) / len(one) for one in varying)
     by_example = scores[0].mean(0) - scores[1].mean(0)

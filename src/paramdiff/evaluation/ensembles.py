@@ -1,4 +1,4 @@
-"""Ensembles: mean class probabilities of M networks, disjointly grouped.
+"""Ensembles: mean class probabilities of M networks, in disjoint groups.
 
 Probabilities are summed in a stream and never kept for all networks. All ensembles of one size are
 disjoint, so that their averages use every network once.
@@ -25,10 +25,13 @@ from paramdiff.evaluation.calibration import (
     tempered,
 )
 from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
-from paramdiff.evaluation.data_matched import ORIGINALS
+from paramdiff.methods.data_matched import FINE_TUNED_ORIGINALS
 
 SIZES = (1, 2, 5, 10, 30)
-MEMBERS = ("generated", "original", "swag@1.0", "multiswag@1.0", "average@all", ORIGINALS)
+MEMBERS = (
+    *("generated", "original", "swag@1.0", "multiswag@1.0", "average@all"),
+    FINE_TUNED_ORIGINALS.name,
+)
 """The groups whose ensembles are scored."""
 
 

@@ -1,4 +1,4 @@
-"""Put every free alternative beside the generated networks and measure them all alike.
+"""Evaluate the generated networks beside every baseline, all alike.
 
 The originals, the generated networks and every baseline are scored on the same examples; a
 validation split selects, the test split is scored once.
@@ -21,13 +21,13 @@ from paramdiff.evaluation.ensembles import (
     form_ensembles,
     score_ensembles,
 )
+from paramdiff.evaluation.evaluate_groups import EvaluatedGroups, evaluate_groups
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.examine import Examined, examine
 from paramdiff.evaluation.finetuning_curves import finetuning_curves
 from paramdiff.evaluation.frontier import AXES, frontier
 from paramdiff.evaluation.group_record import group_record, seed_records
 from paramdiff.evaluation.group_schema import Group
-from paramdiff.evaluation.inputs import Subject
+from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.metrics.aligned_distance import are_unordered
 from paramdiff.evaluation.metrics.base import GroupMetrics
 from paramdiff.evaluation.metrics.similarity import (
@@ -40,8 +40,10 @@ from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Evaluation, Reconstruction
 from paramdiff.evaluation.score_info import ScoreInfo
-from paramdiff.evaluation.verdict import judge
+from paramdiff.evaluation.verdict import find
+from paramdiff.evaluation.verdict_text import write_verdict
 from paramdiff.evaluation.warnings import Errors, find_warnings
+from paramdiff.methods.group_names import is_finished, label_of, method_of, phrase_of
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
@@ -51,52 +53,52 @@ SHOWN_NETWORKS, SHOWN_COORDINATES = 4, 64
 
 
 def evaluate(
-    subject: Subject,
+    inputs: EvaluationInputs,
     predictor: Predictor,
     settings: EvaluationSettings,
     progress: StageProgress = ignore_progress,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
-    """Measure every group.
+    """Evaluate every group and compare the generated networks with all others.
 
     Args:
-        subject: originals, generated networks and where they come from.
+        inputs: originals, generated networks and where they come from.
         predictor: scores networks on validation and test examples.
-        settings: seeds, and what is optional.
-        progress: told how many parameter sets are scored, and about how many there are; and of
-            trainings, where there are any.
+        settings: seed and options.
+        progress: called with the parameter sets evaluated, and about how many there are; and with
+            the updates of trainings.
 
     Returns:
         The numbers (without costs), and the arrays that figures draw.
 
     Raises:
-        UserError: a given network's parameters or answers are not finite, answers have the
-            wrong form, or something is asked for that the task does not say how to do.
+        UserError: a given network's parameters or predictions are not finite, predictions have the
+            wrong form, or the settings need what the task does not offer.
     """
     settings.check_task(is_classification=predictor.test_truth is not None)
-    examined = examine(subject, predictor, settings, progress)
-    measured = examined.measured
-    score = _score_info(examined, predictor, settings)
+    evaluated = evaluate_groups(inputs, predictor, settings, progress)
+    measured = evaluated.measured
+    score = _score_info(evaluated, predictor, settings)
     # of several runs, others than whole ones lie beside checkpoints of their own run
-    is_amid = subject.hold_out != "run" and subject.num_runs > 1
-    groups = _groups(examined, not examined.is_single_trajectory and not is_amid)
+    is_amid = inputs.hold_out != "run" and inputs.num_runs > 1
+    groups = _groups(evaluated, not evaluated.is_single_trajectory and not is_amid)
     comparisons = _comparisons(measured, groups, score)
     level = groups["original"].score.mean
     beaten = {one.reference for one in comparisons if outcome(one, score, level) == "better"}
     frontiers = {name: frontier(groups, axis, beaten) for name, axis in AXES.items()}
-    ensembles = _ensembles(examined, predictor, settings.seed)
+    ensembles = _ensembles(evaluated, predictor, settings.seed)
     warnings = find_warnings(
         groups,
         score,
-        hold_out=subject.hold_out,
-        num_runs=subject.num_runs,
-        single_trajectory=examined.is_single_trajectory,
-        errors=_errors(examined, predictor),
+        hold_out=inputs.hold_out,
+        num_runs=inputs.num_runs,
+        single_trajectory=evaluated.is_single_trajectory,
+        errors=_errors(evaluated, predictor),
         is_deterministic=predictor.is_deterministic,
-        is_unordered=(subject.symmetries is not None or subject.has_all_matrices)
-        and not subject.is_aligned
-        and are_unordered(examined.kept["original"].vectors),
+        is_unordered=(inputs.symmetries is not None or inputs.has_all_matrices)
+        and not inputs.is_aligned
+        and are_unordered(evaluated.kept["original"].vectors),
     )
-    count = min(len(subject.generated), len(subject.originals))
+    count = min(len(inputs.generated), len(inputs.originals))
     best = {
         name: best_of_n(measured, name, count)
         for name in groups
@@ -105,15 +107,15 @@ def evaluate(
         and not predictor.selects_on_test  # the highest of what is reported is no choice
     }
     evaluation = Evaluation(
-        title=subject.title,
-        facts=subject.facts | examined.facts,
+        title=inputs.title,
+        facts=inputs.facts | evaluated.facts,
         score_info=score,
         num_test=predictor.num_test,
         num_validation=predictor.num_validation,
-        hold_out=subject.hold_out,
-        is_held_out_new=subject.is_held_out_new,
-        single_trajectory=examined.is_single_trajectory,
-        trajectory=examined.trajectory,
+        hold_out=inputs.hold_out,
+        is_held_out_new=inputs.is_held_out_new,
+        single_trajectory=evaluated.is_single_trajectory,
+        trajectory=evaluated.trajectory,
         groups=groups,
         comparisons=tuple(comparisons),
         frontier=frontiers,
@@ -124,26 +126,28 @@ def evaluate(
         },
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=predictor.out_of_distribution,
-        recalibration=recalibration(examined, predictor) if settings.recalibrate_batchnorm else {},
-        finetuning_curves=finetuning_curves(examined, predictor, settings.seed, progress)
+        recalibration=recalibration(evaluated, predictor)
+        if settings.recalibrate_batchnorm
+        else {},
+        finetuning_curves=finetuning_curves(evaluated, predictor, settings.seed, progress)
         if settings.finetuning_curves
         else None,
         reconstruction=_reconstruction(measured),
-        verdict=judge(groups, comparisons, frontiers, best, score).model_copy(
+        verdict=write_verdict(find(groups, comparisons, frontiers, best, score)).model_copy(
             update={"warnings": warnings}
         ),
         cost={},
     )
-    arrays = _arrays(examined, predictor)
+    arrays = _arrays(evaluated, predictor)
     for name, group in ensembles.items():
         arrays[f"reliability/{name}"] = group.reliability
     return evaluation, arrays
 
 
 def _score_info(
-    examined: Examined, predictor: Predictor, settings: EvaluationSettings
+    evaluated: EvaluatedGroups, predictor: Predictor, settings: EvaluationSettings
 ) -> ScoreInfo:
-    answers = examined.measured.groups["original"].answers
+    predictions = evaluated.measured.groups["original"].predictions
     margin = settings.equivalence_margin
     if margin is None and predictor.test_truth is not None:
         margin = ACCURACY_MARGIN
@@ -152,9 +156,9 @@ def _score_info(
         name=predictor.score_name,
         is_fraction=predictor.is_fraction,
         # one number is of the whole split, also where that counts as one example
-        is_per_example=1 < answers.test.shape[1] == predictor.num_test,
+        is_per_example=1 < predictions.test.shape[1] == predictor.num_test,
         selects_on_test=predictor.selects_on_test,
-        has_errors=answers.wrong is not None,
+        has_errors=predictions.wrong is not None,
     )
 
 
@@ -173,9 +177,9 @@ def _comparisons(
     return found
 
 
-def _errors(examined: Examined, predictor: Predictor) -> Errors | None:
-    """What the originals get wrong; None where nothing is right or wrong."""
-    wrong, truth = examined.measured.wrong("original"), predictor.test_truth
+def _errors(evaluated: EvaluatedGroups, predictor: Predictor) -> Errors | None:
+    """Count the errors of the originals; None if nothing is right or wrong."""
+    wrong, truth = evaluated.measured.wrong("original"), predictor.test_truth
     if wrong is None:
         return None
     return Errors(
@@ -185,34 +189,43 @@ def _errors(examined: Examined, predictor: Predictor) -> Errors | None:
     )
 
 
-def _groups(examined: Examined, is_held_out_independent: bool) -> dict[str, Group]:
-    measured, kept = examined.measured, examined.kept
+def _groups(evaluated: EvaluatedGroups, is_held_out_independent: bool) -> dict[str, Group]:
+    measured, kept = evaluated.measured, evaluated.kept
     measured = replace(measured, is_held_out_independent=is_held_out_independent)
     groups = {name: group_record(measured, name) for name in measured.groups}
     of_seeds = seed_records(
         measured, "generated", kept["generated"].vectors, kept["original"].vectors
     )
     groups["generated"] = groups["generated"].model_copy(
-        update={"seeds": of_seeds, "validation": examined.standing}
+        update={"seeds": of_seeds, "validation": evaluated.standing}
     )
-    for name in groups:
-        if name.endswith("+bn"):
-            groups[name] = groups[name].model_copy(update={"finish": "batchnorm"})
-    for name, one in examined.matched.items():
+    for name, group in groups.items():
+        method = method_of(name)
+        update = {
+            "method": method.name,
+            "label": label_of(name),
+            "phrase": phrase_of(name),
+            "reference": method.reference or None,
+            "finish": "batchnorm" if is_finished(name) else None,
+        }
+        groups[name] = group.model_copy(update=update)
+    for name, one in evaluated.matched.items():
         groups[name] = groups[name].model_copy(
             update={"matched_to": one.axes, "validation": one.validation}
         )
     return groups
 
 
-def _ensembles(examined: Examined, predictor: Predictor, seed: int) -> dict[str, Ensembles]:
+def _ensembles(
+    evaluated: EvaluatedGroups, predictor: Predictor, seed: int
+) -> dict[str, Ensembles]:
     """Ensembles of the groups that a user would choose from; none without probabilities."""
     found: dict[str, Ensembles] = {}
     if predictor.probabilities is None or predictor.test_truth is None:
         return found
     for name in MEMBERS:
-        if name in examined.kept:
-            raw = examined.kept[name].raw
+        if name in evaluated.kept:
+            raw = evaluated.kept[name].raw
             rows = chosen_members(len(raw), seeded_generator(seed, name))
             found[name] = form_ensembles(
                 predictor.probabilities(raw[rows]),
@@ -223,7 +236,7 @@ def _ensembles(examined: Examined, predictor: Predictor, seed: int) -> dict[str,
 
 
 def _validation(predictor: Predictor, raw: Tensor) -> Validation | None:
-    """What chooses temperatures; None where it would be what they are scored on."""
+    """Return the examples that choose temperatures; None if they would also score them."""
     truth, probabilities = predictor.validation_truth, predictor.validation_probabilities
     if predictor.selects_on_test or probabilities is None or truth is None or not len(truth):
         return None
@@ -241,15 +254,15 @@ def _reconstruction(measured: GroupMetrics) -> Reconstruction | None:
     )
 
 
-def _arrays(examined: Examined, predictor: Predictor) -> dict[str, Tensor]:
-    """What the figures draw; see ``schema.ARRAYS``."""
-    measured = examined.measured
+def _arrays(evaluated: EvaluatedGroups, predictor: Predictor) -> dict[str, Tensor]:
+    """Collect the arrays of the figures; see ``schema.ARRAYS``."""
+    measured = evaluated.measured
     arrays = {} if predictor.test_truth is None else {"truth": predictor.test_truth}
     for name, scored in measured.groups.items():
-        if scored.answers.labels is not None:
-            arrays[f"labels/{name}"] = scored.answers.labels
+        if scored.predictions.labels is not None:
+            arrays[f"labels/{name}"] = scored.predictions.labels
         arrays[f"score/{name}"] = measured.scores(name).float()
-        arrays[f"validation/{name}"] = scored.answers.validation.double().mean(1).float()
+        arrays[f"validation/{name}"] = scored.predictions.validation.double().mean(1).float()
         similarities = maximum_similarities(measured, name)
         if similarities is not None:
             arrays[f"max_similarity/{name}"] = similarities
@@ -259,8 +272,8 @@ def _arrays(examined: Examined, predictor: Predictor) -> dict[str, Tensor]:
         wrong = torch.cat([originals, made[:HEAT_MAP_ROWS]])
         arrays["similarity"] = similarity_matrix(wrong, wrong)
         arrays["similarity_num_original"] = torch.tensor([len(originals)])
-    generated = examined.kept["generated"].vectors[:SHOWN_NETWORKS]
-    zoo = examined.kept["original"].vectors
+    generated = evaluated.kept["generated"].vectors[:SHOWN_NETWORKS]
+    zoo = evaluated.kept["original"].vectors
     coordinates = evenly_spaced(zoo.shape[1], SHOWN_COORDINATES)
     nearest = measured.groups["generated"].parameters.near_any.index[:SHOWN_NETWORKS]
     arrays["parameters/generated"] = generated[:, coordinates]

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.examine import Examined
-from paramdiff.evaluation.finetuning import (
+from paramdiff.evaluation.evaluate_groups import EvaluatedGroups
+from paramdiff.evaluation.further_schema import FinetuningCurve, FinetuningCurves
+from paramdiff.evaluation.predictor import Predictor
+from paramdiff.methods.finetuning import (
     BATCH_SIZE,
     LEARNING_RATES,
     TrainingExamples,
     drawn_batches,
     fine_tuned,
 )
-from paramdiff.evaluation.further_schema import FinetuningCurve, FinetuningCurves
-from paramdiff.evaluation.predictor import Predictor
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
@@ -29,27 +29,27 @@ UPDATES = (0, 1, 3, 10, 30, 100)
 
 
 def finetuning_curves(
-    examined: Examined, predictor: Predictor, seed: int, progress: StageProgress
+    evaluated: EvaluatedGroups, predictor: Predictor, seed: int, progress: StageProgress
 ) -> FinetuningCurves:
     """Train a few networks of some groups and score them on the way.
 
     Args:
-        examined: holds the networks to start from.
-        predictor: of a classification task: answers, and its training split.
+        evaluated: holds the networks to start from.
+        predictor: of a classification task: with its training split.
         seed: of the order of the examples.
         progress: told of every network that is trained.
 
     Returns:
         Group to its test scores; without groups whose training diverged.
     """
-    training, normalization = predictor.training, examined.normalization
+    training, normalization = predictor.training, evaluated.normalization
     assert training is not None
     batches = drawn_batches(
         len(training.labels), UPDATES[-1] * BATCH_SIZE, seeded_generator(seed, "starting points")
     )
-    done, total = 0, len(LEARNING_RATES) * sum(map(len, examined.starts.values()))
+    done, total = 0, len(LEARNING_RATES) * sum(map(len, evaluated.starts.values()))
     found = {}
-    for name, starts in examined.starts.items():
+    for name, starts in evaluated.starts.items():
         tried = []
         for learning_rate in LEARNING_RATES:
             progress("training from starting points", done, total)
@@ -87,8 +87,8 @@ def _course(
 def _scored(
     courses: Sequence[Tensor], learning_rate: float, predictor: Predictor
 ) -> FinetuningCurve:
-    answers = [predictor.answers(course) for course in courses]
-    test = torch.stack([one.test.double().mean(1) for one in answers])
+    predictions = [predictor.predict(course) for course in courses]
+    test = torch.stack([one.test.double().mean(1) for one in predictions])
     return FinetuningCurve(
         n=len(courses),
         learning_rate=learning_rate,

@@ -5,8 +5,7 @@ baseline is compared with it *at matched novelty* (similarity to the nearest ori
 diversity* (similarity within the group) and *at matched dispersion* (of the parameters). On each
 of these axes a baseline competes if it is at most as similar, or at least as dispersed, as the
 generated networks are. Every method with a strength is also made at the strength at which it is
-just that (``matching``), so that no gap between fixed strengths leaves the generator a weaker
-opponent.
+just that (``matching``), so that no gap between fixed strengths leaves a weaker baseline.
 
 The baseline that decides is chosen on validation data by the standing of *other* networks made the
 same way. Its test score is therefore no maximum over many, and its interval needs no correction.
@@ -23,6 +22,7 @@ from typing import Literal
 
 from paramdiff.evaluation.comparison_schema import Frontier, FrontierPoint
 from paramdiff.evaluation.group_schema import Group, Standing
+from paramdiff.methods.group_names import method_of
 
 AxisName = Literal["max_similarity", "pairwise_similarity", "dispersion"]
 
@@ -101,12 +101,6 @@ AXES: dict[AxisName, Axis] = {
 SIMILARITIES: tuple[AxisName, ...] = ("max_similarity", "pairwise_similarity")
 """The axes that decide wherever something is right or wrong."""
 
-NOT_BASELINES = (
-    *("generated", "generated+bn", "reconstructed", "held_out"),
-    *("random", "permuted", "rearranged"),
-)
-"""Evaluated, made with a trained codec, held out, or a control."""
-
 
 def deciding_axes(*, has_errors: bool) -> tuple[AxisName, ...]:
     """Return the axes on which the verdict rests; without errors there is only dispersion."""
@@ -116,7 +110,9 @@ def deciding_axes(*, has_errors: bool) -> tuple[AxisName, ...]:
 def is_baseline(name: str, group: Group) -> bool:
     """Return whether a group needs no generator and no labels."""
     uses_nothing = group.data_used == "none" or group.finish == "batchnorm"
-    return name not in NOT_BASELINES and uses_nothing and group.data_used != "labels"
+    method = method_of(name)
+    needs_originals = method.role == "baseline" or method.name == "original"
+    return needs_originals and uses_nothing and group.data_used != "labels"
 
 
 def frontier(

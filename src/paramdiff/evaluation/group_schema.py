@@ -50,6 +50,10 @@ class Group(Settings):
 
     model_config = ConfigDict(extra="allow")
 
+    method: str = Field("", description="its name in the registry of methods")
+    label: str = Field("", description="of the group, in tables and figures")
+    phrase: str = Field("", description="for the group, in a sentence")
+    reference: str | None = Field(None, description="of the method: paper and equation")
     n: int = Field(description="networks")
     seeds: dict[str, SeedGroup] | None = Field(
         None, description="by generator seed, where there are several"

@@ -1,4 +1,4 @@
-"""What is evaluated: originals, generated networks, and where they come from."""
+"""The inputs of an evaluation: originals, generated networks, and where they come from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class LatentSpace:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is evaluated; all vectors raw.
+class EvaluationInputs:
+    """The inputs of an evaluation; all vectors are raw.
 
     Attributes:
         layout: where each tensor lies in a vector.
@@ -33,18 +33,19 @@ class Subject:
         held_out: ``[H, P]``; ``H`` may be 0.
         generated: ``[M, P]``.
         hold_out: how the held-out checkpoints were chosen.
-        runs: ``[N]`` number of the training run that each original comes from, as far as is known.
-        title: what was run.
-        facts: what was run, label to value.
-        held_out_runs: ``[H]``, the same of each held-out checkpoint; None where it is not known,
+        runs: ``[N]`` number of the training run that each original comes from, as far as known.
+        title: of the report.
+        facts: of the run, label to value.
+        held_out_runs: ``[H]``, the same of each held-out checkpoint; None if it is not known,
             and they count as one run.
-        generator_seeds: ``[M]`` the generator seed of each generated network, where several.
-        latents: the run's codec, where there is one.
-        untrained: a seed to the vector ``[P]`` of an untrained network, where it is at hand.
-        symmetries: what can trade places in the network, where all of it is generated and known.
-        is_aligned: whether units of independent runs were brought into one order.
+        generator_seeds: ``[M]`` the generator seed of each generated network; None for one seed.
+        latents: the run's codec; None if there is none.
+        untrained: a seed to the vector ``[P]`` of an untrained network; None without a network.
+        symmetries: permutation symmetries; None unless the whole network is generated and its
+            structure is known.
+        is_aligned: whether independent runs were aligned.
         data_budget: the training data that each generator learned from beside the originals; None
-            where it used none.
+            if it used none.
         has_all_matrices: whether every matrix of the network is among the parameters.
         is_held_out_new: whether it is known that no held-out checkpoint trained the generator.
         scratch: an existing folder for arrays that are larger than memory; without one they are
@@ -72,12 +73,12 @@ class Subject:
 
     @property
     def num_runs(self) -> int:
-        """How many training runs the originals come from, as far as is known."""
+        """Return how many training runs the originals come from, as far as known."""
         return len(self.runs.unique())
 
     @cached_property
     def original_latents(self) -> Tensor:
-        """The originals' latents ``[N, L]``, encoded once; asked for where there is a codec."""
+        """The originals' latents ``[N, L]``, encoded once; needs a codec."""
         assert self.latents is not None
         return torch.cat([self.latents.encode(rows) for rows in row_blocks(self.originals)])
 
@@ -89,8 +90,8 @@ class Subject:
         *,
         title: str,
         facts: dict[str, str],
-    ) -> "Subject":
-        """A zoo and what was made from it; what else is known is added by ``replace``."""
+    ) -> "EvaluationInputs":
+        """Combine a zoo and networks made from it; ``replace`` adds what else is known."""
         return cls(
             layout=zoo.layout,
             originals=zoo.originals,

@@ -20,19 +20,21 @@ from paramdiff.evaluation.frontier import AXES, Axis, AxisName
 from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.metrics.diversity import relative_dispersion
 from paramdiff.evaluation.metrics.similarity import maximum_similarity, pairwise_similarity
-from paramdiff.evaluation.predictor import Validated
+from paramdiff.evaluation.predictor import ValidationPredictions
 from paramdiff.methods.data_use import NO_DATA
-from paramdiff.methods.method import Baseline, Family, Material
+from paramdiff.methods.group_names import FINISHED
+from paramdiff.methods.method import Member, Method
+from paramdiff.methods.method_context import MethodContext
 from paramdiff.random import seeded_generator
 
 NUM_STRENGTHS = 5
-"""Strengths of a family that are looked at first, geometrically spaced over its range."""
+"""Strengths of a method that are measured first, geometrically spaced over its range."""
 NUM_PILOTS = 60
-"""Networks of each; families that can still decide are matched with as many as were generated."""
+"""Networks of each; methods that can still decide are matched with as many as were generated."""
 NUM_STEPS = 4
 """Refinements of a strength, at most."""
 NUM_FINALISTS = 3
-"""Families that are matched with full counts, by their validation score where they are matched."""
+"""Methods that are matched with full counts, by their validation score at the matched strength."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,13 @@ class Validation:
     """Measures networks on validation data.
 
     Attributes:
-        validated: raw vectors ``[M, P]`` to validation scores, and what is wrong.
-        originals_wrong: ``[N, W]`` what the originals get wrong; None where nothing is.
+        predict: raw vectors ``[M, P]`` to validation predictions.
+        originals_wrong: ``[N, W]`` the originals' errors; None if nothing is right or wrong.
         variance: the originals' total variance, of normalized vectors.
         to_raw: normalized vectors ``[M, P]`` to raw ones.
     """
 
-    validated: Callable[[Tensor], Validated]
+    predict: Callable[[Tensor], ValidationPredictions]
     originals_wrong: Tensor | None
     variance: float
     to_raw: Callable[[Tensor], Tensor]
@@ -56,17 +58,17 @@ class Validation:
 
         Args:
             vectors: ``[M, P]``, normalized.
-            raw: ``[M, P]``, the same in raw values, where these are at hand.
+            raw: ``[M, P]``, the same in raw values; by default they follow from ``vectors``.
 
         Returns:
-            Where they stand.
+            Their means.
 
         Raises:
             NotFiniteError: a vector is, or a network computes, NaN or infinity.
         """
         if not torch.isfinite(vectors).all():
             raise NotFiniteError("the parameters hold NaN or infinite values")
-        found = self.validated(self.to_raw(vectors) if raw is None else raw)
+        found = self.predict(self.to_raw(vectors) if raw is None else raw)
         wrong, others = found.wrong, self.originals_wrong
         return Standing(
             n=len(vectors),
@@ -81,14 +83,16 @@ class Validation:
 
 @dataclass(frozen=True)
 class Matched:
-    """A baseline, where its pilot networks stand, and the axes on which it is matched.
+    """A member, the means of its pilot networks, and the axes on which it is matched.
 
     Attributes:
-        validation: None for what cannot decide, and for what computes no numbers.
-        finish: the last step of the method, where it has one.
+        member: a method at a strength.
+        validation: None for a member that cannot decide, or whose networks compute no numbers.
+        axes: on which it is as similar, or as dispersed, as the generated networks.
+        finish: the last step of the method; None if it takes none.
     """
 
-    baseline: Baseline
+    member: Member
     validation: Standing | None
     axes: tuple[AxisName, ...] = ()
     finish: Literal["batchnorm"] | None = None
@@ -96,24 +100,24 @@ class Matched:
     @property
     def name(self) -> str:
         """The group's name in ``evaluation.json``: ``swag@1.3``, or ``swag@1.3+bn``."""
-        return self.baseline.name + ("+bn" if self.finish else "")
+        return self.member.name + (FINISHED if self.finish else "")
 
 
 @dataclass(frozen=True)
 class Pilots:
-    """Draws pilot networks of baselines and measures them on validation data.
+    """Draws pilot networks of members and measures them on validation data.
 
     Attributes:
-        material: what baselines are made from.
+        context: what the networks are made from.
         validation: measures networks.
-        target: where the generated networks stand.
+        target: the means of the generated networks.
         num_networks: as many as are generated.
         seed: of the draws.
         finish: the last step that ``validation`` takes before it measures networks.
         num_pilots: networks of each strength that is looked at.
     """
 
-    material: Material
+    context: MethodContext
     validation: Validation
     target: Standing
     num_networks: int
@@ -121,42 +125,43 @@ class Pilots:
     finish: Literal["batchnorm"] | None = None
     num_pilots: int = NUM_PILOTS
 
-    def of(self, baseline: Baseline, stream: str, count: int) -> Standing | None:
+    def of(self, member: Member, stream: str, count: int) -> Standing | None:
         """Measure ``count`` networks; None if they compute no numbers.
 
-        One stream draws the same random numbers at every strength of a family, so that a standing
-        changes smoothly with the strength.
+        One stream draws the same random numbers at every strength of a method, so that the means
+        change smoothly with the strength.
         """
         generator = seeded_generator(self.seed, stream, "pilots")
         try:
-            made = baseline.build(self.material, count, generator)
+            made = member.sample(self.context, count, generator)
             return self.validation.standing(made.vectors, made.raw)
         except NotFiniteError:
             return None
 
-    def fixed(self, baselines: Sequence[Baseline]) -> Iterator[Matched]:
-        """Measure baselines without a strength, if they can decide."""
+    def fixed(self, members: Sequence[Member]) -> Iterator[Matched]:
+        """Measure members without a matched strength, if they can decide."""
         count = min(self.num_networks, self.num_pilots)
-        for baseline in baselines:
-            decides = baseline.finishes and baseline.data == NO_DATA
-            standing = self.of(baseline, baseline.name, count) if decides else None
-            yield Matched(baseline, standing, finish=self.finish)
+        for member in members:
+            method = member.method
+            decides = method.role == "baseline" and method.data_used == NO_DATA
+            standing = self.of(member, member.name, count) if decides else None
+            yield Matched(member, standing, finish=self.finish)
 
-    def matched(self, families: Sequence[Family]) -> list[Matched]:
-        """Find the strengths at which families are matched to the generated networks.
+    def matched(self, methods: Sequence[Method]) -> list[Matched]:
+        """Find the strengths at which methods are matched to the generated networks.
 
         Args:
-            families: those that can be made.
+            methods: those that can be made.
 
         Returns:
-            Of every family the members at its fixed strengths, and those that are matched.
+            The members of every method at its fixed strengths, and those that are matched.
         """
-        searches = [_Search(family, self) for family in families]
+        searches = [_Search(method, self) for method in methods]
         found = [one for search in self._refined(searches) for one in search.found()]
         return [replace(one, finish=self.finish) for one in found]
 
     def _refined(self, searches: list["_Search"]) -> list["_Search"]:
-        """Match the families that can decide with as many networks as were generated."""
+        """Match the methods that can decide with as many networks as were generated."""
         if self.num_networks <= self.num_pilots:
             return searches
         for axis in AXES.values():
@@ -167,19 +172,21 @@ class Pilots:
 
 
 class _Search:
-    """The strengths of one family that have been looked at, and the best on each axis."""
+    """The strengths of one method that have been measured, and the best on each axis."""
 
-    def __init__(self, family: Family, pilots: Pilots) -> None:
-        self._family, self._pilots = family, pilots
+    def __init__(self, method: Method, pilots: Pilots) -> None:
+        assert method.strengths.matched is not None
+        self._method, self._pilots = method, pilots
+        self._fixed = [float(one) for one in method.strengths.fixed if one is not None]
         self._count = min(pilots.num_networks, pilots.num_pilots)
         self._standings: dict[tuple[float, int], Standing | None] = {}
-        spaced = np.geomspace(family.smallest, family.largest, NUM_STRENGTHS).tolist()
-        for strength in sorted({*spaced, *family.fixed}):
+        spaced = np.geomspace(*method.strengths.matched, NUM_STRENGTHS).tolist()
+        for strength in sorted({*spaced, *self._fixed}):
             self._look(strength, self._count)
         self._best = {axis.name: self._match(axis, self._count) for axis in AXES.values()}
 
     def score_on(self, axis: Axis) -> float:
-        """Return the validation score where the family is matched; -inf if it cannot be."""
+        """Return the validation score at which the method is matched; -inf if it cannot be."""
         best = self._best[axis.name]
         standing = None if best is None else self._standings[best]
         return -np.inf if standing is None else standing.score
@@ -198,23 +205,23 @@ class _Search:
     def found(self) -> list[Matched]:
         """Return the members at fixed strengths, and those that are matched, with their axes."""
         axes: dict[tuple[float, int], list[AxisName]] = {
-            (strength, self._count): [] for strength in self._family.fixed
+            (strength, self._count): [] for strength in self._fixed
         }
         for name, best in self._best.items():
             if best is not None:
                 axes.setdefault(best, []).append(name)
         members: dict[str, Matched] = {}
         for (strength, count), names in sorted(axes.items()):
-            baseline, standing = self._family.at(strength), self._standings[strength, count]
-            before = members[baseline.name].axes if baseline.name in members else ()
-            members[baseline.name] = Matched(baseline, standing, (*before, *names))
+            member, standing = self._method.at(strength), self._standings[strength, count]
+            before = members[member.name].axes if member.name in members else ()
+            members[member.name] = Matched(member, standing, (*before, *names))
         return list(members.values())
 
     def _look(self, strength: float, count: int) -> Standing | None:
         key = strength, count
         if key not in self._standings:
-            baseline = self._family.at(strength)
-            self._standings[key] = self._pilots.of(baseline, self._family.name, count)
+            member = self._method.at(strength)
+            self._standings[key] = self._pilots.of(member, self._method.name, count)
         return self._standings[key]
 
     def _match(self, axis: Axis, count: int) -> tuple[float, int] | None:

@@ -1,7 +1,7 @@
-"""What parameter vectors do on a task's examples: how the evaluation asks, whatever answers.
+"""Predictions of networks on a task's examples, as an interface.
 
-``runs/predictors.py`` answers by fast scoring, or one network at a time where a task brings
-its own score. The evaluation sees scores, and what is wrong where anything is.
+``runs/predictors.py`` implements it by fast scoring, or one network at a time if a task brings its
+own score. The evaluation sees scores, and errors if the task calls anything right or wrong.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,21 +10,21 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.evaluation.finetuning import TrainingExamples
 from paramdiff.evaluation.further_schema import OutOfDistribution
+from paramdiff.methods.finetuning import TrainingExamples
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What ``M`` networks do.
+class Predictions:
+    """Predictions of ``M`` networks.
 
     Attributes:
         validation: scores ``[M, V]`` of validation examples, bool or float, higher is better;
-            ``[M, 1]`` where only the whole split has a score.
+            ``[M, 1]`` if only the whole split has a score.
         test: the same of test examples, ``[M, E]`` or ``[M, 1]``.
-        wrong: ``[M, W]`` bool, what each gets wrong of the test split; None where nothing is
-            right or wrong.
-        labels: predicted test labels ``[M, E]``; None where the task is no classification.
+        wrong: ``[M, W]`` bool, the errors of each on the test split; None if nothing is right or
+            wrong.
+        labels: predicted test labels ``[M, E]``; None if the task is no classification.
     """
 
     validation: Tensor
@@ -34,12 +34,12 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Validated:
-    """What ``M`` networks do on the validation split alone.
+class ValidationPredictions:
+    """Predictions of ``M`` networks on the validation split alone.
 
     Attributes:
-        values: scores ``[M, V]``, as ``Answers.validation``.
-        wrong: ``[M, W]`` bool, what each gets wrong of the validation split; None where nothing is
+        values: scores ``[M, V]``, as ``Predictions.validation``.
+        wrong: ``[M, W]`` bool, the errors of each on the validation split; None if nothing is
             right or wrong.
     """
 
@@ -54,17 +54,17 @@ class Predictor:
     Attributes:
         num_validation: validation examples.
         num_test: test examples.
-        answers: what the networks do. A ``NotFiniteError`` says that one of them computes NaN.
-        validated: what they do on the validation split alone; no test example is looked at.
+        predict: predictions on both splits. A ``NotFiniteError`` says that a network computes NaN.
+        predict_validation: predictions on the validation split alone, without the test examples.
         score_name: for people.
         is_fraction: whether scores lie between 0 and 1 and read best as percentages.
-        test_truth: true labels ``[E]``; None where the task is no classification.
+        test_truth: true labels ``[E]``; None if the task is no classification.
         probabilities: class probabilities ``[E + O, K]`` of each network in turn: test examples
-            first, then out-of-distribution inputs; None where there are none.
-        out_of_distribution: what the ``O`` inputs are; None where there are none.
+            first, then out-of-distribution inputs; None if there are none.
+        out_of_distribution: describes the ``O`` inputs; None if there are none.
         reestimated: the behavior of the same networks after their BatchNorm statistics were
             estimated anew on training inputs; None where that changes nothing.
-        is_deterministic: whether the same network answers alike twice.
+        is_deterministic: whether the same network predicts the same twice.
         training: the training split; None where the task is no classification.
         selects_on_test: whether selection and report share data.
         validation_truth: true labels ``[V]``; None where the task is no classification.
@@ -74,8 +74,8 @@ class Predictor:
 
     num_validation: int
     num_test: int
-    answers: Callable[[Tensor], Answers]
-    validated: Callable[[Tensor], Validated]
+    predict: Callable[[Tensor], Predictions]
+    predict_validation: Callable[[Tensor], ValidationPredictions]
     score_name: str = "accuracy"
     is_fraction: bool = True
     test_truth: Tensor | None = None
@@ -120,31 +120,31 @@ def classification(
         validation_probabilities: as the attribute.
 
     Returns:
-        The predictor. What it answers raises a ``UserError`` where labels have the wrong length.
+        The predictor. It raises a ``UserError`` if labels have the wrong length.
     """
     num_validation, num_test = len(validation_truth), len(test_truth)
 
     def all_labels(vectors: Tensor) -> Tensor:
         return _of_length(labels(vectors), num_validation + num_test)
 
-    def answers(vectors: Tensor) -> Answers:
+    def predict(vectors: Tensor) -> Predictions:
         own, test = all_labels(vectors).split([num_validation, num_test], dim=1)
         is_right = test == test_truth
-        return Answers(own == validation_truth, is_right, ~is_right, test)
+        return Predictions(own == validation_truth, is_right, ~is_right, test)
 
-    def validated(vectors: Tensor) -> Validated:
+    def predict_validation(vectors: Tensor) -> ValidationPredictions:
         if validation_labels is None:
             own = all_labels(vectors)[:, :num_validation]
         else:
             own = _of_length(validation_labels(vectors), num_validation)
         is_right = own == validation_truth
-        return Validated(is_right, ~is_right)
+        return ValidationPredictions(is_right, ~is_right)
 
     return Predictor(
         num_validation=num_validation,
         num_test=num_test,
-        answers=answers,
-        validated=validated,
+        predict=predict,
+        predict_validation=predict_validation,
         test_truth=test_truth,
         probabilities=probabilities,
         out_of_distribution=out_of_distribution,

@@ -1,7 +1,7 @@
-"""What new BatchNorm statistics change: generated weights meet those of another network."""
+"""The effect of new BatchNorm statistics: generated weights meet those of another network."""
 
 from paramdiff.evaluation.bootstrap import percentile_interval
-from paramdiff.evaluation.examine import Examined
+from paramdiff.evaluation.evaluate_groups import EvaluatedGroups
 from paramdiff.evaluation.further_schema import Recalibration
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.subsampling import evenly_spaced
@@ -10,24 +10,24 @@ NUM_RECALIBRATED = 20
 """Networks of each group; every one costs a pass over training inputs."""
 
 
-def recalibration(examined: Examined, predictor: Predictor) -> dict[str, Recalibration]:
+def recalibration(evaluated: EvaluatedGroups, predictor: Predictor) -> dict[str, Recalibration]:
     """Accuracy before and after, of evenly spaced networks of some groups.
 
     Args:
-        examined: every group's scores.
-        predictor: answers with new statistics, too.
+        evaluated: every group's scores.
+        predictor: of the task, with re-estimated statistics, too.
 
     Returns:
         Group to its numbers; the interval is over test examples and networks, paired on both.
     """
     assert predictor.reestimated is not None
     found = {}
-    for stream, (name, group) in enumerate(examined.kept.items()):
+    for stream, (name, group) in enumerate(evaluated.kept.items()):
         rows = evenly_spaced(len(group.raw), NUM_RECALIBRATED)
-        before = examined.measured.scored[name].answers.test[rows].float()
-        clusters = examined.measured.clusters(name)
-        after = predictor.reestimated.answers(group.raw[rows]).test.float()
-        draws = examined.measured.bootstrap.means(
+        before = evaluated.measured.scored[name].predictions.test[rows].float()
+        clusters = evaluated.measured.clusters(name)
+        after = predictor.reestimated.predict(group.raw[rows]).test.float()
+        draws = evaluated.measured.bootstrap.means(
             after - before, stream, None if clusters is None else clusters[rows]
         )
         found[name] = Recalibration(

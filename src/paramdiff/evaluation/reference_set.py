@@ -20,7 +20,7 @@ class ReferenceSet:
         originals: ``[N, P]``, normalized per tensor.
         layout: place of each tensor.
         tests_copying: stretch groups for a data-copying test.
-        scratch: see ``Subject``.
+        scratch: see ``EvaluationInputs``.
 
     Attributes:
         originals: as given.

@@ -61,10 +61,22 @@ class Reconstruction(Settings):
     score_difference: float = Field(description="mean score minus the originals' mean")
 
 
+class AxisOutcome(Settings):
+    """The generated networks beside the baseline that decides on one axis."""
+
+    reference: str = Field(description="the baseline")
+    outcome: Literal["better", "worse", "equivalent", "undecided"] = Field(
+        description="of the generated networks"
+    )
+
+
 class Verdict(Settings):
-    """Conclusions in words."""
+    """The conclusion, as data and in words."""
 
     headline: str
+    outcomes: dict[Literal["max_similarity", "pairwise_similarity", "dispersion"], AxisOutcome] = (
+        Field({}, description="on the deciding axes on which a baseline competes")
+    )
     reference: str | None = Field(
         None,
         description="the baseline that decided: of those on the deciding axes the one beside "

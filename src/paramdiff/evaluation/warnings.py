@@ -1,14 +1,15 @@
-"""What a reader must know before trusting the numbers."""
+"""Warnings, for a reader to know before trusting the numbers."""
 
 from dataclasses import dataclass
 
 from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.metrics.aligned_distance import UNORDERED
 from paramdiff.evaluation.metrics.diversity import HIGHEST_DISPERSION, LOWEST_DISPERSION
-from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.score_info import ScoreInfo
-from paramdiff.evaluation.verdict import FEWEST_ERRORS
+from paramdiff.methods.group_names import phrase_of
 
+FEWEST_ERRORS = 50
+"""Errors of the median original on which similarities rest safely."""
 FEWEST_SEEDS = 6
 """Below, percentile intervals of 95% cover 79% (three seeds) where nothing but seeds differs; of
 training runs the same."""
@@ -20,12 +21,12 @@ SELECTED_ON_TEST = (
 
 @dataclass(frozen=True)
 class Errors:
-    """What the originals get wrong on the test split.
+    """Errors of the originals on the test split.
 
     Attributes:
-        median: how much the median original does.
-        num: how much could be wrong; in classification, test examples.
-        num_classes: ``K``; None where the task is no classification.
+        median: of the median original.
+        num: possible errors; in classification, test examples.
+        num_classes: ``K``; None if the task is no classification.
     """
 
     median: float
@@ -52,8 +53,8 @@ def find_warnings(
         hold_out: how held-out checkpoints were chosen.
         num_runs: how many training runs the originals come from, as far as is known.
         single_trajectory: whether all originals come from one run.
-        errors: what the originals get wrong; None where nothing is right or wrong.
-        is_deterministic: whether a network answers alike twice.
+        errors: of the originals; None if nothing is right or wrong.
+        is_deterministic: whether a network predicts the same twice.
         is_unordered: whether all of the network is generated from independent runs whose units
             nobody brought into one order.
 
@@ -69,11 +70,11 @@ def find_warnings(
         _runs(groups["original"], num_runs),
         None if errors is None else _errors(errors),
         _intervals(score),
-        _anchors(groups, score),
+        _controls(groups, score),
         None
         if is_deterministic
         else "The network is random at test time (dropout left on?): the same parameters give "
-        "other answers each time"
+        "other predictions each time"
         + (", and similarities are too low." if score.has_errors else "."),
     ]
     return tuple(warning for warning in found if warning is not None)
@@ -96,11 +97,11 @@ def _spread(generated: Group, original: Group, score: ScoreInfo) -> str | None:
             f"(collapse): {score.name} alone would reward this."
         )
     if spread > HIGHEST_DISPERSION:
-        told = f"The generated networks spread {spread:.2f} times as widely as the originals"
+        words = f"The generated networks spread {spread:.2f} times as widely as the originals"
         if not by_itself:
-            return f"{told}."
+            return f"{words}."
         return (
-            f"{told}; those of each generator by themselves {min(by_itself):.2f} to "
+            f"{words}; those of each generator by themselves {min(by_itself):.2f} to "
             f"{max(by_itself):.2f} times."
         )
     return None
@@ -138,10 +139,10 @@ def _intervals(score: ScoreInfo) -> str | None:
     )
 
 
-def _anchors(groups: dict[str, Group], score: ScoreInfo) -> str | None:
+def _controls(groups: dict[str, Group], score: ScoreInfo) -> str | None:
     original = groups["original"].score.mean
     as_good = [
-        f"{in_words(name)} reach {score.text(groups[name].score.mean, 1)}"
+        f"{phrase_of(name)} reach {score.text(groups[name].score.mean, 1)}"
         for name in ("random", "permuted")
         if name in groups and groups[name].score.mean >= original
     ]

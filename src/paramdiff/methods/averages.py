@@ -1,6 +1,6 @@
-"""Weight averages: of all originals, of k, a greedy soup, and points between two.
+"""Weight averages: of all originals, of k of them, and a greedy soup.
 
-What is averaged are raw values, running variances included, as the paper's ensemble does. All are
+Averages are taken of raw values, running variances included, as the paper's ensemble does. All are
 combinations with shares between 0 and 1, so that variances stay positive.
 """
 
@@ -9,88 +9,74 @@ from torch import Tensor
 
 from paramdiff.memmap import column_moments, free_pages
 from paramdiff.methods.data_use import DataUse
-from paramdiff.methods.method import Baseline, Construction, Material
+from paramdiff.methods.method import Method, Strength, Strengths, Style
+from paramdiff.methods.method_context import MethodContext, Samples
 from paramdiff.methods.subspace import combined
 
-
-def average_all() -> Baseline:
-    """The mean of all originals (the paper's "ensemble"; a uniform soup, Wortsman et al. 2022)."""
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        return _of_raw(material, column_moments(material.raw)[0].float()[None])
-
-    return Baseline("average@all", build, finishes=True)
+GREEN = "#009e73"
 
 
-def average(members: int) -> Baseline:
-    """Means of ``members`` different originals, drawn anew for each (Zeng et al. use 16)."""
+def sample_averages(
+    context: MethodContext, count: int, generator: torch.Generator, members: Strength
+) -> Samples:
+    """Average all originals (once), or ``members`` different ones, drawn anew for each network."""
+    if isinstance(members, str):
+        return of_raw(context, column_moments(context.raw)[0].float()[None])
+    num = len(context.raw)
+    draws = [torch.randperm(num, generator=generator) for _ in range(count)]
+    shares = torch.zeros(count, num)
+    shares.scatter_(1, torch.stack(draws)[:, : int(members)], 1 / members)
+    return of_raw(context, combined(context.raw, shares))
 
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        num = len(material.raw)
-        draws = [torch.randperm(num, generator=generator) for _ in range(count)]
-        shares = torch.zeros(count, num)
-        shares.scatter_(1, torch.stack(draws)[:, :members], 1 / members)
-        return _of_raw(material, combined(material.raw, shares))
 
-    return Baseline(f"average@{members}", build, min_originals=members, finishes=True)
+def sample_greedy_soup(
+    context: MethodContext, count: int, generator: torch.Generator, strength: None
+) -> Samples:
+    """Make one network, chosen on validation data.
 
-
-def greedy_soup() -> Baseline:
-    """The greedy soup (Wortsman et al. 2022, recipe 1): one network, chosen on validation data.
-
-    Originals are tried in the order of their validation accuracy, those of equal accuracy in
-    random order; each stays in the average if the average's validation accuracy does not fall.
+    Originals are tried in the order of their validation score, those of equal score in random
+    order; each stays in the average if the average's validation score does not fall.
     """
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        accuracy = material.validation_score
-        shuffled = torch.randperm(len(material.raw), generator=generator)
-        order = shuffled[accuracy[shuffled].argsort(descending=True, stable=True)]
-        total = material.raw[order[0]].double()
-        members, best = 1, float(accuracy[order[0]])
-        for row in order[1:]:
-            candidate = ((total + material.raw[row]) / (members + 1)).float()
-            found = float(material.validate(material.normalization.apply(candidate[None]))[0])
-            if found >= best:
-                total, members, best = total + material.raw[row], members + 1, found
-            free_pages(material.raw)
-        return _of_raw(material, (total / members).float()[None])
-
-    return Baseline("greedy_soup", build, data=DataUse("labels", "validation"), finishes=True)
+    score = context.validation_score
+    shuffled = torch.randperm(len(context.raw), generator=generator)
+    order = shuffled[score[shuffled].argsort(descending=True, stable=True)]
+    total = context.raw[order[0]].double()
+    members, best = 1, float(score[order[0]])
+    for row in order[1:]:
+        candidate = ((total + context.raw[row]) / (members + 1)).float()
+        found = float(context.validate(context.normalization.apply(candidate[None]))[0])
+        if found >= best:
+            total, members, best = total + context.raw[row], members + 1, found
+        free_pages(context.raw)
+    return of_raw(context, (total / members).float()[None])
 
 
-def interpolation() -> Baseline:
-    """Points drawn uniformly on the lines between pairs of different originals."""
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        pairs = _pairs(len(material.raw), count, generator)
-        return _between(material, pairs, torch.rand(count, 1, generator=generator))
-
-    return Baseline("interpolation", build, min_originals=2, finishes=True)
+def of_raw(context: MethodContext, raw: Tensor) -> Samples:
+    """Return samples of raw vectors ``[M, P]``."""
+    return Samples(context.normalization.apply(raw), raw=raw)
 
 
-def interpolation_at(share: float) -> Baseline:
-    """Points at a fixed share of the way from one original to another; at 0.5 amid them."""
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        pairs = _pairs(len(material.raw), count, generator)
-        return _between(material, pairs, torch.full((count, 1), share))
-
-    return Baseline(f"interpolation@{share}", build, min_originals=2, finishes=True)
-
-
-def _pairs(num_originals: int, count: int, generator: torch.Generator) -> Tensor:
-    """``[M, 2]`` indices of different originals."""
-    draws = [torch.randperm(num_originals, generator=generator)[:2] for _ in range(count)]
-    return torch.stack(draws)
-
-
-def _between(material: Material, pairs: Tensor, share: Tensor) -> Construction:
-    """The points at shares ``[M, 1]`` of the ways from one to the other."""
-    weights = torch.zeros(len(pairs), len(material.raw))
-    weights.scatter_(1, pairs, torch.cat([1 - share, share], dim=1))
-    return _of_raw(material, combined(material.raw, weights))
-
-
-def _of_raw(material: Material, raw: Tensor) -> Construction:
-    return Construction(material.normalization.apply(raw), raw=raw)
+AVERAGE = Method(
+    "average",
+    label="Average of originals",
+    label_at="Average of {} originals",
+    phrase="the average of all checkpoints",
+    phrase_at="averages of {} checkpoints",
+    reference="Of all: the uniform soup of Wortsman et al. 2022 (arXiv 2203.05482), and the "
+    "ensemble of Wang et al. 2024 (arXiv 2402.13144). Of 16: Zeng et al. 2025 (arXiv 2506.07998)",
+    style=Style(GREEN, "^"),
+    sample=sample_averages,
+    strengths=Strengths(("all", 2, 4, 8, 16, 64)),
+    min_originals=None,
+    finish="batchnorm",
+)
+GREEDY_SOUP = Method(
+    "greedy_soup",
+    label="Greedy soup",
+    phrase="a greedy soup of the checkpoints",
+    reference="Wortsman et al. 2022 (arXiv 2203.05482), recipe 1",
+    style=Style(GREEN, "P"),
+    sample=sample_greedy_soup,
+    data_used=DataUse("labels", "validation"),
+    finish="batchnorm",
+)

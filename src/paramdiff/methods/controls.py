@@ -1,52 +1,77 @@
-"""Sanity anchors: parameters that learned nothing, lost their order, or are copies in disguise."""
+"""Controls: parameters that learned nothing or lost their order, and permuted copies."""
 
 import torch
 
-from paramdiff.methods.method import Baseline, Construction, Material
+from paramdiff.methods.method import GRAY, Method, Style
+from paramdiff.methods.method_context import MethodContext, Samples
 
-NUM_ANCHORS = 10
+NUM_CONTROLS = 10
 
 
-def random() -> Baseline:
-    """The selected tensors of freshly initialized networks, within the trained rest.
+def sample_untrained(
+    context: MethodContext, count: int, generator: torch.Generator, strength: None
+) -> Samples:
+    """Take the selected tensors of freshly initialized networks, within the trained rest.
 
-    One network where initial values are constant, as those of normalization layers are.
+    One network if initial values are constant, as those of normalization layers are.
     """
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        assert material.untrained is not None
-        seeds = torch.randint(2**31, (min(count, NUM_ANCHORS),), generator=generator)
-        vectors = torch.stack([material.untrained(int(seed)) for seed in seeds])
-        return Construction(vectors[:1] if vectors.eq(vectors[0]).all() else vectors)
-
-    return Baseline("random", build, needs_network=True)
+    assert context.untrained is not None
+    seeds = torch.randint(2**31, (min(count, NUM_CONTROLS),), generator=generator)
+    vectors = torch.stack([context.untrained(int(seed)) for seed in seeds])
+    return Samples(vectors[:1] if vectors.eq(vectors[0]).all() else vectors)
 
 
-def permuted() -> Baseline:
-    """Originals with the values of every tensor in random order: right values, wrong places."""
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        originals = material.originals
-        source = torch.randperm(len(originals), generator=generator)[: min(count, NUM_ANCHORS)]
-        vectors = originals[source].clone()
-        for slot in material.layout.slots:
-            for vector in vectors:
-                order = torch.randperm(slot.stop - slot.start, generator=generator)
-                vector[slot.start : slot.stop] = vector[slot.start : slot.stop][order]
-        return Construction(vectors, source)
-
-    return Baseline("permuted", build)
+def sample_shuffled(
+    context: MethodContext, count: int, generator: torch.Generator, strength: None
+) -> Samples:
+    """Put the values of every tensor of some originals in random order."""
+    originals = context.originals
+    source = torch.randperm(len(originals), generator=generator)[: min(count, NUM_CONTROLS)]
+    vectors = originals[source].clone()
+    for slot in context.layout.slots:
+        for vector in vectors:
+            order = torch.randperm(slot.stop - slot.start, generator=generator)
+            vector[slot.start : slot.stop] = vector[slot.start : slot.stop][order]
+    return Samples(vectors, source)
 
 
-def rearranged() -> Baseline:
-    """Originals whose units have traded places: copies by what they answer, new by plain L2."""
+def sample_permuted_copies(
+    context: MethodContext, count: int, generator: torch.Generator, strength: None
+) -> Samples:
+    """Permute the units of some originals: copies by their predictions, new by plain L2."""
+    assert context.symmetries is not None
+    source = torch.randperm(len(context.originals), generator=generator)
+    source = source[: min(count, NUM_CONTROLS)]
+    originals = context.originals[source]
+    vectors = [context.symmetries.permute_randomly(vector, generator) for vector in originals]
+    return Samples(torch.stack(vectors), source)
 
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        assert material.symmetries is not None
-        source = torch.randperm(len(material.originals), generator=generator)
-        source = source[: min(count, NUM_ANCHORS)]
-        originals = material.originals[source]
-        vectors = [material.symmetries.permute_randomly(vector, generator) for vector in originals]
-        return Construction(torch.stack(vectors), source)
 
-    return Baseline("rearranged", build)
+UNTRAINED = Method(
+    "random",
+    label="Untrained values",
+    phrase="untrained values of the selected tensors",
+    style=Style(GRAY, "x"),
+    sample=sample_untrained,
+    role="control",
+    needs=frozenset({"network"}),
+)
+SHUFFLED = Method(
+    "permuted",
+    label="Originals, values shuffled",
+    phrase="checkpoints with shuffled values",
+    style=Style(GRAY, "d"),
+    sample=sample_shuffled,
+    role="control",
+)
+PERMUTED_COPIES = Method(
+    "rearranged",
+    label="Permuted copies of originals",
+    phrase="permuted copies of the checkpoints",
+    reference="Permutation symmetries: Hecht-Nielsen 1990; Ainsworth et al. 2023 "
+    "(arXiv 2209.04836)",
+    style=Style(GRAY, "h"),
+    sample=sample_permuted_copies,
+    role="control",
+    needs=frozenset({"symmetries"}),
+)

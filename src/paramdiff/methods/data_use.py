@@ -1,4 +1,4 @@
-"""What task data a group was made with, beside the originals' parameters."""
+"""The task data that a method uses beside the originals' parameters."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class DataUse:
-    """What the making of a group looked at.
+    """The task data that a method used.
 
     Attributes:
         kind: nothing, inputs without their labels, or labels.
-        split: of which split; None where nothing was looked at.
-        images_seen: examples of it, each as often as a network was trained on it; None where
+        split: of which split; None if nothing was used.
+        images_seen: examples of it, each as often as a network was trained on it; None if
             nothing was trained.
     """
 
@@ -21,7 +21,7 @@ class DataUse:
 
     @property
     def in_words(self) -> str:
-        """As an object of a verb: ``labels of 6,400 training examples``, or ``none``."""
+        """The object of a verb: ``labels of 6,400 training examples``, or ``none``."""
         if self.kind == "none":
             return "none"
         count = "" if self.images_seen is None else f"{self.images_seen:,} "
@@ -33,12 +33,12 @@ NO_DATA = DataUse()
 
 @dataclass(frozen=True)
 class DataBudget:
-    """The training data that one generator learned from.
+    """The training data of one generator.
 
     Attributes:
-        images_seen: examples, each as often as a network was trained on it: of a codec whose
+        images_seen: examples, each as often as a network was trained on it; for a codec whose
             decoded networks are trained, those of a batch x networks x updates.
-        uses: whether their labels, or the inputs alone.
+        uses: their labels, or the inputs alone.
     """
 
     images_seen: int
@@ -46,17 +46,17 @@ class DataBudget:
 
     @property
     def use(self) -> DataUse:
-        """What the generated networks were made with, and what their rivals may use."""
+        """The data use of the generated networks, and of data-matched baselines."""
         return DataUse(self.uses, "training", self.images_seen)
 
 
 def data_used(budget: DataBudget | None) -> DataUse:
-    """What a generator of a budget was made with."""
+    """Return the data use of a generator with a budget."""
     return NO_DATA if budget is None else budget.use
 
 
 def budget_of(used: DataUse | None) -> DataBudget | None:
-    """The training data that networks were made with; None where none is known of."""
+    """Return the budget of networks with a data use; None if none is known."""
     if used is None or used.kind == "none" or used.images_seen is None:
         return None
     return DataBudget(used.images_seen, used.kind)

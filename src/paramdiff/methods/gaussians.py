@@ -1,79 +1,67 @@
-"""Distributions with a variance per coordinate: independent Gaussian, SWAG."""
+"""Gaussians fitted to the originals: independent coordinates, and the full covariance."""
 
 import torch
-from torch import Tensor
 
-from paramdiff.memmap import column_blocks, column_moments
-from paramdiff.methods.method import Baseline, Construction, Material
+from paramdiff.memmap import column_moments
+from paramdiff.methods.method import Method, Strengths, Style
+from paramdiff.methods.method_context import MethodContext, Samples
+from paramdiff.methods.subspace import combined, deviations
 
-SWAG_RANK = 20
+PURPLE = "#a4527f"
 
 
-def gaussian(scale: float, name: str | None = None) -> Baseline:
-    """Independent normal draws per coordinate: the originals' mean, ``scale`` times their std.
+def sample_gaussian(
+    context: MethodContext, count: int, generator: torch.Generator, scale: float
+) -> Samples:
+    """Draw every coordinate by itself: the originals' mean, ``scale`` times their deviation.
 
-    The control of Zeng et al. (arXiv 2506.07998), there at scale 1. At scale 0 all draws are the
-    mean, so that one is made.
+    At scale 0 all draws are the mean, so one is made.
     """
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        mean, variance = (moment.float() for moment in column_moments(material.originals))
-        if scale == 0:
-            return Construction(mean[None])
-        draw = torch.randn(count, len(mean), generator=generator)
-        return Construction(draw.mul_(scale * variance.sqrt()).add_(mean))
-
-    return Baseline(name or f"gaussian@{scale}", build, finishes=True)
+    mean, variance = (moment.float() for moment in column_moments(context.originals))
+    if scale == 0:
+        return Samples(mean[None])
+    draw = torch.randn(count, len(mean), generator=generator)
+    return Samples(draw.mul_(scale * variance.sqrt()).add_(mean))
 
 
-def swag(scale: float) -> Baseline:
-    """SWAG (Maddox et al. 2019, equation 1): half diagonal, half low-rank covariance.
+def sample_gaussian_full(
+    context: MethodContext, count: int, generator: torch.Generator, scale: float
+) -> Samples:
+    """Draw from the normal distribution with the originals' mean and full covariance.
 
-    The low-rank half is spanned by the deviations of the last 20 originals from the running mean.
-    ``scale`` multiplies standard deviations, as for ``gaussian``.
+    ``scale`` multiplies standard deviations. Every draw is a combination of the originals, and
+    lies in their affine space.
     """
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        one = [torch.arange(len(material.originals))]
-        return Construction(_swag_draws(material.originals, one, count, scale, generator))
-
-    return Baseline(f"swag@{scale}", build, min_originals=2, finishes=True)
+    num = len(context.originals)
+    draws = torch.randn(count, num, generator=generator)
+    return Samples(combined(context.originals, 1 / num + scale * deviations(draws)))
 
 
-def multiswag(scale: float) -> Baseline:
-    """SWAG of each training run, drawn from in turn (MultiSWAG, Wilson and Izmailov 2020).
-
-    For ``Material.has_several_trajectories``: between runs there is no network worth having.
-    """
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        runs = material.runs
-        assert runs is not None
-        each = [(runs == run).nonzero()[:, 0] for run in runs.unique()]
-        return Construction(_swag_draws(material.originals, each, count, scale, generator))
-
-    return Baseline(f"multiswag@{scale}", build, needs_trajectories=True, finishes=True)
-
-
-def _swag_draws(
-    originals: Tensor,
-    trajectories: list[Tensor],
-    count: int,
-    scale: float,
-    generator: torch.Generator,
-) -> Tensor:
-    """``[M, P]``, from the rows ``[n]`` of one trajectory after the other."""
-    vectors = torch.randn(count, originals.shape[1], generator=generator)
-    weights = torch.randn(count, SWAG_RANK, generator=generator)
-    for columns in column_blocks(originals):
-        for number, rows in enumerate(trajectories):
-            drawn = slice(number, None, len(trajectories))
-            values = originals[rows, columns].double()
-            numbers = torch.arange(1, len(rows) + 1)[:, None]
-            deviations = (values - values.cumsum(0) / numbers)[-SWAG_RANK:].float()
-            rank = len(deviations)
-            diagonal = values.std(0, correction=0).float() * vectors[drawn, columns]
-            low_rank = weights[drawn, :rank] @ deviations / (rank - 1) ** 0.5
-            spread = scale * (diagonal + low_rank) / 2**0.5
-            vectors[drawn, columns] = values.mean(0).float() + spread
-    return vectors
+GAUSSIAN = Method(
+    "gaussian",
+    label="Gaussian fit",
+    label_at="Gaussian fit, scale {}",
+    phrase="a per-coordinate Gaussian",
+    phrase_at="a per-coordinate Gaussian with {} times the checkpoints' standard deviation",
+    short_phrase="a fitted Gaussian",
+    reference="At scale 1: Zeng et al. 2025 (arXiv 2506.07998)",
+    style=Style(PURPLE, "o"),
+    sample=sample_gaussian,
+    strengths=Strengths((0.25, 0.5, 0.75, 1.0, 1.25, 1.5), (0.01, 3.0)),
+    finish="batchnorm",
+)
+GAUSSIAN_FULL = Method(
+    "gaussian_full",
+    label="Full-covariance Gaussian",
+    label_at="Full-covariance Gaussian, scale {}",
+    phrase="a full-covariance Gaussian",
+    phrase_at="a full-covariance Gaussian with {} times the checkpoints' deviations",
+    short_phrase="a full-covariance Gaussian",
+    reference="Normal distribution with the sample mean and the sample covariance (divided by "
+    "N - 1)",
+    style=Style(PURPLE, "h"),
+    sample=sample_gaussian_full,
+    strengths=Strengths((0.5, 1.0), (0.01, 3.0)),
+    min_originals=2,
+    finish="batchnorm",
+)

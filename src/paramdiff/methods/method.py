@@ -1,143 +1,181 @@
-"""What a construction is made from, and what it makes.
+"""A method: one way from a zoo to new parameter vectors, and all that a reader must know of it.
 
-Vectors are normalized per tensor. The originals are never written to (the published critique's
-code overwrote the checkpoints it averaged).
+A *member* is a method at a strength: ``swag@1.0`` is SWAG with its standard deviations times 1.
+For one seed of the generator, the members of a method that is matched differ in their strength
+alone: each draws the same normal numbers and scales them, so that the measurements of its
+networks change smoothly with the strength.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from paramdiff.methods.data_use import NO_DATA, DataUse
-from paramdiff.methods.subspace import Embedding
-from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalization import Normalization
-from paramdiff.permutation.symmetry import Symmetries
+from paramdiff.methods.method_context import MethodContext, Samples, Sampling
+
+GRAY = "#6b7480"
+
+Strength = float | str
+Role = Literal["evaluated", "baseline", "data-matched baseline", "control"]
+Need = Literal["network", "trajectories", "symmetries", "training examples"]
 
 
 @dataclass(frozen=True)
-class Material:
-    """What a construction may use.
+class Style:
+    """The marks of a method in figures and tables.
+
+    Colors follow those of Okabe and Ito (2008), which stay apart for color-blind readers; markers
+    tell methods apart in print.
 
     Attributes:
-        originals: ``[N, P]``, normalized per tensor.
-        raw: the same originals ``[N, P]`` as they were saved.
-        layout: where each tensor lies in a vector.
-        normalization: from raw to normalized values and back.
-        untrained: a seed to the normalized vector ``[P]`` of a freshly initialized network; None
-            where the network is not at hand.
-        validation_score: ``[N]``, of the originals; or the task's own score.
-        validate: normalized vectors ``[M, P]`` to their validation scores ``[M]``.
-        symmetries: what can trade places in the network, where that is known.
-        runs: ``[N]`` number of the training run that each original comes from, where known.
+        color: hexadecimal.
+        marker: one of matplotlib's.
     """
 
-    originals: Tensor
-    raw: Tensor
-    layout: ParameterLayout
-    normalization: Normalization
-    untrained: Callable[[int], Tensor] | None
-    validation_score: Tensor
-    validate: Callable[[Tensor], Tensor]
-    symmetries: Symmetries | None = None
-    runs: Tensor | None = None
+    color: str = GRAY
+    marker: str = "o"
 
-    @cached_property
-    def embedding(self) -> Embedding:
-        """The originals as points of N - 1 dimensions; computed once."""
-        return Embedding(self.originals)
+
+@dataclass(frozen=True)
+class Strengths:
+    """The strengths at which a method is evaluated.
+
+    Attributes:
+        fixed: those of every evaluation; None is the method without a strength.
+        matched: the smallest and the largest strength of the search for those at which its
+            networks are as similar or as dispersed as the generated ones; None if there is none.
+    """
+
+    fixed: tuple[Strength | None, ...] = (None,)
+    matched: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registry entry; see ``paramdiff.methods.registry``.
+
+    Attributes:
+        name: as in ``evaluation.json``, before the ``@``.
+        label: in tables, legends and figures.
+        phrase: in a sentence, of a member without a numeric strength.
+        reference: the paper and its equation or recipe; empty if there is none.
+        style: its marks.
+        sample: makes networks; None for networks that an evaluation is given.
+        role: *evaluated* networks are the subject of a report; a *baseline* needs the originals
+            alone; a *data-matched baseline* was trained on as much data as the generator; a
+            *control* has learned nothing, or nothing new.
+        strengths: at which it is evaluated.
+        label_at: the label of a member, ``{}`` being the strength.
+        phrase_at: the phrase of a member with a numeric strength, likewise.
+        short_phrase: in a headline, at any strength; None for the full phrase.
+        needs: without one of these the method is left out.
+        min_originals: with fewer originals a member is left out; None if its strength is the
+            number of originals that it needs.
+        data_used: the task data that it looks at beside the parameters.
+        finish: its own last step, which re-estimates BatchNorm statistics; None for controls.
+    """
+
+    name: str
+    label: str
+    phrase: str
+    reference: str = ""
+    style: Style = Style()
+    sample: Sampling | None = None
+    role: Role = "baseline"
+    strengths: Strengths = Strengths()
+    label_at: str | None = None
+    phrase_at: str | None = None
+    short_phrase: str | None = None
+    needs: frozenset[Need] = frozenset()
+    min_originals: int | None = 1
+    data_used: DataUse = NO_DATA
+    finish: Literal["batchnorm"] | None = None
 
     @property
-    def has_several_trajectories(self) -> bool:
-        """Whether the originals come from more than one run, and from each more than once."""
-        counts = [] if self.runs is None else self.runs.unique(return_counts=True)[1].tolist()
-        return len(counts) > 1 and min(counts) > 1
+    def is_control(self) -> bool:
+        """Return whether its networks have learned nothing, or nothing new."""
+        return self.role == "control"
+
+    def at(self, strength: Strength | None) -> "Member":
+        """Return the member at a strength, which is rounded to the digits of the member's name."""
+        if self.strengths.matched is not None and isinstance(strength, int | float):
+            return Member(self, rounded(strength))
+        return Member(self, strength)
+
+    def applies(self, context: MethodContext) -> bool:
+        """Return whether the method has a meaning for these originals and this generator."""
+        if "symmetries" in self.needs and context.symmetries is None:
+            return False
+        return "training examples" not in self.needs or context.data_budget is not None
+
+    def missing(self, context: MethodContext) -> str | None:
+        """Return why no member can be made; None if one can."""
+        return self.at(self.strengths.fixed[0]).missing(context)
+
+
+_MISSING: dict[Need, tuple[Callable[[MethodContext], bool], str]] = {
+    "network": (lambda context: context.untrained is None, "needs the network"),
+    "trajectories": (
+        lambda context: not context.has_several_trajectories,
+        "needs several runs with several checkpoints each",
+    ),
+    "training examples": (
+        lambda context: context.data_matched is None,
+        "needs a classification task",
+    ),
+}
 
 
 @dataclass(frozen=True)
-class Construction:
-    """New vectors.
+class Member:
+    """A method at a strength.
 
     Attributes:
-        vectors: ``[M, P]``, normalized per tensor.
-        source: ``[M]`` index of the original that each was made from, where there is one.
-        raw: ``[M, P]``, the same in raw values, where these were made; elsewhere they follow from
-            ``vectors``.
-        facts: what was chosen while making them, label to value, for the report.
+        method: its registry entry.
+        strength: None if it has none.
     """
 
-    vectors: Tensor
-    source: Tensor | None = None
-    raw: Tensor | None = None
-    facts: Mapping[str, str] = field(default_factory=dict)
+    method: Method
+    strength: Strength | None = None
 
+    @property
+    def name(self) -> str:
+        """The group's name in ``evaluation.json``: ``swag@1.0``."""
+        return self.method.name + ("" if self.strength is None else f"@{self.strength}")
 
-@dataclass(frozen=True)
-class Baseline:
-    """A named construction.
+    @property
+    def min_originals(self) -> int:
+        """With fewer originals it is left out."""
+        if self.method.min_originals is not None:
+            return self.method.min_originals
+        return self.strength if isinstance(self.strength, int) else 1
 
-    Attributes:
-        name: as in ``evaluation.json``.
-        build: material, number of vectors and generator to a construction.
-        min_originals: with fewer the construction is left out.
-        data: what it looks at beside the parameters.
-        needs_network: whether it is left out where the network is not at hand.
-        needs_trajectories: whether it is left out where there are not several trajectories.
-        finishes: whether re-estimating BatchNorm statistics is its own last step; not of controls.
-    """
-
-    name: str
-    build: Callable[[Material, int, torch.Generator], Construction]
-    min_originals: int = 1
-    data: DataUse = NO_DATA
-    needs_network: bool = False
-    needs_trajectories: bool = False
-    finishes: bool = False
-
-    def missing(self, material: Material) -> str | None:
-        """Why the construction cannot be made, or None."""
-        if len(material.originals) < self.min_originals:
+    def missing(self, context: MethodContext) -> str | None:
+        """Return why it cannot be made, as the end of a sentence about it; None if it can."""
+        if len(context.originals) < self.min_originals:
             return f"needs {self.min_originals} checkpoints"
-        if self.needs_network and material.untrained is None:
-            return "needs the network"
-        if self.needs_trajectories and not material.has_several_trajectories:
-            return "needs several runs with several checkpoints each"
+        for need, (is_missing, reason) in _MISSING.items():
+            if need in self.method.needs and is_missing(context):
+                return reason
         return None
 
+    def sample(self, context: MethodContext, count: int, generator: torch.Generator) -> Samples:
+        """Make networks.
 
-@dataclass(frozen=True)
-class Family:
-    """A method at any strength.
+        Args:
+            context: what they are made from.
+            count: how many; some methods make fewer.
+            generator: of the draws.
 
-    For one seed of the generator its members differ in their strength alone: each draws the same
-    normal numbers and scales them, so that what is measured of them changes smoothly with it.
-
-    Attributes:
-        name: what members' names begin with.
-        fixed: strengths that every evaluation makes.
-        smallest: strength in a search.
-        largest: strength in a search.
-        member: a strength to the construction.
-    """
-
-    name: str
-    fixed: tuple[float, ...]
-    smallest: float
-    largest: float
-    member: Callable[[float], Baseline]
-
-    def at(self, strength: float) -> Baseline:
-        """The member at a strength, which is rounded to what the member's name tells."""
-        return self.member(rounded(strength))
-
-    def missing(self, material: Material) -> str | None:
-        """Why no member can be made, or None."""
-        return self.at(self.largest).missing(material)
+        Returns:
+            The networks.
+        """
+        assert self.method.sample is not None
+        return self.method.sample(context, count, generator, self.strength)
 
 
 def rounded(strength: float) -> float:
-    """A strength to three significant digits: what is named alike is alike."""
+    """Round a strength to three significant digits, so that equal names mean equal strengths."""
     return float(f"{strength:.3g}")

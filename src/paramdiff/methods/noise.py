@@ -1,44 +1,70 @@
 """Added noise: every network is an original, disturbed.
 
-Originals are used in a shuffled order, each equally often. Relative noise is that of the authors'
-``workspace/evaluate.py``.
+Originals are used in a shuffled order, each equally often.
 """
 
 import torch
 from torch import Tensor
 
-from paramdiff.methods.method import Baseline, Construction, Material
+from paramdiff.methods.method import Method, Strengths, Style
+from paramdiff.methods.method_context import MethodContext, Samples
+
+ORANGE = "#b87900"
 
 
-def noise(level: float) -> Baseline:
-    """Gaussian noise of ``level`` times each tensor's spread over its elements."""
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        source = _sources(len(material.originals), count, generator)
-        vectors = material.originals[source].clone()
-        for slot in material.layout.slots:
-            part = vectors[:, slot.start : slot.stop]
-            draw = torch.randn(part.shape, generator=generator)
-            # one element has no spread; it is normalized by its size
-            spread = part.std(1, keepdim=True) if part.shape[1] > 1 else 1.0
-            part += level * spread * draw
-        return Construction(vectors, source)
-
-    return Baseline(f"noise@{level}", build, finishes=True)
+def sample_noise(
+    context: MethodContext, count: int, generator: torch.Generator, level: float
+) -> Samples:
+    """Add Gaussian noise of ``level`` times each tensor's standard deviation over its elements."""
+    source = _sources(len(context.originals), count, generator)
+    vectors = context.originals[source].clone()
+    for slot in context.layout.slots:
+        part = vectors[:, slot.start : slot.stop]
+        draw = torch.randn(part.shape, generator=generator)
+        # one element has no deviation; it is normalized by its size
+        deviation = part.std(1, keepdim=True) if part.shape[1] > 1 else 1.0
+        part += level * deviation * draw
+    return Samples(vectors, source)
 
 
-def noise_absolute(level: float) -> Baseline:
-    """Gaussian noise of standard deviation ``level`` on every raw value (Zeng et al. 2025)."""
-
-    def build(material: Material, count: int, generator: torch.Generator) -> Construction:
-        source = _sources(len(material.originals), count, generator)
-        raw = material.normalization.invert(material.originals[source])
-        draw = torch.randn(raw.shape, generator=generator)
-        return Construction(material.normalization.apply(raw + level * draw), source)
-
-    return Baseline(f"noise_absolute@{level}", build, finishes=True)
+def sample_absolute_noise(
+    context: MethodContext, count: int, generator: torch.Generator, level: float
+) -> Samples:
+    """Add Gaussian noise of standard deviation ``level`` to every raw value."""
+    source = _sources(len(context.originals), count, generator)
+    raw = context.normalization.invert(context.originals[source])
+    draw = torch.randn(raw.shape, generator=generator)
+    return Samples(context.normalization.apply(raw + level * draw), source)
 
 
 def _sources(num_originals: int, count: int, generator: torch.Generator) -> Tensor:
     order = torch.randperm(num_originals, generator=generator)
     return order.repeat(-(-count // num_originals))[:count]
+
+
+NOISE = Method(
+    "noise",
+    label="Originals + noise",
+    label_at="Originals + noise {}",
+    phrase="checkpoints with added noise",
+    phrase_at="checkpoints with added noise of {} times each tensor's spread",
+    short_phrase="noised checkpoints",
+    reference="Wang et al. 2024 (arXiv 2402.13144; workspace/evaluate.py of the authors' code)",
+    style=Style(ORANGE, "v"),
+    sample=sample_noise,
+    strengths=Strengths((0.001, 0.05, 0.15), (0.001, 3.0)),
+    finish="batchnorm",
+)
+NOISE_ABSOLUTE = Method(
+    "noise_absolute",
+    label="Originals + absolute noise",
+    label_at="Originals + absolute noise {}",
+    phrase="checkpoints with noise added to every value",
+    phrase_at="checkpoints with noise of {} added to every value",
+    short_phrase="noised checkpoints",
+    reference="Zeng et al. 2025 (arXiv 2506.07998), there of 0.06 and 0.12",
+    style=Style(ORANGE, ">"),
+    sample=sample_absolute_noise,
+    strengths=Strengths((0.06, 0.12), (0.0001, 10.0)),
+    finish="batchnorm",
+)

@@ -33,7 +33,7 @@ SMALLEST_CLUSTER = 5
 
 _NEGLIGIBLE = 1e-10
 _RIDGE = 1e-6
-"""Of the total variance: a cluster of two points has a covariance of rank one."""
+"""A share of the total variance: a cluster of two points has a covariance of rank one."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ class ClusteredGaussians(DensityMixin, BaseEstimator):
         least = max(_RIDGE * points.var(0).sum(), np.finfo(float).tiny)
 
         def gaussian(group: np.ndarray) -> Any:
-            deviations = group - group.mean(0) if len(group) > 1 else pooled
-            covariance = ledoit_wolf(deviations, assume_centered=True)[0]
+            centered = group - group.mean(0) if len(group) > 1 else pooled
+            covariance = ledoit_wolf(centered, assume_centered=True)[0]
             covariance = covariance + least * np.eye(points.shape[1])
             return multivariate_normal(group.mean(0), covariance)
 
@@ -163,6 +163,12 @@ def combined(originals: Tensor, weights: Tensor) -> Tensor:
     for columns in column_blocks(originals):
         vectors[:, columns] = (exact @ originals[:, columns].double()).float()
     return vectors
+
+
+def deviations(draws: Tensor) -> Tensor:
+    """Turn normal numbers ``[M, N]`` into weights of originals: draws with their covariance."""
+    centered = draws - draws.mean(1, keepdim=True)
+    return centered / (draws.shape[1] - 1) ** 0.5
 
 
 def _folds(num: int) -> KFold:

@@ -1,4 +1,4 @@
-"""From facts to a card: Markdown after a block of metadata, as the Hugging Face Hub reads it."""
+"""Rendering of model cards: Markdown with a metadata block, as the Hugging Face Hub reads it."""
 
 import platform
 import re
@@ -16,22 +16,22 @@ from pydantic import TypeAdapter
 import paramdiff
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.methods.data_use import DataUse
-from paramdiff.report.families import label_of
+from paramdiff.methods.group_names import label_of
 from paramdiff.report.tables import score_headings, score_rows
 from paramdiff.storage import CARD_FILE
 
 TAGS = ["parameter-diffusion", "weight-generation", "arxiv:2402.13144"]
 METADATA = "paramdiff"
-"""The key of our own metadata."""
+"""Key of our metadata."""
 
 
 def render_card(template: str, metadata: ModelCardData, **facts: Any) -> str:
     """Render a card.
 
     Args:
-        template: its file in ``templates/``.
-        metadata: for its head.
-        **facts: what the template names.
+        template: file in ``templates/``.
+        metadata: metadata block.
+        **facts: variables of the template.
 
     Returns:
         Markdown.
@@ -42,15 +42,15 @@ def render_card(template: str, metadata: ModelCardData, **facts: Any) -> str:
 def card_metadata(
     name: str, own: Mapping[str, Any], evaluation: Evaluation | None
 ) -> ModelCardData:
-    """The head of a card.
+    """Make the metadata block of a card.
 
     Args:
-        name: of what was run.
-        own: our own metadata, which a program may rely on.
-        evaluation: of the generated networks, where there is one.
+        name: name of the run.
+        own: our own, machine-readable metadata.
+        evaluation: evaluation of the generated networks, if there is one.
 
     Returns:
-        The metadata, with the generated networks' mean score where it is known.
+        The metadata, with the generated networks' mean score if known.
     """
     results = None if evaluation is None else [_result(evaluation)]
     metadata = ModelCardData(
@@ -79,13 +79,13 @@ def _result(evaluation: Evaluation) -> EvalResult:
 
 
 def versions() -> str:
-    """Of this software and of what computes."""
+    """Name the versions of this package and of its numerical libraries."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers"))
     return f"paramdiff {paramdiff.__version__}, {libraries}, Python {platform.python_version()}"
 
 
 def inline_code(text: str) -> str:
-    """Somebody's text as one Markdown code span, whatever it holds; fit for a table's cell."""
+    """Quote arbitrary text as a Markdown code span that fits into a table cell."""
     plain = " ".join(str(text).split()).replace("`", "'").replace("|", "\\|")
     return f"`{plain}`"
 
@@ -94,7 +94,7 @@ def inline_code(text: str) -> str:
 def _templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("paramdiff.model_cards", "templates"),
-        autoescape=False,  # it is Markdown; names that come from others are code spans
+        autoescape=False,  # the output is Markdown, in which foreign names are code spans
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -108,22 +108,22 @@ def _templates() -> Environment:
 
 DATA = "training_data"
 MOST_IMAGES = 10**8
-"""Of what somebody's card may tell: rivals are trained on as many."""
+"""Maximum plausible number of images on a card; data-matched baselines train on as many."""
 
 
 def data_for_card(used: DataUse | None) -> dict[str, Any]:
-    """Our own metadata on what task data was learned from; nothing where that is unknown."""
+    """Make our metadata on the task data used, or nothing if unknown."""
     return {} if used is None else {DATA: asdict(used)}
 
 
 def data_on_card(folder: Path) -> DataUse | None:
-    """The task data that what lies in a folder was made with, as far as its card tells.
+    """Read the task data used from the card of a folder.
 
     Args:
-        folder: of a pipeline or of checkpoints, maybe a stranger's.
+        folder: folder of a pipeline or of checkpoints, possibly untrusted.
 
     Returns:
-        None where no card of ours tells, or none that could be true.
+        None if there is no plausible card of ours.
     """
     try:
         used = TypeAdapter(DataUse).validate_python(_own(folder)[DATA])
@@ -134,17 +134,17 @@ def data_on_card(folder: Path) -> DataUse | None:
 
 
 def checkpoints_on_card(folder: Path) -> str | None:
-    """What a pipeline learned from, as far as its card tells.
+    """Describe a pipeline's training checkpoints from its card.
 
     Args:
-        folder: the pipeline's, maybe a stranger's.
+        folder: folder of the pipeline, possibly untrusted.
 
     Returns:
-        For people; None where there is no card of ours.
+        A phrase, or None if there is no card of ours.
     """
     try:
-        told = _own(folder)
-        count, digest = int(told["num_checkpoints"]), str(told["checkpoints_sha256"])
+        own = _own(folder)
+        count, digest = int(own["num_checkpoints"]), str(own["checkpoints_sha256"])
     except Exception:  # see _own
         return None
     if re.fullmatch("[0-9a-f]{64}", digest) is None:
@@ -153,5 +153,5 @@ def checkpoints_on_card(folder: Path) -> str | None:
 
 
 def _own(folder: Path) -> dict[str, Any]:
-    """Our own metadata; whatever a stranger's card may raise where there is none."""
+    """Read our metadata; an untrusted card may raise anything."""
     return ModelCard.load(folder / CARD_FILE).data[METADATA]

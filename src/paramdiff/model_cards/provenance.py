@@ -1,4 +1,4 @@
-"""Which checkpoints a pipeline learned from."""
+"""Provenance of pipelines and generated networks, for model cards."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from paramdiff.zoo.zoo import CheckpointEntry, ZooIndex
 
 @dataclass(frozen=True)
 class Origin:
-    """The checkpoints that were learned from.
+    """The training checkpoints of a pipeline.
 
     Attributes:
-        hashes: name to SHA-256, in order; of the files as they came where they are somebody's.
-        num_held_out: further checkpoints that trained nothing.
-        num_runs: training runs that they come from, as far as is known.
+        hashes: name to SHA-256, in order; of the source files if they were imported.
+        num_held_out: number of held-out checkpoints.
+        num_runs: number of training runs, as far as known.
     """
 
     hashes: dict[str, str]
@@ -29,7 +29,7 @@ class Origin:
 
     @classmethod
     def of(cls, index: ZooIndex, num_originals: int | None = None) -> "Origin":
-        """What a zoo's index tells about its first so many originals, or all."""
+        """Read the origin from a zoo's index, for its first originals or all of them."""
         originals = [entry for entry in index.checkpoints if not entry.held_out]
         learned = originals[:num_originals]
         return cls(
@@ -40,15 +40,15 @@ class Origin:
 
     @property
     def sha256(self) -> str:
-        """One hash for all of them: of their hashes, one a line, in order."""
+        """Hash of the list of hashes, one per line, in order."""
         return hashlib.sha256("\n".join(self.hashes.values()).encode()).hexdigest()
 
     @property
-    def words(self) -> str:
-        """How many there are, and how many runs made them."""
+    def description(self) -> str:
+        """One-line summary of their number and runs."""
         runs = "one run" if self.num_runs == 1 else f"{self.num_runs} runs"
-        told = f"{len(self.hashes)} checkpoints of {runs}"
-        return f"{told}, and {self.num_held_out} held out" if self.num_held_out else told
+        text = f"{len(self.hashes)} checkpoints of {runs}"
+        return f"{text}, and {self.num_held_out} held out" if self.num_held_out else text
 
 
 def _name(entry: CheckpointEntry) -> str:
@@ -57,19 +57,19 @@ def _name(entry: CheckpointEntry) -> str:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How networks were generated.
+    """Provenance of generated networks.
 
     Attributes:
-        pipeline: its name.
-        pipeline_sha256: of its folder.
+        pipeline: name of the pipeline.
+        pipeline_sha256: hash of its folder.
         seeds: one per network.
         settings: label to value, see ``generation_settings``.
-        checkpoint_format: how they are stored; None for safetensors of our own.
-        checkpoints: what the pipeline learned from, where that is known.
-        base: the checkpoint that completes them and its SHA-256, where it is not the pipeline's.
-        selected_only: whether the tensors that are not generated are left out.
-        data: the task data that they were made with; None where that is not known.
-        learned_from: which checkpoints trained the pipeline, where that is known.
+        checkpoint_format: format of the networks; None for our safetensors files.
+        checkpoints: description of the training checkpoints, if known.
+        base: checkpoint that completes the networks and its SHA-256, if not the pipeline's.
+        selected_only: True if only the generated tensors are stored.
+        data: task data used by the generator; None if unknown.
+        learned_from: record of the training checkpoints, if known.
     """
 
     pipeline: str
@@ -94,16 +94,16 @@ def generation_settings(
     guidance_scale: float | None = None,
     energy: str | None = None,
 ) -> dict[str, str]:
-    """How a pipeline makes networks, in words.
+    """Describe the settings with which a pipeline generates networks.
 
     Args:
-        pipeline: that makes them.
-        num: how many networks it makes together.
-        num_inference_steps: denoiser evaluations per network, where not the pipeline's own.
-        temperature: scale about the training mean, where not the pipeline's own.
-        condition: what was asked for.
-        guidance_scale: how much that counts, where not the pipeline's own.
-        energy: the score that they were pulled towards, in words.
+        pipeline: the pipeline.
+        num: number of networks per call.
+        num_inference_steps: denoiser evaluations per network; None: the pipeline's.
+        temperature: scale of latents about the training mean; None: the pipeline's.
+        condition: requested conditions.
+        guidance_scale: scale of classifier-free guidance; None: the pipeline's.
+        energy: description of the guiding energy.
 
     Returns:
         Label to value.
@@ -120,8 +120,8 @@ def generation_settings(
     }
     if condition:
         scale = pipeline.config.guidance_scale if guidance_scale is None else guidance_scale
-        asked = ", ".join(inline_code(f"{name}={value}") for name, value in condition.items())
-        settings["Asked for"] = f"{asked}, guidance scale {scale:g}"
+        requested = ", ".join(inline_code(f"{name}={value}") for name, value in condition.items())
+        settings["Condition"] = f"{requested}, guidance scale {scale:g}"
     if energy is not None:
         settings["Energy"] = energy
     together = min(pipeline.config.batch_size, num)

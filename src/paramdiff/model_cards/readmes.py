@@ -1,4 +1,4 @@
-"""The card of a folder of generated networks: how each was made, and what they are worth."""
+"""Model cards of pipelines and of generated networks."""
 
 import torch
 
@@ -12,11 +12,11 @@ from paramdiff.recipe.description import data_budget, recipe_facts
 
 
 def generated_card(provenance: Provenance, evaluation: Evaluation | None = None) -> str:
-    """The card of a folder.
+    """Render the card of a folder of generated networks.
 
     Args:
-        provenance: how its networks were generated.
-        evaluation: of them, where there is one.
+        provenance: provenance of the networks.
+        evaluation: their evaluation, if there is one.
 
     Returns:
         Markdown.
@@ -48,13 +48,13 @@ def pipeline_card(
     origin: Origin,
     evaluation: Evaluation | None = None,
 ) -> str:
-    """The card of a run's pipeline.
+    """Render the card of a run's pipeline.
 
     Args:
-        recipe: of the run; of one generator seed, where there are several.
-        pipeline: what it made.
-        origin: the checkpoints that it learned from.
-        evaluation: of what it generates, where there is one.
+        recipe: recipe of the run, with one generator seed.
+        pipeline: the pipeline.
+        origin: its training checkpoints.
+        evaluation: evaluation of its networks, if there is one.
 
     Returns:
         Markdown.

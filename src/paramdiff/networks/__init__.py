@@ -1,1 +1,1 @@
-"""Architectures by name: ours, those of timm and torchvision, and the user's own."""
+"""Network architectures by name: built-in, from timm and torchvision, and user-defined."""

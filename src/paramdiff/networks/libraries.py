@@ -1,6 +1,6 @@
 """Networks of timm and torchvision by name, with a head for the task's classes.
 
-Both libraries are optional and slow to import, so they load when a network of theirs is asked for.
+Both libraries are optional and slow to import, so they are loaded on first use.
 """
 
 import difflib
@@ -19,20 +19,20 @@ from paramdiff.user_code import FORMS, likely_own
 
 TORCHVISION = "torchvision/"
 FIELD = "task.network.name"
-OWN_SIZE = 224  # what torchvision's transformers are built for unless told
-TWO_HEADED = {"googlenet", "inception_v3"}  # these give two outputs while they are trained
+OWN_SIZE = 224  # default input size of torchvision's transformers
+TWO_HEADED = {"googlenet", "inception_v3"}  # these return two outputs in training mode
 
 
 def build_from_library(
     name: str, num_classes: int, input_shape: tuple[int, ...], pretrained: bool
 ) -> nn.Module:
-    """A network of timm, or of torchvision where the name starts with ``torchvision/``.
+    """Build a network of timm, or of torchvision if the name starts with ``torchvision/``.
 
     Args:
-        name: as the library spells it.
-        num_classes: ``K``; the head is new where the published weights have another number.
-        input_shape: of one example, ``(C, H, W)``.
-        pretrained: whether to take the library's default weights.
+        name: the library's name of the network.
+        num_classes: ``K``; a different number of published classes gets a new head.
+        input_shape: shape of one example, ``(C, H, W)``.
+        pretrained: load the library's default weights.
 
     Returns:
         The network.
@@ -56,10 +56,10 @@ def build_from_library(
 
 
 def image_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel that a network's published weights expect.
+    """Return the channel means and standard deviations that published weights expect.
 
     Args:
-        name: of a network of timm or torchvision.
+        name: name of a network of timm or torchvision.
 
     Returns:
         Three numbers each, for pixels in [0, 1].
@@ -72,7 +72,7 @@ def image_statistics(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def library(name: str, extra: str = "vision") -> Any:
-    """Import a module of an optional library; a ``UserError`` says which extra installs it."""
+    """Import a module of an optional library, or raise a ``UserError`` that names the extra."""
     try:
         return import_module(name)
     except ImportError as error:
@@ -83,7 +83,7 @@ def library(name: str, extra: str = "vision") -> Any:
 
 
 def library_names() -> list[str]:
-    """The names of both libraries' networks, of those that are installed."""
+    """List the networks of the installed libraries."""
     names: list[str] = []
     try:
         names += library("timm").list_models()
@@ -94,7 +94,7 @@ def library_names() -> list[str]:
 
 
 def unknown(name: str, known: list[str]) -> UserError:
-    """The error for a name that is in no list; it gives the nearest."""
+    """Make the error for an unknown name, with the nearest known one."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
     return UserError(
         f"{FIELD}: unknown network {name!r}; the nearest is {near[0]!r}, and one of your own is "
@@ -149,7 +149,7 @@ def _build_torchvision(
 
 
 def published_values(name: str) -> dict[str, Any]:
-    """The state dict of torchvision's default weights.
+    """Fetch the state dict of torchvision's default weights.
 
     Args:
         name: ``torchvision/NAME``.
@@ -169,7 +169,7 @@ def published_values(name: str) -> dict[str, Any]:
 
 
 def load_whole(name: str, network: nn.Module, published: dict[str, Any]) -> None:
-    """Load published weights that have the network's own head; a ``UserError`` if they differ."""
+    """Load published weights including the head, or raise a ``UserError`` if they differ."""
     try:
         network.load_state_dict(published)
     except RuntimeError as error:
@@ -182,11 +182,11 @@ def load_but_the_head(
     """Load published weights into a network whose head may have another number of classes.
 
     Args:
-        name: for errors.
+        name: name of the network, for errors.
         network: changed in place.
-        published: state dict.
-        num_published: the classes of the published head.
-        num_classes: those of the network's.
+        published: state dict of the published weights.
+        num_published: number of classes of the published head.
+        num_classes: number of classes of the network's head.
 
     Raises:
         UserError: any other tensor is missing, surplus or of another shape.
@@ -217,9 +217,9 @@ def _torchvision_names() -> list[str]:
 
 
 def no_weights(name: str, error: Exception) -> UserError:
-    """The error for weights that are not to be had, or do not fit."""
+    """Make the error for weights that cannot be fetched or do not fit."""
     field = "task.network.pretrained"
-    if not isinstance(error, OSError):  # a network or a cache without the file raises one
+    if not isinstance(error, OSError):  # raised by a failed connection or an incomplete cache
         return UserError(f"{field}: the weights of {name!r} do not fit: {in_one_line(error)}")
     cache = "torch" if name.startswith(TORCHVISION) else "huggingface"
     return UserError(
@@ -230,7 +230,7 @@ def no_weights(name: str, error: Exception) -> UserError:
 
 @contextmanager
 def quiet_downloads() -> Iterator[None]:
-    """Only progress and errors: every retry without a network would be a line of its own."""
+    """Silence the Hub's log, which has a line for every retry without a connection."""
     logger = logging.getLogger("huggingface_hub")
     before = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""Try a network on an input: does it take it, and how many classes does it tell apart?"""
+"""Trial run of a network: checks its inputs and counts its classes."""
 
 from typing import Any
 
@@ -6,32 +6,32 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError, in_one_line
-from paramdiff.user_code import place_of
+from paramdiff.user_code import error_location
 
 
 @torch.no_grad()
 def num_logits(field: str, network: nn.Module, example: Tensor) -> int:
-    """The number of classes of a network.
+    """Count the classes of a network by running it.
 
     Args:
-        field: of the recipe, and the name in it, for errors.
-        network: runs once in evaluation mode; its mode is kept.
-        example: at least one input, ``[B, ...]``.
+        field: recipe field and name, for errors.
+        network: network to run once in evaluation mode; its mode is restored.
+        example: one or more inputs, ``[B, ...]``.
 
     Returns:
-        ``K``, where the output is ``[B, K]``.
+        ``K``, for outputs ``[B, K]``.
 
     Raises:
-        UserError: the network cannot take such inputs, or gives something else.
+        UserError: the network cannot take such inputs, or returns something else.
     """
     was_training = network.training
     try:
         with torch.random.fork_rng(devices=[]):
             output: Any = network.eval()(example)
-    except Exception as error:  # of a network's code, which may be a user's
+    except Exception as error:  # raised by the network's code, which may be a user's
         if example.is_meta and isinstance(error, RuntimeError):
-            raise  # it may look at values; whoever wanted none has to try with some
-        place = place_of(error)
+            raise  # the network may depend on values; the caller retries with real ones
+        place = error_location(error)
         reason = in_one_line(error) + (f" ({place})" if place else "")
         raise UserError(
             f"{field}: the network cannot take inputs of shape {tuple(example.shape)}: {reason}"

@@ -1,4 +1,4 @@
-"""The networks by name; a user's own is ``module:name`` (``own.py``) or a key of ``NETWORKS``."""
+"""Networks by name; a user's network is ``module:name`` or a new key of ``NETWORKS``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,29 +24,29 @@ from paramdiff.networks.small import (
     MLPMini,
     ResNetMini,
 )
-from paramdiff.networks.user_network import build_own
+from paramdiff.networks.user_network import build_user_network
 from paramdiff.networks.vit_mini import ViTMini
 from paramdiff.settings import Settings
 
 
 class NetworkSettings(Settings):
-    """Which network."""
+    """Choice of a network."""
 
     name: str = Field(
-        description="one of ours, a name of timm's, torchvision/NAME, or module:function or "
-        "path/to/file.py:function of your own"
+        description="a built-in network, a name of timm, torchvision/NAME, or your own "
+        "module:function or path/to/file.py:function"
     )
-    pretrained: bool = Field(False, description="start from timm's or torchvision's weights")
+    pretrained: bool = Field(False, description="start from the weights of timm or torchvision")
 
 
 @dataclass(frozen=True)
 class ImageNetwork:
-    """A network of ours for images.
+    """A built-in network for images.
 
     Args:
-        build: called with ``num_classes`` and ``in_channels``.
-        size: pixels per side, where only one will do.
-        smallest: pixels per side that an image must have.
+        build: function of ``num_classes`` and ``in_channels``.
+        size: required pixels per side, if fixed.
+        smallest: minimum pixels per side.
     """
 
     build: Callable[..., nn.Module]
@@ -76,17 +76,17 @@ def build_network(
     """Build a network; its random weights come from torch's global generator.
 
     Args:
-        settings: which.
+        settings: choice of the network.
         num_classes: ``K``.
-        input_shape: of one example: ``(C, H, W)`` or ``(F,)``.
-        pretrained: whether to fetch published weights; without them nothing is read or fetched.
+        input_shape: shape of one example: ``(C, H, W)`` or ``(F,)``.
+        pretrained: fetch published weights; otherwise nothing is read or fetched.
 
     Returns:
         A network from ``[B, *input_shape]`` to logits ``[B, K]``.
 
     Raises:
         UserError: the name is unknown (with the nearest), the network cannot take such inputs or
-            has another number of classes, or its weights cannot be had.
+            has another number of classes, or its weights cannot be fetched.
     """
     name = settings.name
     is_library = name not in NETWORKS and name != "mlp" and ":" not in name
@@ -97,15 +97,15 @@ def build_network(
     if is_library:
         return build_from_library(name, num_classes, input_shape, pretrained)
     if ":" in name:
-        return build_own(name, num_classes, input_shape)
+        return build_user_network(name, num_classes, input_shape)
     if name == "mlp":
         if len(input_shape) != 1:
             raise UserError(f"task.network.name: 'mlp' takes vectors, found shape {input_shape}")
         return MLP(input_shape[0], num_classes)
-    return _ours(name, num_classes, input_shape)
+    return _build_image_network(name, num_classes, input_shape)
 
 
-def _ours(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+def _build_image_network(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
     entry = NETWORKS[name]
     if len(input_shape) != 3 or input_shape[0] not in (1, 3):
         raise UserError(

@@ -34,7 +34,7 @@ class BasicBlock(nn.Module):
 
     @property
     def padding(self) -> tuple[int, ...]:
-        """Half of the new channels on either side of the old ones."""
+        """Padding with half of the new channels on either side."""
         before = self.new_channels // 2
         return (0, 0, 0, 0, before, self.new_channels - before)
 

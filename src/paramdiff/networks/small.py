@@ -1,4 +1,4 @@
-"""A small perceptron for examples that are vectors."""
+"""Small networks: perceptrons, convolutional networks and a residual network."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -111,7 +111,7 @@ class DigitsNetwork(nn.Module):
     """Three convolutions with batch normalization and a linear layer.
 
     The last two normalization layers, which the quickstart generates, come after the second
-    convolution has reduced an 8x8 image to 2x2: what differs between two sets of them is cheap.
+    convolution has reduced an 8x8 image to 2x2, so evaluating two sets of them is cheap.
 
     Args:
         num_classes: ``K``.
@@ -137,7 +137,7 @@ class DigitsNetwork(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """8 channels to 4 and back, added to what went in."""
+    """8 channels to 4 and back, with a skip connection."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A user's own network: a class, a function or an object that builds it, or the network itself."""
+"""A user's network: a class, a function or an object that builds it, or the network itself."""
 
 import copy
 import inspect
@@ -19,26 +19,27 @@ from paramdiff.user_code import (
 )
 
 FIELD = "task.network.name"
-WANTED = "a torch module, or a class or function of (num_classes, input_shape) or of nothing"
+WANTED = "a torch module, or a class or function of (num_classes, input_shape) or of no arguments"
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def build_own(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    """Build a user's network and look at what it gives.
+def build_user_network(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    """Build a user's network and check its outputs.
 
     Args:
-        name: see ``import_object``; of a torch module, which is copied, or of a class or function,
-            which is called with as much of ``num_classes`` and ``input_shape`` as it accepts.
+        name: see ``import_object``; names a torch module, which is copied, or a class or
+            function, which is called with those of ``num_classes`` and ``input_shape`` that it
+            accepts.
         num_classes: ``K``.
-        input_shape: of one example.
+        input_shape: shape of one example.
 
     Returns:
         A network from ``[B, *input_shape]`` to logits ``[B, K]``.
 
     Raises:
-        UserError: it cannot be imported, takes something else, fails, returns no torch module, or
-            its network cannot take such inputs or has another number of classes.
+        UserError: it cannot be imported, takes other arguments, fails, or does not return a torch
+            module; or the network cannot take such inputs or has another number of classes.
     """
     found = import_object(name, FIELD)
     if isinstance(found, nn.Module):
@@ -55,24 +56,21 @@ def build_own(name: str, num_classes: int, input_shape: tuple[int, ...]) -> nn.M
         )
     logits = num_logits(f"{FIELD}: {name}", network, torch.zeros(2, *input_shape))
     if logits != num_classes:
-        raise UserError(
-            f"{FIELD}: expected {name!r} to have {num_classes} classes, as the data, found "
-            f"{logits}"
-        )
+        raise UserError(f"{FIELD}: {name!r} has {logits} classes, but the data have {num_classes}")
     return network
 
 
 def _shown(given: tuple[Any, ...], named: dict[str, Any]) -> str:
     if given:
         return f"num_classes, input_shape = {', '.join(map(str, given))}"
-    return ", ".join(f"{key}={value}" for key, value in named.items()) or "nothing"
+    return ", ".join(f"{key}={value}" for key, value in named.items()) or "no arguments"
 
 
 def _arguments(
     name: str, function: Callable[..., Any], num_classes: int, input_shape: tuple[int, ...]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What a function is called with: by name where it has the names, else by position."""
-    if getattr(function, "__init__", None) is nn.Module.__init__:  # a class that takes nothing
+    """Choose the arguments of a function: by name if it has the names, else by position."""
+    if getattr(function, "__init__", None) is nn.Module.__init__:  # a class without arguments
         return (), {}
     both = {"num_classes": num_classes, "input_shape": input_shape}
     parameters = parameters_of(function)
@@ -92,7 +90,7 @@ def _arguments(
 
 
 def _takes_both_in_order(function: Callable[..., Any], names: list[str]) -> bool:
-    """Whether two positions, or any number, are asked for, and neither bears the other's name."""
+    """Check if a function takes two positional arguments that do not have swapped names."""
     parameters = parameters_of(function).values()
     places = [one for one in parameters if one.kind in POSITIONAL]
     needed = [one for one in places if one.default is inspect.Parameter.empty]

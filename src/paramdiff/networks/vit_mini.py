@@ -28,7 +28,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(HEADS * HEAD_WIDTH, WIDTH, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens ``[B, T, WIDTH]`` to what is added to them."""
+        """Tokens ``[B, T, WIDTH]`` to the residual update."""
         heads = self.qkv(self.norm(x)).unflatten(-1, (3, HEADS, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(heads[0], heads[1], heads[2])
         return self.out(mixed.transpose(1, 2).flatten(2))

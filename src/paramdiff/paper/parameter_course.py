@@ -8,8 +8,7 @@ from matplotlib.colors import TwoSlopeNorm
 
 from paramdiff.paper.evidence import Run
 from paramdiff.paper.panels import panels
-from paramdiff.report.families import INK
-from paramdiff.report.style import Illustration
+from paramdiff.report.style import INK, Illustration
 
 GAP = 3
 """Rows between the halves."""

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from paramdiff.methods.group_names import method_of
 from paramdiff.paper.evidence import Run
 from paramdiff.paper.panels import panels
-from paramdiff.report.families import family_of
 from paramdiff.report.style import Illustration, percent_axis, quiet_grid
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#a4527f", "#b87900")
@@ -49,7 +49,7 @@ def _panel(label: str, run: Run) -> Callable[[Axes], None]:
             axes.plot(timesteps, accuracy, color=COLOURS[seed % len(COLOURS)], linewidth=1.2)
         axes.axhline(
             run.evaluation.groups["original"].score.mean,
-            color=family_of("original").color,
+            color=method_of("original").style.color,
             linewidth=1,
             linestyle=(0, (4, 3)),
         )

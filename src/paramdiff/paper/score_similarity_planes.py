@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from paramdiff.evaluation.metrics.similarity import maximum_similarity
+from paramdiff.methods.group_names import label_of, method_of
 from paramdiff.paper.evidence import Run
 from paramdiff.paper.panels import panels
-from paramdiff.report.families import FAMILIES, label_of
 from paramdiff.report.style import Illustration, percent_axis, quiet_grid
 
 NOISES = {"noise@0.001": "#eda91f", "noise@0.05": "#b87900", "noise@0.15": "#6b3f00"}
@@ -112,13 +112,13 @@ def _panel(label: str, clouds: dict[str, Cloud], view: View | None) -> Callable[
         for name, cloud in clouds.items():
             kept = np.linspace(0, cloud.score.size - 1, min(NUM_DOTS, cloud.score.size))
             kept = kept.astype(int)
-            family = FAMILIES[name.partition("@")[0]]
-            color = NOISES.get(name, family.color)
+            style = method_of(name).style
+            color = NOISES.get(name, style.color)
             axes.scatter(
                 cloud.similarity[kept],
                 cloud.score[kept],
                 s=17,
-                marker=family.marker,
+                marker=style.marker,
                 color=color,
                 alpha=0.55,
                 linewidths=0,
@@ -129,7 +129,7 @@ def _panel(label: str, clouds: dict[str, Cloud], view: View | None) -> Callable[
                 axes.plot(
                     cloud.without_source,
                     cloud.score.mean(),
-                    marker=family.marker,
+                    marker=style.marker,
                     markersize=9,
                     markerfacecolor="white",
                     markeredgecolor=color,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from paramdiff.methods.group_names import label_of, method_of
 from paramdiff.paper.evidence import Run
 from paramdiff.paper.panels import panels
-from paramdiff.report.families import family_of, label_of
 from paramdiff.report.style import Illustration, finite, quiet_grid
 
 WIDTH = 0.8
@@ -47,7 +47,7 @@ class Panel:
 
     def __call__(self, axes: Axes) -> None:
         """Draw them."""
-        color = family_of(self._group).color
+        color = method_of(self._group).style.color
         axes.set_title(label_of(self._group), color=color, fontsize=9, loc="left")
         for place, (_, values) in enumerate(self._values):
             if values.size > 1 and np.ptp(values) > 0:

@@ -1,8 +1,8 @@
-"""Where each selected tensor lies in the parameter vector.
+"""The layout of a parameter vector: the position of each selected tensor.
 
 Tensors are flattened and concatenated in state-dict order (paper's code, "granularity 0"); a
-complex number is two elements. Which tensors can be part of the vector: ``checkpoints/kinds.py``.
-A tensor that stands under several names lies in the vector once.
+complex number is two elements. ``checkpoints/tensor_kinds.py`` defines the tensors that can be
+part of the vector. A tensor with several names lies in the vector once.
 """
 
 import math
@@ -22,7 +22,7 @@ _RUNNING_VARIANCE = re.compile(r"(running|moving)_var(iance)?")
 
 @dataclass(frozen=True)
 class Slot:
-    """One tensor's place: elements ``start`` to ``stop`` of the vector."""
+    """The position of a tensor: elements ``start`` to ``stop`` of the vector."""
 
     name: str
     shape: tuple[int, ...]
@@ -31,48 +31,48 @@ class Slot:
 
     @property
     def stop(self) -> int:
-        """The element after the last."""
+        """Index after the last element."""
         return self.start + math.prod(self.shape) * (2 if self.dtype.is_complex else 1)
 
     @property
     def is_running_variance(self) -> bool:
-        """Whether the tensor is normalized in the log domain (paper's code: ``running_var``)."""
+        """True for tensors normalized in the log domain (paper's code: ``running_var``)."""
         return _RUNNING_VARIANCE.search(self.name) is not None
 
     def values(self, tensor: Tensor) -> Tensor:
-        """A tensor's real numbers ``[size]``."""
+        """Flatten a tensor to real numbers ``[size]``."""
         real = torch.view_as_real(tensor.resolve_conj()) if self.dtype.is_complex else tensor
         return real.reshape(-1)
 
     def tensor(self, values: Tensor) -> Tensor:
-        """The tensor of real numbers ``[size]``, in its own shape and type.
+        """Restore a tensor's shape and type from real numbers ``[size]``.
 
-        Values beyond the type's largest become that, and a warning says how many.
+        Values beyond the largest of the type are clipped to it, with a warning.
         """
         real = self.dtype.to_real()
         largest = torch.finfo(real).max
         if largest < torch.finfo(values.dtype).max:
-            num_beyond = int((values.abs() > largest).sum())  # false of NaN, which stays
+            num_beyond = int((values.abs() > largest).sum())  # false for NaN, which stays
             if num_beyond:
                 warnings.warn(
                     f"{num_beyond} values of {self.name} lie beyond {largest:.3g}, the largest of "
-                    f"{str(real).removeprefix('torch.')}, and become that",
+                    f"{str(real).removeprefix('torch.')}, and are clipped to it",
                     stacklevel=2,
                 )
                 values = values.clamp(-largest, largest)
         if not self.dtype.is_complex:
             return values.view(self.shape).to(real)
-        # of memory of its own: torch wants it to begin at an even place
+        # cloned: torch requires an even storage offset
         return torch.view_as_complex(values.reshape(*self.shape, 2).to(real).clone())
 
 
 @dataclass(frozen=True)
 class ParameterLayout:
-    """The slots of all selected tensors, in order; ``P`` elements in all.
+    """The slots of all selected tensors, in order; ``P`` elements in total.
 
     Attributes:
-        slots: of the tensors.
-        ties: further names of tensors that have a slot, with the name of that.
+        slots: positions of the tensors.
+        ties: further names of tied tensors, each with the name in ``slots``.
     """
 
     slots: tuple[Slot, ...]
@@ -85,12 +85,12 @@ class ParameterLayout:
         names: Sequence[str],
         ties: Mapping[str, str] | None = None,
     ) -> "ParameterLayout":
-        """The layout of the named tensors.
+        """Make the layout of the named tensors.
 
         Args:
-            state_dict: name to tensor; tensors that share their memory are one.
-            names: the selected names; those that cannot be generated get no slot.
-            ties: further names of tensors, each with the first name of the same tensor.
+            state_dict: name to tensor; tensors that share memory are tied.
+            names: selected names; tensors that cannot be generated get no slot.
+            ties: further names of tied tensors, each with the first name.
 
         Returns:
             The layout.
@@ -115,8 +115,8 @@ class ParameterLayout:
             start = slots[-1].stop
         if not slots:
             raise UserError(
-                f"nothing to generate: the selected tensors ({', '.join(names)}) hold integers, "
-                "counters or masks, which are copied"
+                f"nothing to generate: the selected tensors ({', '.join(names)}) hold only "
+                "integers, counters or masks, which are copied"
             )
         return cls(tuple(slots), tuple(tied))
 
@@ -127,28 +127,28 @@ class ParameterLayout:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the tensors in the vector, tied ones under every name."""
+        """Names of the tensors in the vector, including all names of tied ones."""
         return (*(slot.name for slot in self.slots), *(name for name, _ in self.ties))
 
     @property
     def dtype(self) -> torch.dtype:
-        """float32, or float64 where a tensor needs it to survive the round trip exactly."""
+        """float32, or float64 if a tensor needs it for an exact round trip."""
         has_double = any(slot.dtype.to_real() == torch.float64 for slot in self.slots)
         return torch.float64 if has_double else torch.float32
 
     def flatten(self, state_dict: Mapping[str, Tensor], where: str = "state dict") -> Tensor:
-        """The parameter vector of a state dict.
+        """Flatten a state dict to its parameter vector.
 
         Args:
-            state_dict: name to tensor; further names are ignored.
-            where: how to name the state dict in an error.
+            state_dict: name to tensor; other names are ignored.
+            where: name of the state dict in an error.
 
         Returns:
             ``[P]``.
 
         Raises:
-            UserError: a tensor is missing, has another shape, is not finite, or is two where it
-                should be one.
+            UserError: a tensor is missing, has another shape or non-finite values, or differs from
+                one that it is tied to.
         """
         parts = []
         for slot in self.slots:
@@ -169,34 +169,34 @@ class ParameterLayout:
         for name, source in self.ties:
             if name in state_dict and not torch.equal(state_dict[name], state_dict[source]):
                 raise UserError(
-                    f"{where}: tensor {name!r} differs from {source!r}, which it equals in the "
-                    "other checkpoints: they are one tensor there"
+                    f"{where}: tensor {name!r} differs from {source!r}, to which it is tied in "
+                    "the other checkpoints"
                 )
         return torch.cat(parts)
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
-        """The tensors of a vector, in their own shapes and types.
+        """Restore the tensors of a vector, in their own shapes and types.
 
         Args:
             vector: ``[P]``.
 
         Returns:
-            Name to tensor; views of the vector where the type is the same. What is tied is the
-            same object under each name.
+            Name to tensor; views of the vector if the type is the same. Tied names share one
+            object.
         """
         assert vector.shape == (self.num_parameters,), (vector.shape, self.num_parameters)
         tensors = {slot.name: slot.tensor(vector[slot.start : slot.stop]) for slot in self.slots}
         return tensors | {name: tensors[source] for name, source in self.ties}
 
     def to_json(self) -> list[list]:
-        """The slots as ``[name, shape, dtype]`` in order (JSON objects lose their order)."""
+        """List the slots as ``[name, shape, dtype]`` in order (JSON objects lose their order)."""
         return [[s.name, list(s.shape), str(s.dtype).removeprefix("torch.")] for s in self.slots]
 
     @classmethod
     def from_json(
         cls, rows: Sequence[Sequence], ties: Sequence[Sequence[str]] = ()
     ) -> "ParameterLayout":
-        """The layout of the slots that ``to_json`` gave, and of ties."""
+        """Make a layout from the output of ``to_json`` and ties."""
         slots: list[Slot] = []
         for name, shape, dtype in rows:
             start = slots[-1].stop if slots else 0
@@ -205,6 +205,6 @@ class ParameterLayout:
 
 
 def _memory(tensor: Tensor) -> tuple:
-    """Equal for tensors that are one place in memory, also where that holds no values."""
+    """Identify a tensor's memory, also on the meta device."""
     place = tensor.untyped_storage()._cdata, tensor.storage_offset()
     return (*place, tensor.dtype, tuple(tensor.shape), tensor.stride())

@@ -2,14 +2,14 @@
 
 The paper's code subtracts and divides two scalars per tensor, each averaged over the checkpoints:
 the mean over elements and the unbiased standard deviation over elements. ``running_var`` tensors
-are first taken to ``log(v / m + 0.05)``, where ``m`` is 0.95 times the mean over elements. The
+are first mapped to ``log(v / m + 0.05)``, with ``m`` 0.95 times the mean over elements. The
 inverse clips at 0.001, so that variances stay positive. A constant tensor is only shifted.
 
-That is the mode ``tensor``. It loses what is small beside its own layer: a variance of a
-thousandth of the layer's mean, or the mean of an input of 0.01 beside one of 10,000. The mode
-``centered`` keeps its scales, so that tensors count as much beside each other, but shifts every
-coordinate by its own mean over the checkpoints and takes every variance relative to the smallest
-of its own channel (to a thousandth of the channel's mean, where that is larger).
+This is the mode ``tensor``. It loses values that are small within their layer: a variance of a
+thousandth of the layer's mean, or an input's mean of 0.01 beside one of 10,000. The mode
+``centered`` keeps its scales, and so the relative weight of tensors, but shifts every coordinate
+by its own mean over the checkpoints and divides every variance by the smallest of its own channel
+(or a thousandth of the channel's mean, if larger).
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _SMALLEST_RATIO = 0.001
 _MEAN_FACTOR = 0.95
 _SMALLEST_SHARE = 0.001
 _ROUNDED_AWAY = 0.3
-"""Of an element's changes between checkpoints: what rounding may take of them."""
+"""Maximum rounding error, as a share of an element's changes between checkpoints."""
 _BLOCK_VALUES = 1 << 22
 
 
@@ -40,7 +40,7 @@ class Normalization:
     Attributes:
         location: ``[P]``.
         scale: ``[P]``, positive.
-        reference: ``[P]``; ``m`` where the element is taken to the log domain, 0 elsewhere.
+        reference: ``[P]``; ``m`` for elements in the log domain, 0 elsewhere.
     """
 
     location: Tensor
@@ -48,11 +48,11 @@ class Normalization:
     reference: Tensor
 
     def apply(self, vectors: Tensor) -> Tensor:
-        """Raw values ``[..., P]`` to normalized values ``[..., P]``."""
+        """Normalize raw values ``[..., P]``."""
         return (self._to_domain(vectors) - self.location) / self.scale
 
     def invert(self, normalized: Tensor) -> Tensor:
-        """Normalized values ``[..., P]`` to raw values ``[..., P]``."""
+        """Restore raw values ``[..., P]`` from normalized ones."""
         values = normalized * self.scale + self.location
         is_log = self.reference > 0
         if not is_log.any():
@@ -76,7 +76,7 @@ def fit_normalization(
 
     Args:
         vectors: raw parameter vectors ``[N, P]``, possibly memory-mapped.
-        layout: where each tensor lies.
+        layout: position of each tensor.
         mode: ``tensor`` for one location and scale per tensor (as the authors'
             ``dataset/__init__.py``), ``centered`` for one scale per tensor about each element's
             own mean, ``coordinate`` for one location and scale per element.
@@ -90,14 +90,14 @@ def fit_normalization(
 
 
 def fit_for_comparison(vectors: Tensor, layout: ParameterLayout) -> Normalization:
-    """Fit the mode ``tensor``, and ``centered`` where that one would lose what checkpoints hold.
+    """Fit the mode ``tensor``, and ``centered`` for tensors with which it is lossy.
 
-    Groups of networks are made and compared in this space: it is the paper's wherever that one
-    gives networks back as they are.
+    Groups of networks are made and compared in this space: the paper's, except for tensors that
+    it does not reproduce.
 
     Args:
         vectors: raw parameter vectors ``[N, P]``, possibly memory-mapped.
-        layout: where each tensor lies.
+        layout: position of each tensor.
 
     Returns:
         The normalization.
@@ -111,7 +111,7 @@ def fit_for_comparison(vectors: Tensor, layout: ParameterLayout) -> Normalizatio
 
 
 def _is_lossy(values: Tensor, slot: Slot) -> bool:
-    """Whether small values are lost beside the layer's others: cut off, or rounded away."""
+    """Check if small values of a layer are lost by clipping or rounding."""
     if slot.is_running_variance:
         return _loses_variances(values)
     if values.shape[1] > _BLOCK_VALUES:
@@ -128,12 +128,12 @@ def _loses_variances(values: Tensor) -> bool:
 
 
 def lost_variances(vectors: Tensor, layout: ParameterLayout, mode: NormalizationMode) -> list[str]:
-    """Name the tensors in which a normalization raises variances of the checkpoints themselves.
+    """Name the tensors in which a normalization raises variances of the checkpoints.
 
     Args:
         vectors: raw parameter vectors ``[N, P]``.
-        layout: where each tensor lies.
-        mode: of the normalization; only ``tensor`` does so.
+        layout: position of each tensor.
+        mode: mode of the normalization; only ``tensor`` does so.
 
     Returns:
         Their names.
@@ -160,19 +160,19 @@ def _fit_slot(values: Tensor, slot: Slot, mode: NormalizationMode) -> Sequence[T
         return means, scale, references
     location, changes = _moments_by(1, values, own)
     if not is_log and not stds.any() and changes.any():
-        # no spread over elements (the authors' code has no such tensors): relative to the size
+        # constant over elements (the authors' code has no such tensors): relative to the magnitude
         scale = _positive(values.double().square().mean().sqrt().expand(size), means.new_zeros(1))
     return (means, scale, references) if mode == "tensor" else (location, scale, own[0])
 
 
 def _layer_references(values: Tensor) -> Tensor:
-    """The authors' ``m`` of each checkpoint ``[N, 1]``."""
+    """Compute the authors' ``m`` of each checkpoint, ``[N, 1]``."""
     smallest = torch.finfo(torch.float32).tiny  # a checkpoint whose variances are all 0
     return (_MEAN_FACTOR * values.double().mean(1, keepdim=True)).clamp(min=smallest)
 
 
 def _channel_references(values: Tensor) -> Tensor:
-    """The smallest variance of each channel ``[1, size]``, or a thousandth of its mean."""
+    """Compute each channel's smallest variance, or a thousandth of its mean, ``[1, size]``."""
     block = values.double()
     share = _SMALLEST_SHARE * block.mean(0, keepdim=True)
     lowest = block.amin(0, keepdim=True).maximum(share)

@@ -1,4 +1,4 @@
-"""Which tensors of a state dict are generated: globs, or regular expressions after ``re:``."""
+"""Selection of the tensors to generate, by globs or by regular expressions after ``re:``."""
 
 import difflib
 import re
@@ -11,7 +11,7 @@ REGULAR_EXPRESSION = "re:"
 
 
 def select(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
-    """The names that match any pattern, in their own order.
+    """Select the names that match any pattern, keeping their order.
 
     Args:
         names: tensor names of a state dict.
@@ -32,7 +32,7 @@ def select(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
             raise UserError(
                 f"selection pattern {pattern!r} matches none of {len(names)} tensors; "
-                f"names like it: {', '.join(near)}"
+                f"similar names: {', '.join(near)}"
             )
         chosen.update(matches)
     return [name for name in names if name in chosen]
@@ -46,5 +46,5 @@ def _matches(name: str, pattern: str) -> bool:
         return re.search(expression, name) is not None
     except re.error as error:
         raise UserError(
-            f"selection pattern {pattern!r} is no regular expression: {error}"
+            f"selection pattern {pattern!r} is not a regular expression: {error}"
         ) from None

@@ -1,8 +1,8 @@
-"""The parameter space: state dict to normalized, padded vector, and back to a whole state dict.
+"""The parameter space: state dicts to normalized, padded vectors, and back to state dicts.
 
 The first stage of the pipeline (normalization and padding as in the authors'
-``dataset/__init__.py``). What is not selected comes back bit for bit from the base checkpoint,
-which travels with the space.
+``dataset/__init__.py``). Unselected tensors are restored bit for bit from the base checkpoint,
+which is saved with the space.
 """
 
 import difflib
@@ -37,7 +37,7 @@ PADDING_MULTIPLE = 64
 
 
 class ParameterSettings(Settings):
-    """Which parameters are generated, and how they are normalized."""
+    """Selection and normalization of the generated parameters."""
 
     select: tuple[str, ...] = Field(
         min_length=1, description="globs of tensor names, or regular expressions after 're:'"
@@ -49,11 +49,11 @@ class ParameterSettings(Settings):
     )
     align: bool = Field(
         False,
-        description="bring networks of independent runs into common coordinates first: their "
-        "units trade places so that they lie near each other; needs every tensor selected",
+        description="align networks of independent runs first by permuting their channels (git "
+        "re-basin); requires every tensor to be selected",
     )
     num_checkpoints: int | None = Field(
-        None, gt=0, description="learn from the zoo's first so many originals; none is all of them"
+        None, gt=0, description="train on the first originals of the zoo; null: on all"
     )
 
 
@@ -89,10 +89,10 @@ class ParameterSpace(Component):
 
         Args:
             vectors: raw parameter vectors ``[N, P]``.
-            layout: where each tensor lies.
-            base: the complete state dict that unselected tensors are copied from.
-            mode: per-tensor or per-coordinate normalization.
-            checkpoint_format: how checkpoints are stored, where they are somebody's.
+            layout: position of each tensor.
+            base: complete state dict that provides unselected tensors.
+            mode: mode of the normalization.
+            checkpoint_format: format of imported checkpoints.
 
         Returns:
             The space.
@@ -120,7 +120,7 @@ class ParameterSpace(Component):
 
     @property
     def padded_length(self) -> int:
-        """``P`` rounded up to a multiple of 64: what the codec reads."""
+        """``P`` rounded up to a multiple of 64: the input size of the codec."""
         return padded(self.num_parameters)
 
     @property
@@ -129,30 +129,30 @@ class ParameterSpace(Component):
         return Normalization(self.location, self.scale, self.reference)
 
     def normalize(self, vectors: Tensor) -> Tensor:
-        """Raw vectors ``[..., P]`` to normalized, zero-padded vectors ``[..., padded_length]``."""
+        """Normalize and zero-pad raw vectors ``[..., P]`` to ``[..., padded_length]``."""
         values = self.normalization.apply(vectors.to(self.location)).float()
         return F.pad(values, (0, self.padded_length - self.num_parameters))
 
     def denormalize(self, normalized: Tensor) -> Tensor:
-        """Normalized vectors ``[..., padded_length]`` to raw vectors ``[..., P]``."""
+        """Restore raw vectors ``[..., P]`` from normalized ones ``[..., padded_length]``."""
         values = normalized[..., : self.num_parameters].to(self.location.device)
         return self.normalization.invert(values)
 
     def flatten(self, state_dict: Mapping[str, Tensor]) -> Tensor:
-        """The raw vector ``[P]`` of a state dict."""
+        """Flatten a state dict to its raw vector ``[P]``."""
         return self.layout.flatten(state_dict)
 
     def restore(self, vector: Tensor) -> dict[str, Tensor]:
-        """The complete state dict of a raw vector.
+        """Restore the complete state dict of a raw vector.
 
         Args:
             vector: ``[P]``.
 
         Returns:
             A state dict that ``load_state_dict(strict=True)`` accepts, in the base checkpoint's
-            order; tensors outside the layout are copies of its own. Tied tensors are one object.
+            order; tensors outside the layout are copied from it. Tied tensors are one object.
         """
-        copies: dict[int, Tensor] = {}  # what is tied is copied once
+        copies: dict[int, Tensor] = {}  # tied tensors are copied once
         generated = {
             name: copies.setdefault(id(tensor), tensor.clone())
             for name, tensor in self.layout.unflatten(vector.cpu()).items()
@@ -165,12 +165,12 @@ class ParameterSpace(Component):
     def complete_from(
         self, base: Mapping[str, Tensor], checkpoint_format: CheckpointFormat | None, where: str
     ) -> None:
-        """Take what is not selected, types and the stored form from another checkpoint.
+        """Take unselected tensors, types and the format from another checkpoint.
 
         Args:
-            base: a complete state dict.
-            checkpoint_format: how it is stored.
-            where: how to name it in an error.
+            base: complete state dict.
+            checkpoint_format: its format.
+            where: its name in an error.
 
         Raises:
             UserError: a tensor of the layout is missing, has another shape, or holds no
@@ -181,7 +181,7 @@ class ParameterSpace(Component):
             if tensor is None:
                 near = difflib.get_close_matches(slot.name, base, n=1, cutoff=0.0)
                 raise UserError(
-                    f"{where}: expected the tensor {slot.name!r}, which is generated, found none; "
+                    f"{where}: the tensor {slot.name!r}, which is generated, is missing; "
                     f"the nearest is {near[0]!r}"
                 )
             is_fitting = (
@@ -198,7 +198,7 @@ class ParameterSpace(Component):
         self.base, self.checkpoint_format = dict(base), checkpoint_format
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
-        """Save the space, its base checkpoint and how checkpoints are stored."""
+        """Save the space, its base checkpoint and the checkpoint format."""
         super().save_pretrained(save_directory, **kwargs)
         write_tensors(Path(save_directory) / BASE_FILE, self.base, keeps_order=True)
         if self.checkpoint_format is not None:
@@ -212,8 +212,8 @@ class ParameterSpace(Component):
         """Load the space and its base checkpoint.
 
         Args:
-            folder: a folder that ``save_pretrained`` wrote.
-            **kwargs: handed on to diffusers.
+            folder: folder written by ``save_pretrained``.
+            **kwargs: passed on to diffusers.
 
         Returns:
             The space.
@@ -235,12 +235,12 @@ class ParameterSpace(Component):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ParameterSpace":
         """Move between devices, but never to a lower precision: the constants must stay exact."""
         for name, buffer in self.named_buffers():
-            moved = fn(buffer.float())  # no device lacks that; some lack 64 bits
+            moved = fn(buffer.float())  # every device has 32 bits; some lack 64
             if moved.device.type != "mps" or buffer.dtype != torch.float64:
                 setattr(self, name, on_device_only(buffer, moved))
         return self
 
 
 def padded(num_parameters: int) -> int:
-    """The next multiple of 64, which five halvings divide."""
+    """Round up to a multiple of 64, which allows five halvings."""
     return -(-num_parameters // PADDING_MULTIPLE) * PADDING_MULTIPLE

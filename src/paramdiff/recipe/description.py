@@ -1,4 +1,4 @@
-"""The task data that a recipe's generators learn from, beside checkpoints."""
+"""Descriptions of a recipe for the report and the card."""
 
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.methods.data_use import DataBudget
@@ -7,16 +7,12 @@ from paramdiff.recipe.schema import Recipe
 
 def data_budget(recipe: Recipe) -> DataBudget | None:
     """The training examples that each generator of a recipe sees; None where it sees none."""
-    if recipe.codec.kind != "behavioral":
-        return None
-    behavior = recipe.codec.behavior
-    updates = behavior.training.num_steps + behavior.training.extra_updates
-    seen = updates * behavior.training.batch_size * behavior.num_networks
-    return DataBudget(seen, "labels" if behavior.target == "labels" else "inputs")
+    uses = recipe.codec.learns_from
+    return None if uses is None else DataBudget(recipe.codec.examples_seen, uses)
 
 
 def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
-    """How networks are made.
+    """Describe how networks are made.
 
     Args:
         recipe: a resolved one.
@@ -44,13 +40,13 @@ def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
 
 
 def _training_data(recipe: Recipe) -> dict[str, str]:
-    """What the generator saw beside checkpoints; nothing where it saw nothing."""
+    """Describe the task data that the generator saw; empty if it saw none."""
     budget = data_budget(recipe)
     return {} if budget is None else {"The codec learned from": budget.use.in_words}
 
 
 def _conditions(recipe: Recipe) -> dict[str, str]:
-    """What the denoiser can be asked for, and what is asked; nothing where it can be nothing."""
+    """Describe the denoiser's conditions and the given ones; empty if it has none."""
     if recipe.diffusion is None or not recipe.diffusion.conditions:
         return {}
     told = (
@@ -68,6 +64,6 @@ def _denoiser(settings: DiffusionSettings | None) -> str:
     training = settings.training
     most = "at most " if settings.early_stopping else ""
     return (
-        f"{settings.denoiser.kind}, {most}{training.num_steps + training.extra_updates} updates, "
+        f"{settings.denoiser.kind}, {most}{training.num_updates} updates, "
         f"T = {settings.schedule.num_timesteps}"
     )

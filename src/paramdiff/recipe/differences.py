@@ -1,4 +1,4 @@
-"""In what two recipes differ, and whether an ablation lists exactly that.
+"""Differences between two recipes, which an ablation must list exactly.
 
 Several of the paper's ablations change more than the factor that they are named after. An ablation
 here extends a complete recipe and lists the fields that it changes, so that this shows.
@@ -11,7 +11,7 @@ from paramdiff.errors import UserError
 from paramdiff.recipe.error_messages import RENAMED_KEYS
 
 OWN = ("name", "description")
-"""What every recipe has to itself."""
+"""Fields that every recipe has to itself."""
 
 
 def differences(one: Any, other: Any, path: str = "") -> dict[str, tuple[Any, Any]]:

@@ -4,7 +4,9 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from paramdiff.settings import Settings
+from pydantic.fields import FieldInfo
+
+from paramdiff.settings import OneOfKinds, Settings
 
 MOST_SHOWN = 3
 CLEARLY = 0.1
@@ -13,6 +15,8 @@ CLEARLY = 0.1
 RENAMED_KEYS = {
     "seeds": "generator_seeds",
     "task.standardise": "task.standardize",
+    "collection.base": "collection.base_checkpoint",
+    "collection.entry": "collection.state_dict_key",
     "collection.pretraining.optimiser": "collection.pretraining.optimizer",
     "collection.fine_tuning.optimiser": "collection.fine_tuning.optimizer",
     "parameters.normalisation": "parameters.normalization",
@@ -113,7 +117,7 @@ def _paths(kind: type[Settings], prefix: str = "") -> Iterator[str]:
     """Every dotted path of a settings class."""
     for name, field in kind.model_fields.items():
         yield f"{prefix}{name}"
-        for part in _settings_in(field.annotation):
+        for part in _settings_of(field):
             yield from _paths(part, f"{prefix}{name}.")
 
 
@@ -141,13 +145,21 @@ def _walk(
             found
             for kind in kinds
             if part in kind.model_fields
-            for found in _settings_in(kind.model_fields[str(part)].annotation)
+            for found in _settings_of(kind.model_fields[str(part)])
         ]
     return written, kinds
 
 
 def _kinds_of(kind: type[Settings]) -> tuple:
     return get_args(kind.model_fields["kind"].annotation) if "kind" in kind.model_fields else ()
+
+
+def _settings_of(field: FieldInfo) -> Iterator[type[Settings]]:
+    registered = [one for one in field.metadata if isinstance(one, OneOfKinds)]
+    for one in registered:
+        yield from one.classes
+    if not registered:
+        yield from _settings_in(field.annotation)
 
 
 def _settings_in(annotation: Any) -> Iterator[type[Settings]]:

@@ -26,7 +26,7 @@ PRESET_VALUES = (
     "generation.solver",
     "generation.num_inference_steps",
 )
-"""What a preset decides; a recipe's own values of these lie over the preset that it names."""
+"""Fields of a preset; a recipe's own values of these lie over the preset that it names."""
 
 
 def shipped_recipes() -> "dict[str, Traversable]":
@@ -79,7 +79,7 @@ def read_preset(name: Any) -> dict:
 
 
 def is_preset_value(path: str) -> bool:
-    """Whether a dotted path lies in what a preset decides."""
+    """Return True if a dotted path is a field of presets, or below one."""
     return any(path == value or path.startswith(f"{value}.") for value in PRESET_VALUES)
 
 

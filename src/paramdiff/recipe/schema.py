@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from paramdiff.codecs.registry import CodecSettings
+from paramdiff.codecs.registry import AnyCodecSettings
 from paramdiff.diffusion.schedule import check_num_inference_steps
 from paramdiff.diffusion.training import DiffusionSettings
 from paramdiff.errors import UserError
@@ -50,8 +50,12 @@ class FolderSettings(Settings):
         min_length=1,
         description="files, folders (one sub-folder per run), globs, or owner/name@revision",
     )
-    base: Path | None = Field(None, description="complete checkpoint for what is not selected")
-    entry: str | None = Field(None, description="key of the state dict, where files hold several")
+    base_checkpoint: Path | None = Field(
+        None, description="complete checkpoint for the tensors that are not selected"
+    )
+    state_dict_key: str | None = Field(
+        None, description="key of the state dict in files that hold several"
+    )
     num_held_out: int = Field(0, ge=0, description="checkpoints that train nothing")
     hold_out: Literal["end", "spaced"] = Field(
         "end",
@@ -81,7 +85,7 @@ class Recipe(Settings):
     )
     collection: ZooSettings = Field(description="where the checkpoints come from")
     parameters: ParameterSettings = Field(description="what is generated")
-    codec: CodecSettings = Field(description="vector to latent and back")
+    codec: AnyCodecSettings = Field(description="vector to latent and back")
     diffusion: DiffusionSettings | None = Field(
         description="denoiser and forward process; none decodes latents drawn from N(0, I), as "
         "from a VAE, given the originals' mean and spread where the codec does not whiten them, "
@@ -222,7 +226,7 @@ def resolve_recipe(content: dict, overrides: Sequence[str], where: str) -> Recip
 
 
 def load_factors(source: StrPath) -> dict[str, Any]:
-    """What an ablation changes.
+    """Return the fields that an ablation changes.
 
     Args:
         source: a YAML file, or the name of a shipped recipe.

@@ -5,8 +5,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from paramdiff.methods.group_names import in_reading_order, label_of, method_of
 from paramdiff.report import text
-from paramdiff.report.families import family_of, in_reading_order, label_of
 from paramdiff.report.style import outline
 
 FILTERS: dict[str, Any] = {
@@ -18,9 +18,9 @@ FILTERS: dict[str, Any] = {
     "signed": text.signed,
     "typeset": text.typeset,
     "label": label_of,
-    "family": lambda name: family_of(name).label,
-    "color": lambda name: family_of(name).color,
-    "outline": lambda name: outline(family_of(name).marker),
+    "family": lambda name: method_of(name).label,
+    "color": lambda name: method_of(name).style.color,
+    "outline": lambda name: outline(method_of(name).style.marker),
     "in_order": in_reading_order,
 }
 WITH_MACROS = "{% from 'macros.html.jinja' import dash, interval_plot with context %}"

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.methods.group_names import label_of, role_of
 from paramdiff.report import text
-from paramdiff.report.families import label_of
 from paramdiff.report.text import ShownScore
 
 
@@ -29,7 +28,7 @@ class KeyNumber:
 
 
 def key_numbers(evaluation: Evaluation) -> list[KeyNumber]:
-    """Choose the generated networks' score, advantage, similarity and dispersion."""
+    """Return score, advantage over the deciding baseline, similarity and dispersion."""
     cards = [_score(evaluation), _advantage(evaluation), _similarity(evaluation)]
     return [card for card in [*cards, _dispersion(evaluation)] if card is not None]
 
@@ -68,7 +67,9 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
     score, group = ShownScore.of(evaluation), evaluation.groups.get(comparison.reference)
     accuracy = f", {score.text(group.score.mean)}" if group else ""
     return KeyNumber(
-        f"Generated minus {'the strongest matched baseline' if reference else 'originals'}",
+        "Generated minus the strongest matched baseline"
+        if reference
+        else "Generated minus originals",
         score.difference(comparison.difference),
         score.points,
         (
@@ -87,12 +88,16 @@ def _beside_data(evaluation: Evaluation, score: ShownScore) -> list[str]:
     generated = evaluation.groups["generated"]
     if generated.data_used == "none":
         return []
-    rivals = {one.reference: one for one in evaluation.comparisons if one.reference in RIVALS}
+    data_matched = {
+        one.reference: one
+        for one in evaluation.comparisons
+        if role_of(one.reference) == "data-matched baseline"
+    }
     return [
         f"it used no labels, the generator {generated.data_used}",
         *(
             f"minus {label_of(name)}, with as much data: {score.difference(one.difference)}"
-            for name, one in rivals.items()
+            for name, one in data_matched.items()
         ),
     ]
 

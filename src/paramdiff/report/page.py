@@ -9,18 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.evaluation.frontier import AXES
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.report.environment import template_of
-from paramdiff.report.families import (
-    ANCHORS,
-    SUBJECTS,
+from paramdiff.methods.group_names import (
     in_reading_order,
+    is_control,
     is_finished,
-    plain_family,
+    method_of,
+    role_of,
 )
+from paramdiff.report.environment import template_of
 from paramdiff.report.figures.diversity_plot import dispersion_by_component, dispersion_by_tensor
 from paramdiff.report.figures.ensemble_plot import measured_scores, together
 from paramdiff.report.figures.registry import draw_figures
@@ -31,6 +30,7 @@ from paramdiff.report.text import ShownScore
 from paramdiff.storage import StrPath, read_tensors, write_text
 
 REPORT_FILE = "report.html"
+DATA_MATCHED = "data-matched baseline"
 TEMPLATE = "page.html.jinja"
 NOT_DRAWN = ("labels/", "truth")
 """Arrays that no figure needs; they are the largest."""
@@ -79,8 +79,9 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
         sections=_sections(evaluation),
         legend=_legend(evaluation),
         soups=[name for name in ("greedy_soup",) if name in evaluation.groups],
-        rivals=[name for name in RIVALS if name in evaluation.groups],
-        anchors=[name for name in ANCHORS if name in evaluation.groups],
+        data_matched=[name for name in evaluation.groups if role_of(name) == DATA_MATCHED],
+        references=_references(evaluation),
+        controls=[name for name in evaluation.groups if is_control(name)],
         metrics=metric_tables(evaluation, shown, marks(evaluation)),
         explanations=explanations(evaluation, shown),
         comparisons=sorted(
@@ -101,24 +102,34 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
 def _sections(evaluation: Evaluation) -> list[tuple[str, list[str]]]:
     """The groups in reading order, under the headings of the tables."""
     names = in_reading_order(evaluation.groups)
-    free = [name for name in names if name not in SUBJECTS + RIVALS + ANCHORS]
+    baselines = [name for name in names if role_of(name) == "baseline"]
     headings = {
-        "Evaluated": [name for name in names if name in SUBJECTS],
-        "Baselines (no generator)": [name for name in free if not is_finished(name)],
+        "Evaluated": [name for name in names if role_of(name) == "evaluated"],
+        "Baselines (no generator)": [name for name in baselines if not is_finished(name)],
         "Baselines with re-estimated BatchNorm statistics": [
-            name for name in free if is_finished(name)
+            name for name in baselines if is_finished(name)
         ],
         "Data-matched baselines (trained on as much data as the generator)": [
-            name for name in names if name in RIVALS
+            name for name in names if role_of(name) == DATA_MATCHED
         ],
-        "Controls": [name for name in names if name in ANCHORS],
+        "Controls": [name for name in names if is_control(name)],
     }
     return [(heading, members) for heading, members in headings.items() if members]
 
 
 def _legend(evaluation: Evaluation) -> list[str]:
-    """One group of every family, in reading order."""
+    """Return one group of every method, in reading order."""
     first: dict[str, str] = {}
     for name in in_reading_order(evaluation.groups):
-        first.setdefault(plain_family(name), name)
+        first.setdefault(method_of(name).name, name)
     return list(first.values())
+
+
+def _references(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return label and reference of every method that has one, in reading order."""
+    groups = evaluation.groups
+    return [
+        (method_of(name).label, reference)
+        for name in _legend(evaluation)
+        if (reference := groups[name].reference) is not None
+    ]

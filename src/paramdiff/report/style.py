@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 
-from paramdiff.report.families import INK
+INK = "#1b2430"
+GRAY = "#6b7480"
 
 Arrays = Mapping[str, np.ndarray]
 Size = tuple[float, float]

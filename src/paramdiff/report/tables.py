@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from paramdiff.evaluation.data_matched import RIVALS
 from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import ANCHORS, SUBJECTS, in_reading_order
+from paramdiff.methods.group_names import in_reading_order, role_of
 
-ALWAYS = (*SUBJECTS, *RIVALS, *ANCHORS, "average@all", "average@all+bn", "greedy_soup")
-"""Groups that a short table shows, beside the baselines that decide."""
+ALWAYS = ("average@all", "average@all+bn", "greedy_soup")
+"""Baselines that a short table shows, beside those that decide and all other groups."""
 
 
 def score_headings(evaluation: Evaluation) -> list[str]:
@@ -38,7 +37,7 @@ def score_rows(evaluation: Evaluation) -> dict[str, list[str]]:
     deciding = {found.reference for found in evaluation.frontier.values()}
     rows = {}
     for name in in_reading_order(evaluation.groups):
-        if name not in ALWAYS and name not in deciding:
+        if role_of(name) == "baseline" and name not in (*ALWAYS, *deciding):
             continue
         group = evaluation.groups[name]
         similarity, dispersion = group.max_similarity, group.dispersion

@@ -50,11 +50,11 @@ def measure_controllability(
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "condition .* extrapolates")  # on purpose
             vectors = pipeline(seeds, condition={name: value}).vectors
-        answers = predictor.answers(vectors)
-        scores = answers.test.double().mean(1)
+        predictions = predictor.predict(vectors)
+        scores = predictions.test.double().mean(1)
         level = ControllabilityLevel(
             requested=value,
-            validation=float(answers.validation.double().mean()),
+            validation=float(predictions.validation.double().mean()),
             score=float(scores.mean()),
             std=float(scores.std()),
             dispersion=dispersion(normalization.apply(vectors), originals),

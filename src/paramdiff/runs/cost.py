@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from paramdiff.evaluation.data_matched import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
-from paramdiff.evaluation.examine import (
+from paramdiff.evaluation.baselines import NUM_REESTIMATED_PILOTS
+from paramdiff.evaluation.evaluate_groups import (
     FINETUNED_GROUPS,
     NETWORKS_SCORED,
-    NUM_FINETUNED,
-    NUM_REESTIMATED_PILOTS,
     STRENGTHS_PILOTED,
     expected_pilots,
 )
-from paramdiff.evaluation.finetuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.evaluation.finetuning_curves import UPDATES
+from paramdiff.evaluation.group_evaluator import NUM_FINETUNED
+from paramdiff.methods.data_matched_training import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
+from paramdiff.methods.finetuning import BATCH_SIZE, LEARNING_RATES
 from paramdiff.recipe import Recipe
 from paramdiff.recipe.description import data_budget
 from paramdiff.runs.meta_models import Parts
@@ -93,16 +93,16 @@ def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
     budget = data_budget(recipe)
     if budget is not None:
         return {"codec": len(recipe.generator_seeds) * TRAINING * suffix * budget.images_seen}
-    if parts.codec is None or recipe.codec.kind != "autoencoder":
+    if parts.codec is None:
         return {}
     vectors = torch.empty(2, parts.codec.length, device="meta")
     encoding = _operations(parts.codec.encode, vectors)
     decoding = _operations(parts.codec.decode, parts.codec.encode(vectors))
     generation, diffusion = recipe.generation, recipe.diffusion
-    stages = {"codec": TRAINING * (encoding + decoding) * _examples(recipe.codec.training)}
+    stages = {"codec": TRAINING * (encoding + decoding) * recipe.codec.num_training_vectors}
     sample = decoding
     if parts.denoiser is not None and diffusion is not None:
-        latents = torch.empty(2, recipe.codec.latent_dim, device="meta")
+        latents = torch.empty(2, parts.codec.latent_dim, device="meta")
         timesteps = torch.zeros(2, dtype=torch.int64, device="meta")
         step = _operations(parts.denoiser, latents, timesteps)
         encoded = encoding if diffusion.latent_statistics == "batch" else 0.0
@@ -156,7 +156,7 @@ def _passes_of_comparisons(recipe: Recipe) -> float:
 
 
 def _examples(training: Optimization) -> int:
-    return (training.num_steps + training.extra_updates) * training.batch_size
+    return training.num_updates * training.batch_size
 
 
 def _operations(function: Callable[..., Any], *inputs: Tensor) -> float:

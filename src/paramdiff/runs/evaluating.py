@@ -13,7 +13,7 @@ from paramdiff.diffusion.conditioning import Value
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
-from paramdiff.evaluation.inputs import LatentSpace, Subject
+from paramdiff.evaluation.inputs import EvaluationInputs, LatentSpace
 from paramdiff.evaluation.parameter_traces import reverse_traces, training_traces
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.pipeline import ParameterDiffusionPipeline
@@ -69,8 +69,8 @@ def evaluate_run(
             recipe,
             zoo_folder,
             context.device.type,
-            predictor.answers(sample),
-            None if again is None else again.validated(sample),
+            predictor.predict(sample),
+            None if again is None else again.predict_validation(sample),
         )
         remembered = RememberedAnswers(predictor, folder)
         predictor = remembered.predictor()
@@ -108,14 +108,14 @@ def evaluate_run(
 
 def _subject(
     context: Context, task: AnyTask, zoo: Zoo, generators: Sequence[Generator]
-) -> Subject:
+) -> EvaluationInputs:
     """What is judged, and what is known of it."""
     recipe, pipeline = context.recipe, generators[0].pipeline
     seeds = [
         torch.full((len(one.generated),), one.recipe.generator_seeds[0]) for one in generators
     ]
     return replace(
-        Subject.of(
+        EvaluationInputs.of(
             zoo,
             torch.cat([one.generated for one in generators]),
             title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
@@ -171,7 +171,7 @@ def score_trajectory(
     )
     states = trajectory.states.nan_to_num(0.0)
     try:
-        scores = predictor.answers(states.flatten(0, 1)).test
+        scores = predictor.predict(states.flatten(0, 1)).test
     except NotFiniteError:
         return {}
     accuracy = scores.float().mean(1).view(states.shape[:2])

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.checkpoints.sources import find_runs
-from paramdiff.codecs.autoencoder import AutoencoderCodec
-from paramdiff.component import Component
+from paramdiff.codecs.base import Codec
+from paramdiff.codecs.registry import CODECS
+from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.training import build_denoiser
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
@@ -30,15 +31,15 @@ class Parts:
         network: the task's; None where checkpoints come from a folder.
         state_dict: of the network, or of the folder's first checkpoint.
         layout: of the selected tensors.
-        codec: None where it begins with principal components of the zoo.
+        codec: None if the zoo decides its size.
         denoiser: None where there is none, or the zoo decides its size.
     """
 
     network: nn.Module | None
     state_dict: Mapping[str, Tensor]
     layout: ParameterLayout
-    codec: AutoencoderCodec | None
-    denoiser: Component | None
+    codec: Codec | None
+    denoiser: Denoiser | None
 
     @property
     def vector_length(self) -> int:
@@ -66,12 +67,12 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
         check_num_originals(recipe.parameters.num_checkpoints, _num_originals(recipe))
     if description is not None:
         recipe.evaluation.check_task(is_classification=description.num_classes is not None)
-    if recipe.codec.kind == "behavioral":
+    if recipe.codec.learns_from is not None:
         _check_behavior(description)
     network = None
     if isinstance(recipe.collection, FolderSettings):
         state_dict, _ = find_runs(recipe.collection.checkpoints)[0][0].read(
-            recipe.collection.entry
+            recipe.collection.state_dict_key
         )
     else:
         assert description is not None  # a recipe that trains has a task
@@ -128,18 +129,11 @@ def _untrained_network(description: TaskDescription) -> nn.Module:
         return description.build_network().eval().to("meta")
 
 
-def _codec_and_denoiser(
-    recipe: Recipe, length: int
-) -> tuple[AutoencoderCodec | None, Component | None]:
-    if recipe.codec.kind != "autoencoder":
-        return None, None
+def _codec_and_denoiser(recipe: Recipe, length: int) -> tuple[Codec | None, Denoiser | None]:
     with torch.device("meta"):
-        codec = AutoencoderCodec(
-            length=length,
-            latent_dim=recipe.codec.latent_dim,
-            channels=recipe.codec.channels,
-            kernel_size=recipe.codec.kernel_size,
-        ).eval()
+        codec = CODECS[recipe.codec.kind].build(recipe.codec, length)
+        if codec is None:
+            return None, None
         if recipe.diffusion is None:
-            return codec, None
-        return codec, build_denoiser(recipe.diffusion, recipe.codec.latent_dim).eval()
+            return codec.eval(), None
+        return codec.eval(), build_denoiser(recipe.diffusion, codec.latent_dim).eval()

@@ -8,16 +8,16 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.predictor import Answers, Predictor, Validated
+from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.parallel import FanOut
 from paramdiff.progress import ignore_progress
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.base import AnyTask
 from paramdiff.zoo.zoo import Zoo
 
-Question = Literal["answers", "validated"]
+Question = Literal["predict", "predict_validation"]
 Piece = tuple[Question, bool, Tensor]
-Found = TypeVar("Found", Answers, Validated)
+Found = TypeVar("Found", Predictions, ValidationPredictions)
 Ask = Callable[[Tensor], Found]
 
 FEWEST, MOST = 8, 256
@@ -59,8 +59,8 @@ def distributed(
 
         return replace(
             here,
-            answers=asking("answers", here.answers),
-            validated=asking("validated", here.validated),
+            predict=asking("predict", here.predict),
+            predict_validation=asking("predict_validation", here.predict_validation),
         )
 
     made, again = shared(predictor, False), predictor.reestimated

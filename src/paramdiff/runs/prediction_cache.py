@@ -1,6 +1,6 @@
-"""Answers that were given before: the runs of a sweep share most of what they compare with.
+"""Predictions that were given before: the runs of a sweep share most of what they compare with.
 
-Originals, averages, Gaussians and the other free alternatives are the same in every run over one
+Originals, averages, Gaussians and the other baselines are the same in every run over one
 zoo. A sweep keeps what each parameter vector answered, by the vector's hash, in one folder per
 task and base checkpoint, so that only what is new is scored. Every run adds a file of its own to
 it, so that runs side by side do not disturb each other.
@@ -16,14 +16,14 @@ from typing import Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from paramdiff.evaluation.predictor import Answers, Predictor, Validated
+from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.recipe import Recipe
 from paramdiff.storage import PARTIAL, read_tensors, sha256_of, write_tensors
 from paramdiff.zoo.zoo import BASE_FILE
 
 DIGEST_BYTES = 16
 
-Found = TypeVar("Found", Answers, Validated)
+Found = TypeVar("Found", Predictions, ValidationPredictions)
 
 
 def answers_folder(
@@ -31,8 +31,8 @@ def answers_folder(
     recipe: Recipe,
     zoo: Path,
     device: str,
-    sample: Answers,
-    reestimated: Validated | None = None,
+    sample: Predictions,
+    reestimated: ValidationPredictions | None = None,
 ) -> Path:
     """The folder of everything that determines what a vector answers.
 
@@ -74,9 +74,11 @@ class RememberedAnswers:
 
     def __init__(self, predictor: Predictor, folder: Path) -> None:
         self._behavior = predictor
-        self._answers: _Memory[Answers] = _Memory(Answers, predictor.answers, folder)
+        self._answers: _Memory[Predictions] = _Memory(Predictions, predictor.predict, folder)
         alone = folder / "validated"
-        self._validated: _Memory[Validated] = _Memory(Validated, predictor.validated, alone)
+        self._validated: _Memory[ValidationPredictions] = _Memory(
+            ValidationPredictions, predictor.predict_validation, alone
+        )
         again = predictor.reestimated
         self._again = None if again is None else RememberedAnswers(again, folder / "reestimated")
 
@@ -84,18 +86,18 @@ class RememberedAnswers:
         """The predictor, with its answers remembered."""
         return replace(
             self._behavior,
-            answers=self.answers,
-            validated=self.validated,
+            predict=self.predict,
+            predict_validation=self.predict_validation,
             reestimated=None if self._again is None else self._again.predictor(),
         )
 
-    def answers(self, vectors: Tensor) -> Answers:
+    def predict(self, vectors: Tensor) -> Predictions:
         """What the networks ``[M, P]`` do, see ``Predictor``."""
         found = self._answers.of(vectors)
         labels = found.labels
         return found if labels is None else replace(found, labels=labels.long())
 
-    def validated(self, vectors: Tensor) -> Validated:
+    def predict_validation(self, vectors: Tensor) -> ValidationPredictions:
         """What they do on the validation split, see ``Predictor``."""
         return self._validated.of(vectors)
 

@@ -10,9 +10,14 @@ from torch import Tensor, nn
 from paramdiff.errors import UserError
 from paramdiff.evaluation.calibration import negative_log_likelihood
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.finetuning import TrainingExamples
 from paramdiff.evaluation.further_schema import OutOfDistribution
-from paramdiff.evaluation.predictor import Answers, Predictor, Validated, classification
+from paramdiff.evaluation.predictor import (
+    Predictions,
+    Predictor,
+    ValidationPredictions,
+    classification,
+)
+from paramdiff.methods.finetuning import TrainingExamples
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
 from paramdiff.scoring.batchnorm import Reestimator, statistics_of
@@ -56,22 +61,22 @@ def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Predictor:
     """One network at a time, by the task's own score."""
     networks = OneByOne(task, zoo.base, device=device)
 
-    def answers(vectors: Tensor) -> Answers:
+    def predict(vectors: Tensor) -> Predictions:
         sets = [zoo.layout.unflatten(vector) for vector in vectors]
         test = networks.scores(sets, "test")
         validation = test if task.selects_on_test else networks.scores(sets, "validation")
-        return Answers(_values(validation), _values(test), _wrong(test))
+        return Predictions(_values(validation), _values(test), _wrong(test))
 
-    def validated(vectors: Tensor) -> Validated:
+    def predict_validation(vectors: Tensor) -> ValidationPredictions:
         sets = [zoo.layout.unflatten(vector) for vector in vectors]
         scores = networks.scores(sets, "test" if task.selects_on_test else "validation")
-        return Validated(_values(scores), _wrong(scores))
+        return ValidationPredictions(_values(scores), _wrong(scores))
 
     return Predictor(
         num_validation=task.num_validation,
         num_test=task.num_test,
-        answers=answers,
-        validated=validated,
+        predict=predict,
+        predict_validation=predict_validation,
         score_name=task.score_name,
         is_fraction=task.is_fraction,
         is_deterministic=networks.is_deterministic,
@@ -161,7 +166,7 @@ def _reestimated(
 
 @dataclass(frozen=True)
 class _Labels:
-    """Answers of networks that differ in some tensors; scorers are made when asked for.
+    """Predictions of networks that differ in some tensors; scorers are made when asked for.
 
     Attributes:
         task: data.

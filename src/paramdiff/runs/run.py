@@ -208,9 +208,12 @@ def _make(
 
 def _check_processes(recipe: Recipe, folder: RunFolder, device: torch.device) -> None:
     """Refuse what the processes of this launch cannot share, before anything is made."""
-    if recipe.codec.kind == "behavioral" and not folder.artifact("codec").exists():
+    if recipe.codec.learns_from is not None and not folder.artifact("codec").exists():
         refuse_several(device, "codec.behavior", "a correction is trained by one")
-    for field in ("codec", "diffusion"):
-        training = getattr(getattr(recipe, field), "training", None)
+    shared = {
+        "codec": recipe.codec.shared_training,
+        "diffusion": None if recipe.diffusion is None else recipe.diffusion.training,
+    }
+    for field, training in shared.items():
         if training is not None:
             own_share(training.batch_size, device, f"{field}.training.batch_size")

@@ -40,7 +40,7 @@ def provenance_in_run(
         range(first, first + num),
         settings=generation_settings(pipeline, num, condition=recipe.generation.condition),
         checkpoint_format=pipeline.parameter_space.checkpoint_format,
-        checkpoints=f"{origin.words}; SHA-256 of their hashes `{origin.sha256}`",
+        checkpoints=f"{origin.description}; SHA-256 of their hashes `{origin.sha256}`",
         data=data_used(data_budget(recipe)),
         learned_from=LearnedFrom.read(folder.pipeline / "parameter_space"),
     )

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codecs.base import Codec, encode_all
-from paramdiff.codecs.registry import CODECS, train_codec
-from paramdiff.component import Component
-from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
-from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
+from paramdiff.codecs.registry import CODECS, fit_codec
+from paramdiff.diffusion.denoisers.base import Denoiser
+from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
 from paramdiff.memmap import map_rows
@@ -64,10 +63,10 @@ def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> 
             source.checkpoints,
             folder,
             patterns,
-            base=source.base,
+            base=source.base_checkpoint,
             num_held_out=source.num_held_out,
             spaced=source.hold_out == "spaced",
-            state_dict_key=source.entry,
+            state_dict_key=source.state_dict_key,
         )
         for note in imported.notes if task is not None else ():  # else the plan has told it
             warnings.warn(note, stacklevel=2)
@@ -114,11 +113,11 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
     examples = None
     if _is_missing(context, folder):
         started = time.monotonic()
-        if settings.kind == "behavioral":
+        if settings.learns_from is not None:
             assert context.recipe.task is not None  # build_parts refuses such recipes
             task = build_task(context.recipe.task)
             examples = training_examples(task, space, context.device)
-        codec, result = train_codec(
+        codec, result = fit_codec(
             vectors,
             settings,
             seed=context.seed("codec"),
@@ -139,7 +138,7 @@ def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Code
 
 def make_denoiser(
     context: Context, zoo: Zoo, space: ParameterSpace, codec: Codec, vectors: Tensor
-) -> Component | None:
+) -> Denoiser | None:
     """Train the denoiser on the zoo's latents; none where the recipe samples the codec's prior."""
     folder, settings = context.folder.artifact("denoiser"), context.recipe.diffusion
     if settings is None:
@@ -177,8 +176,7 @@ def make_denoiser(
                 with written_aside(folder) as aside:
                     denoiser.save_pretrained(aside)
         codec.to("cpu")
-    kind = MLPDenoiser if settings.denoiser.kind == "mlp" else Conv1dDenoiser
-    return kind.from_pretrained(folder)
+    return DENOISERS[settings.denoiser.kind].from_pretrained(folder)
 
 
 def conditions_of(recipe: Recipe, zoo: Zoo, folder: RunFolder) -> ZooConditions:
@@ -237,7 +235,7 @@ def _rows(total: int, size: int, generator: torch.Generator) -> Tensor:
 
 
 def make_pipeline(
-    context: Context, space: ParameterSpace, codec: Codec, denoiser: Component | None
+    context: Context, space: ParameterSpace, codec: Codec, denoiser: Denoiser | None
 ) -> ParameterDiffusionPipeline:
     """Put the parts together; the folder becomes loadable as a pipeline."""
     recipe, folder = context.recipe, context.folder.pipeline
@@ -247,7 +245,7 @@ def make_pipeline(
         codec,
         denoiser,
         None if diffusion is None else build_scheduler(diffusion.schedule, solver),
-        statistics=recipe.codec.statistics,
+        statistics=recipe.codec.decoding_statistics,
         standardize=not recipe.codec.is_whitened if diffusion is None else diffusion.standardize,
         num_inference_steps=recipe.generation.num_inference_steps,
         temperature=recipe.generation.temperature,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.codecs.base import Codec, encode_all
-from paramdiff.component import Component
+from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.schedule import SolverName, build_scheduler
 from paramdiff.diffusion.training import DiffusionSettings, held_out_loss
 from paramdiff.early_stopping import Look, Watcher, best_look
@@ -142,9 +142,14 @@ def _spread(
     reference = total_variance(vectors)
 
     def spread(denoiser: nn.Module) -> float | None:
-        assert isinstance(denoiser, Component)
+        assert isinstance(denoiser, Denoiser)
         pipeline = ParameterDiffusionPipeline(
-            space, codec, denoiser, scheduler, statistics=recipe.codec.statistics, standardize=True
+            space,
+            codec,
+            denoiser,
+            scheduler,
+            statistics=recipe.codec.decoding_statistics,
+            standardize=True,
         ).to(device)
         samples = pipeline(
             range(NUM_SAMPLES), num_inference_steps=num_inference_steps, batch_size=NUM_SAMPLES

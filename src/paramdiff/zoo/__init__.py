@@ -1,1 +1,1 @@
-"""Trained checkpoints: collected from a task or imported from a folder, in one format."""
+"""Zoos: sets of checkpoints of one network, trained or imported, with their metadata."""

@@ -1,13 +1,12 @@
-"""Train a network, freeze all but the selected parameters, fine-tune and keep checkpoints.
+"""Collection of a zoo by training: pretrain, freeze unselected parameters, fine-tune, save.
 
-The protocol of the paper's Table 5 and of the authors' code: pre-train; then fine-tune only what
-is selected and save it after every update. What differs, and why:
+The protocol of the paper's Table 5 and of the authors' code: pretrain; then fine-tune only the
+selected parameters and save them after every update. Deviations, with reasons:
 
-- The pre-trained network is the epoch that is best on validation data, where the authors used the
-  test set; checkpoints that train nothing are held out (a separate run, or the tail of the only
-  one).
-- Frozen layers in front of the selection run once where nothing changes what they compute
-  (``frozen.py``), and no test pass follows an update: accuracies are scored afterwards.
+- The pretrained network is the epoch that is best on validation data, where the authors used the
+  test set; held-out checkpoints train nothing (a separate run, or the tail of a single one).
+- The frozen layers before the first selected parameter run once if nothing changes their outputs
+  (``finetune.py``), and no test pass follows an update: scores are computed afterwards.
 """
 
 from collections.abc import Callable
@@ -44,21 +43,21 @@ def collect(
     progress: StageProgress,
     fan_out: FanOut | None = None,
 ) -> None:
-    """Collect a zoo; killed at any moment, the same call completes it with the same result.
+    """Collect a zoo; after an interruption, the same call completes it with the same result.
 
     Args:
         task: data, network and loss.
-        patterns: which tensors are fine-tuned and kept.
-        settings: the protocol.
-        seed: of the initial weights, the order of the data, augmentation and dropout.
-        device: where to train.
-        zoo_folder: where the zoo is written.
-        state_folder: where unfinished work is kept.
-        progress: told the name of the work, steps done and steps in all.
+        patterns: patterns of the tensors to fine-tune and save.
+        settings: training protocol.
+        seed: seed of initial weights, data order, augmentation and dropout.
+        device: device to train on.
+        zoo_folder: folder to write the zoo to.
+        state_folder: folder for unfinished work.
+        progress: called with the name of the work, steps done and the total.
         fan_out: where fine-tuning runs go, side by side; in turn where there is none.
 
     Raises:
-        UserError: a pattern matches nothing, nothing can be generated or kept, independent runs
+        UserError: a pattern matches nothing, nothing can be generated or saved, independent runs
             share tensors, or training diverged.
     """
     network = seeded_network(task, seed)
@@ -69,7 +68,7 @@ def collect(
     own = _Runs(task, layout, settings, seed, device, state_folder, progress)
     base = pretrained = own.pretrained(network, 0)
     if fan_out is not None and len(plan.runs) > 1:
-        # each leaves its checkpoints where they are looked for below
+        # each run saves its checkpoints in the state folder, which is read below
         job = fan_out.job(_finish_run, replace(own, progress=ignore_progress))
         job.run(plan.runs, partial(progress, "collecting runs"))
     vectors: list[Tensor] = []
@@ -91,7 +90,7 @@ def collect(
 
 @dataclass(frozen=True)
 class _Runs:
-    """The runs of a collection; what they finish is found again in the state folder."""
+    """The runs of a collection, with their finished work in the state folder."""
 
     task: AnyTask
     layout: ParameterLayout
@@ -120,7 +119,7 @@ class _Runs:
     def fine_tuned(
         self, network: nn.Module, pretrained: dict[str, Tensor], run: Run
     ) -> list[Tensor]:
-        """A run's checkpoints: one raw vector ``[P]`` each."""
+        """Fine-tune a run; return one raw vector ``[P]`` per checkpoint."""
         network.load_state_dict(pretrained)
         return fine_tune(
             network,
@@ -146,24 +145,25 @@ def _finish_run(runs: _Runs) -> Callable[[Run], None]:
 def check_selection(
     network: nn.Module, layout: ParameterLayout, settings: CollectionSettings
 ) -> None:
-    """Refuse a selection that fine-tuning cannot make a zoo of.
+    """Refuse a selection from which fine-tuning cannot make a zoo.
 
     Args:
-        network: the task's.
-        layout: of the selected tensors.
-        settings: the protocol.
+        network: network of the task.
+        layout: layout of the selected tensors.
+        settings: training protocol.
 
     Raises:
-        UserError: no trainable parameter is selected, or independent runs share a tensor (they
-            differ in all of them, and a zoo has one base for what is not selected).
+        UserError: no trainable parameter is selected, or independent runs would have to share a
+            tensor (they differ in all, and a zoo has one base for unselected tensors).
     """
     if not any(name in layout.names for name, _ in network.named_parameters()):
         raise UserError(
-            "parameters.select: no trainable parameter is selected; fine-tuning would move nothing"
+            "parameters.select: no trainable parameter is selected, so fine-tuning would change "
+            "nothing"
         )
     for name, tensor in network.state_dict().items() if settings.independent_runs else ():
         if is_generated(name, tensor) and name not in layout.names:
             raise UserError(
-                "collection.independent_runs: runs from other initial weights share nothing, so "
-                f"every tensor must be generated; {name!r} is not selected"
+                f"collection.independent_runs: {name!r} is not selected; independent runs share "
+                "no tensors, so all must be generated"
             )

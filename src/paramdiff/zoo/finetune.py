@@ -1,10 +1,10 @@
-"""Frozen layers in front of what is fine-tuned: run once per example, or once per update.
+"""Fine-tuning of the selected parameters, with a cache of the frozen prefix.
 
-No update changes what lies before the first trained parameter. The network is cut there: the
-prefix runs without gradients, only the suffix is trained. Where the inputs do not change either
-(no augmentation), the values at the cut are kept for all training examples and the prefix never
-runs again. All of this holds in evaluation mode only; ``depends_on_mode`` tells whether a network
-in training mode computes anything else.
+No update changes the layers before the first trained parameter. The network is split there: the
+prefix runs without gradients, only the suffix is trained. If the inputs do not change either (no
+augmentation), the activations at the split are cached for all training examples and the prefix
+never runs again. All of this holds in evaluation mode only; ``depends_on_mode`` checks if a
+network computes anything else in training mode.
 """
 
 import copy
@@ -30,9 +30,9 @@ from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
 
 MEMORY_BUDGET = 2**30
-"""Bytes up to which the values at the cut are kept for all training examples."""
+"""Maximum size in bytes of the cached activations at the split."""
 BATCH_SIZE = 500
-NUM_CHECKED = 16  # examples that check what is assumed of the network
+NUM_CHECKED = 16  # examples used to check the assumptions about the network
 TOLERANCE = 1e-4
 
 
@@ -45,7 +45,7 @@ class FrozenLayers:
         data: the training split.
         num_steps: updates of the whole run; nothing is kept where no example is seen twice.
         memory_budget: bytes that the values at the cut may take.
-        progress: told how many examples the prefix has run on, and how many there are.
+        progress: called with the examples done and the total.
 
     Attributes:
         cut: the network in two parts, and why nothing is shared if so.
@@ -139,14 +139,14 @@ class FrozenLayers:
 
 @torch.no_grad()
 def depends_on_mode(network: nn.Module, inputs: Inputs) -> bool:
-    """Whether training mode changes outputs or buffers, as batch statistics and dropout do.
+    """Check if training mode changes outputs or buffers, as batch statistics and dropout do.
 
     Args:
-        network: in any mode; it is copied, never changed.
+        network: network in any mode; copied, never changed.
         inputs: examples ``[E, ...]``, of which a few are run.
 
     Returns:
-        False where a network computes the same in both modes.
+        False if the network computes the same in both modes.
     """
     if any(isinstance(module, _BatchNorm) for module in network.modules()):
         return True
@@ -165,7 +165,7 @@ def depends_on_mode(network: nn.Module, inputs: Inputs) -> bool:
 
 
 def _empty_like(value: Tensor, length: int) -> Tensor:
-    """An uninitialized tensor of other length in the same memory format."""
+    """Allocate a tensor of another length in the same memory format."""
     is_image = value.dim() == 4 and value.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if is_image else torch.contiguous_format
     shape = (length, *value.shape[1:])
@@ -185,18 +185,18 @@ def fine_tune(
     progress: StageProgress,
     memory_budget: int = MEMORY_BUDGET,
 ) -> list[Tensor]:
-    """Fine-tune what is selected.
+    """Fine-tune the selected parameters.
 
     Args:
-        network: the trunk; trained in place.
+        network: pretrained network; trained in place.
         task: data and loss.
-        layout: the tensors that are kept; those of them that are parameters are trained.
-        settings: the protocol.
-        run: its number, and after which updates a checkpoint is kept.
-        seed: of the order of the data and of augmentation.
-        device: where to train.
-        state_folder: where unfinished and finished work is kept.
-        progress: told the name of the work, steps done and steps in all.
+        layout: tensors to save, of which the parameters are trained.
+        settings: training protocol.
+        run: number of the run and the updates after which it saves a checkpoint.
+        seed: seed of data order and augmentation.
+        device: device to train on.
+        state_folder: folder for unfinished and finished work.
+        progress: called with the name of the work, steps done and the total.
         memory_budget: bytes for values of frozen layers, see ``FrozenLayers``.
 
     Returns:

@@ -1,22 +1,20 @@
-"""Somebody's checkpoints to a zoo: in training order, each once, some of them held out.
+"""Import of existing checkpoints into a zoo, in training order and without duplicates.
 
 Files are read without executing code (``checkpoints/``), one at a time. All must hold the same
-tensors in the same shapes. What is not selected must be equal in all of them, or come from a base
-checkpoint: a generated network cannot be completed from values that differ. Counters alone may.
+tensors in the same shapes. Unselected tensors must be equal in all of them, or come from a base
+checkpoint, because differing values cannot complete a generated network. Only counters may differ.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.duplicates import values_sha256_of, without_duplicates
+from paramdiff.checkpoints.duplicates import without_duplicates
 from paramdiff.checkpoints.formats import StoredCheckpoint
-from paramdiff.checkpoints.order import first_names
 from paramdiff.checkpoints.sources import Runs, find_checkpoints, find_runs
 from paramdiff.checkpoints.summary import check_same
 from paramdiff.checkpoints.tensor_kinds import (
@@ -30,24 +28,27 @@ from paramdiff.checkpoints.tensor_kinds import (
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
+from paramdiff.zoo.hold_out import (
+    generator_uses,
+    hold_out_as_before,
+    hold_out_last,
+    note_unused,
+    refuse_trained,
+)
 from paramdiff.zoo.learned_from import LearnedFrom
-from paramdiff.zoo.zoo import INDEX_FILE, HoldOutRule, SkippedDuplicate, read_index, write_zoo
+from paramdiff.zoo.zoo import INDEX_FILE, SkippedDuplicate, read_index, write_zoo
 
 MAX_LISTED = 5
 
 
-Seen = Literal["trained", "held out", "never met"]
-
-
 @dataclass(frozen=True)
 class Imported:
-    """What must be said of imported checkpoints.
+    """Facts about imported checkpoints.
 
     Attributes:
-        notes: what was left out, put into order, or is not known; one sentence each.
-        is_held_out_new: whether hashes prove that nothing held out trained the generator.
-        replaced: names of the tensors that differ from those that the vectors are completed with,
-            in any of the checkpoints: of counters, and of what a base replaces.
+        notes: sentences on duplicates, order and unknown provenance.
+        is_held_out_new: True if hashes prove that no held-out checkpoint trained the generator.
+        replaced: names of unselected tensors that differ from the base in any checkpoint.
     """
 
     notes: tuple[str, ...]
@@ -67,33 +68,32 @@ def import_checkpoints(
     known: LearnedFrom | None = None,
     compared: Sequence[StoredCheckpoint] | None = None,
 ) -> Imported:
-    """Import checkpoints, run by run, each in training order and once.
+    """Import checkpoints run by run, each in training order and without duplicates.
 
     Args:
         sources: see ``find_checkpoints``.
-        zoo_folder: where the zoo is written.
-        patterns: which tensors to select.
-        base: a complete checkpoint for what is not selected; the first checkpoint by default.
-        num_held_out: how many checkpoints to hold out, of one run or several: the last ones. None
-            holds out those that a generator held out, as far as that is known.
-        spaced: whether to hold out so many evenly spaced ones instead.
-        state_dict_key: the key of the state dict, where a file holds several.
-        known: what a generator saw of them.
-        compared: other checkpoints, which these are only compared with; None where others are to
-            be generated, which asks for more.
+        zoo_folder: folder to write the zoo to.
+        patterns: patterns of the tensors to select.
+        base: checkpoint that provides unselected tensors; the first one by default.
+        num_held_out: number of checkpoints to hold out from the end. None holds out those that
+            the generator held out, if known.
+        spaced: hold out evenly spaced checkpoints instead.
+        state_dict_key: key of the state dict in a file that holds several.
+        known: checkpoints that trained a generator, or that it held out.
+        compared: other checkpoints to compare these with; None if a generator is to be trained,
+            which requires more of them.
 
     Returns:
-        What must be said of it.
+        Facts about the checkpoints.
 
     Raises:
-        UserError: a file cannot be read, differs in names or shapes, or holds values that are not
-            finite; tensors that are not selected, or that cannot be generated, differ and no base
-            is given; too few checkpoints remain; or one that is to be held out trained the
-            generator.
+        UserError: a file cannot be read, differs in names or shapes, or holds non-finite values;
+            unselected tensors, or tensors that cannot be generated, differ and no base is given;
+            too few checkpoints remain; or a checkpoint to hold out trained the generator.
     """
     found = find_checkpoints(sources)
     first, _ = found.listed[0].read(state_dict_key)
-    counting = None if base is None else select(first, patterns)  # the rest is the base's
+    counting = None if base is None else select(first, patterns)  # the rest comes from the base
     found, copies = without_duplicates(found, state_dict_key, counting)
     runs, notes = found.runs, list(found.notes)
     first, checkpoint_format = found.listed[0].read(state_dict_key)
@@ -101,20 +101,20 @@ def import_checkpoints(
     others = [*found.listed[1:], *(compared or ())]
     layout = ParameterLayout.of(first, names, _ties(first, names, others, state_dict_key))
     entries = _entries(runs)
-    seen = None if known is None else _seen(found.listed, known, state_dict_key)
-    if known is not None and seen is None:
+    uses = None if known is None else generator_uses(found.listed, known, state_dict_key)
+    if known is not None and uses is None:
         notes.append(
-            "the originals lack tensors that the generator makes: which of them it learned from "
-            "is not known"
+            "the originals lack tensors that the generator makes, so the checkpoints that it was "
+            "trained on are unknown"
         )
     if num_held_out is not None:
-        hold_out = _hold_out(entries, num_held_out, sources, spaced=spaced)
-        _refuse_trained(entries, seen)
-    elif known is not None and seen is not None:
-        hold_out = _as_before(entries, seen, known.hold_out)
-        notes += _strangers(entries, seen)
+        rule = hold_out_last(entries, num_held_out, sources, spaced=spaced)
+        refuse_trained(entries, uses)
+    elif known is not None and uses is not None:
+        rule = hold_out_as_before(entries, uses, known.hold_out)
+        notes += note_unused(entries, uses)
     else:
-        hold_out = "none"
+        rule = "none"
     complete = first
     if base is not None:
         complete, checkpoint_format = StoredCheckpoint(base, base.name).read(state_dict_key)
@@ -136,15 +136,13 @@ def import_checkpoints(
     duplicates = [
         SkippedDuplicate(source=copy.name, duplicate_of=copy.duplicate_of) for copy in copies
     ]
-    write_zoo(
-        zoo_folder, vectors, entries, layout, complete, hold_out, checkpoint_format, duplicates
-    )
-    is_new = seen is not None and hold_out != "none"
+    write_zoo(zoo_folder, vectors, entries, layout, complete, rule, checkpoint_format, duplicates)
+    is_new = uses is not None and rule != "none"
     return Imported(tuple(notes), is_new, frozenset(replaced))
 
 
 def _entries(runs: Runs) -> list[dict]:
-    """Step, run and source of each; its place in the run where not all say one kind of step."""
+    """Describe each checkpoint; its step is its index if not all count steps in one unit."""
     listed = [stored for run in runs for stored in run]
     is_known = all(stored.step is not None for stored in listed)
     is_known &= len({stored.counted_in for stored in listed}) == 1
@@ -161,15 +159,15 @@ def _entries(runs: Runs) -> list[dict]:
 
 
 def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
-    """Refuse to go on with a zoo of checkpoints that have changed since it was made of them.
+    """Refuse a zoo whose source checkpoints have changed since the import.
 
     Args:
-        sources: what it was made of, see ``find_runs``. They need not be there any more, and
-            those of the Hub are not asked for again.
-        zoo_folder: the zoo.
+        sources: sources of the zoo, see ``find_runs``. Missing ones and Hub repositories are not
+            checked.
+        zoo_folder: folder of the zoo.
 
     Raises:
-        UserError: there are other checkpoints than the zoo's, or other values in one.
+        UserError: the sources hold other checkpoints, or other values.
     """
     if not all(Path(source).exists() or has_magic(source) for source in sources):
         return
@@ -179,17 +177,17 @@ def refuse_changed(sources: Sequence[str], zoo_folder: Path) -> None:
         return
     index, made_at = read_index(zoo_folder), (zoo_folder / INDEX_FILE).stat().st_mtime
     hashes = {entry.source: entry.source_sha256 for entry in index.checkpoints}
-    again = "begin in a new folder, or remove this one"
+    again = "start in a new folder, or remove this one"
     sources_then = [entry.source or "" for entry in index.checkpoints]
     sources_then += [copy.source for copy in index.duplicates]
     if sorted(stored.name for stored in found) != sorted(sources_then):
         raise UserError(
-            f"{zoo_folder}: was made of {len(sources_then)} checkpoints, found {len(found)} or "
-            f"others in {', '.join(sources)}: {again}"
+            f"{zoo_folder}: the zoo was imported from {len(sources_then)} checkpoints, but "
+            f"{', '.join(sources)} now holds {len(found)} or others: {again}"
         )
-    for stored in found:  # a copy that changes may be one no longer
+    for stored in found:  # a duplicate may have changed, too
         if stored.changed_at > made_at and stored.sha256 != hashes.get(stored.name):
-            raise UserError(f"{stored.path}: has changed since {zoo_folder} was made: {again}")
+            raise UserError(f"{stored.path}: changed after {zoo_folder} was imported: {again}")
 
 
 def _vectors(
@@ -204,10 +202,10 @@ def _vectors(
     needs_equal_rest: bool,
     generates: bool,
 ) -> Iterator[Tensor]:
-    """The raw vector ``[P]`` of each checkpoint; what is not selected is compared on the way.
+    """Yield the raw vector ``[P]`` of each checkpoint, comparing unselected tensors on the way.
 
-    Its hash joins its entry here, while the system still holds what it just read. Names of what
-    differs from the complete checkpoint join ``replaced``.
+    Each file is hashed here, while it is still in the system's cache. Names of tensors that differ
+    from the complete checkpoint are added to ``replaced``.
     """
     listed = [stored for found in runs for stored in found]
     rest = [
@@ -246,12 +244,12 @@ def _ties(
     others: Sequence[StoredCheckpoint],
     state_dict_key: str | None,
 ) -> dict[str, str]:
-    """What is one tensor under several names; further checkpoints are read only where needed."""
+    """Find tied tensors, reading further checkpoints only as needed."""
     finder = TieFinder({name: first[name] for name in names})
     for stored in others:
         if finder.is_final:
             break
-        finder.see(stored.read(state_dict_key)[0])
+        finder.update(stored.read(state_dict_key)[0])
     return finder.ties
 
 
@@ -262,24 +260,24 @@ def _refuse_differing(
     generated: Sequence[str],
     masks: set[str],
 ) -> None:
-    """Refuse tensors that differ, and that no generated network can be given.
+    """Refuse differing tensors that no generated network can have.
 
     Args:
-        differing: names of what differs between the checkpoints.
-        first: the first one's tensors.
-        rest: names of what is to be completed from any of them.
-        generated: names of what is to be generated.
-        masks: names of what holds zeros and ones alone.
+        differing: names of tensors that differ between the checkpoints.
+        first: tensors of the first checkpoint.
+        rest: names of tensors that any checkpoint provides.
+        generated: names of tensors to generate.
+        masks: names of tensors that hold only zeros and ones.
 
     Raises:
-        UserError: there are some.
+        UserError: there is such a tensor.
     """
     for name in differing:
         if name not in generated and (name not in rest or is_generated(name, first[name])):
             continue
         why = reason_not_generated(name, first, first[name], is_mask=name in masks)
         if why is not None:
-            ways = SAVE_AGAIN if name in rest else "or leave it out of what is selected"
+            ways = SAVE_AGAIN if name in rest else "or exclude it from the selection"
             raise UserError(
                 f"tensor {name!r} differs between the checkpoints and cannot be generated: {why}, "
                 f"{ways}"
@@ -288,86 +286,7 @@ def _refuse_differing(
     if names:
         more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
         raise UserError(
-            f"{len(names)} tensors that are not selected differ between the checkpoints "
-            f"({', '.join(names[:MAX_LISTED])}{more}): select them too, or name a base checkpoint "
-            "to complete the generated networks from"
+            f"{len(names)} unselected tensors differ between the checkpoints "
+            f"({', '.join(names[:MAX_LISTED])}{more}): select them, too, or pass a base "
+            "checkpoint to complete the generated networks"
         )
-
-
-def _hold_out(
-    entries: list[dict], num_held_out: int, sources: Sequence[str], *, spaced: bool
-) -> HoldOutRule:
-    if num_held_out == 0:
-        return "none"
-    if num_held_out >= len(entries):
-        raise UserError(
-            f"num_held_out: expected fewer than the {len(entries)} checkpoints of "
-            f"{', '.join(sources)}, found {num_held_out}"
-        )
-    if spaced:  # the middle of each of equally long stretches
-        for number in range(num_held_out):
-            entries[(2 * number + 1) * len(entries) // (2 * num_held_out)]["held_out"] = True
-        return _rule(entries, "spaced")
-    for entry in entries[-num_held_out:]:
-        entry["held_out"] = True
-    return _rule(entries, "tail")
-
-
-def _rule(entries: Sequence[dict], rule: HoldOutRule) -> HoldOutRule:
-    """The rule, or that whole runs are held out, where they are."""
-    learned = {entry["run"] for entry in entries if not entry["held_out"]}
-    held_out = {entry["run"] for entry in entries if entry["held_out"]}
-    if not held_out:
-        return "none"
-    return rule if learned & held_out else "run"
-
-
-def _seen(
-    listed: Sequence[StoredCheckpoint], known: LearnedFrom, state_dict_key: str | None
-) -> list[Seen] | None:
-    """What a generator did with each checkpoint; None where one lacks what it makes."""
-    digests = [values_sha256_of(stored, known.tensors, state_dict_key) for stored in listed]
-    if None in digests:
-        return None
-    trained, held_out = set(known.trained), set(known.held_out)
-    return [
-        "trained" if one in trained else "held out" if one in held_out else "never met"
-        for one in digests
-    ]
-
-
-def _as_before(entries: list[dict], seen: Sequence[Seen], rule: HoldOutRule) -> HoldOutRule:
-    """Hold out what the generator held out."""
-    for entry, told in zip(entries, seen, strict=True):
-        entry["held_out"] = told == "held out"
-    if all(entry["held_out"] for entry in entries):
-        raise UserError(
-            "--originals: expected checkpoints that the generator learned from, found only such "
-            "as it held out: name the others, too"
-        )
-    return _rule(entries, rule)
-
-
-def _strangers(entries: Sequence[dict], seen: Sequence[Seen]) -> list[str]:
-    pairs = zip(entries, seen, strict=True)
-    names = [entry["source"] for entry, told in pairs if told == "never met"]
-    if not names:
-        return []
-    return [
-        f"{len(names)} of {len(entries)} originals neither trained the generator nor were held "
-        f"out by it: {first_names(names)}"
-    ]
-
-
-def _refuse_trained(entries: Sequence[dict], seen: Sequence[Seen] | None) -> None:
-    """Refuse to hold out what trained the generator: it would count as new."""
-    pairs = zip(entries, seen or [], strict=seen is not None)
-    names = [one["source"] for one, told in pairs if one["held_out"] and told == "trained"]
-    if not names:
-        return
-    num = (seen or []).count("held out")
-    before = f"leave it away to hold out the {num} that the generator held out"
-    raise UserError(
-        f"--num-held-out: {first_names(names)} trained the generator, as hashes show, and cannot "
-        f"be held out: {before if num else 'leave it away'}, or say 0 to hold out none"
-    )

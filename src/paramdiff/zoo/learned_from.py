@@ -1,7 +1,7 @@
-"""Which checkpoints trained a generator and which it held out, kept beside what it generates.
+"""Record of the checkpoints that trained a generator or were held out, kept with its outputs.
 
-Checkpoints are known by the values of the tensors that are generated, whatever file they lie in: a
-copy under another name, or in another format, is the same checkpoint.
+Checkpoints are identified by the values of the generated tensors, whatever their file: a copy
+under another name, or in another format, is the same checkpoint.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ LEARNED_FROM_FILE = "learned_from.json"
 
 
 class LearnedFrom(Settings):
-    """What a generator saw."""
+    """The checkpoints that trained a generator, and those it held out."""
 
     schema_version: Literal[1] = 1
-    tensors: tuple[str, ...] = Field(min_length=1, description="names of what is generated")
+    tensors: tuple[str, ...] = Field(min_length=1, description="names of the generated tensors")
     trained: tuple[str, ...] = Field(description="SHA-256 of these values, one per checkpoint")
-    held_out: tuple[str, ...] = Field(description="likewise, of checkpoints that trained nothing")
-    hold_out: HoldOutRule = Field(description="how these were chosen")
+    held_out: tuple[str, ...] = Field(description="the same of held-out checkpoints")
+    hold_out: HoldOutRule = Field(description="rule by which these were chosen")
 
     @classmethod
     def of(cls, index: ZooIndex) -> "LearnedFrom | None":
-        """What a zoo's index tells; None where it was written before values were hashed."""
+        """Read the record from a zoo's index; return None if it has no hashes of values."""
         hashes: dict[bool, list[str]] = {False: [], True: []}
         for entry in index.checkpoints:
             if entry.values_sha256 is None:
@@ -43,21 +43,21 @@ class LearnedFrom(Settings):
         )
 
     def write(self, folder: Path) -> None:
-        """Write it to a folder."""
+        """Write the record to a folder."""
         write_json(folder / LEARNED_FROM_FILE, self.model_dump(mode="json"))
 
     @classmethod
     def read(cls, folder: Path) -> "LearnedFrom | None":
-        """What lies in a folder.
+        """Read the record of a folder.
 
         Args:
-            folder: of a parameter space or of generated checkpoints.
+            folder: folder of a parameter space or of generated checkpoints.
 
         Returns:
-            None where there is no such file.
+            None if there is no record.
 
         Raises:
-            UserError: the file is another.
+            UserError: the file is malformed.
         """
         path = folder / LEARNED_FROM_FILE
         if not path.is_file():
@@ -67,20 +67,20 @@ class LearnedFrom(Settings):
         except ValidationError as error:
             where = ".".join(map(str, error.errors()[0]["loc"]))
             raise UserError(
-                f"{path}: {where}: expected which checkpoints a generator learned from, found "
+                f"{path}: {where}: not a record of training checkpoints: "
                 f"{error.errors()[0]['msg'].lower()}"
             ) from None
 
 
 def is_held_out_new(index: ZooIndex, known: LearnedFrom | None) -> bool:
-    """Whether hashes prove that nothing that a zoo holds out trained a generator.
+    """Check if hashes prove that no held-out checkpoint of a zoo trained a generator.
 
     Args:
-        index: of the zoo.
-        known: what the generator saw; None where nothing tells.
+        index: index of the zoo.
+        known: record of the generator's checkpoints, if there is one.
 
     Returns:
-        False where nothing is held out, too, and where other tensors were hashed.
+        False also if nothing is held out, or other tensors were hashed.
     """
     held_out = [entry.values_sha256 for entry in index.checkpoints if entry.held_out]
     if known is None or not held_out or known.tensors != tuple(name for name, *_ in index.layout):
@@ -89,14 +89,14 @@ def is_held_out_new(index: ZooIndex, known: LearnedFrom | None) -> bool:
 
 
 def learned_from(folders: Sequence[Path]) -> LearnedFrom | None:
-    """What the generators of several folders saw, taken together.
+    """Combine the records of several folders.
 
     Args:
-        folders: of generated checkpoints.
+        folders: folders of generated checkpoints.
 
     Returns:
-        What trained any of them, and what all held out; None where one of them does not tell, or
-        they generate different tensors.
+        The checkpoints that trained any generator, and those that all held out; None if a record
+        is missing, or the generators make different tensors.
 
     Raises:
         UserError: see ``LearnedFrom.read``.

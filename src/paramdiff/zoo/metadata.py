@@ -1,7 +1,7 @@
-"""The validation score of every checkpoint of a zoo, written beside its index.
+"""Metadata of a zoo's checkpoints: validation scores, and conditions for generation.
 
-Scored once, after collection and for all checkpoints together, never by a pass over data after an
-update. The score is accuracy, or what the task brings.
+Scores are computed once, after collection and for all checkpoints together, and written beside the
+index. The score is accuracy, or the task's own.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,16 +23,16 @@ SCORES_FILE = "scores.json"
 
 
 def write_scores(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device) -> None:
-    """Write ``scores.json``: the number of validation examples, and file to score.
+    """Write ``scores.json``: the number of validation examples, and the score of each file.
 
     Args:
-        folder: the zoo's.
+        folder: folder of the zoo.
         zoo: its content.
-        task: the network, and the validation split that scores it.
-        device: where to compute.
+        task: network and validation split.
+        device: device to compute on.
 
     Raises:
-        UserError: a checkpoint gives logits or scores that are not finite.
+        UserError: a checkpoint gives non-finite logits or scores.
     """
     scores_of = validation_scores(task, zoo, device)
     found: dict[str, float] = {}
@@ -48,12 +48,12 @@ def write_scores(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device) ->
 def validation_scores(
     task: AnyTask, zoo: Zoo, device: torch.device
 ) -> Callable[[list[dict[str, Tensor]]], list[float]]:
-    """How parameter sets do on the validation split.
+    """Make a function that scores parameter sets on the validation split.
 
     Args:
-        task: the network, and the split that scores it.
-        zoo: what is not in the sets comes from its base.
-        device: where to compute.
+        task: network and validation split.
+        zoo: zoo whose base provides the other tensors.
+        device: device to compute on.
 
     Returns:
         A function from parameter sets to their mean scores.
@@ -75,12 +75,12 @@ def validation_scores(
 
 @dataclass(frozen=True)
 class ZooConditions:
-    """The conditions of a zoo's checkpoints, as a denoiser reads them.
+    """The encoded conditions of a zoo's checkpoints.
 
     Attributes:
         conditions: moments, ranges and labels of the originals.
         originals: ``[N, C]``.
-        held_out: ``[H, C]``; labels that no original has are left open.
+        held_out: ``[H, C]``; labels that no original has are encoded as missing.
     """
 
     conditions: Conditions
@@ -89,18 +89,18 @@ class ZooConditions:
 
 
 def zoo_conditions(names: Sequence[str], zoo: Zoo, folder: Path) -> ZooConditions:
-    """Look up what is known of a zoo's checkpoints.
+    """Encode conditions of a zoo's checkpoints.
 
     Args:
-        names: of the conditions.
-        zoo: the checkpoints that are learned from, and those that are held out.
-        folder: of the zoo that they come from, with their scores.
+        names: names of the conditions.
+        zoo: originals and held-out checkpoints.
+        folder: folder of their zoo, with the scores.
 
     Returns:
         The conditions.
 
     Raises:
-        UserError: a checkpoint has no such value, or all have the same.
+        UserError: a checkpoint lacks a value, or all have the same.
     """
     entries = zoo.index.checkpoints
     values = {name: _values(name, entries, folder) for name in names}
@@ -133,9 +133,9 @@ def _values(name: str, entries: Sequence[CheckpointEntry], folder: Path) -> Sequ
 
 
 def _run_names(entries: Sequence[CheckpointEntry]) -> list[str]:
-    """The folder that each checkpoint's run came in, or the run's number where that is not clear.
+    """Name each checkpoint's run by its source folder, or by number if folders are ambiguous.
 
-    A folder per run may stand for a data set, a subset of classes or whatever its name says.
+    A folder may stand for a data set, a subset of classes or whatever its name says.
     """
     folders = {entry.run: (entry.source or "").rpartition("/")[0] for entry in entries}
     is_clear = all(folders.values()) and len(set(folders.values())) == len(folders)

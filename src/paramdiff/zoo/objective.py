@@ -1,7 +1,7 @@
-"""Shuffled passes over a training split.
+"""Batches, losses and validation scores of a task while its networks are trained.
 
-Every order is a function of the stream's name and the number of the pass, so that a run that was
-killed goes on exactly where it stood.
+The order of every epoch depends only on the name of the stream and the number of the epoch, so an
+interrupted run continues exactly where it stopped.
 """
 
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ from paramdiff.tasks.sequential_scorer import score_network
 
 
 class EpochSampler:
-    """The rows of the training split in passes, each in an order of its own.
+    """Shuffled epochs over the rows of the training split.
 
     Args:
-        num_train: how many rows there are.
-        batch_size: rows per update; the last update of a pass may have fewer.
-        stream: the name that determines the orders.
+        num_train: number of rows.
+        batch_size: rows per update; the last update of an epoch may have fewer.
+        stream: name that determines the orders.
 
     Attributes:
-        steps_per_epoch: updates in one pass.
+        steps_per_epoch: updates per epoch.
     """
 
     def __init__(self, num_train: int, batch_size: int, stream: str) -> None:
@@ -35,7 +35,7 @@ class EpochSampler:
         self.steps_per_epoch = -(-num_train // batch_size)
 
     def rows(self, step: int) -> Tensor:
-        """The rows ``[B]`` of the training split that an update sees."""
+        """Return the rows ``[B]`` of the training split for an update."""
         number, position = divmod(step, self.steps_per_epoch)
         if number != self._pass:
             generator = seeded_generator(self._stream, number)
@@ -45,16 +45,16 @@ class EpochSampler:
 
 
 class ClassificationBatches(EpochSampler):
-    """The training split of a classification task in shuffled passes.
+    """Batches of a classification task in shuffled epochs.
 
     Args:
-        task: whose training split it is.
-        batch_size: examples per update; the last update of a pass may have fewer.
-        stream: the name that determines the orders.
+        task: task with the training split.
+        batch_size: examples per update; the last update of an epoch may have fewer.
+        stream: name that determines the orders.
 
     Attributes:
-        is_augmented: whether the same rows give other inputs each time.
-        plain_inputs: all training inputs ``[E, ...]`` as they are, in order.
+        is_augmented: True if the same rows give other inputs each time.
+        plain_inputs: all training inputs ``[E, ...]`` without augmentation, in order.
     """
 
     def __init__(self, task: Task, batch_size: int, stream: str) -> None:
@@ -64,24 +64,24 @@ class ClassificationBatches(EpochSampler):
         self.plain_inputs = task.train.inputs
 
     def inputs(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """The inputs ``[B, ...]`` of these rows, augmented where the task does so."""
+        """Return the inputs ``[B, ...]`` of these rows, augmented if the task does so."""
         if self._task.augmented is not None:
             return self._task.augmented(rows, generator)
         return self._task.train.inputs[rows]
 
     def loss(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """The mean cross-entropy of logits ``[B, K]``."""
+        """Compute the mean cross-entropy of logits ``[B, K]``."""
         return F.cross_entropy(logits, self._task.train.labels[rows].to(logits.device))
 
     def training_loss(
         self, network: nn.Module, rows: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The mean loss of a whole network, in its own mode, on these rows."""
+        """Compute the mean loss of a whole network, in its current mode, on these rows."""
         return self.loss(training_logits(network, self.inputs(rows, generator), generator), rows)
 
 
 def training_logits(network: nn.Module, inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Logits ``[B, K]`` in the network's own mode; dropout draws from the generator's stream."""
+    """Compute logits ``[B, K]`` in the network's mode; dropout draws from the generator."""
     device = next(network.parameters()).device
     with drawing_from(generator, device):
         return network(inputs.to(device))
@@ -89,7 +89,7 @@ def training_logits(network: nn.Module, inputs: Tensor, generator: torch.Generat
 
 @contextmanager
 def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators for a while: modules can draw from nothing else."""
+    """Seed torch's global generators within the context, since modules draw from them only."""
     seed = int(torch.randint(2**31, (), generator=generator))
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach all GPUs'
@@ -100,7 +100,7 @@ def drawing_from(generator: torch.Generator, device: torch.device) -> Iterator[N
 
 @torch.no_grad()
 def evaluate_accuracy(network: nn.Module, split: Split, device: torch.device) -> float:
-    """Accuracy of a network on a split, in evaluation mode; the network's mode is kept."""
+    """Compute a network's accuracy on a split in evaluation mode; its mode is restored."""
     was_training = network.training
     network.eval()
     correct = 0
@@ -112,12 +112,12 @@ def evaluate_accuracy(network: nn.Module, split: Split, device: torch.device) ->
 
 
 class CustomBatches(EpochSampler):
-    """The training split of a task with its own loss, in shuffled passes.
+    """Batches of a custom task, with its own loss, in shuffled epochs.
 
     Args:
-        task: whose training split it is.
-        batch_size: examples per update; the last update of a pass may have fewer.
-        stream: the name that determines the orders.
+        task: task with the training split.
+        batch_size: examples per update; the last update of an epoch may have fewer.
+        stream: name that determines the orders.
     """
 
     def __init__(self, task: ScoredTask, batch_size: int, stream: str) -> None:
@@ -127,7 +127,7 @@ class CustomBatches(EpochSampler):
     def training_loss(
         self, network: nn.Module, rows: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """The mean loss of a network, in its own mode, on these rows."""
+        """Compute the mean loss of a network, in its current mode, on these rows."""
         with drawing_from(generator, next(network.parameters()).device):
             return self._task.loss(network, rows, generator)
 
@@ -135,26 +135,26 @@ class CustomBatches(EpochSampler):
 def batches_of(
     task: AnyTask, batch_size: int, stream: str
 ) -> ClassificationBatches | CustomBatches:
-    """The training split of either kind of task; arguments as those of the two."""
+    """Make the batches of either kind of task; the arguments are those of the two classes."""
     if isinstance(task, Task):
         return ClassificationBatches(task, batch_size, stream)
     return CustomBatches(task, batch_size, stream)
 
 
 def validation_score(task: AnyTask, network: nn.Module, device: torch.device, when: str) -> float:
-    """The mean validation score of a network, in evaluation mode; the network's mode is kept.
+    """Compute a network's mean validation score in evaluation mode; its mode is restored.
 
     Args:
-        task: whose validation split it is.
-        network: on the device.
-        device: where the network lies.
-        when: for the message where a score is not finite.
+        task: task with the validation split.
+        network: network on the device.
+        device: device of the network.
+        when: moment to name in the error about a non-finite score.
 
     Returns:
         The score; higher is better.
 
     Raises:
-        UserError: the task's own score is malformed or not finite.
+        UserError: a custom score is malformed or not finite.
     """
     if isinstance(task, Task):
         return evaluate_accuracy(network, task.validation, device)

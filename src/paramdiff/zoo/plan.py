@@ -1,6 +1,6 @@
-"""What a collection keeps: its fine-tuning runs, and after which updates each keeps a checkpoint.
+"""Plan of a collection: its fine-tuning runs, and the updates after which they save checkpoints.
 
-With one run, checkpoints of its tail are held out; with several, whole runs at the end are.
+Of a single run, the tail is held out; of several, whole runs at the end.
 """
 
 import math
@@ -19,8 +19,8 @@ class Run:
     """One fine-tuning run.
 
     Attributes:
-        number: from 0.
-        steps: the number of updates after which each checkpoint is kept, increasing.
+        number: number of the run, from 0.
+        steps: increasing numbers of updates after which a checkpoint is saved.
     """
 
     number: int
@@ -29,7 +29,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a collection, and how held-out checkpoints are chosen."""
+    """All runs of a collection, and the rule that chooses held-out checkpoints."""
 
     runs: tuple[Run, ...]
     hold_out: HoldOutRule
@@ -39,14 +39,14 @@ def plan_of(settings: CollectionSettings, num_examples: int) -> Plan:
     """Plan a collection.
 
     Args:
-        settings: the protocol.
-        num_examples: of the training split.
+        settings: training protocol.
+        num_examples: size of the training split.
 
     Returns:
-        The runs; checkpoints beyond the first ``num_checkpoints`` of all are held out.
+        The runs; checkpoints after the first ``num_checkpoints`` are held out.
 
     Raises:
-        UserError: what is skipped in each pass over the data leaves nothing to keep.
+        UserError: the steps skipped in each epoch leave no checkpoint to save.
     """
     kept, held_out = settings.num_checkpoints, settings.num_held_out
     hold_out: HoldOutRule
@@ -68,24 +68,24 @@ def plan_of(settings: CollectionSettings, num_examples: int) -> Plan:
 
 
 def _shares(total: int, num_runs: int) -> list[int]:
-    """A number of checkpoints, shared among runs; the first keep one more where it must be."""
+    """Divide a number of checkpoints among runs; the first ones save one more if needed."""
     return [total // num_runs + (run < total % num_runs) for run in range(num_runs)]
 
 
 def run_seed(seed: int, number: int) -> int:
-    """The seed of an independent run's initial weights; the first has the recipe's own."""
+    """Derive the seed of an independent run; the first run has the recipe's seed."""
     return seed if number == 0 else seeded_generator(seed, "run", number).initial_seed() % 2**31
 
 
 def _kept_steps(settings: CollectionSettings, steps_per_epoch: int) -> Iterator[int]:
-    """The number of updates after which a run keeps a checkpoint, without end."""
+    """Yield numbers of updates after which a run saves a checkpoint, without end."""
     every, skipped = settings.save_every_steps, settings.skip_steps_per_epoch
     first = settings.skip_steps + every
 
     def is_kept(step: int) -> bool:
         return (step - 1) % steps_per_epoch >= skipped
 
-    period = math.lcm(every, steps_per_epoch)  # places in a pass repeat after so many updates
+    period = math.lcm(every, steps_per_epoch)  # positions within an epoch repeat with this period
     if not any(is_kept(step) for step in range(first, first + period, every)):
         raise UserError(
             f"collection.skip_steps_per_epoch: {skipped} leaves no checkpoint to keep: an epoch "

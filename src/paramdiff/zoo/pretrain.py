@@ -1,7 +1,7 @@
-"""Pre-training: all parameters, a cosine, and the epoch that is best on validation data.
+"""Pretraining of all parameters, keeping the epoch that is best on validation data.
 
-The authors take the epoch that is best on test data; so does this where the task's validation
-split is its test split (``protocol: paper``).
+The authors keep the epoch that is best on test data, as this does if the task's validation split
+is its test split (``protocol: paper``).
 """
 
 import math
@@ -19,7 +19,7 @@ from paramdiff.zoo.zoo_settings import PretrainingSettings
 
 
 def pretrained_file(state_folder: Path, number: int) -> Path:
-    """Where the finished network of one pretrained lies."""
+    """Return the path of a finished pretrained network."""
     return state_folder / f"pretrained-{number}.safetensors"
 
 
@@ -34,23 +34,23 @@ def pretrain(
     state_folder: Path,
     progress: Progress,
 ) -> dict[str, Tensor]:
-    """Train everything.
+    """Train all parameters.
 
     Args:
-        network: with its initial weights; trained in place.
+        network: network with its initial weights; trained in place.
         task: data, loss and score.
-        settings: the protocol; None leaves the network as it is.
-        number: of the pretrained, for the names of its files.
-        seed: of the order of the data and of augmentation.
-        device: where to train.
-        state_folder: where unfinished and finished work is kept.
-        progress: told updates done and updates in all.
+        settings: training protocol; None leaves the network as it is.
+        number: number of the pretrained network, for its file names.
+        seed: seed of data order and augmentation.
+        device: device to train on.
+        state_folder: folder for unfinished and finished work.
+        progress: called with the updates done and the total.
 
     Returns:
-        The state dict of the first epoch that is best on validation data.
+        The state dict of the first epoch with the best validation score.
 
     Raises:
-        UserError: training diverged, or the task's own score is malformed or not finite.
+        UserError: training diverged, or a custom score is malformed or not finite.
     """
     if settings is None:
         return {name: tensor.clone() for name, tensor in network.state_dict().items()}

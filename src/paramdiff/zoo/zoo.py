@@ -1,8 +1,8 @@
-"""The zoo: N checkpoints as one array, with an index that says where each came from.
+"""The zoo: N checkpoints as one array, with an index of their provenance.
 
 zoo/
   index.json              layout, hold-out rule, and per checkpoint: file, step, seed, run, ...
-  base.safetensors        the complete state dict that unselected tensors come from
+  base.safetensors        the complete state dict that provides unselected tensors
   checkpoints/0000.safetensors ...  the selected tensors of each checkpoint
 """
 
@@ -36,14 +36,14 @@ INDEX_FILE = "index.json"
 BASE_FILE = "base.safetensors"
 
 HoldOutRule = Literal["run", "tail", "spaced", "none"]
-"""Whole runs, the end of one whose others are learned from, evenly spaced ones, or nothing."""
+"""Whole runs, the end of a single run, evenly spaced checkpoints, or none."""
 
 
 StoredType = Literal["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
 
 
 class CheckpointEntry(Settings):
-    """Where one checkpoint came from."""
+    """Provenance of one checkpoint."""
 
     file: str
     sha256: str
@@ -54,12 +54,12 @@ class CheckpointEntry(Settings):
     source: str | None = None
     source_sha256: str | None = None
     values_sha256: str | None = Field(
-        None, description="of the selected tensors as they came, whatever file they lay in"
+        None, description="SHA-256 of the selected tensors, independent of the file"
     )
 
 
 class SkippedDuplicate(Settings):
-    """A checkpoint that holds the values of another, and is no member."""
+    """An imported checkpoint that was left out because another has the same values."""
 
     source: str
     duplicate_of: str
@@ -74,10 +74,10 @@ class ZooIndex(Settings):
     hold_out: HoldOutRule
     checkpoints: list[CheckpointEntry]
     checkpoint_format: CheckpointFormat | None = Field(
-        None, description="how imported checkpoints were stored"
+        None, description="format of imported checkpoints"
     )
     duplicates: tuple[SkippedDuplicate, ...] = Field(
-        (), description="copies of imported checkpoints"
+        (), description="imported checkpoints that were left out"
     )
 
 
@@ -86,10 +86,10 @@ class Zoo:
     """Checkpoints of one network.
 
     Attributes:
-        originals: raw vectors ``[N, P]`` of the checkpoints that are learned from.
-        held_out: raw vectors ``[H, P]`` of checkpoints that train nothing; ``H`` may be 0.
-        layout: where each tensor lies in a vector.
-        base: the complete state dict that unselected tensors come from.
+        originals: raw vectors ``[N, P]`` of the training checkpoints.
+        held_out: raw vectors ``[H, P]`` of held-out checkpoints; ``H`` may be 0.
+        layout: position of each tensor in a vector.
+        base: complete state dict that provides unselected tensors.
         index: provenance.
     """
 
@@ -104,8 +104,8 @@ class Zoo:
         """Read a zoo; every checkpoint is read once.
 
         Args:
-            folder: what ``write_zoo`` wrote.
-            memory_budget: bytes up to which the vectors are held in memory; see ``empty_array``.
+            folder: folder written by ``write_zoo``.
+            memory_budget: maximum bytes of vectors held in memory; see ``empty_array``.
 
         Returns:
             The zoo.
@@ -131,14 +131,14 @@ class Zoo:
                 free_pages(array)
             groups.append(array)
         if len(groups[0]) == 0:
-            raise UserError(f"{folder}: expected at least one checkpoint, found an empty zoo")
+            raise UserError(f"{folder}: the zoo has no checkpoints")
         return cls(groups[0], groups[1], layout, read_tensors(folder / BASE_FILE), index)
 
     def first(self, num_originals: int | None) -> "Zoo":
-        """The zoo with only the first originals; what is held out stays.
+        """Restrict the zoo to its first originals; held-out checkpoints stay.
 
         Args:
-            num_originals: how many; None is all of them.
+            num_originals: number to keep; None keeps all.
 
         Returns:
             The smaller zoo.
@@ -161,12 +161,12 @@ class Zoo:
 
     @property
     def runs(self) -> Tensor:
-        """The number of the training run of each original, ``[N]``, as far as the index tells."""
+        """Training run of each original, ``[N]``, according to the index."""
         return self._runs(held_out=False)
 
     @property
     def held_out_runs(self) -> Tensor:
-        """The same of each held-out checkpoint, ``[H]``."""
+        """Training run of each held-out checkpoint, ``[H]``."""
         return self._runs(held_out=True)
 
     def _runs(self, *, held_out: bool) -> Tensor:
@@ -175,10 +175,10 @@ class Zoo:
 
 
 def read_index(folder: Path) -> ZooIndex:
-    """A zoo's index.
+    """Read a zoo's index.
 
     Args:
-        folder: of the zoo.
+        folder: folder of the zoo.
 
     Returns:
         Its content.
@@ -207,17 +207,17 @@ def write_zoo(
     checkpoint_format: CheckpointFormat | None = None,
     duplicates: Sequence[SkippedDuplicate] = (),
 ) -> None:
-    """Write a zoo, whole or not at all.
+    """Write a zoo atomically.
 
     Args:
-        folder: where; must not exist yet.
-        vectors: raw vectors ``[P]``, one per checkpoint; asked for one at a time.
-        entries: the fields of ``CheckpointEntry`` but for the file and its hash.
-        layout: where each tensor lies in a vector.
-        base: the complete state dict.
-        hold_out: how held-out checkpoints were chosen.
-        checkpoint_format: how the base was stored, where somebody's checkpoints were imported.
-        duplicates: copies of imported checkpoints.
+        folder: folder to write; must not exist yet.
+        vectors: raw vectors ``[P]``, one per checkpoint, consumed one at a time.
+        entries: fields of ``CheckpointEntry`` except the file and its hash.
+        layout: position of each tensor in a vector.
+        base: complete state dict.
+        hold_out: rule that chose the held-out checkpoints.
+        checkpoint_format: format of imported checkpoints.
+        duplicates: imported checkpoints that were left out.
     """
     _warn_of_single(sum(not entry.get("held_out", False) for entry in entries))
     with written_aside(folder) as aside:
@@ -244,7 +244,7 @@ def write_zoo(
 
 
 def check_num_originals(wanted: int, available: int) -> None:
-    """Raise a ``UserError`` where a recipe learns from more originals than there are."""
+    """Raise a ``UserError`` if a recipe uses more originals than there are."""
     if wanted > available:
         raise UserError(
             f"parameters.num_checkpoints: expected at most the zoo's {available} originals, "
@@ -255,6 +255,6 @@ def check_num_originals(wanted: int, available: int) -> None:
 def _warn_of_single(num_originals: int) -> None:
     if num_originals == 1:
         warnings.warn(
-            "zoo: a single checkpoint has no spread; nothing but a copy can be generated",
+            "zoo: with a single checkpoint, only copies of it can be generated",
             stacklevel=3,
         )

@@ -7,28 +7,42 @@ length D, is added to the input of every convolution and broadcast over its chan
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from diffusers.configuration_utils import register_to_config
+from pydantic import Field
 from torch import Tensor, nn
 
-from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import Conditions
-from paramdiff.diffusion.denoisers.embedding import TimestepEmbedding
+from paramdiff.diffusion.denoisers.base import (
+    Denoiser,
+    DenoiserSettings,
+    TimestepEmbedding,
+)
 
 CHANNELS = (64, 128, 256, 512, 256, 128, 64)
 KERNEL_SIZE = 7
 
 
-class Conv1dDenoiser(Component):
-    """Predicts the noise in a latent, or what else the scheduler's target is.
+class Conv1dDenoiserSettings(DenoiserSettings):
+    """The paper's denoiser."""
+
+    kind: Literal["conv1d"]
+    channels: tuple[int, ...] = Field(CHANNELS, description="channels of all but the last layer")
+    kernel_size: int = Field(KERNEL_SIZE, gt=0, description="size of every convolution; odd")
+
+
+class Conv1dDenoiser(Denoiser):
+    """The paper's 1-D convolutional network with additive skips.
 
     Args:
         latent_dim: ``D``.
-        channels: of all convolutions but the last, widening and then narrowing alike.
-        kernel_size: of every convolution; odd.
-        conditions: what it can be asked for, as ``Conditions.to_json`` gives them.
+        channels: channels of all convolutions but the last, widening and then narrowing alike.
+        kernel_size: kernel size of every convolution; odd.
+        conditions: the conditions that it reads, as ``Conditions.to_json`` gives them.
     """
+
+    settings_class = Conv1dDenoiserSettings
 
     @register_to_config
     def __init__(
@@ -56,16 +70,7 @@ class Conv1dDenoiser(Component):
     def forward(
         self, latents: Tensor, timesteps: Tensor, conditions: Tensor | None = None
     ) -> Tensor:
-        """Predict the scheduler's target.
-
-        Args:
-            latents: noisy ones, ``[B, D]``.
-            timesteps: ``[B]``.
-            conditions: encoded, ``[B, C]``; see ``TimestepEmbedding``.
-
-        Returns:
-            The prediction ``[B, D]``.
-        """
+        """See ``Denoiser``."""
         time = self.embedding(timesteps, conditions)[:, None, :]
         x = latents[:, None, :]
         skips: list[Tensor] = []

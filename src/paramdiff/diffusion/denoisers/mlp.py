@@ -5,25 +5,45 @@ This one mixes all of them in every layer and is some hundred times cheaper on a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from diffusers.configuration_utils import register_to_config
+from pydantic import Field
 from torch import Tensor, nn
 
-from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import Conditions
-from paramdiff.diffusion.denoisers.embedding import TimestepEmbedding
+from paramdiff.diffusion.denoisers.base import (
+    Denoiser,
+    DenoiserSettings,
+    TimestepEmbedding,
+)
+
+LEAST_WIDTH = 128
+"""Least width that follows the latent's size. Hidden layers narrower than the latent cannot pass
+it on: samples of 200 dimensions through 128 had 130 times the dispersion."""
 
 
-class MLPDenoiser(Component):
-    """Predicts the noise in a latent, or what else the scheduler's target is.
+class MLPDenoiserSettings(DenoiserSettings):
+    """A residual multilayer perceptron."""
+
+    kind: Literal["mlp"]
+    width: int | None = Field(
+        128, gt=0, description="hidden width; null: max(128, 2 * the latent's size)"
+    )
+    depth: int = Field(3, gt=0, description="number of residual blocks")
+
+
+class MLPDenoiser(Denoiser):
+    """Residual multilayer perceptron.
 
     Args:
         latent_dim: ``D``.
-        width: of the hidden layers.
+        width: width of the hidden layers.
         depth: the number of residual blocks.
-        conditions: what it can be asked for, as ``Conditions.to_json`` gives them.
+        conditions: the conditions that it reads, as ``Conditions.to_json`` gives them.
     """
+
+    settings_class = MLPDenoiserSettings
 
     @register_to_config
     def __init__(
@@ -43,19 +63,18 @@ class MLPDenoiser(Component):
         )
         self.output = nn.Linear(width, latent_dim)
 
+    @classmethod
+    def build(
+        cls, settings: MLPDenoiserSettings, latent_dim: int, conditions: Conditions
+    ) -> Denoiser:
+        """See ``Denoiser``; a width of None follows the latent's size."""
+        width = settings.width or max(LEAST_WIDTH, 2 * latent_dim)
+        return super().build(settings.model_copy(update={"width": width}), latent_dim, conditions)
+
     def forward(
         self, latents: Tensor, timesteps: Tensor, conditions: Tensor | None = None
     ) -> Tensor:
-        """Predict the scheduler's target.
-
-        Args:
-            latents: noisy ones, ``[B, D]``.
-            timesteps: ``[B]``.
-            conditions: encoded, ``[B, C]``; see ``TimestepEmbedding``.
-
-        Returns:
-            The prediction ``[B, D]``.
-        """
+        """See ``Denoiser``."""
         time = self.embedding(timesteps, conditions)
         x = self.input(latents)
         for block in self.blocks:

@@ -82,7 +82,7 @@ class AlignedSpace:
         originals: ``[N, P]``, normalized per tensor.
         symmetries: of their network.
         seed: of the order in which networks and groups of units are matched.
-        scratch: see ``Subject``.
+        scratch: see ``EvaluationInputs``.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.evaluation.bootstrap import Bootstrap
-from paramdiff.evaluation.predictor import Answers
+from paramdiff.evaluation.predictor import Predictions
 from paramdiff.methods.data_use import NO_DATA, DataUse
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class GroupMeasurements:
 
     Attributes:
         parameters: place of its vectors.
-        answers: predictions on both splits.
+        predictions: on both splits.
         source: ``[M]`` index of the original that each was made from, if there is one; an
             original's own index.
         seeds: ``[M]`` the generator seed of each, if there are several.
@@ -147,7 +147,7 @@ class GroupMeasurements:
     """
 
     parameters: ParameterMetrics
-    answers: Answers
+    predictions: Predictions
     source: Tensor | None = None
     seeds: Tensor | None = None
     data: DataUse = NO_DATA
@@ -181,19 +181,19 @@ class GroupMetrics:
 
     def num_networks(self, name: str) -> int:
         """Return the number of networks in a group."""
-        return len(self.groups[name].answers.test)
+        return len(self.groups[name].predictions.test)
 
     def wrong(self, name: str) -> Tensor | None:
         """Error indicators ``[M, W]`` on the test split; None if nothing is wrong or right."""
-        return self.groups[name].answers.wrong
+        return self.groups[name].predictions.wrong
 
     def scores(self, name: str) -> Tensor:
         """Test score ``[M]`` float64."""
-        return self.groups[name].answers.test.double().mean(1)
+        return self.groups[name].predictions.test.double().mean(1)
 
     def mean_score(self, name: str) -> float:
         """Mean test score; from counts the same for groups that err alike."""
-        scores = self.groups[name].answers.test
+        scores = self.groups[name].predictions.test
         return float(scores.sum(dtype=torch.float64)) / scores.numel()
 
     def mean_draws(self, name: str) -> Tensor:
@@ -201,7 +201,7 @@ class GroupMetrics:
         return self.once(
             ("mean draws", name),
             lambda: self.bootstrap.means(
-                self.groups[name].answers.test, self.stream(name), self.clusters(name)
+                self.groups[name].predictions.test, self.stream(name), self.clusters(name)
             ),
         )
 

@@ -92,7 +92,7 @@ def z_u_in_parameters(nearest: Tensor, nearest_rescaled: Tensor, held_out: Tenso
 
 
 def rescaled(vectors: Tensor, dispersion: float, scratch: Path | None = None) -> Tensor:
-    """Stretch a group ``[M, P]`` about its mean to dispersion 1; for scratch see ``Subject``."""
+    """Stretch a group ``[M, P]`` about its mean to dispersion 1."""
     mean = column_moments(vectors)[0].float()
     return map_rows(
         vectors, lambda rows: mean + (rows - mean) / dispersion, vectors.shape[1], scratch

@@ -4,8 +4,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import GRAY, family_of, in_reading_order, label_of
+from paramdiff.methods.group_names import in_reading_order, label_of, method_of
 from paramdiff.report.style import (
+    GRAY,
     HALF,
     Arrays,
     Illustration,
@@ -39,12 +40,12 @@ def reliability(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)))
         for name, (confidence, accuracy) in lines.items():
-            family, is_generated = family_of(name), name == "generated"
+            style, is_generated = method_of(name).style, name == "generated"
             axes.plot(
                 confidence,
                 accuracy,
-                color=family.color,
-                marker=family.marker,
+                color=style.color,
+                marker=style.marker,
                 label=_named(name, evaluation),
                 linewidth=1.6 if is_generated else 1.0,
                 markersize=6 if is_generated else 4,

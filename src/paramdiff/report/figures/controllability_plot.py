@@ -5,11 +5,11 @@ from matplotlib.figure import Figure
 
 from paramdiff.evaluation.further_schema import Controllability
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import GRAY, family_of
-from paramdiff.report.style import HALF, Arrays, Illustration, illustrate, quiet_grid
+from paramdiff.methods.group_names import method_of
+from paramdiff.report.style import GRAY, HALF, Arrays, Illustration, illustrate, quiet_grid
 from paramdiff.report.text import ShownScore
 
-GENERATED, HELD_OUT = family_of("generated").color, family_of("held_out").color
+GENERATED, HELD_OUT = method_of("generated").style.color, method_of("held_out").style.color
 RANGE = "#eef0f2"
 SCORE = "score"
 """The condition whose values are scores, on validation data."""

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import family_of, label_of
+from paramdiff.methods.group_names import label_of, method_of
 from paramdiff.report.figures.diversity_plot import nearest_gaussian
 from paramdiff.report.style import HALF, Arrays, Illustration, finite, illustrate
 from paramdiff.report.text import ShownScore
@@ -42,7 +42,7 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
     def draw(figure: Figure) -> None:
         all_axes = figure.subplots(len(samples), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, values) in zip(all_axes, samples.items(), strict=True):
-            color = family_of(name).color
+            color = method_of(name).style.color
             share = np.full(values.size, 1 / values.size)
             axes.hist(
                 np.clip(values, edges[0], None), edges, weights=share, color=color, alpha=0.75

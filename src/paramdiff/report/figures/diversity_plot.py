@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.methods.group_names import label_of, method_of
 from paramdiff.report import text
-from paramdiff.report.families import family_of, label_of
 from paramdiff.report.style import HALF, Arrays, Illustration, illustrate, quiet_grid
 
 NAMED_TENSORS = 24
@@ -154,11 +154,11 @@ def _compared(evaluation: Evaluation) -> list[str]:
 
 
 def _look(name: str) -> dict[str, Any]:
-    family, is_generated = family_of(name), name == "generated"
+    style, is_generated = method_of(name).style, name == "generated"
     return {
         "label": label_of(name),
-        "color": family.color,
-        "marker": family.marker,
+        "color": style.color,
+        "marker": style.marker,
         "markersize": 7.5 if is_generated else 5.5,
         "markeredgecolor": "white",
         "markeredgewidth": 0.8,

@@ -7,11 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
-from paramdiff.evaluation.phrases import in_words
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import NEGLIGIBLE
+from paramdiff.methods.group_names import in_reading_order, label_of, method_of, phrase_of
 from paramdiff.report import text
-from paramdiff.report.families import family_of, in_reading_order, label_of
 from paramdiff.report.style import Arrays, Illustration, Size, embed, percent_axis, quiet_grid
 
 NARROW_WIDTH = 3.9
@@ -123,7 +122,7 @@ def _in_words(comparison: EnsembleComparison) -> str:
     accuracy = "more accurate than" if low > 0 else "less accurate than"
     if low <= 0 <= high or abs(comparison.accuracy) < NEGLIGIBLE:
         accuracy = "not distinguishable in accuracy from"
-    count, other = comparison.members, in_words(comparison.reference)
+    count, other = comparison.members, phrase_of(comparison.reference)
     sides = (
         ("One generated network is", other)
         if count == 1
@@ -152,7 +151,7 @@ def _panel(axes: Axes, panel: Panel, evaluation: Evaluation) -> None:
     sizes = sorted({score.members for group in evaluation.ensembles.values() for score in group})
     axes.set_xscale("log")
     for name in in_reading_order(evaluation.ensembles):
-        family = family_of(name)
+        style = method_of(name).style
         points = [
             (score.members, value)
             for score in evaluation.ensembles[name]
@@ -161,12 +160,12 @@ def _panel(axes: Axes, panel: Panel, evaluation: Evaluation) -> None:
         if not points:
             continue
         if len(points) == 1:
-            axes.axhline(points[0][1], color=family.color, linewidth=1, linestyle=":")
+            axes.axhline(points[0][1], color=style.color, linewidth=1, linestyle=":")
         axes.plot(
             *zip(*points, strict=True),
             label=label_of(name),
-            color=family.color,
-            marker=family.marker,
+            color=style.color,
+            marker=style.marker,
             markersize=6 if name == "generated" else 4.5,
             markeredgecolor="white",
             markeredgewidth=0.6,

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import family_of, in_reading_order, label_of
+from paramdiff.methods.group_names import in_reading_order, label_of, method_of
 from paramdiff.report.figures.score_scale import height_of
 from paramdiff.report.style import HALF, Arrays, Illustration, illustrate, quiet_grid
 from paramdiff.report.text import ShownScore
@@ -28,13 +28,13 @@ def finetuning_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for name in in_reading_order(found.groups):
-            family, is_generated = family_of(name), name == "generated"
+            style, is_generated = method_of(name).style, name == "generated"
             axes.plot(
                 places,
                 height(np.array(found.groups[name].score)),
                 label=label_of(name),
-                color=family.color,
-                marker=family.marker,
+                color=style.color,
+                marker=style.marker,
                 markersize=6 if is_generated else 4.5,
                 linewidth=1.3,
                 zorder=4 if is_generated else 3,

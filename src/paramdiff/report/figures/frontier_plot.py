@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from paramdiff.evaluation.comparison_schema import Frontier
 from paramdiff.evaluation.frontier import AXES, Axis
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.methods.group_names import in_reading_order, is_control, label_of
 from paramdiff.report import text
-from paramdiff.report.families import ANCHORS, in_reading_order, label_of
 from paramdiff.report.figures.plane import Plane, Spot
 from paramdiff.report.figures.score_scale import height_of
 from paramdiff.report.style import Arrays, Illustration, Size, embed
@@ -90,7 +90,7 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
         height=height_of(score, evaluation.num_test),
         score_name=score.reported,
         scores=tuple(
-            group.score.mean for name, group in evaluation.groups.items() if name not in ANCHORS
+            group.score.mean for name, group in evaluation.groups.items() if not is_control(name)
         ),
         arrays=arrays,
         has_clouds=view is TO_ORIGINALS,
@@ -112,7 +112,7 @@ def _spots(evaluation: Evaluation, axis: Axis) -> dict[str, Spot]:
     """The groups that have a place on an axis, the controls last."""
     names = in_reading_order(evaluation.groups)
     found = {}
-    for name in sorted(names, key=lambda name: name in ANCHORS):
+    for name in sorted(names, key=is_control):
         group = evaluation.groups[name]
         similarity = axis.of_group(group)
         if similarity is not None:

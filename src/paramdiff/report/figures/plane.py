@@ -1,6 +1,6 @@
-"""Groups in the plane of similarity and score, and the frontier of what is free as a step line.
+"""Groups in the plane of similarity and score, and the frontier of baselines as a step line.
 
-Alternatives of one family are joined in order of strength. What is worthless is not allowed to
+Members of one method are joined in order of strength. What is worthless is not allowed to
 squeeze all others together: it may fall outside of the view.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from paramdiff.report.families import ANCHORS, family_of, is_finished, label_of, strength_of
+from paramdiff.methods.group_names import is_control, is_finished, label_of, method_of, strength_of
 from paramdiff.report.figures.label_placement import Label, place_labels
 from paramdiff.report.figures.score_scale import Height
 from paramdiff.report.style import Arrays, quiet_grid
@@ -121,7 +121,7 @@ class Plane:
         x = [
             spot.similarity
             for spot in self.spots
-            if spot.score >= self.lowest and spot.name not in ANCHORS
+            if spot.score >= self.lowest and not is_control(spot.name)
         ]
         y = [float(height(value)) for value in self.scores if value >= self.lowest]
         dots = height(_finite(self.arrays, "score/generated"))
@@ -171,23 +171,23 @@ class Plane:
             marker="o",
             markersize=2.8,
             markeredgewidth=0,
-            color=family_of(spot.name).color,
+            color=method_of(spot.name).style.color,
             alpha=0.32 if spot.name == "generated" else 0.14,
             zorder=1.5,
         )
 
     def _mark(self, axes: Axes, spot: Spot, height: Height) -> None:
-        family, is_subject = family_of(spot.name), spot.name in PROMINENT
-        size = 10 if spot.name == "generated" else 8 if is_subject else 5.5
+        own, is_prominent = method_of(spot.name).style, spot.name in PROMINENT
+        size = 10 if spot.name == "generated" else 8 if is_prominent else 5.5
         place = [spot.similarity], [height(spot.score)]
         axes.plot(
             *place,
-            marker=family.marker,
-            color=family.color,
+            marker=own.marker,
+            color=own.color,
             markersize=size,
-            markeredgecolor=family.color if family.marker == "x" else "white",
-            markeredgewidth=1.2 if is_subject else 0.8,
-            zorder=5 if is_subject else 4,
+            markeredgecolor=own.color if own.marker == "x" else "white",
+            markeredgewidth=1.2 if is_prominent else 0.8,
+            zorder=5 if is_prominent else 4,
         )
         if spot.name == self.reference:
             axes.plot(
@@ -195,7 +195,7 @@ class Plane:
                 marker="o",
                 markersize=size + 6,
                 markerfacecolor="none",
-                markeredgecolor=family.color,
+                markeredgecolor=own.color,
                 markeredgewidth=1.4,
                 zorder=4.5,
             )
@@ -206,7 +206,7 @@ class Plane:
         for index, spot in enumerate(family):
             point = (spot.similarity, float(height(spot.score)))
             halo = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.6}
-            style = {"color": family_of(spot.name).color, "zorder": 6, "bbox": halo}
+            style = {"color": method_of(spot.name).style.color, "zorder": 6, "bbox": halo}
             if spot.name in PROMINENT:
                 is_generated = spot.name == "generated"
                 style |= {"fontsize": 10.5 if is_generated else 9.5, "fontweight": "bold"}
@@ -233,7 +233,7 @@ def _join(axes: Axes, family: Sequence[Spot], height: Height) -> list[tuple[floa
     if len(points) < 2:
         return points
     x, y = zip(*points, strict=True)
-    color = family_of(family[0].name).color
+    color = method_of(family[0].name).style.color
     axes.plot(x, y, color=color, linewidth=1.1, alpha=0.7, zorder=2)
     return _along(points)
 

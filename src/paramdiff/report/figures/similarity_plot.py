@@ -4,10 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.families import INK, family_of
-from paramdiff.report.style import HALF, Arrays, Illustration, illustrate
+from paramdiff.methods.group_names import method_of
+from paramdiff.report.style import HALF, INK, Arrays, Illustration, illustrate
 
-ORIGINAL, GENERATED = family_of("original").color, family_of("generated").color
+ORIGINAL, GENERATED = method_of("original").style.color, method_of("generated").style.color
 
 
 def similarity_matrix(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:

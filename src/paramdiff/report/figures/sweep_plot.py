@@ -6,8 +6,8 @@ from typing import Protocol
 from matplotlib.figure import Figure
 
 from paramdiff.evaluation.comparison_schema import Pair
-from paramdiff.report.families import FAMILIES, GRAY
-from paramdiff.report.style import Illustration, illustrate, quiet_grid
+from paramdiff.methods.group_names import method_of
+from paramdiff.report.style import GRAY, Illustration, illustrate, quiet_grid
 
 WIDTH, ROW_HEIGHT, MARGIN = 9.4, 0.27, 0.9
 """Inches."""
@@ -43,7 +43,7 @@ def differences_figure(
     if not results:
         return None
     has_published = any(published is not None for *_, published in results)
-    color = FAMILIES["generated"].color
+    color = method_of("generated").style.color
     places = range(len(results))
 
     def draw(figure: Figure) -> None:

@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from paramdiff.evaluation.schema import Evaluation
+from paramdiff.methods.group_names import method_of
 from paramdiff.report import text as words
-from paramdiff.report.families import GRAY, family_of
 from paramdiff.report.style import (
+    GRAY,
     HALF,
     Arrays,
     Illustration,
@@ -19,7 +20,7 @@ from paramdiff.report.style import (
 from paramdiff.report.text import ShownScore
 
 NUM_POINTS = 240
-ORIGINAL, GENERATED = family_of("original").color, family_of("generated").color
+ORIGINAL, GENERATED = method_of("original").style.color, method_of("generated").style.color
 
 
 def codec_loss(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:

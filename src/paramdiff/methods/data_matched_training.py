@@ -1,16 +1,16 @@
-"""What as much training data gives without a generator, where the generator learned from data.
+"""Fine-tuning on as much training data as the generator saw, if it learned from training data.
 
-Free alternatives use the originals alone, so a generator that looks at training data has more to
-go by. Beside it stand networks that were trained on as many examples: the average of the
-originals, several times in other orders of the examples, as the luck of one order can be worth
-more than what is compared; and some originals for a share each. Both are trained by the loss that
-the budget allows: of labels or, without them, of what the originals answer. Each average, and the
-originals together, have seen exactly as many examples as the generator; choosing a learning rate
-costs more, which is not counted against them.
+Baselines use the originals alone, so a generator that looks at training data has more to go by.
+Data-matched baselines were trained on as many examples: the average of the originals, several
+times in other orders of the examples, as the luck of one order can be worth more than the
+differences that are compared; and some originals, for a share each. Both are trained by the loss
+that the budget allows: of labels or, without them, of the originals' predictions. Each average,
+and the originals together, have seen exactly as many examples as the generator; choosing a
+learning rate costs more, which is not counted against them.
 
 The learning rate is that of the highest validation score, mean over a few of the networks, since
-scores are what is compared; of equal ones that of the lowest loss. The range of rates is widened
-until the best is no longer at its edge.
+scores are compared; of equal ones that of the lowest loss. The range of rates is widened until the
+best is no longer at its edge.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.finetuning import (
+from paramdiff.methods.data_use import DataBudget
+from paramdiff.methods.finetuning import (
     BATCH_SIZE,
     FURTHER_RATES,
     LEARNING_RATES,
@@ -29,16 +30,11 @@ from paramdiff.evaluation.finetuning import (
     drawn_batches,
     fine_tuned,
 )
-from paramdiff.evaluation.groups import Candidates
-from paramdiff.methods.data_use import DataBudget
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import StageProgress
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
 
-AVERAGE, ORIGINALS = "fine_tuned_average", "fine_tuned_originals"
-RIVALS = (AVERAGE, ORIGINALS)
-"""The groups that saw as much training data as the generator."""
 NUM_ORIGINALS = 10
 """Originals that are trained, as long as there are as many generated networks."""
 NUM_ORDERS = 5
@@ -49,7 +45,7 @@ NUM_CHOOSING = 3
 
 @dataclass
 class _Tried:
-    """A learning rate and what it gave.
+    """A learning rate and its results.
 
     Attributes:
         rate: in normalized parameters.
@@ -63,16 +59,16 @@ class _Tried:
 
 
 @dataclass(frozen=True)
-class Rivalry:
-    """Makes the rivals of a generator that learned from training data.
+class DataMatchedTraining:
+    """Fine-tunes networks on the data budget of a generator.
 
     Attributes:
         originals: raw, ``[N, P]``.
         normalization: of the space in which they are trained.
-        examples: what they are trained on.
-        budget: what the generator used.
+        examples: the training split.
+        budget: the data that the generator used.
         seed: of the order of the examples.
-        progress: hears of every update.
+        progress: callback, called at every update.
         rates: the learning rate of each group that was made.
         tried: all rates that each of them chose from.
     """
@@ -86,36 +82,43 @@ class Rivalry:
     rates: dict[str, float] = field(default_factory=dict)
     tried: dict[str, list[float]] = field(default_factory=dict)
 
-    def make(self, name: str, num_generated: int) -> Candidates:
-        """Make one of ``RIVALS``.
+    def average(self, name: str) -> Tensor:
+        """Train the average of all originals in several orders of the examples.
 
         Args:
-            name: which.
-            num_generated: how many networks it stands beside.
+            name: of the group.
 
         Returns:
-            The group.
+            Raw vectors ``[NUM_ORDERS, P]``.
 
         Raises:
-            NotFiniteError: its training diverged at every learning rate.
+            NotFiniteError: the training diverged at every learning rate.
+        """
+        mean = self.normalization.apply(self.originals.float()).mean(0, keepdim=True)
+        starts = self.normalization.invert(mean).expand(NUM_ORDERS, -1)
+        return self._trained(name, starts, [self.budget.images_seen] * NUM_ORDERS)
+
+    def some_originals(self, name: str, most: int) -> tuple[Tensor, Tensor]:
+        """Train evenly spaced originals, each on a share of the examples.
+
+        Args:
+            name: of the group.
+            most: how many, at most.
+
+        Returns:
+            Raw vectors ``[M, P]``, and the index ``[M]`` of the original of each.
+
+        Raises:
+            NotFiniteError: the training diverged at every learning rate.
         """
         seen = self.budget.images_seen
-        if name == AVERAGE:
-            source = None
-            mean = self.normalization.apply(self.originals.float()).mean(0, keepdim=True)
-            starts = self.normalization.invert(mean).expand(NUM_ORDERS, -1)
-            shares = [seen] * NUM_ORDERS
-        else:
-            num = min(NUM_ORIGINALS, num_generated, len(self.originals), seen)
-            source = evenly_spaced(len(self.originals), num)
-            starts = self.originals[source]
-            shares = [seen // num + (number < seen % num) for number in range(num)]
-        raw = self._trained(name, starts, shares)
-        vectors = self.normalization.apply(raw)
-        return Candidates(name, raw, vectors, source, data=self.budget.use)
+        num = min(NUM_ORIGINALS, most, len(self.originals), seen)
+        source = evenly_spaced(len(self.originals), num)
+        shares = [seen // num + (number < seen % num) for number in range(num)]
+        return self._trained(name, self.originals[source], shares), source
 
     def facts(self) -> dict[str, str]:
-        """How the rivals were trained, for the report; nothing where none was."""
+        """Describe the training, for the report; empty if nothing was trained."""
         if not self.rates:
             return {}
         chosen = "; ".join(
@@ -134,7 +137,7 @@ class Rivalry:
         return self.rates[name] in (min(self.tried[name]), max(self.tried[name]))
 
     def _trained(self, name: str, starts: Tensor, shares: list[int]) -> Tensor:
-        """The trained networks ``[M, P]``; the first few choose the learning rate for all."""
+        """Train networks ``[M, P]``; the first few choose the learning rate for all."""
         work = _Work(self, name, starts, shares)
         choosing = range(len(starts))[:NUM_CHOOSING]
         tried: list[_Tried] = []
@@ -158,7 +161,7 @@ class Rivalry:
         raise NotFiniteError(f"{name}: training diverged at every learning rate")
 
     def _widening(self, tried: list[_Tried]) -> Iterator[float]:
-        """Learning rates to try next, given what came of those so far."""
+        """Yield the learning rates to try next, given the results of those so far."""
         yield from LEARNING_RATES
         lower, higher = (list(rates) for rates in (FURTHER_RATES[0][::-1], FURTHER_RATES[1]))
         while True:
@@ -183,30 +186,32 @@ class Rivalry:
         return _Tried(rate, networks, (score, -loss) if loss == loss else None)
 
     def loss(self, name: str, number: int) -> Loss:
-        """What the network of a number minimizes."""
+        """Return the loss that the network of a number minimizes."""
         if self.budget.uses == "labels":
             return self.examples.label_loss
         generator = seeded_generator(self.seed, name, number, "teachers")
-        return self.examples.answer_loss(self.originals, generator)
+        return self.examples.distillation_loss(self.originals, generator)
 
 
 class _Work:
-    """Trains the networks of one group and tells the progress.
+    """Trains the networks of one group and reports progress.
 
     Args:
-        rivalry: what they are trained on.
+        training: of which group.
         name: of the group.
         starts: raw, ``[M, P]``.
         shares: how many examples each of them sees.
     """
 
-    def __init__(self, rivalry: Rivalry, name: str, starts: Tensor, shares: list[int]) -> None:
-        self._rivalry, self._name, self._starts = rivalry, name, starts
+    def __init__(
+        self, training: DataMatchedTraining, name: str, starts: Tensor, shares: list[int]
+    ) -> None:
+        self._training, self._name, self._starts = training, name, starts
         self._batches = [
             drawn_batches(
-                len(rivalry.examples.labels),
+                len(training.examples.labels),
                 share,
-                seeded_generator(rivalry.seed, name, number),
+                seeded_generator(training.seed, name, number),
             )
             for number, share in enumerate(shares)
         ]
@@ -215,12 +220,12 @@ class _Work:
         self._total = sum(sizes) + (len(LEARNING_RATES) - 1) * sum(sizes[:NUM_CHOOSING])
 
     def train(self, number: int, rate: float) -> Tensor:
-        """The raw vector ``[P]`` of one network, trained."""
-        rivalry, batches = self._rivalry, self._batches[number]
-        start, loss = self._starts[number], rivalry.loss(self._name, number)
-        for vector in fine_tuned(start, batches, loss, rivalry.normalization, rate, decays=True):
+        """Train one network and return its raw vector ``[P]``."""
+        training, batches = self._training, self._batches[number]
+        start, loss = self._starts[number], training.loss(self._name, number)
+        for vector in fine_tuned(start, batches, loss, training.normalization, rate, decays=True):
             self._done += 1
             self._total = max(self._total, self._done)
-            rivalry.progress(f"training {self._name}", self._done, self._total)
+            training.progress(f"training {self._name}", self._done, self._total)
             last = vector
         return last

@@ -10,12 +10,11 @@ import torch
 from torch.nn import functional as F
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.finetuning import drawn_batches, fine_tuned
+from paramdiff.methods.finetuning import drawn_batches, fine_tuned
 from paramdiff.parameters.normalization import Normalization, fit_normalization
-from tests.methods.material import LAYOUT as MIXED
-from tests.methods.material import raw_originals
-
-from .linear import LAYOUT, SIZE, good, training
+from tests.evaluation.linear import LAYOUT, SIZE, good, training
+from tests.methods.contexts import LAYOUT as MIXED
+from tests.methods.contexts import raw_originals
 
 
 def generator(seed=0):
@@ -80,11 +79,11 @@ def test_variances_stay_positive():
 
 
 def test_answers_of_others_teach_without_labels():
-    """Each draw is the cross-entropy of one teacher's answers, all equally often."""
+    """Each draw is the cross-entropy of one teacher's predictions, all equally often."""
     examples = training()
     blind = replace(examples, labels=examples.labels.flip(0))
     teachers, vector, rows = good(2, 1, spread=0.5), good(1, 2)[0], torch.arange(20)
-    loss = blind.answer_loss(teachers, generator(1))
+    loss = blind.distillation_loss(teachers, generator(1))
     found = torch.stack([loss(vector, rows) for _ in range(100)])
     logs = examples.logits(vector, rows).log_softmax(1)
     expected = torch.stack(

@@ -1,13 +1,22 @@
-"""Originals whose tensors differ much in size and spread, and what constructions may use."""
+"""Originals whose tensors differ much in size and spread, and contexts of methods."""
 
 from dataclasses import replace
 
 import torch
 
-from paramdiff.methods.method import Baseline, Construction, Material
+from paramdiff.methods.method import Member
+from paramdiff.methods.method_context import MethodContext, Samples
+from paramdiff.methods.registry import METHODS
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import Normalization, fit_normalization
 
+MEMBERS = [
+    method.at(strength)
+    for method in METHODS.values()
+    if method.role in ("baseline", "control") and method.name not in ("multiswag", "rearranged")
+    for strength in method.strengths.fixed
+]
+"""Baselines and controls of every evaluation of one training run."""
 STATE = {
     "small.weight": torch.zeros(30, 20),
     "bias": torch.zeros(2),
@@ -38,15 +47,15 @@ def untrained(seed):
     return torch.randn(SIZE, generator=generator(seed)).abs()
 
 
-def material(raw=None, **fields):
-    """Everything that a construction may ask for.
+def context(raw=None, **fields):
+    """Everything that a method may use.
 
     ``fields`` replace what follows from the raw originals; given originals are raw, too.
     """
     raw = raw_originals() if raw is None else raw
     normalization = fit_normalization(raw, LAYOUT)
     originals = normalization.apply(raw)
-    made = Material(
+    made = MethodContext(
         originals=originals,
         raw=raw,
         layout=LAYOUT,
@@ -65,6 +74,6 @@ def material(raw=None, **fields):
 
 
 def built(
-    baseline: Baseline, given: Material | None = None, count: int = 9, seed: int = 0
-) -> Construction:
-    return baseline.build(given or material(), count, generator(seed))
+    member: Member, given: MethodContext | None = None, count: int = 9, seed: int = 0
+) -> Samples:
+    return member.sample(given or context(), count, generator(seed))

@@ -190,15 +190,15 @@ def test_logits_that_are_not_numbers_name_the_group():
         evaluated(good(20, 3), how=predictor(labels=scores))
 
 
-def test_free_alternatives_that_compute_no_numbers_are_left_out(tmp_path):
+def test_baselines_that_compute_no_numbers_are_left_out(tmp_path):
     """Here every single network is lost: the average of all, and the candidates of the soup."""
 
-    def answers(vectors):
+    def predict(vectors):
         if len(vectors) == 1:
             raise NotFiniteError("parameter set 0: expected finite logits, found NaN or infinity")
         return labels(vectors)
 
-    evaluation = written(tmp_path, *evaluated(good(20, 3), how=predictor(labels=answers)))
+    evaluation = written(tmp_path, *evaluated(good(20, 3), how=predictor(labels=predict)))
     why = "(its networks compute NaN or infinite values)"
     for name in ("average@all", "greedy_soup"):
         assert name not in evaluation.groups

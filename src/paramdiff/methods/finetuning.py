@@ -1,4 +1,4 @@
-"""Short trainings from given parameters: what a user with training data does without a generator.
+"""Short fine-tuning from given parameters, as a user with training data does without a generator.
 
 Adam moves the vector as it is normalized per tensor, so that one learning rate suits tensors of
 any size and running variances stay positive. All of it moves, running statistics included.
@@ -17,9 +17,9 @@ from paramdiff.parameters.normalization import Normalization
 
 BATCH_SIZE = 64
 LEARNING_RATES = (0.003, 0.02, 0.1)
-"""Tried, in units of each tensor's spread; validation data choose."""
+"""In units of each tensor's standard deviation; validation data choose."""
 FURTHER_RATES = (2.5e-5, 1.2e-4, 6e-4), (0.5, 2.5, 12.0)
-"""Tried besides as long as the best is the lowest or the highest, by whoever widens the range."""
+"""Added one by one while the best is the lowest or the highest, if the range is widened."""
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Raw vector ``[P]`` and rows ``[B]`` of the training split to a scalar."""
@@ -27,7 +27,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class TrainingExamples:
-    """What a classification task trains on, and what chooses how, as functions of parameters.
+    """Training and validation examples of a classification task, as functions of parameters.
 
     Attributes:
         logits: raw vector ``[P]`` and rows ``[B]`` to logits ``[B, K]``, through which gradients
@@ -45,12 +45,12 @@ class TrainingExamples:
     validation_loss: Callable[[Tensor], Tensor]
 
     def label_loss(self, vector: Tensor, rows: Tensor) -> Tensor:
-        """The mean cross-entropy of the labels."""
+        """Compute the mean cross-entropy of the labels."""
         logits = self.logits(vector, rows)
         return F.cross_entropy(logits, self.labels[rows].to(logits.device))
 
-    def answer_loss(self, teachers: Tensor, generator: torch.Generator) -> Loss:
-        """A loss that needs no labels: cross-entropy of what other networks answer.
+    def distillation_loss(self, teachers: Tensor, generator: torch.Generator) -> Loss:
+        """Return a loss without labels: the cross-entropy of the predictions of other networks.
 
         Each batch takes the class probabilities of one teacher, drawn anew, so that on average
         the mean of all teachers is learned.
@@ -66,14 +66,14 @@ class TrainingExamples:
         def loss(vector: Tensor, rows: Tensor) -> Tensor:
             teacher = teachers[int(torch.randint(len(teachers), (), generator=generator))]
             with torch.no_grad():
-                answers = self.logits(teacher, rows).softmax(1)
-            return F.cross_entropy(self.logits(vector, rows), answers)
+                targets = self.logits(teacher, rows).softmax(1)
+            return F.cross_entropy(self.logits(vector, rows), targets)
 
         return loss
 
 
 def drawn_batches(num_examples: int, num_drawn: int, generator: torch.Generator) -> list[Tensor]:
-    """Rows of shuffled passes over a split, in batches.
+    """Draw rows of shuffled passes over a split, in batches.
 
     Args:
         num_examples: of the split.

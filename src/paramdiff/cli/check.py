@@ -1,0 +1,16 @@
+"""``paramdiff check``: its options."""
+
+import typer
+
+from paramdiff.cli._options import Overrides, RecipeName
+
+
+def check(recipe: RecipeName, overrides: Overrides = None) -> None:
+    """Resolve and validate a recipe; print it with its sizes and its cost; run nothing."""
+    import paramdiff
+    from paramdiff.recipe import to_yaml
+
+    found = paramdiff.check(recipe, overrides or [])
+    typer.echo(to_yaml(found.recipe), nl=False)
+    for label, value in found.sizes.items():
+        typer.echo(f"# {label}: {value}")

@@ -1,0 +1,146 @@
+"""Make and evaluate every group; vectors that are needed again are kept, the others are not."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from paramdiff.evaluation.baselines import Baselines, left_out
+from paramdiff.evaluation.bootstrap import Bootstrap
+from paramdiff.evaluation.ensembles import MEMBERS
+from paramdiff.evaluation.evaluation_settings import EvaluationSettings
+from paramdiff.evaluation.group_evaluator import CountedPredictor, GroupEvaluator
+from paramdiff.evaluation.group_schema import Standing
+from paramdiff.evaluation.inputs import EvaluationInputs
+from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched
+from paramdiff.evaluation.metrics.aligned_distance import AlignedSpace
+from paramdiff.evaluation.metrics.base import GroupMetrics
+from paramdiff.evaluation.predictor import Predictor
+from paramdiff.evaluation.reference_set import ReferenceSet
+from paramdiff.evaluation.sample_groups import SampleGroup, given_groups
+from paramdiff.evaluation.trajectory import Trajectory, trajectory_of
+from paramdiff.parameters.normalization import Normalization, fit_for_comparison
+from paramdiff.progress import StageProgress
+
+KEPT = MEMBERS
+"""Groups whose vectors are used again."""
+RECALIBRATED = ("average@16", "gaussian@1.0")
+"""Those that are used besides if networks get new BatchNorm statistics."""
+FINETUNED_GROUPS = ("original", "held_out", "generated", "average@all", "random")
+"""Groups of which a few networks may be trained further."""
+NETWORKS_SCORED = 45
+"""For each generated network, about: baselines on validation and test data."""
+STRENGTHS_PILOTED = 110
+"""With a few networks each, on validation data alone, about: the search for matched strengths."""
+STRENGTHS_REFINED = 25
+"""With as many networks as were generated, about, if those are more than a few."""
+
+
+@dataclass(frozen=True)
+class EvaluatedGroups:
+    """Every group, evaluated.
+
+    Attributes:
+        measured: predictions and places of every group.
+        kept: vectors of the groups that are used again.
+        starts: raw vectors ``[n, P]`` of evenly spaced networks of the groups to train further.
+        normalization: of the vectors.
+        trajectory: how the order of the originals shows in their distances.
+        is_single_trajectory: whether all originals come from one run and lie along it.
+        facts: the methods that were left out, and how others were made, for the report.
+        matched: name to baseline.
+        standing: of the generated networks on validation data.
+    """
+
+    measured: GroupMetrics
+    kept: dict[str, SampleGroup]
+    starts: dict[str, Tensor]
+    normalization: Normalization
+    trajectory: Trajectory | None
+    is_single_trajectory: bool
+    facts: dict[str, str]
+    matched: dict[str, Matched]
+    standing: Standing
+
+
+def evaluate_groups(
+    inputs: EvaluationInputs,
+    predictor: Predictor,
+    settings: EvaluationSettings,
+    progress: StageProgress,
+) -> EvaluatedGroups:
+    """Make and evaluate every group.
+
+    A baseline whose networks compute no numbers is left out; given groups must be evaluated.
+
+    Args:
+        inputs: originals, generated networks and where they come from.
+        predictor: of the task.
+        settings: seed and options.
+        progress: called with the parameter sets evaluated, and about how many there are; and with
+            the updates of trainings.
+
+    Returns:
+        The groups.
+
+    Raises:
+        UserError: parameters or predictions of given networks are not finite, or predictions have
+            the wrong form.
+    """
+    seed = settings.seed
+    normalization = fit_for_comparison(inputs.originals, inputs.layout)
+    given = given_groups(inputs, normalization)
+    original = next(given)
+    trajectory = trajectory_of(original.vectors, seed, inputs.runs)
+    is_single = inputs.num_runs == 1 and (trajectory is None or trajectory.is_found)
+    references = ReferenceSet(
+        original.vectors,
+        inputs.layout,
+        tests_copying=not is_single,
+        scratch=inputs.scratch,
+    )
+    aligned = None
+    if inputs.symmetries is not None:
+        aligned = AlignedSpace(original.vectors, inputs.symmetries, seed, inputs.scratch)
+    groups = GroupEvaluator(
+        references,
+        aligned,
+        CountedPredictor(
+            predictor,
+            partial(progress, "evaluating"),
+            3 * len(original.raw)
+            + NETWORKS_SCORED * len(inputs.generated)
+            + expected_pilots(len(inputs.generated)),
+        ),
+        (*KEPT, *RECALIBRATED) if settings.recalibrate_batchnorm else KEPT,
+        FINETUNED_GROUPS if settings.finetuning_curves else (),
+    )
+    groups.add(original)
+    for group in given:
+        groups.add(group)
+    baselines = Baselines(inputs, normalization, predictor, groups, settings, progress)
+    matched = baselines.add()
+    groups.predictor.finish()
+    num_scores = groups.scored["original"].predictions.test.shape[1]
+    return EvaluatedGroups(
+        GroupMetrics(
+            groups.scored,
+            Bootstrap.over(num_scores, seed=seed),
+            runs=inputs.runs,
+            held_out_runs=inputs.held_out_runs,
+        ),
+        groups.kept,
+        groups.starts,
+        normalization,
+        trajectory,
+        is_single,
+        left_out(baselines.context, groups.failed) | groups.facts,
+        matched,
+        baselines.standing,
+    )
+
+
+def expected_pilots(num_generated: int) -> int:
+    """Estimate how many networks the search for matched strengths predicts for."""
+    pilots = STRENGTHS_PILOTED * min(num_generated, NUM_PILOTS)
+    return pilots + (STRENGTHS_REFINED * num_generated if num_generated > NUM_PILOTS else 0)

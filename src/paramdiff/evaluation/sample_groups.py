@@ -1,0 +1,85 @@
+"""Groups of networks before they are evaluated, and those that an evaluation is given."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from paramdiff.evaluation.inputs import EvaluationInputs
+from paramdiff.memmap import map_rows
+from paramdiff.methods.data_use import NO_DATA, DataUse, data_used
+from paramdiff.methods.group_names import FINISHED
+from paramdiff.parameters.normalization import Normalization
+from paramdiff.subsampling import evenly_spaced
+
+REESTIMATED = DataUse("inputs", "training")
+"""The data that re-estimating BatchNorm statistics uses."""
+
+
+@dataclass(frozen=True)
+class SampleGroup:
+    """Networks that one method made.
+
+    Attributes:
+        name: as in ``evaluation.json``.
+        raw: ``[M, P]``, as they are evaluated.
+        vectors: ``[M, P]``, normalized per tensor.
+        source: ``[M]`` index of the original that each was made from; None if there is none.
+        seeds: ``[M]`` generator seeds; None if there is one.
+        data_used: the task data that the method used.
+        finish: the last step that the networks take before they are evaluated.
+        facts: choices made on the way, label to value.
+    """
+
+    name: str
+    raw: Tensor
+    vectors: Tensor
+    source: Tensor | None = None
+    seeds: Tensor | None = None
+    data_used: DataUse = NO_DATA
+    finish: Literal["batchnorm"] | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def given_groups(inputs: EvaluationInputs, normalization: Normalization) -> Iterator[SampleGroup]:
+    """Yield the groups that an evaluation is given; ``original`` first."""
+    scratch, size = inputs.scratch, inputs.layout.num_parameters
+
+    def group(name: str, raw: Tensor, data: DataUse = NO_DATA) -> SampleGroup:
+        vectors = map_rows(raw, lambda rows: normalization.apply(rows.float()), size, scratch)
+        return SampleGroup(name, raw, vectors, data_used=data)
+
+    own_index = torch.arange(len(inputs.originals))
+    used = data_used(inputs.data_budget)
+    yield replace(group("original", inputs.originals), source=own_index)
+    yield replace(group("generated", inputs.generated, used), seeds=inputs.generator_seeds)
+    if len(inputs.held_out):
+        yield group("held_out", inputs.held_out)
+    if inputs.latents is not None:
+        decode = inputs.latents.decode
+        decoded = map_rows(inputs.original_latents, decode, size, scratch)
+        yield group("reconstructed", decoded, used)
+
+
+def reestimated(group: SampleGroup, num: int) -> SampleGroup:
+    """Give evenly spaced networks of a group the last step of baselines.
+
+    Args:
+        group: the originals or the generated networks.
+        num: how many, at most.
+
+    Returns:
+        The group, whose name ends in ``+bn``.
+    """
+    rows = evenly_spaced(len(group.raw), num)
+    return SampleGroup(
+        group.name + FINISHED,
+        group.raw[rows],
+        group.vectors[rows],
+        None if group.source is None else group.source[rows],
+        None if group.seeds is None else group.seeds[rows],
+        REESTIMATED if group.data_used == NO_DATA else group.data_used,
+        finish="batchnorm",
+    )

@@ -1,0 +1,85 @@
+"""The context of a method, and its samples.
+
+Vectors are normalized per tensor. The originals are never written to (the published critique's
+code overwrote the checkpoints it averaged).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor
+
+from paramdiff.methods.data_matched_training import DataMatchedTraining
+from paramdiff.methods.data_use import DataBudget, DataUse
+from paramdiff.methods.subspace import Embedding
+from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.normalization import Normalization
+from paramdiff.permutation.symmetry import Symmetries
+
+
+@dataclass(frozen=True)
+class MethodContext:
+    """The originals, and what is known of them and of their network.
+
+    Attributes:
+        originals: ``[N, P]``, normalized per tensor.
+        raw: the same originals ``[N, P]`` as they were saved.
+        layout: where each tensor lies in a vector.
+        normalization: from raw to normalized values and back.
+        untrained: a seed to the normalized vector ``[P]`` of a freshly initialized network; None
+            if the network is not at hand.
+        validation_score: ``[N]``, of the originals.
+        validate: normalized vectors ``[M, P]`` to their validation scores ``[M]``.
+        symmetries: the network's permutation symmetries; None if they are not known.
+        runs: ``[N]`` number of the training run that each original comes from; None if unknown.
+        data_budget: the training data that the generator used; None if it used none.
+        data_matched: fine-tunes networks on as much training data; None if the generator used
+            none, or the task is no classification.
+    """
+
+    originals: Tensor
+    raw: Tensor
+    layout: ParameterLayout
+    normalization: Normalization
+    untrained: Callable[[int], Tensor] | None
+    validation_score: Tensor
+    validate: Callable[[Tensor], Tensor]
+    symmetries: Symmetries | None = None
+    runs: Tensor | None = None
+    data_budget: DataBudget | None = None
+    data_matched: DataMatchedTraining | None = None
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """The originals as points of N - 1 dimensions; computed once."""
+        return Embedding(self.originals)
+
+    @property
+    def has_several_trajectories(self) -> bool:
+        """Return whether there are several runs, each with several originals."""
+        counts = [] if self.runs is None else self.runs.unique(return_counts=True)[1].tolist()
+        return len(counts) > 1 and min(counts) > 1
+
+
+@dataclass(frozen=True)
+class Samples:
+    """New parameter vectors.
+
+    Attributes:
+        vectors: ``[M, P]``, normalized per tensor.
+        source: ``[M]`` index of the original that each was made from; None if there is none.
+        raw: ``[M, P]``, the same in raw values; None if they follow from ``vectors``.
+        facts: choices made on the way, label to value, for the report.
+        data_used: the task data that they were made with; None for the method's own.
+    """
+
+    vectors: Tensor
+    source: Tensor | None = None
+    raw: Tensor | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+    data_used: DataUse | None = None
+
+
+Sampling = Callable[..., Samples]
+"""Takes a context, the number of networks, a ``torch.Generator`` and the strength (or None)."""

@@ -1,0 +1,90 @@
+"""SWAG: a Gaussian about the mean of a training run, half diagonal and half low-rank."""
+
+import torch
+from torch import Tensor
+
+from paramdiff.memmap import column_blocks
+from paramdiff.methods.method import Method, Strengths, Style
+from paramdiff.methods.method_context import MethodContext, Samples
+
+RANK = 20
+BLUE = "#3a8fc0"
+
+
+def sample_swag(
+    context: MethodContext, count: int, generator: torch.Generator, scale: float
+) -> Samples:
+    """Draw from the SWAG posterior of all originals, taken as one run.
+
+    The low-rank half is spanned by the deviations of the last 20 originals from the running mean.
+    ``scale`` multiplies standard deviations, as for ``gaussian``.
+    """
+    one = [torch.arange(len(context.originals))]
+    return Samples(_draws(context.originals, one, count, scale, generator))
+
+
+def sample_multiswag(
+    context: MethodContext, count: int, generator: torch.Generator, scale: float
+) -> Samples:
+    """Draw from the SWAG posterior of each training run in turn.
+
+    Needs ``has_several_trajectories``: between runs there is no network worth having.
+    """
+    runs = context.runs
+    assert runs is not None
+    each = [(runs == run).nonzero()[:, 0] for run in runs.unique()]
+    return Samples(_draws(context.originals, each, count, scale, generator))
+
+
+def _draws(
+    originals: Tensor,
+    trajectories: list[Tensor],
+    count: int,
+    scale: float,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw ``[M, P]``, from the rows ``[n]`` of one trajectory after the other."""
+    vectors = torch.randn(count, originals.shape[1], generator=generator)
+    weights = torch.randn(count, RANK, generator=generator)
+    for columns in column_blocks(originals):
+        for number, rows in enumerate(trajectories):
+            drawn = slice(number, None, len(trajectories))
+            values = originals[rows, columns].double()
+            numbers = torch.arange(1, len(rows) + 1)[:, None]
+            from_running_mean = (values - values.cumsum(0) / numbers)[-RANK:].float()
+            rank = len(from_running_mean)
+            diagonal = values.std(0, correction=0).float() * vectors[drawn, columns]
+            low_rank = weights[drawn, :rank] @ from_running_mean / (rank - 1) ** 0.5
+            deviation = scale * (diagonal + low_rank) / 2**0.5
+            vectors[drawn, columns] = values.mean(0).float() + deviation
+    return vectors
+
+
+SWAG = Method(
+    "swag",
+    label="Low-rank SWAG",
+    label_at="Low-rank SWAG, scale {}",
+    phrase="SWAG samples",
+    phrase_at="SWAG samples at scale {}",
+    short_phrase="SWAG samples",
+    reference="Maddox et al. 2019 (arXiv 1902.02476), equation 1",
+    style=Style(BLUE, "s"),
+    sample=sample_swag,
+    strengths=Strengths((0.5, 1.0), (0.01, 5.0)),
+    min_originals=2,
+    finish="batchnorm",
+)
+MULTISWAG = Method(
+    "multiswag",
+    label="SWAG of each run",
+    label_at="SWAG of each run, scale {}",
+    phrase="SWAG samples of each run",
+    phrase_at="SWAG samples of each run at scale {}",
+    short_phrase="SWAG samples of each run",
+    reference="MultiSWAG: Wilson and Izmailov 2020 (arXiv 2002.08791)",
+    style=Style(BLUE, "D"),
+    sample=sample_multiswag,
+    strengths=Strengths((0.5, 1.0, 1.5), (0.01, 5.0)),
+    needs=frozenset({"trajectories"}),
+    finish="batchnorm",
+)
