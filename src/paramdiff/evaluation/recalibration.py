@@ -24,7 +24,7 @@ def recalibration(evaluated: EvaluatedGroups, predictor: Predictor) -> dict[str,
     found = {}
     for stream, (name, group) in enumerate(evaluated.kept.items()):
         rows = evenly_spaced(len(group.raw), NUM_RECALIBRATED)
-        before = evaluated.measured.scored[name].predictions.test[rows].float()
+        before = evaluated.measured.groups[name].predictions.test[rows].float()
         clusters = evaluated.measured.clusters(name)
         after = predictor.reestimated.predict(group.raw[rows]).test.float()
         draws = evaluated.measured.bootstrap.means(
