@@ -48,7 +48,7 @@ class OODInputs:
     """Inputs that belong to none of the task's classes.
 
     Attributes:
-        description: what they are, for people.
+        description: display name.
         inputs: ``[O, ...]``, as the task's own.
     """
 
@@ -61,19 +61,18 @@ class ClassificationTask:
     """Data and the network whose parameters are generated.
 
     Attributes:
-        name: for people.
-        train: what networks are trained on.
-        validation: what selects; never trained on.
-        test: scored once; selects nothing.
-        build_network: an untrained network; draws from torch's global generator, which the caller
-            seeds.
-        augmented: training inputs ``[B, ...]`` of these rows ``[B]`` of the training split, as the
-            generator's draws change them; None where training sees the inputs as they are.
-        build_pretrained: the same network with published weights, where training starts from them.
-        out_of_distribution: what a network should be less sure about, where there is such a set.
-        network_name: for people; the class's name where there is none.
-        inputs_in_words: what is done to the raw data before a network sees them, for people; None
-            where nobody says.
+        name: display name.
+        train: training split.
+        validation: split for selection; never trained on.
+        test: split that is scored once and selects nothing.
+        build_network: function that builds an untrained network; it draws from torch's global
+            generator, which the caller seeds.
+        augmented: function from rows ``[B]`` of the training split and a generator to augmented
+            inputs ``[B, ...]``; None without augmentation.
+        build_pretrained: the same network with published weights, if training starts from them.
+        out_of_distribution: inputs on which networks should be less confident, if there are any.
+        network_name: display name; the class name by default.
+        inputs_in_words: description of the preprocessing, if known.
     """
 
     name: str
@@ -89,7 +88,7 @@ class ClassificationTask:
 
     @property
     def selects_on_test(self) -> bool:
-        """Whether the test split also selects, as in the paper."""
+        """True if the test split also selects, as in the paper."""
         return self.validation is self.test
 
     @property
@@ -110,7 +109,7 @@ class ClassificationTask:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one network does on one split, by the task's own measure.
+    """A network's results on one split, by the task's own measure.
 
     Attributes:
         values: ``[E]`` float, one per example, or ``[1]`` where only the whole split has a score
@@ -130,8 +129,8 @@ class CustomTask:
     Its networks are scored one by one; frozen layers are not run ahead.
 
     Attributes:
-        name: for people.
-        score_name: for people: ``average precision``.
+        name: display name.
+        score_name: display name: ``average precision``.
         is_fraction: whether scores lie between 0 and 1 and read best as percentages.
         num_train: examples that networks are trained on.
         num_validation: examples that select.
@@ -144,7 +143,7 @@ class CustomTask:
         build_pretrained: as ``ClassificationTask``'s.
         network_name: as ``ClassificationTask``'s.
         selects_on_test: whether the test split also selects, as in the paper.
-        data_in_words: for people, where counts of examples would say the wrong thing.
+        data_in_words: description of the data, if counts of examples would mislead.
     """
 
     name: str
@@ -195,7 +194,7 @@ class TaskDescription:
     """Sizes, and the untrained network.
 
     Attributes:
-        title: for people.
+        title: display name.
         input_shape: of one example: ``(C, H, W)`` or ``(F,)``; None for a task with its own score.
         num_classes: ``K``; None for a task with its own score.
         num_train: training examples.
