@@ -221,7 +221,10 @@ def test_unhappy_runs_have_a_page_too(evaluation, arrays, write_run: Run, happen
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        (lambda e: e["groups"]["generated"].pop("n"), "groups.generated.n: Field required"),
+        (
+            lambda e: e["groups"]["generated"].pop("n"),
+            "groups.generated.n: expected a value, found none",
+        ),
         (lambda e: e.update(schema=1), "schema 1 was written by an earlier version"),
         (lambda e: e.update(schema=2), "schema 2 was written by an earlier version"),
         (lambda e: e.update(surplus=1), "surplus: "),

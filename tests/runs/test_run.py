@@ -13,7 +13,7 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import to_yaml
+from paramdiff.recipe.schema import to_yaml
 from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.storage import (
     read_json,

@@ -144,7 +144,7 @@ def test_missing_and_truncated_files_are_named(tmp_path, file, damage):
     ("change", "where"),
     [
         (lambda index: index.update(hold_out="sometimes"), "hold_out"),
-        (lambda index: index.update(schema_version=2), "schema_version"),
+        (lambda index: index.update(schema_version=3), "schema_version"),
         (lambda index: index.update(color="red"), "color"),
         (lambda index: index.pop("layout"), "layout"),
         (lambda index: index["layout"][1].pop(), "layout.1.2"),
@@ -156,6 +156,12 @@ def test_a_broken_index_names_the_field(tmp_path, change, where):
     written(tmp_path / "zoo")
     edit(tmp_path / "zoo", change)
     assert f"index.json: {where}: " in refusal(tmp_path / "zoo")
+
+
+def test_an_index_of_an_earlier_version_is_refused_as_one(tmp_path):
+    written(tmp_path / "zoo")
+    edit(tmp_path / "zoo", lambda index: index.update(schema_version=1))
+    assert "index.json: written by an earlier version" in refusal(tmp_path / "zoo")
 
 
 @pytest.mark.parametrize(

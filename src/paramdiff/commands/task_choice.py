@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
-from paramdiff.tasks.base import AnyTask
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.tasks.base import Task
 from paramdiff.tasks.registry import build_task
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.tasks.task_settings import TaskSettings
@@ -15,7 +15,7 @@ from paramdiff.tasks.task_settings import TaskSettings
 ALIASES = {"imagefolder": "image_folder", "images": "image_folder"}
 ONE_OF = "expected one of --task, --data and --score-fn"
 
-TaskOfCheckpoints = Callable[[Mapping[str, Tensor]], AnyTask]
+TaskOfCheckpoints = Callable[[Mapping[str, Tensor]], Task]
 """A complete state dict to the task; only a scoring function reads it."""
 
 
@@ -50,14 +50,15 @@ def choose_task(
     if score_validation is not None and score_fn is None:
         raise UserError("--score-validation: expected --score-fn beside it, found none")
     if score_fn is not None:
-        if not task == data == network is None:
+        if any(one is not None for one in (task, data, network)):
             raise UserError(ONE_OF)
         if standardize:
             raise UserError(
                 "--standardize: a scoring function prepares its own data; leave it out"
             )
         return ScoringFunctions(score_fn, score_validation)
-    if task == data == network == image_size is None and not standardize:
+    given = (task, data, network, image_size)
+    if not standardize and all(one is None for one in given):
         return None
     if (task is None) == (data is None):
         raise UserError(ONE_OF)
