@@ -41,7 +41,7 @@ class Optimization(Settings):
 
 
 class EarlyStopping(Settings):
-    """How often training is looked at, and how long it may go on without getting better."""
+    """How often a module is validated, and how long training goes on without improvement."""
 
     every: int = Field(100, gt=0, description="updates between two validations")
     patience: int = Field(

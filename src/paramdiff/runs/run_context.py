@@ -1,4 +1,4 @@
-"""What the stages of a run work on: the recipe, the folder, and artifacts loaded when needed."""
+"""Context of the stages: the recipe, the folder, and artifacts that are loaded when needed."""
 
 from dataclasses import dataclass
 from functools import cached_property
