@@ -35,7 +35,7 @@ from paramdiff.runs.reuse import bind_recipe
 from paramdiff.runs.run_context import RunContext
 from paramdiff.runs.stage import complete
 from paramdiff.runs.stages import ZOO_STAGES
-from paramdiff.tasks.base import AnyTask
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo
 
 CPU = torch.device("cpu")
@@ -94,7 +94,7 @@ def main() -> None:
     print(json.dumps(rows))
 
 
-def _zoo(folder: Path, overrides: list[str]) -> tuple[Zoo, AnyTask]:
+def _zoo(folder: Path, overrides: list[str]) -> tuple[Zoo, Task]:
     recipe = load_recipe("quickstart", overrides)
     assert recipe.task is not None
     run = RunContext(recipe, RunFolder(folder), CPU, ignore_progress, join(CPU))
@@ -120,7 +120,7 @@ def _noise(vectors: Tensor, num: int) -> Tensor:
 
 
 def _measured(
-    zoo: Zoo, task: AnyTask, every: Tensor, held_out: Tensor, share: float = 0.8
+    zoo: Zoo, task: Task, every: Tensor, held_out: Tensor, share: float = 0.8
 ) -> dict[str, float]:
     originals, others = every[~held_out], every[held_out]
     space = ParameterSpace.fit(originals, zoo.layout, zoo.base)

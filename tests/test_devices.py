@@ -21,7 +21,7 @@ from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_tensors
-from paramdiff.tasks.base import Split, Task
+from paramdiff.tasks.base import ClassificationTask, Split
 from paramdiff.tasks.registry import build_task
 from paramdiff.training_loop import train
 from paramdiff.training_settings import Optimization
@@ -171,7 +171,7 @@ def test_gradients_of_scores(device):
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_checkpoints_of_fine_tuning(device, mode, tmp_path):
     split = Split(images(), torch.arange(24) % 5)
-    task = Task("images", split, split, split, resnet)
+    task = ClassificationTask("images", split, split, split, resnet)
 
     def checkpoints(device, folder):
         network = resnet()

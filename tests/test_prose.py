@@ -15,10 +15,7 @@ FILES = sorted(path for path in SOURCE.rglob("*.py"))
 OPENINGS = frozenset({"What", "How", "Whether", "Where", "Which", "Of", "Told", "Who"})
 """First words of a docstring that describes its subject by a clause instead of naming it."""
 
-UNFINISHED = frozenset(
-    """codecs diffusion early_stopping.py evaluation paper parallel.py pipeline_io.py processes.py
-    report runs scoring settings.py storage.py tasks training_loop.py""".split()
-)
+UNFINISHED = frozenset({"evaluation", "report"})
 """Packages and modules whose docstrings are not mended yet; the list only shrinks."""
 
 SHARED_NAMES = frozenset({"__init__", "__main__", "base", "registry"})
@@ -52,7 +49,7 @@ DIALECT = {
 
 ALLOWED = {
     "behaviour": ("recipe/error_messages.py",),
-    "rival": ("recipes/paper/table7.yaml",),
+    "rival": ("paper/tables/table7.yaml",),
     "exhibit": ("paper", "report", "cli/recipes.py", "runs/sweep_entries.py"),
     "free alternative": ("report/templates/exhibits.html.jinja",),
     "trade places": ("report/templates/novelty.html.jinja", "runs/aligned.py"),

@@ -38,7 +38,7 @@ OPTIONAL_PARTS = ("denoiser", "scheduler")
 
 
 class StoredSettings(Settings):
-    """What the pipeline itself keeps in its index."""
+    """Entries that the pipeline itself keeps in its index."""
 
     model_config = ConfigDict(strict=True)
 

@@ -8,7 +8,7 @@ from paramdiff.settings import Settings
 
 
 class Optimization(Settings):
-    """How a module is trained."""
+    """Training of a module."""
 
     num_steps: int = Field(gt=0, description="updates until the learning-rate schedule ends")
     extra_updates: int = Field(
@@ -41,7 +41,7 @@ class Optimization(Settings):
 
 
 class EarlyStopping(Settings):
-    """How often a module is validated, and how long training goes on without improvement."""
+    """Frequency of validation, and patience of early stopping."""
 
     every: int = Field(100, gt=0, description="updates between two validations")
     patience: int = Field(

@@ -32,7 +32,7 @@ class CodecSettings(Settings):
 
     @property
     def is_whitened(self) -> bool:
-        """Whether latents are fitted to follow N(0, I)."""
+        """True if latents are fitted to follow N(0, I)."""
         return False
 
     @property

@@ -23,7 +23,7 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.subsampling import evenly_spaced
-from paramdiff.tasks.base import AnyTask
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo
 
 LEAST_EXPLAINED = 0.3
@@ -50,7 +50,7 @@ class ReconstructionGate:
         is_binding: raise an error if too little is found, rather than report it.
     """
 
-    task: Callable[[Mapping[str, Tensor]], AnyTask] | None = None
+    task: Callable[[Mapping[str, Tensor]], Task] | None = None
     device: str = "auto"
     is_binding: bool = True
 

@@ -31,12 +31,12 @@ class NumberCondition(Settings):
 
     @property
     def size(self) -> int:
-        """How many numbers encode it."""
+        """Number of values that encode it."""
         return 2
 
     @property
     def words(self) -> str:
-        """What the zoo has."""
+        """Values in the zoo."""
         return f"{self.low:.4g} to {self.high:.4g}"
 
     def encode(self, value: Value) -> list[float]:
@@ -63,12 +63,12 @@ class LabelCondition(Settings):
 
     @property
     def size(self) -> int:
-        """How many numbers encode it."""
+        """Number of values that encode it."""
         return len(self.labels)
 
     @property
     def words(self) -> str:
-        """What the zoo has."""
+        """Values in the zoo."""
         return ", ".join(self.labels)
 
     def encode(self, value: Value) -> list[float]:
@@ -86,7 +86,7 @@ _STORED = TypeAdapter(tuple[Condition, ...])
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a denoiser can be asked for.
+    """The conditions of a denoiser.
 
     Attributes:
         known: each condition; none where it can be asked for nothing.
@@ -115,7 +115,7 @@ class Conditions:
         return cls(_STORED.validate_python(content))
 
     def to_json(self) -> list[dict[str, Any]]:
-        """What is saved with a denoiser."""
+        """Serialize for a denoiser's config."""
         return _STORED.dump_python(self.known, mode="json")
 
     @property
@@ -125,11 +125,11 @@ class Conditions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all conditions."""
+        """Size of all encoded conditions together."""
         return tuple(one.name for one in self.known)
 
     def encode(self, wanted: Mapping[str, Value]) -> Tensor:
-        """What is asked for as the denoiser reads it.
+        """Encode requested conditions for the denoiser.
 
         Args:
             wanted: condition to value; what is left out is left open.

@@ -11,9 +11,9 @@ from paramdiff.training_settings import EarlyStopping, Optimization
 
 SolverName = Literal["ddpm", "ddim", "dpmsolver++"]
 Value = int | float | str
-"""Of a condition: a number, or a label."""
+"""The value of a condition: a number, or a label."""
 ConditionName = Literal["score", "step", "run"]
-"""What a zoo knows of its checkpoints."""
+"""Names of the conditions that a zoo records of its checkpoints."""
 
 
 class ScheduleSettings(Settings):

@@ -17,7 +17,7 @@ from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.networks import build_noise_predictor
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.tasks.arrays import image_splits, read_arrays
-from paramdiff.tasks.base import ScoredTask, Scores, Task, TaskDescription
+from paramdiff.tasks.base import ClassificationTask, CustomTask, Scores, TaskDescription
 from paramdiff.tasks.download import read_public
 from paramdiff.tasks.image_task import ImageSplits, ImageTask
 from paramdiff.tasks.public import FACTS, HALF, PUBLIC
@@ -54,7 +54,7 @@ class Denoising:
         return ImageTask(facts, self.settings, read)
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``."""
+        """See ``TaskSpec``."""
         sizes = self.images.describe()
         return TaskDescription(
             f"denoising of {sizes.title}",
@@ -66,10 +66,10 @@ class Denoising:
             self._builder(),
         )
 
-    def build(self) -> ScoredTask:
-        """See ``TaskSource``."""
+    def build(self) -> CustomTask:
+        """See ``TaskSpec``."""
         found, build = self.images.build(), self._builder()
-        return ScoredTask(
+        return CustomTask(
             name=f"denoising of {found.name}",
             score_name="minus the error of the predicted noise",
             is_fraction=False,
@@ -122,7 +122,7 @@ def denoising_loss(
 
 @torch.no_grad()
 def denoising_scores(
-    found: Task, network: nn.Module, split: Literal["validation", "test"]
+    found: ClassificationTask, network: nn.Module, split: Literal["validation", "test"]
 ) -> Scores:
     """Compute minus the mean squared error of the predicted noise, for each image.
 

@@ -17,7 +17,7 @@ from paramdiff.networks.libraries import library
 from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.coco import CocoImage, CocoSplits, coco_sizes, read_coco
 from paramdiff.paper.networks import NUM_BOX_CLASSES, build_detector
-from paramdiff.tasks.base import ScoredTask, Scores, TaskDescription
+from paramdiff.tasks.base import CustomTask, Scores, TaskDescription
 from paramdiff.tasks.task_settings import TaskSettings
 
 OVERLAP = 0.5
@@ -116,18 +116,18 @@ class CocoDetection:
         return self.settings.network or NETWORK
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``; the sizes are those of COCO itself."""
+        """See ``TaskSpec``; the sizes are those of COCO itself."""
         build = partial(build_detector, self.network, self.settings.image_size)
         return TaskDescription(TITLE, None, None, *coco_sizes(self.settings), build)
 
-    def build(self) -> ScoredTask:
-        """See ``TaskSource``."""
+    def build(self) -> CustomTask:
+        """See ``TaskSpec``."""
         library("pycocotools.mask", "detection")
         library("torchvision")
         splits = read_coco(self.settings, outlines=False)
         check_objects(splits)
         build = partial(build_detector, self.network, self.settings.image_size)
-        return ScoredTask(
+        return CustomTask(
             name=TITLE,
             score_name="average precision",
             is_fraction=True,

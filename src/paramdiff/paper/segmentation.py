@@ -25,7 +25,7 @@ from paramdiff.paper.coco import (
     read_coco,
 )
 from paramdiff.paper.networks import NUM_SEGMENTATION_CLASSES, build_segmenter
-from paramdiff.tasks.base import ScoredTask, Scores, TaskDescription
+from paramdiff.tasks.base import CustomTask, Scores, TaskDescription
 from paramdiff.tasks.public import IMAGENET_MEAN, IMAGENET_STD
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.transforms import Preparation
@@ -102,12 +102,12 @@ class CocoSegmentation:
         return self.settings.network or NETWORK
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``; the sizes are those of COCO itself."""
+        """See ``TaskSpec``; the sizes are those of COCO itself."""
         build = partial(build_segmenter, self.network)
         return TaskDescription(TITLE, None, None, *coco_sizes(self.settings), build)
 
-    def build(self) -> ScoredTask:
-        """See ``TaskSource``."""
+    def build(self) -> CustomTask:
+        """See ``TaskSpec``."""
         library("pycocotools.mask", "detection")
         library("torchvision")
         splits = read_coco(self.settings, outlines=True)
@@ -115,7 +115,7 @@ class CocoSegmentation:
             splits, voc_labels(splits.categories), self.settings.image_size or SHORTER_SIDE
         )
         build = partial(build_segmenter, self.network)
-        return ScoredTask(
+        return CustomTask(
             name=TITLE,
             score_name="mIoU",
             is_fraction=True,

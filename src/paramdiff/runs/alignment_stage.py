@@ -22,7 +22,7 @@ from paramdiff.runs.run_context import RunContext
 from paramdiff.settings import Settings
 from paramdiff.storage import read_json, write_json, written_aside
 from paramdiff.subsampling import evenly_spaced
-from paramdiff.tasks.base import AnyTask, Task
+from paramdiff.tasks.base import ClassificationTask, Task
 from paramdiff.zoo.metadata import validation_scores
 from paramdiff.zoo.zoo import Zoo, write_zoo
 
@@ -57,7 +57,7 @@ class AlignmentQuality(Settings):
         return text
 
 
-def symmetries_of(task: AnyTask | None, layout: ParameterLayout) -> Symmetries:
+def symmetries_of(task: Task | None, layout: ParameterLayout) -> Symmetries:
     """Find the permutation symmetries of a task's network.
 
     Args:
@@ -70,7 +70,7 @@ def symmetries_of(task: AnyTask | None, layout: ParameterLayout) -> Symmetries:
     Raises:
         UserError: there is no such task, or the network cannot be aligned.
     """
-    if not isinstance(task, Task):
+    if not isinstance(task, ClassificationTask):
         found = "none" if task is None else "one with its own score"
         raise UserError(
             f"alignment: expected a classification task, whose network is known, found {found}"
@@ -78,7 +78,7 @@ def symmetries_of(task: AnyTask | None, layout: ParameterLayout) -> Symmetries:
     return find_symmetries(task.build_network(), layout, task.train.inputs[:2])
 
 
-def known_symmetries(task: AnyTask, zoo: Zoo) -> Symmetries | None:
+def known_symmetries(task: Task, zoo: Zoo) -> Symmetries | None:
     """Find the permutation symmetries if the whole network is generated and can be aligned."""
     try:
         check_complete(zoo.base, zoo.layout)  # before a network is built for nothing
@@ -151,7 +151,7 @@ def _in_order(zoo: Zoo, found: Alignment) -> Iterator[Tensor]:
 
 
 def _quality(
-    task: AnyTask, zoo: Zoo, symmetries: Symmetries, found: Alignment, device: torch.device
+    task: Task, zoo: Zoo, symmetries: Symmetries, found: Alignment, device: torch.device
 ) -> AlignmentQuality:
     scores_of = validation_scores(task, zoo, device)
 

@@ -12,7 +12,7 @@ from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPre
 from paramdiff.parallel import FanOut
 from paramdiff.progress import ignore_progress
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.tasks.base import AnyTask
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo
 
 Method = Literal["predict", "predict_validation"]
@@ -24,7 +24,7 @@ FEWEST, MOST = 8, 256
 
 
 def distributed(
-    predictor: Predictor, task: AnyTask, zoo: Zoo, device: torch.device, fan_out: FanOut
+    predictor: Predictor, task: Task, zoo: Zoo, device: torch.device, fan_out: FanOut
 ) -> Predictor:
     """Distribute the predictions of a predictor over workers.
 
@@ -67,7 +67,7 @@ def distributed(
 
 
 def _worker(
-    task: AnyTask, zoo: Zoo, device: torch.device, reestimates: bool
+    task: Task, zoo: Zoo, device: torch.device, reestimates: bool
 ) -> Callable[[Piece], Any]:
     """Prepare a worker, which calls one method of one of the two predictors."""
     predictor = build_predictor(task, zoo, device, recalibrate=reestimates)

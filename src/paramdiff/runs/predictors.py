@@ -24,15 +24,15 @@ from paramdiff.scoring.batchnorm import Reestimator, statistics_of
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.inputs import Inputs, join
 from paramdiff.scoring.predict import ParameterSet, Scorer
-from paramdiff.tasks.base import AnyTask, ScoredTask, Scores, Task, untrained_network
-from paramdiff.tasks.sequential_scorer import OneByOne
+from paramdiff.tasks.base import ClassificationTask, CustomTask, Scores, Task, untrained_network
+from paramdiff.tasks.sequential_scorer import TaskScorer
 from paramdiff.zoo.zoo import Zoo
 
 NUM_RECALIBRATION_INPUTS = 1000
 
 
 def build_predictor(
-    task: AnyTask, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
+    task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
 ) -> Predictor:
     """Build the predictor of raw vectors ``[M, P]`` on a task's examples.
 
@@ -51,15 +51,15 @@ def build_predictor(
         UserError: the base checkpoint is not the network's, or there is no BatchNorm to
             recalibrate, or a task with its own score would have to.
     """
-    if isinstance(task, Task):
+    if isinstance(task, ClassificationTask):
         return _of_classifiers(task, zoo, device, recalibrate=recalibrate)
     EvaluationSettings(recalibrate_batchnorm=recalibrate).check_task(is_classification=False)
     return _of_scored(task, zoo, device)
 
 
-def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Predictor:
+def _of_scored(task: CustomTask, zoo: Zoo, device: torch.device) -> Predictor:
     """Score one network at a time with the task's own score."""
-    networks = OneByOne(task, zoo.base, device=device)
+    networks = TaskScorer(task, zoo.base, device=device)
 
     def predict(vectors: Tensor) -> Predictions:
         sets = [zoo.layout.unflatten(vector) for vector in vectors]
@@ -93,7 +93,9 @@ def _wrong(scores: list[Scores]) -> Tensor | None:
     return torch.stack(found) if found else None  # all or none: they have one form
 
 
-def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool) -> Predictor:
+def _of_classifiers(
+    task: ClassificationTask, zoo: Zoo, device: torch.device, *, recalibrate: bool
+) -> Predictor:
     """Score all networks together."""
     network, names = task.build_network(), zoo.layout.names
 
@@ -140,7 +142,7 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
 
 
 def _reestimated(
-    task: Task,
+    task: ClassificationTask,
     network: nn.Module,
     zoo: Zoo,
     device: torch.device,
@@ -177,7 +179,7 @@ class _Labels:
         device: where to compute.
     """
 
-    task: Task
+    task: ClassificationTask
     network: nn.Module
     base: ParameterSet
     names: tuple[str, ...]
@@ -227,7 +229,7 @@ class _Labels:
         )
 
 
-def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor] | None:
+def untrained_vectors(task: Task, layout: ParameterLayout) -> Callable[[int], Tensor] | None:
     """Return a function from a seed to the raw vector ``[P]`` of a freshly initialized network.
 
     Args:

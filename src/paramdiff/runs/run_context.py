@@ -1,4 +1,4 @@
-"""Context of the stages: the recipe, the folder, and artifacts that are loaded when needed."""
+"""The context of a run's stages: recipe, folder, and artifacts loaded on demand."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +23,7 @@ from paramdiff.random import seeded_generator
 from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.generated_folder import read_vectors
-from paramdiff.tasks.base import AnyTask
+from paramdiff.tasks.base import Task
 from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.metadata import ZooConditions, zoo_conditions
 from paramdiff.zoo.zoo import Zoo
@@ -52,7 +52,7 @@ class RunContext:
     prediction_cache: Path | None = None
 
     @cached_property
-    def task(self) -> AnyTask | None:
+    def task(self) -> Task | None:
         """The recipe's task; None for checkpoints without one."""
         return None if self.recipe.task is None else build_task(self.recipe.task)
 
@@ -108,7 +108,7 @@ class SeedRun:
 
     @property
     def device(self) -> torch.device:
-        """Where to compute."""
+        """Device to compute on."""
         return self.run.device
 
     @property

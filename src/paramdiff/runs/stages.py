@@ -32,7 +32,7 @@ from paramdiff.runs.stage import Stage, Trained
 from paramdiff.runs.validation import build_validation
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.storage import CARD_FILE, remove, written_aside
-from paramdiff.tasks.base import AnyTask, Task
+from paramdiff.tasks.base import ClassificationTask, Task
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import LearnedFrom
@@ -119,7 +119,7 @@ def make_codec(run: SeedRun) -> Trained:
     return Trained(save, result)
 
 
-def training_examples(task: AnyTask, space: ParameterSpace, device: torch.device) -> Examples:
+def training_examples(task: Task, space: ParameterSpace, device: torch.device) -> Examples:
     """Prepare a task's training split for a codec that is trained on predictions.
 
     Inputs are not augmented: the layers before the generated tensors run once per example.
@@ -135,7 +135,7 @@ def training_examples(task: AnyTask, space: ParameterSpace, device: torch.device
     Raises:
         UserError: the base checkpoint is not the network's.
     """
-    assert isinstance(task, Task)  # build_meta_models refuses the others
+    assert isinstance(task, ClassificationTask)  # build_meta_models refuses the others
     network = DifferentiableNetwork(
         task.build_network(), space.base, space.layout.names, task.train.inputs, device=device
     )

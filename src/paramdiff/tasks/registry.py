@@ -8,11 +8,11 @@ from pkgutil import resolve_name
 
 from paramdiff.errors import UserError, suggestion
 from paramdiff.tasks.arrays import npz
-from paramdiff.tasks.base import AnyTask, TaskDescription, TaskSource
+from paramdiff.tasks.base import Task, TaskDescription, TaskSpec
 from paramdiff.tasks.digits import DigitsTask
 from paramdiff.tasks.image_folder import image_folder, imagenet1k
 from paramdiff.tasks.public import FACTS, cifar10_10k, public_task
-from paramdiff.tasks.subset import ShortenedTask
+from paramdiff.tasks.subset import SubsetTask
 from paramdiff.tasks.tables import VectorTask, breast_cancer, wine
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.user_task import named_function
@@ -20,7 +20,7 @@ from paramdiff.user_code import FORMS, likely_own
 
 __all__ = ["TASKS", "TaskDescription", "TaskSettings", "build_task", "describe_task"]
 
-TASKS: dict[str, Callable[[TaskSettings], TaskSource] | str] = {
+TASKS: dict[str, Callable[[TaskSettings], TaskSpec] | str] = {
     "digits": DigitsTask,
     "wine": wine,
     "breast_cancer": breast_cancer,
@@ -50,7 +50,7 @@ def describe_task(settings: TaskSettings) -> TaskDescription:
     return _source(settings).describe()
 
 
-def build_task(settings: TaskSettings) -> AnyTask:
+def build_task(settings: TaskSettings) -> Task:
     """Build the task that the settings name, with its data.
 
     Args:
@@ -66,12 +66,12 @@ def build_task(settings: TaskSettings) -> AnyTask:
     return _source(settings).build()
 
 
-def _source(settings: TaskSettings) -> TaskSource:
+def _source(settings: TaskSettings) -> TaskSpec:
     whole = _whole_source(settings)
-    return ShortenedTask(whole, settings) if settings.is_shortened else whole
+    return SubsetTask(whole, settings) if settings.is_shortened else whole
 
 
-def _whole_source(settings: TaskSettings) -> TaskSource:
+def _whole_source(settings: TaskSettings) -> TaskSpec:
     if ":" in settings.name:
         return named_function(settings)
     if settings.name not in TASKS:
