@@ -24,6 +24,7 @@ finally:
         (["run", "--nope"], 2, "No such option"),
         (["run", "quikstart", "--out", "x"], 2, "the nearest is 'quickstart'"),
         (["check", "quickstart", "--set", "generation.temperatur=1"], 2, "generation.temperatur"),
+        (["sweep", "table5", "--out", "x"], 2, "the nearest is 'table"),
         (["check", "quickstart", "--set", "codec.kind=pcb"], 2, "codec"),
     ],
 )
