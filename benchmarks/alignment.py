@@ -25,7 +25,7 @@ from paramdiff.permutation.align import align
 from paramdiff.permutation.symmetry import find_symmetries
 from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.tasks.base import Split, Task
+from paramdiff.tasks.base import ClassificationTask, Split
 from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.zoo import Zoo
 
@@ -83,7 +83,7 @@ def main() -> None:
     print(json.dumps(results))
 
 
-def _zoo(out: Path, mnist: Path, num_networks: int) -> tuple[Task, Zoo]:
+def _zoo(out: Path, mnist: Path, num_networks: int) -> tuple[ClassificationTask, Zoo]:
     """The task on a part of MNIST, and networks from seeds of their own; made where not there."""
     counts = [
         f"collection.num_checkpoints={num_networks}",
@@ -92,7 +92,7 @@ def _zoo(out: Path, mnist: Path, num_networks: int) -> tuple[Task, Zoo]:
     recipe = load_recipe("quickstart", [*RECIPE, *counts, f"task.root={mnist}"])
     assert recipe.task is not None
     whole = build_task(recipe.task)
-    assert isinstance(whole, Task)
+    assert isinstance(whole, ClassificationTask)
     task = replace(
         whole,
         train=_first(whole.train, NUM_TRAIN),

@@ -33,7 +33,7 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
 from paramdiff.scoring.inputs import batches
 from paramdiff.scoring.predict import Scorer
-from paramdiff.tasks.base import Split, Task
+from paramdiff.tasks.base import ClassificationTask, Split
 from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.objective import ClassificationBatches
 from paramdiff.zoo.plan import Run
@@ -54,7 +54,7 @@ ALLOWED = {"kept": 12.1, "augmented": 8.1}  # by operation counts
 class Setting:
     """What both sides start from."""
 
-    task: Task
+    task: ClassificationTask
     trunk: dict[str, Tensor]
     layout: ParameterLayout
     num_updates: int
@@ -78,7 +78,7 @@ class Timed:
     accuracies: Tensor
 
 
-def read_task(root: Path) -> Task:
+def read_task(root: Path) -> ClassificationTask:
     """The images of an ``.npz`` file as a task that validates on its test images."""
     with np.load(root) as arrays:
         splits = {}
@@ -89,7 +89,9 @@ def read_task(root: Path) -> Task:
             ]
             labels = torch.from_numpy(arrays[f"y_{name}"]).long()
             splits[name] = Split(images, labels)
-    return Task("CIFAR-10 subset", splits["train"], splits["test"], splits["test"], ResNet20)
+    return ClassificationTask(
+        "CIFAR-10 subset", splits["train"], splits["test"], splits["test"], ResNet20
+    )
 
 
 def flipped_and_cropped(images: Tensor) -> Callable[[Tensor, torch.Generator], Tensor]:
@@ -260,7 +262,7 @@ def backward_through_all(setting: Setting, num_updates: int) -> float:
     return (time.perf_counter() - start) / num_updates
 
 
-def trained_trunk(task: Task, epochs: int) -> dict[str, Tensor]:
+def trained_trunk(task: ClassificationTask, epochs: int) -> dict[str, Tensor]:
     """A ResNet-20 that knows something."""
     torch.manual_seed(SEED)
     with tempfile.TemporaryDirectory() as folder:

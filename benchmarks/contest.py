@@ -19,17 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.sides import INPUT_NOISE, LATENT_NOISE, Reference, TheirCodec, TheirDenoiser
-from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
 from paramdiff.codecs.base import Codec, encode_all
+from paramdiff.codecs.codec_settings import AutoencoderCodecSettings
 from paramdiff.codecs.registry import CODECS, fit_codec
 from paramdiff.diffusion.denoisers.base import Denoiser
-from paramdiff.diffusion.schedule import SolverName, build_scheduler
+from paramdiff.diffusion.diffusion_settings import SolverName
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import Recipe, load_recipe
-from paramdiff.training_loop import Optimization
+from paramdiff.recipe.schema import Recipe, load_recipe
+from paramdiff.training_settings import Optimization
 
 NUM_CHECKPOINTS = 300
 SHORT_CHAIN = 4

@@ -32,7 +32,8 @@ from benchmarks.sides import (
     TheirCodec,
     TheirDenoiser,
 )
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_tensors
-from paramdiff.tasks.base import Task
+from paramdiff.tasks.base import ClassificationTask
 from paramdiff.tasks.registry import build_task
 
 RECIPE = "main/cifar100_resnet18"
@@ -126,7 +126,7 @@ def _labels_again(out: RunFolder, recipe: Recipe) -> dict[str, Any]:
     """What the CPU says to the run's generated networks, beside what the run says."""
     assert recipe.task is not None
     task = build_task(recipe.task)
-    assert isinstance(task, Task)
+    assert isinstance(task, ClassificationTask)
     told = read_tensors(out.root / "arrays.safetensors")["labels/generated"]
     files = sorted((out.root / "generated").glob("*.safetensors"))[: len(told)]
     networks = [read_tensors(path) for path in files]

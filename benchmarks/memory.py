@@ -30,7 +30,7 @@ from paramdiff.codecs.base import decode_all, encode_all
 from paramdiff.codecs.registry import fit_codec
 from paramdiff.device import resolve_device
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
-from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.peak_memory import peak_memory
 
 # length, latent, and what the paper measured on one GPU: autoencoder and diffusion, MB

@@ -30,7 +30,7 @@ from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.page import write_report
 from paramdiff.runs.network_facts import network_facts
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
-from paramdiff.tasks.base import Task
+from paramdiff.tasks.base import ClassificationTask
 from paramdiff.tasks.registry import build_task
 from paramdiff.zoo.zoo import Zoo
 
@@ -155,7 +155,7 @@ def main() -> None:
     print(json.dumps(results))
 
 
-def _judge(case: Case, zoo: Zoo, task: Task, folder: Path) -> Evaluation:
+def _judge(case: Case, zoo: Zoo, task: ClassificationTask, folder: Path) -> Evaluation:
     inputs = replace(
         EvaluationInputs.of(
             zoo,

@@ -19,7 +19,7 @@ from rich.table import Table
 from paramdiff.cli._console import progress_bars
 from paramdiff.evaluation.comparison_schema import Comparison
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.run import run
 
 PAPER_SEEDS = [

@@ -25,10 +25,10 @@ from paramdiff.evaluation.metrics.similarity import maximum_similarity
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.registry import build_task
-from paramdiff.training_loop import Optimization
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.zoo import Zoo
 
 PAPER = ("preset=paper", "codec.latent_dim=32")

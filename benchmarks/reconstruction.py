@@ -26,13 +26,16 @@ from paramdiff.commands.reconstruction_gate import (
 )
 from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
-from paramdiff.recipe import load_recipe
-from paramdiff.runs.context import Context
+from paramdiff.processes import join
+from paramdiff.progress import ignore_progress
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.runs.stages import make_zoo
-from paramdiff.tasks.base import AnyTask
-from paramdiff.tasks.registry import build_task
+from paramdiff.runs.reuse import bind_recipe
+from paramdiff.runs.run_context import RunContext
+from paramdiff.runs.stage import complete
+from paramdiff.runs.stages import ZOO_STAGES
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo
 
 CPU = torch.device("cpu")
@@ -49,7 +52,7 @@ INDEPENDENT = [
 ZOOS = {
     "one run": [],
     "one run, another seed": ["seed=1"],
-    "four runs from one trunk": RUNS,
+    "four runs from one checkpoint": RUNS,
     "independent runs": INDEPENDENT,
 }
 FEW = (60, 20, 10)
@@ -91,12 +94,14 @@ def main() -> None:
     print(json.dumps(rows))
 
 
-def _zoo(folder: Path, overrides: list[str]) -> tuple[Zoo, AnyTask]:
+def _zoo(folder: Path, overrides: list[str]) -> tuple[Zoo, Task]:
     recipe = load_recipe("quickstart", overrides)
     assert recipe.task is not None
-    task, run = build_task(recipe.task), RunFolder(folder)
-    run.claim(recipe)
-    return make_zoo(Context(recipe, run, CPU, lambda *_: None), task), task
+    run = RunContext(recipe, RunFolder(folder), CPU, ignore_progress, join(CPU))
+    bind_recipe(run.folder, recipe)
+    complete(ZOO_STAGES, run)
+    assert run.task is not None
+    return run.zoo, run.task
 
 
 def _spaced(num: int) -> Tensor:
@@ -115,7 +120,7 @@ def _noise(vectors: Tensor, num: int) -> Tensor:
 
 
 def _measured(
-    zoo: Zoo, task: AnyTask, every: Tensor, held_out: Tensor, share: float = 0.8
+    zoo: Zoo, task: Task, every: Tensor, held_out: Tensor, share: float = 0.8
 ) -> dict[str, float]:
     originals, others = every[~held_out], every[held_out]
     space = ParameterSpace.fit(originals, zoo.layout, zoo.base)

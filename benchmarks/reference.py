@@ -43,7 +43,7 @@ from benchmarks.quality import compare_quality, recipes
 from benchmarks.sides import Reference
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.peak_memory import peak_memory
 
 SIZES = {

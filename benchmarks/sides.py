@@ -16,12 +16,13 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from paramdiff.codecs.autoencoder import CHANNELS, AutoencoderCodec, reconstruction_loss
-from paramdiff.codecs.base import Statistics
-from paramdiff.diffusion.denoisers.conv1d import CHANNELS as DENOISER_CHANNELS
+from paramdiff.codecs.autoencoder import AutoencoderCodec, reconstruction_loss
+from paramdiff.codecs.codec_settings import CHANNELS, Statistics
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
+from paramdiff.diffusion.denoisers.denoiser_settings import CHANNELS as DENOISER_CHANNELS
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
 from paramdiff.diffusion.sampling import initial_noise, sample_latents
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import denoising_loss
 from paramdiff.errors import UserError
 

@@ -29,7 +29,7 @@ from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
-from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.schema import Recipe, load_recipe
 
 CPU = torch.device("cpu")
 BATCH_SIZE = 50

@@ -5,16 +5,14 @@ from pathlib import Path
 import torch
 
 from paramdiff.cli._console import progress_bars
-from paramdiff.recipe import Recipe
-from paramdiff.tasks.base import AnyTask
+from paramdiff.recipe.schema import Recipe
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.zoo import Zoo
 from paramdiff.zoo.zoo_settings import CollectionSettings
 
 
-def collected(
-    recipe: Recipe, task: AnyTask, folder: Path, device: torch.device | None = None
-) -> Zoo:
+def collected(recipe: Recipe, task: Task, folder: Path, device: torch.device | None = None) -> Zoo:
     """Collect a recipe's checkpoints, where they are not there yet.
 
     Args:

@@ -12,17 +12,19 @@ from paramdiff.codecs.base import Codec
 from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
 from paramdiff.diffusion.sampling import sample_latents
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_tensors
-from paramdiff.tasks.base import Split, Task
+from paramdiff.tasks.base import ClassificationTask, Split
 from paramdiff.tasks.registry import build_task
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
@@ -169,7 +171,7 @@ def test_gradients_of_scores(device):
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_checkpoints_of_fine_tuning(device, mode, tmp_path):
     split = Split(images(), torch.arange(24) % 5)
-    task = Task("images", split, split, split, resnet)
+    task = ClassificationTask("images", split, split, split, resnet)
 
     def checkpoints(device, folder):
         network = resnet()

@@ -1,4 +1,4 @@
-"""Looks at a module in training: which is the best, when to stop; looking changes nothing."""
+"""Validations during training: which is the best, when to stop; they change nothing."""
 
 from dataclasses import replace
 
@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from paramdiff import training_loop
-from paramdiff.early_stopping import EarlyStopping, Look, Watcher, best_look
+from paramdiff.early_stopping import ValidationCallback, ValidationRecord, best_record
 from paramdiff.errors import UserError
 from paramdiff.progress import ignore_progress
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import EarlyStopping, Optimization
 
 
 class Stopped(Exception):
@@ -37,14 +38,14 @@ def run(num_steps, ema_decay=0.9, **kwargs):
 
 
 def scripted(losses, every=2, patience=3):
-    """A watcher that finds one loss after the other, and the modes in which it looked."""
+    """A validation that finds one loss after the other, and the modes in which it validated."""
     pending, modes = list(losses), []
 
     def held_out_loss(module):
         modes.append({part.training for part in module.modules()})
         return pending.pop(0)
 
-    return Watcher(EarlyStopping(every=every, patience=patience), held_out_loss), modes
+    return ValidationCallback(EarlyStopping(every=every, patience=patience), held_out_loss), modes
 
 
 def weight_norm(module):
@@ -56,36 +57,36 @@ def assert_same_tensors(one, other):
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_what_comes_back_is_a_run_that_ended_at_the_best_look(ema_decay):
-    watcher, modes = scripted([5.0, 4.0, 3.0, 3.5, 3.0, 3.2])
-    kept, result = run(20, ema_decay, watcher=watcher)
+def test_what_comes_back_is_a_run_that_ended_at_the_best_validation(ema_decay):
+    validation, modes = scripted([5.0, 4.0, 3.0, 3.5, 3.0, 3.2])
+    kept, result = run(20, ema_decay, validation=validation)
     shorter, _ = run(6, ema_decay)
     assert_same_tensors(kept, shorter)
-    assert [look.update for look in result.looks] == [2, 4, 6, 8, 10, 12]
-    assert len(result.losses) == 12  # three looks without a lower loss
+    assert [record.update for record in result.validation] == [2, 4, 6, 8, 10, 12]
+    assert len(result.losses) == 12  # three records without a lower loss
     assert modes == [{False}] * 6
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
-def test_looking_changes_nothing(ema_decay):
-    watcher, _ = scripted([3.0, 2.0, 1.0, 0.5])
-    watched, result = run(7, ema_decay, watcher=watcher)
+def test_validating_changes_nothing(ema_decay):
+    validation, _ = scripted([3.0, 2.0, 1.0, 0.5])
+    watched, result = run(7, ema_decay, validation=validation)
     alone, expected = run(7, ema_decay)
     assert_same_tensors(watched, alone)
     assert result.losses == expected.losses
-    assert [look.update for look in result.looks] == [2, 4, 6, 7]  # the last update, too
+    assert [record.update for record in result.validation] == [2, 4, 6, 7]  # the last update, too
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])
 def test_what_begins_as_the_best_stays_as_it_is(ema_decay):
-    watcher, _ = scripted([2.0, 3.0, 2.5, 2.1, 2.2])
-    watcher = replace(watcher, at_start=True)
-    kept, result = run(20, ema_decay, watcher=watcher)
+    validation, _ = scripted([2.0, 3.0, 2.5, 2.1, 2.2])
+    validation = replace(validation, at_start=True)
+    kept, result = run(20, ema_decay, validation=validation)
     assert_same_tensors(kept, network().state_dict())
-    assert [look.update for look in result.looks] == [0, 2, 4, 6]
+    assert [record.update for record in result.validation] == [0, 2, 4, 6]
 
 
-def test_a_start_that_was_looked_at_is_not_looked_at_again(tmp_path, monkeypatch):
+def test_a_start_that_was_validated_is_not_validated_again(tmp_path, monkeypatch):
     monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
 
     def stop(done, total):
@@ -95,37 +96,37 @@ def test_a_start_that_was_looked_at_is_not_looked_at_again(tmp_path, monkeypatch
     kept = {"state_file": tmp_path / "state.pt"}
     first = replace(scripted([2.0, 3.0])[0], at_start=True)
     with pytest.raises(Stopped):
-        run(6, watcher=first, progress=stop, **kept)
-    _, result = run(6, watcher=replace(scripted([1.0, 1.5])[0], at_start=True), **kept)
-    assert [(look.update, look.held_out_loss) for look in result.looks] == [
+        run(6, validation=first, progress=stop, **kept)
+    _, result = run(6, validation=replace(scripted([1.0, 1.5])[0], at_start=True), **kept)
+    assert [(record.update, record.held_out_loss) for record in result.validation] == [
         *((0, 2.0), (2, 3.0)),
         *((4, 1.0), (6, 1.5)),
     ]
 
 
 def test_without_anything_held_out_the_last_weights_are_kept_and_nothing_stops():
-    watcher = Watcher(EarlyStopping(every=1, patience=1), spread=weight_norm)
-    watched, result = run(6, watcher=watcher)
+    validation = ValidationCallback(EarlyStopping(every=1, patience=1), dispersion=weight_norm)
+    watched, result = run(6, validation=validation)
     assert_same_tensors(watched, run(6)[0])
-    assert len({look.spread for look in result.looks}) == 6
-    assert {look.held_out_loss for look in result.looks} == {None}
+    assert len({record.dispersion for record in result.validation}) == 6
+    assert {record.held_out_loss for record in result.validation} == {None}
 
 
 @pytest.mark.parametrize("stop_at", [2, 5, 6, 11])
 def test_a_killed_run_goes_on_to_the_same_end(stop_at, tmp_path, monkeypatch):
-    """The loss falls up to the sixth update: killed before the best look, at it, and after."""
+    """The loss falls up to the sixth update: killed before the best record, at it, and after."""
     monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     updates = []
 
     def attempt(progress=ignore_progress, state_file=None):
-        watcher = Watcher(
+        validation = ValidationCallback(
             EarlyStopping(every=2, patience=3),
             lambda module: abs(updates[-1] - 6.0),
-            spread=weight_norm,
+            dispersion=weight_norm,
         )
         return run(
             20,
-            watcher=watcher,
+            validation=validation,
             progress=progress,
             state_file=state_file,
             after_step=lambda step, module: updates.append(step + 1),
@@ -142,23 +143,23 @@ def test_a_killed_run_goes_on_to_the_same_end(stop_at, tmp_path, monkeypatch):
         attempt(stop, tmp_path / "state.pt")
     found, resumed = attempt(state_file=tmp_path / "state.pt")
     assert_same_tensors(found, expected)
-    assert (resumed.losses, resumed.looks) == (whole.losses, whole.looks)
-    assert best_look(resumed.looks).update == 6
+    assert (resumed.losses, resumed.validation) == (whole.losses, whole.validation)
+    assert best_record(resumed.validation).update == 6
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.integers(1, 4))
 def test_it_is_over_when_the_patience_has_passed_since_the_first_lowest(losses, patience):
-    looks = [Look(update, float(loss), None) for update, loss in enumerate(losses)]
-    best = best_look(looks)
+    records = [ValidationRecord(update, float(loss), None) for update, loss in enumerate(losses)]
+    best = best_record(records)
     assert best.held_out_loss == min(losses)
     assert losses.index(min(losses)) == best.update
-    watcher = Watcher(EarlyStopping(patience=patience))
+    validation = ValidationCallback(EarlyStopping(patience=patience))
     earlier, last = losses[:-patience], losses[-patience:]
-    assert watcher.is_over(looks) == (bool(earlier) and min(earlier) <= min(last))
+    assert validation.is_over(records) == (bool(earlier) and min(earlier) <= min(last))
 
 
 def test_a_held_out_loss_that_is_no_number_is_told():
-    watcher, _ = scripted([1.0, float("nan")])
+    validation, _ = scripted([1.0, float("nan")])
     with pytest.raises(UserError, match="diverged: the held-out loss after 4 updates is nan"):
-        run(9, watcher=watcher)
+        run(9, validation=validation)

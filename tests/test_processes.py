@@ -63,7 +63,7 @@ def test_batch_statistics_are_each_process_own(seen, training):
 
 def test_all_processes_end_with_the_same_bits(seen):
     _, first, second = seen
-    # what was stopped early keeps the weights of the best look, which the main process has
+    # what was stopped early keeps the weights of the best validation, which the main process has
     assert {name for name in first if first[name] != second[name]} == {"stopped"}
 
 

@@ -19,7 +19,7 @@ from benchmarks.reference import (
 )
 from benchmarks.sides import Reference
 
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 
 CHECKOUT = "PARAMDIFF_REFERENCE"
 CLOCK = Clock(torch.device("cpu"), 1)

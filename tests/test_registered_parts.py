@@ -8,19 +8,22 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 from torch.nn import functional as F
 
-from paramdiff.codecs.base import Codec, CodecSettings
+from paramdiff.codecs.base import Codec
+from paramdiff.codecs.codec_settings import CodecSettings
 from paramdiff.codecs.registry import CODECS
 from paramdiff.commands.check import check_recipe
 from paramdiff.diffusion.conditioning import Conditions
-from paramdiff.diffusion.denoisers.base import Denoiser, DenoiserSettings, TimestepEmbedding
+from paramdiff.diffusion.denoisers.base import Denoiser, TimestepEmbedding
+from paramdiff.diffusion.denoisers.denoiser_settings import DenoiserSettings
 from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.errors import UserError
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import read_json, read_tensors
 from paramdiff.tasks.registry import describe_task
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import Optimization
 from tests.conftest import TINY
 
 CPU = torch.device("cpu")

@@ -14,7 +14,8 @@ from paramdiff.errors import UserError
 from paramdiff.processes import join
 from paramdiff.progress import ignore_progress
 from paramdiff.random import seeded_generator
-from paramdiff.training_loop import Optimization, learning_rate, train
+from paramdiff.training_loop import learning_rate, train
+from paramdiff.training_settings import Optimization
 
 CPU = torch.device("cpu")
 

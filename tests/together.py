@@ -16,14 +16,16 @@ import torch
 from torch import nn
 
 from paramdiff import training_loop
-from paramdiff.codecs.autoencoder import AutoencoderCodecSettings
+from paramdiff.codecs.codec_settings import AutoencoderCodecSettings
 from paramdiff.codecs.registry import fit_codec
-from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
-from paramdiff.early_stopping import EarlyStopping, Watcher
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
+from paramdiff.diffusion.training import train_denoiser
+from paramdiff.early_stopping import ValidationCallback
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share, refuse_several
 from paramdiff.progress import ignore_progress
-from paramdiff.training_loop import Optimization, train
+from paramdiff.training_loop import train
+from paramdiff.training_settings import EarlyStopping, Optimization
 
 CPU = torch.device("cpu")
 BATCH = 12
@@ -110,18 +112,22 @@ def normalized(is_training, is_shared=True):
 
 
 def stopped():
-    """A training whose main process finds nothing better from its first look on."""
+    """A training whose main process finds nothing better from its first validation on."""
     torch.manual_seed(0)
     network, rank = nn.Linear(4, 1), int(os.environ.get("RANK", "0"))
     share = own_share(BATCH, CPU, "batch_size")
     losses = iter(range(100) if rank == 0 else range(100, 0, -1))
-    watcher = Watcher(EarlyStopping(every=2, patience=3), held_out_loss=lambda _: next(losses))
+    validation = ValidationCallback(
+        EarlyStopping(every=2, patience=3), held_out_loss=lambda _: next(losses)
+    )
 
     def loss(module, step, generator):
         return module(torch.randn(BATCH, 4, generator=generator)[share]).square().mean()
 
     settings = Optimization(num_steps=30, lr=0.1)
-    result = train(network, loss, settings, seed=0, device=CPU, is_shared=True, watcher=watcher)
+    result = train(
+        network, loss, settings, seed=0, device=CPU, is_shared=True, validation=validation
+    )
     return told(network, result)
 
 

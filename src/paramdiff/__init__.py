@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # as in the table below
     from paramdiff.parameters.space import ParameterSpace as ParameterSpace
     from paramdiff.pipeline import ParameterDiffusionPipeline as ParameterDiffusionPipeline
     from paramdiff.progress_display import show_progress as show_progress
-    from paramdiff.recipe import Recipe as Recipe
-    from paramdiff.recipe import load_recipe as load_recipe
-    from paramdiff.runs import run as run
+    from paramdiff.recipe.schema import Recipe as Recipe
+    from paramdiff.recipe.schema import load_recipe as load_recipe
+    from paramdiff.runs.run import run as run
     from paramdiff.zoo.zoo import Zoo as Zoo
 
 __version__ = "0.1.0"
@@ -37,8 +37,8 @@ _PUBLIC = {
     "generate": "paramdiff.commands.generate",
     "inspect": "paramdiff.commands.inspect",
     "push": "paramdiff.commands.push",
-    "run": "paramdiff.runs",
-    "load_recipe": "paramdiff.recipe",
+    "run": "paramdiff.runs.run",
+    "load_recipe": "paramdiff.recipe.schema",
     "show_progress": "paramdiff.progress_display",
     "ParameterDiffusionPipeline": "paramdiff.pipeline",
     "ParameterSpace": "paramdiff.parameters.space",
@@ -48,7 +48,7 @@ _PUBLIC = {
     "Conv1dDenoiser": "paramdiff.diffusion.denoisers.conv1d",
     "MLPDenoiser": "paramdiff.diffusion.denoisers.mlp",
     "Zoo": "paramdiff.zoo.zoo",
-    "Recipe": "paramdiff.recipe",
+    "Recipe": "paramdiff.recipe.schema",
     "UserError": "paramdiff.errors",
     # diffusers looks its base class up in the module that model_index.json names
     "ModelMixin": "diffusers",
@@ -67,8 +67,9 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(_PUBLIC[name]), name)
     # a saved pipeline names the classes of its parts as members of this module
     for module, registry in _REGISTRIES.items():
-        for found in getattr(sys.modules.get(module), registry, {}).values():
-            if found.__name__ == name:
+        if module in sys.modules:
+            found = getattr(sys.modules[module], registry).named(name)
+            if found is not None:
                 return found
     raise AttributeError(f"module 'paramdiff' has no attribute {name!r}")
 

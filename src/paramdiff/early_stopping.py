@@ -1,8 +1,8 @@
-"""When to stop training: looks at a module on the way, and which of them was the best.
+"""Early stopping on a held-out loss.
 
-A look measures the loss on what trains nothing, with the same noise each time, so that successive
-values compare; the module of the lowest is kept. It may also measure how widely what the module
-generates spreads, which decides nothing and warns people.
+A validation during training computes the loss on held-out data, with the same noise each time, so
+that successive values compare; the weights of the lowest are kept. It may also compute the
+dispersion of what the module generates, which decides nothing and is shown to the user.
 """
 
 import math
@@ -10,75 +10,78 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.settings import Settings
-
-
-class EarlyStopping(Settings):
-    """How often training is looked at, and how long it may go on without getting better."""
-
-    every: int = Field(100, gt=0, description="updates between two looks")
-    patience: int = Field(
-        10, gt=0, description="looks without a lower held-out loss after which training stops"
-    )
+from paramdiff.training_settings import EarlyStopping
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one look found.
+class ValidationRecord:
+    """The result of one validation.
 
     Attributes:
-        update: how many updates were made.
-        held_out_loss: on what trains nothing; None where there is no such thing.
-        spread: of what the module generates, relative to the originals'; None where not measured.
+        update: number of updates made before it.
+        held_out_loss: None without held-out data.
+        dispersion: standard deviation of what the module generates, relative to the originals';
+            None if it is not measured.
     """
 
     update: int
     held_out_loss: float | None
-    spread: float | None
+    dispersion: float | None
 
 
 @dataclass(frozen=True)
-class Watcher:
-    """Looks at a module, which is in evaluation mode with averaged weights where there are any.
+class ValidationCallback:
+    """Validation of a module in evaluation mode, with averaged weights if there is an average.
 
     Attributes:
-        settings: how often, and how long without progress.
-        held_out_loss: of the module; None where nothing is held out: then the last weights are the
-            best, and nothing stops.
-        spread: of what the module generates; None where that is not measured.
-        at_start: whether to look before the first update, too: what begins as a good module may
-            stay one.
+        settings: how often, and the patience.
+        held_out_loss: a module to its loss; None without held-out data: then the last weights are
+            the best, and training does not stop early.
+        dispersion: a module to the dispersion of its samples; None to skip it.
+        at_start: validate before the first update, too, for modules that start out good.
     """
 
     settings: EarlyStopping
     held_out_loss: Callable[[nn.Module], float] | None = None
-    spread: Callable[[nn.Module], float | None] | None = None
+    dispersion: Callable[[nn.Module], float | None] | None = None
     at_start: bool = False
 
     def is_due(self, num_done: int, num_updates: int) -> bool:
-        """Whether to look after so many updates; always after the last."""
+        """Return True every ``settings.every`` updates and after the last one."""
         return num_done % self.settings.every == 0 or num_done == num_updates
 
     @torch.no_grad()
-    def look(self, module: nn.Module, num_done: int) -> Look:
-        """Measure the module; a ``UserError`` says that it has diverged."""
+    def validate(self, module: nn.Module, num_done: int) -> ValidationRecord:
+        """Validate a module.
+
+        Args:
+            module: in evaluation mode.
+            num_done: updates made so far.
+
+        Returns:
+            The record.
+
+        Raises:
+            UserError: the held-out loss is not finite.
+        """
         loss = None if self.held_out_loss is None else self.held_out_loss(module)
         if loss is not None and not math.isfinite(loss):
             raise UserError(
                 f"training diverged: the held-out loss after {num_done} updates is {loss}"
             )
-        return Look(num_done, loss, None if self.spread is None else self.spread(module))
+        dispersion = None if self.dispersion is None else self.dispersion(module)
+        return ValidationRecord(num_done, loss, dispersion)
 
-    def is_over(self, looks: Sequence[Look]) -> bool:
-        """Whether the last looks, as many as the patience, all found nothing better."""
-        return len(looks) - 1 - looks.index(best_look(looks)) >= self.settings.patience
+    def is_over(self, records: Sequence[ValidationRecord]) -> bool:
+        """Return True if the last ``patience`` validations improved nothing."""
+        since_best = len(records) - 1 - records.index(best_record(records))
+        return since_best >= self.settings.patience
 
 
-def best_look(looks: Sequence[Look]) -> Look:
-    """The first of those with the lowest held-out loss; the last where nothing is held out."""
-    losses = {look: look.held_out_loss for look in looks if look.held_out_loss is not None}
-    return min(losses, key=lambda look: losses[look]) if losses else looks[-1]
+def best_record(records: Sequence[ValidationRecord]) -> ValidationRecord:
+    """Return the first record with the lowest held-out loss; without held-out data, the last."""
+    losses = {one: one.held_out_loss for one in records if one.held_out_loss is not None}
+    return min(losses, key=lambda one: losses[one]) if losses else records[-1]

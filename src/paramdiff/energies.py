@@ -1,7 +1,8 @@
 """Energies: differentiable scores of networks, which generation can be pulled towards.
 
 An energy takes raw parameter vectors ``[M, P]`` and gives scores ``[M]``, each of its own row,
-with a gradient; higher is better. Any function that does so will serve; these two are at hand.
+with a gradient. Higher is better, as of a log density: networks follow what was learned times
+``exp(scale * score)``. Any function that does so will serve; these two are at hand.
 """
 
 from collections.abc import Callable

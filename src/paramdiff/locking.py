@@ -1,7 +1,7 @@
-"""One program at a time writes a folder.
+"""File locks, so that one program at a time writes a folder.
 
-The locks are the system's: a killed program leaves none. A lock's file goes with it, and so do
-folders that were made for the file and stayed empty.
+The operating system releases the locks of a killed program. The lock file is removed with its
+lock, and so are folders that were created for it and stayed empty.
 """
 
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from paramdiff.storage import PARTIAL
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """While it lasts, no other program completes the same folder: a run's, or a sweep's.
+    """Lock the folder of a run or a sweep while the block runs.
 
     Args:
-        folder: need not exist; the lock's file lies in it.
+        folder: need not exist; the lock file lies in it.
 
     Yields:
         Nothing.
 
     Raises:
-        UserError: another program is at work there, or it is no folder.
+        UserError: another program is at work there, or the path is a file.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: expected a folder, found a file")
@@ -35,16 +35,16 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def sole_maker(path: Path) -> Iterator[None]:
-    """While it lasts, no other program makes the same new folder.
+    """Lock a new folder while the block creates it.
 
     Args:
-        path: must not exist; the lock's file lies beside it.
+        path: must not exist; the lock file lies beside it.
 
     Yields:
         Nothing.
 
     Raises:
-        UserError: another program is at work there, or there is something already.
+        UserError: another program is at work there, or the path exists.
     """
     whole = path.resolve()
     with _locked(whole.with_name(f"{PARTIAL}{whole.name}.lock"), path):
@@ -53,7 +53,7 @@ def sole_maker(path: Path) -> Iterator[None]:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise a ``UserError`` where a new folder is to be made and something lies there."""
+    """Raise a ``UserError`` if the path of a new folder exists."""
     if path.exists():
         raise UserError(f"{path}: expected a new folder, found an existing one")
 
@@ -73,7 +73,7 @@ def _locked(file: Path, whose: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)  # while it is held: whoever waits would see that it is gone
+        file.unlink(missing_ok=True)  # while the lock is held, so that waiting programs see it
         lock.release()
         with suppress(OSError):  # the first that is not empty
             for parent in made:

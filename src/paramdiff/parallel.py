@@ -1,8 +1,8 @@
-"""Independent pieces of work, handed to the workers of a Ray cluster; the one file that knows Ray.
+"""Ray workers for independent pieces of work; the only file that imports Ray.
 
-A room that has such pieces takes a ``FanOut`` or None; with None it works in this process. A piece
-either returns something small or leaves files in a folder that every machine sees. A piece whose
-worker died is tried again and, where it keeps state in a file, goes on from there.
+Functions with such pieces take a ``FanOut`` or None; with None they work in this process. A piece
+either returns something small or writes files to a folder that every machine sees. A piece whose
+worker died is retried, and resumes if it keeps its state in a file.
 """
 
 import os
@@ -24,20 +24,20 @@ OBJECT_STORE_BYTES = 2**29
 CONNECTION_SECONDS = 10
 
 Prepare = Callable[..., Callable[[Any], Any]]
-"""What all pieces share to the function of one piece; called once in each worker."""
+"""Shared arguments to the function of one piece; called once in each worker."""
 
 _prepared: dict[str, Callable[[Any], Any]] = {}
-"""In a worker: the function of the job that it last worked for."""
+"""In a worker: the function of its latest job."""
 
 
 class FanOut:
     """A connected cluster.
 
     Args:
-        device: what pieces compute on; each takes a core, and on CUDA a GPU.
+        device: where pieces compute; each takes a core, and on CUDA a GPU.
 
     Attributes:
-        num_workers: how many pieces run at a time.
+        num_workers: number of pieces that run at a time.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -51,20 +51,20 @@ class FanOut:
         self._options = {"num_gpus": needed.get("GPU", 0), "max_retries": RETRIES}
 
     def job(self, prepare: Prepare, *material: Any) -> "Job":
-        """Hand over what all pieces of a job share; it travels once.
+        """Create a job; what its pieces share is sent to each worker once.
 
         Args:
-            prepare: a plain function from the material to the function of one piece.
-            *material: its arguments.
+            prepare: a module-level function from the shared arguments to that of one piece.
+            *material: the shared arguments.
 
         Returns:
-            What takes the pieces.
+            The job.
         """
         return Job(prepare, material, self._options)
 
 
 class Job:
-    """Pieces of work that share their material; see ``FanOut.job``."""
+    """Pieces of work with shared arguments; see ``FanOut.job``."""
 
     def __init__(self, prepare: Prepare, material: tuple, options: dict[str, Any]) -> None:
         import ray
@@ -82,8 +82,8 @@ class Job:
             after: index of a piece to that of an earlier one which has to be over first.
 
         Yields:
-            Index and result of each piece as it ends; an exception in place of the result where
-            the piece raised it, or a ``UserError`` where its workers keep dying.
+            Index and result of each piece as it ends; the exception in place of the result if the
+            piece raised one, or a ``UserError`` if its workers keep dying.
         """
         import ray
 
@@ -102,7 +102,7 @@ class Job:
 
         Args:
             pieces: the arguments of the function, one each.
-            progress: told pieces done and pieces in all.
+            progress: called with pieces done and in all.
 
         Returns:
             The results, in the order of the pieces.
@@ -132,7 +132,7 @@ def connected(address: str | None, device: torch.device) -> Iterator[FanOut | No
         The cluster; None without an address.
 
     Raises:
-        UserError: Ray is not installed, or nothing answers at the address.
+        UserError: Ray is not installed, or there is no cluster at the address.
     """
     if address is None:
         yield None
@@ -154,8 +154,10 @@ def connected(address: str | None, device: torch.device) -> Iterator[FanOut | No
             socket.create_connection((host, int(port)), CONNECTION_SECONDS).close()
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
     except (OSError, ValueError, RuntimeError) as error:
-        told = str(error).strip().split("\n")[0]
-        raise UserError(f"--ray {address}: expected a Ray cluster, found none ({told})") from None
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"--ray {address}: expected a Ray cluster, found none ({reason})"
+        ) from None
     try:
         yield FanOut(device)
     finally:
@@ -181,5 +183,5 @@ def _outcome(reference: Any) -> Any:
     except ray.exceptions.RayTaskError as error:
         return error.cause
     except ray.exceptions.RayError as error:
-        told = str(error).strip().split("\n")[0]
-        return UserError(f"--ray: a worker died {RETRIES + 1} times over one piece ({told})")
+        reason = str(error).strip().split("\n")[0]
+        return UserError(f"--ray: a worker died {RETRIES + 1} times over one piece ({reason})")

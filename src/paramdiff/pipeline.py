@@ -1,7 +1,7 @@
 """The pipeline: parameter space, codec, denoiser and scheduler; seeds in, state dicts out.
 
 A diffusers pipeline: ``save_pretrained`` writes one folder per part and ``model_index.json``;
-``from_pretrained`` and ``push_to_hub`` are diffusers' own, made strict by ``pipeline_folder.py``.
+``from_pretrained`` and ``push_to_hub`` are diffusers' own, made strict by ``pipeline_io.py``.
 That file also imports every class that a saved folder may name, which diffusers requires.
 """
 
@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Optional
 
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
-from pydantic import Field
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, decode_all, decoding_batch
-from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions, Value
+from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
 from paramdiff.diffusion.denoisers.base import Denoiser
+from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
     Trajectory,
@@ -27,36 +27,13 @@ from paramdiff.diffusion.sampling import (
     record_trajectory,
     sample_latents,
 )
-from paramdiff.diffusion.schedule import SolverName
 from paramdiff.energies import Energy
 from paramdiff.errors import UserError, first_line
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.pipeline_io import OPTIONAL_PARTS, check_pipeline_folder, locate_pipeline
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
-from paramdiff.settings import Seed, Settings
 from paramdiff.state_dicts import GeneratedParameters, decode_lazily
-
-
-class GenerationSettings(Settings):
-    """Settings of generation."""
-
-    num_samples: int = Field(200, gt=0, description="networks to generate per generator seed")
-    seed: Seed = Field(0, description="seed of the first sample; the others count up from it")
-    solver: SolverName = Field("ddpm", description="ancestral DDPM, DDIM or DPM-Solver++")
-    num_inference_steps: int = Field(gt=0, description="denoiser evaluations per sample")
-    temperature: float = Field(
-        1.0, ge=0, description="scales latents about the training latents' mean; below 1 contracts"
-    )
-    condition: dict[str, Value] = Field(
-        {}, description="condition to generate for: names of diffusion.conditions to values"
-    )
-    guidance_scale: float = Field(
-        1.0,
-        ge=0,
-        description="classifier-free guidance: 0 ignores a condition, above 1 exaggerates it",
-    )
-    batch_size: int = Field(50, gt=0, description="samples per denoiser evaluation")
 
 
 class ParameterDiffusionPipeline(DiffusionPipeline):

@@ -11,17 +11,17 @@ from typing import Any
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from paramdiff.checkpoints.formats import EXTRA_FILES_FOLDER, read_format
 from paramdiff.checkpoints.hub import name_on_hub
-from paramdiff.codecs.base import Statistics
+from paramdiff.codecs.codec_settings import Statistics
 from paramdiff.codecs.registry import CODECS
 from paramdiff.component import EARLIER_CLASSES
 from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.errors import UserError, first_line, of_an_earlier_version
 from paramdiff.parameters.space import BASE_FILE, FORMAT_FILE, ParameterSpace
-from paramdiff.settings import Settings
+from paramdiff.settings import Settings, load
 from paramdiff.storage import CARD_FILE, read_json
 from paramdiff.zoo.learned_from import LEARNED_FROM_FILE
 
@@ -38,7 +38,7 @@ OPTIONAL_PARTS = ("denoiser", "scheduler")
 
 
 class StoredSettings(Settings):
-    """What the pipeline itself keeps in its index."""
+    """Entries that the pipeline itself keeps in its index."""
 
     model_config = ConfigDict(strict=True)
 
@@ -186,14 +186,8 @@ def _is_of_earlier_class(value: Any) -> bool:
 
 
 def _refuse_misfits(file: Path, index: dict[str, Any]) -> None:
-    try:
-        kept = StoredSettings.model_fields.keys() & index
-        StoredSettings.model_validate({key: index[key] for key in kept})
-    except ValidationError as error:
-        (first, *_) = error.errors()
-        raise UserError(
-            f"{file}: {first['loc'][0]}: {first['msg'].lower()}, found {first['input']!a}"
-        ) from None
+    kept = StoredSettings.model_fields.keys() & index
+    load(StoredSettings, {key: index[key] for key in kept}, file)
 
 
 def _refuse_foreign(path: Path, expected: set[str]) -> None:

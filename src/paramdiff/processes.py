@@ -1,8 +1,8 @@
 """The processes of one launch, which train the codec and the denoiser together.
 
-Every process that ``torchrun`` or ``accelerate launch`` starts runs the same program. The first,
-the main process, does everything but that training alone, and only it writes; the others wait for
-it and read what it wrote. Without a launcher there is one process, and nothing waits.
+All processes that ``torchrun`` or ``accelerate launch`` starts run the same program. Everything
+but that training is done by the first, the main process, which alone writes; the others wait for
+it and read its artifacts. Without a launcher there is one process, and nothing waits.
 """
 
 import os
@@ -16,18 +16,18 @@ from torch.distributed import PrefixStore, Store, TCPStore, is_initialized
 from paramdiff.errors import UserError
 
 PATIENCE = timedelta(days=365)
-"""How long processes wait for the main one: collecting a zoo may take days. They do not wait for a
-process that died, because its connections break and the launcher ends the others."""
+"""Longest wait for the main process: collecting a zoo may take days. Nobody waits for a dead
+process: its connections break, and the launcher ends the others."""
 
 
 def join(device: torch.device) -> PartialState:
-    """Meet the other processes of the launch.
+    """Join the other processes of the launch.
 
     Args:
-        device: what all of them compute on.
+        device: where all of them compute.
 
     Returns:
-        Which process this is, of how many, and how they wait for each other.
+        The index of this process, their number, and barriers.
     """
     _leave_other_device(device)
     where = {} if is_initialized() else _meeting_place()
@@ -35,7 +35,7 @@ def join(device: torch.device) -> PartialState:
 
 
 def _leave_other_device(device: torch.device) -> None:
-    """Forget the device that this program computed on before, where it is alone.
+    """Reset accelerate's device if this program, alone, has used another one before.
 
     accelerate keeps the first: on a second it would raise, or leave networks on the first.
     """
@@ -46,11 +46,11 @@ def _leave_other_device(device: torch.device) -> None:
 
 
 def _meeting_place() -> dict[str, Store | int]:
-    """Where processes of a launch tell each other their addresses.
+    """Return the store in which the processes of a launch exchange their addresses.
 
-    ``torchrun`` keeps one store for all that it starts, those that it starts again after a death
-    (``--max-restarts``) among them, which would wait for the addresses of the dead. So each start
-    has names of its own there.
+    ``torchrun`` keeps one store for all starts. Processes that it restarts after a death
+    (``--max-restarts``) would wait for the addresses of dead ones, so each start has its own
+    prefix.
     """
     launch = os.environ
     if launch.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch["WORLD_SIZE"] == "1":
@@ -67,11 +67,11 @@ SHARED = "several of a launch share run, quickstart and fit"
 
 
 def refuse_several(device: torch.device, work: str, why: str = SHARED) -> None:
-    """Refuse work that processes of one launch would do over each other.
+    """Refuse work in which the processes of one launch would overwrite each other's files.
 
     Args:
         device: see ``join``.
-        work: what it is, for the message.
+        work: name of the work, for the message.
         why: the end of the message.
 
     Raises:
@@ -83,7 +83,7 @@ def refuse_several(device: torch.device, work: str, why: str = SHARED) -> None:
 
 
 def own_share(batch_size: int, device: torch.device, where: str) -> slice:
-    """This process' rows of a batch that all of them draw alike.
+    """Return this process' rows of a batch that all of them draw alike.
 
     Args:
         batch_size: of all processes together.

@@ -1,21 +1,27 @@
-"""The base of every settings class: strict, immutable pydantic models.
+"""The base of every settings class, strict and immutable, and how data from a file become one.
 
-A recipe is a tree of them; each is defined beside the component that it configures.
+A recipe is a tree of settings; each is defined beside the component that it configures.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache, reduce
-from operator import or_
-from typing import Annotated, Any, Protocol
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter
-from pydantic_core import CoreSchema, core_schema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from paramdiff.errors import UserError
 
 HIGHEST_SEED = 2**32 - 1
-"""What every library takes."""
+"""The highest seed that every library takes."""
+LONGEST_VALUE = 60
+"""Characters of a wrong value that an error shows."""
 
 Seed = Annotated[int, Field(ge=0, le=HIGHEST_SEED)]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Settings(BaseModel):
@@ -24,43 +30,59 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Configured(Protocol):
-    """A class that is built from settings."""
+def load(
+    model: type[Model],
+    data: Any,
+    where: object,
+    explain: Callable[[Any], str] | None = None,
+) -> Model:
+    """Validate data that come from a file.
 
-    settings_class: type[Settings]
+    Args:
+        model: class of the result.
+        data: parsed values, or the bytes of a JSON text.
+        where: the file, or another name for the data, which begins the error.
+        explain: describes the first mistake, one of ``ValidationError.errors()``; by default
+            ``first_mistake``.
 
+    Returns:
+        The validated object.
 
-@dataclass(frozen=True, eq=False)  # hashed by identity, because registries grow
-class OneOfKinds:
-    """Annotation of a field that holds the settings of one registered class.
-
-    The registry is read when a value is validated, so that a kind that was registered from outside
-    the package is accepted; errors are those of a discriminated union.
-
-    Attributes:
-        registry: ``kind`` to the class that such settings configure.
+    Raises:
+        UserError: a value is missing, unknown or wrong; one line names the first such field.
     """
-
-    registry: Mapping[str, type[Configured]]
-
-    @property
-    def classes(self) -> tuple[type[Settings], ...]:
-        """The settings classes that are registered at present."""
-        return tuple(one.settings_class for one in self.registry.values())
-
-    def validate(self, value: Any) -> Any:
-        """Return the settings that ``value["kind"]`` names; a ``ValidationError`` otherwise."""
-        classes = self.classes
-        return value if isinstance(value, classes) else _union(classes).validate_python(value)
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        """Validate by the registry, and serialize whatever settings were found."""
-        return core_schema.no_info_plain_validator_function(self.validate)
+    try:
+        if isinstance(data, bytes):
+            return model.model_validate_json(data)
+        return model.model_validate(data)
+    except ValidationError as error:
+        (first, *_) = error.errors(include_url=False)
+        raise UserError(f"{where}: {(explain or first_mistake)(first)}") from None
 
 
-@lru_cache(maxsize=16)
-def _union(classes: tuple[type[Settings], ...]) -> TypeAdapter:
-    union: Any = reduce(or_, classes)
-    return TypeAdapter(Annotated[union, Field(discriminator="kind")])
+def first_mistake(error: Any) -> str:
+    """Describe a validation error in one line.
+
+    Args:
+        error: one of ``ValidationError.errors()``.
+
+    Returns:
+        The dotted path of the field, what is wrong with it, and the value that was found.
+    """
+    path = ".".join(str(part) for part in error["loc"])
+    field = f"{path}: " if path else ""
+    if error["type"] == "extra_forbidden":
+        return f"{field}unknown key"
+    if error["type"] == "missing":
+        return f"{field}expected a value, found none"
+    if error["type"] == "value_error":
+        return field + error["msg"].removeprefix("Value error, ")
+    message = error["msg"][:1].lower() + error["msg"][1:]
+    if error["type"] == "json_invalid":
+        return f"{field}{message}"
+    return f"{field}{message}, found {_shortened(error['input'])}"
+
+
+def _shortened(value: Any) -> str:
+    shown = ascii(value)
+    return shown if len(shown) <= LONGEST_VALUE else f"{shown[:LONGEST_VALUE]}..."

@@ -1,8 +1,8 @@
-"""Files and folders that appear whole or not at all.
+"""Atomic writes of files and folders, and JSON, text and safetensors files.
 
-Everything is written aside under a name that starts with ``.partial-`` and then renamed, so that a
-run killed at any moment leaves either the finished artifact or none. Tensors are stored as
-safetensors with one metadata key that holds sorted JSON, which keeps the bytes reproducible.
+Everything is written to a name that starts with ``.partial-`` and then renamed, so that a run
+killed at any moment leaves the whole artifact or none. Tensors are stored as safetensors with one
+metadata key that holds sorted JSON, which keeps the bytes reproducible.
 """
 
 import errno
@@ -20,26 +20,26 @@ from paramdiff.errors import UserError
 
 PARTIAL = ".partial-"
 CARD_FILE = "README.md"
-"""Tells people about the files beside it; shown on a Hub page."""
+"""The model card of the files beside it; shown on a Hub page."""
 METADATA_KEY = "paramdiff"
 ORDER_KEY = "order"
 """In our metadata: the names of the tensors in their own order, which safetensors sorts."""
 DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOTEMPTY)
-"""What the system answers where nothing more fits, or where somebody made the folder meanwhile."""
+"""Errors of a full disk, or of a folder that another program has created meanwhile."""
 FOREIGN_MARK = {"format": "pt"}
-"""What transformers and diffusers expect in the metadata of weights saved from torch."""
+"""Metadata that transformers and diffusers expect of weights saved from torch."""
 
 StrPath = str | os.PathLike[str]
 
 
 def path_or_none(path: StrPath | None) -> Path | None:
-    """A path that may be left out, as ``Path``."""
+    """Convert an optional path to ``Path``."""
     return None if path is None else Path(path)
 
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a path to write a file or a folder to; it takes its final name when the block succeeds.
+    """Yield a temporary path for a file or a folder; it is renamed if the block succeeds.
 
     Args:
         path: the final path; a file there is replaced, a folder must not exist yet.
@@ -66,11 +66,11 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def _disk_failure(error: BaseException | None) -> str | None:
-    """What the disk said, where it is the reason; libraries hide it in errors of their own."""
+    """Find the disk's error message; libraries hide it in errors of their own."""
     while error is not None:
         # safetensors is written in Rust, and words its errors in either way by its version
-        told = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))
-        number = error.errno if isinstance(error, OSError) else told and int(told[1])
+        code = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))
+        number = error.errno if isinstance(error, OSError) else code and int(code[1])
         if number in DISK_FAILURES:
             return os.strerror(number)
         error = error.__context__
@@ -78,7 +78,7 @@ def _disk_failure(error: BaseException | None) -> str | None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; nothing happens where there is none."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -86,13 +86,13 @@ def remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole."""
+    """Write a text file atomically."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as strict JSON (no NaN, no infinity), whole."""
+    """Write a value as strict JSON (no NaN, no infinity), atomically."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
@@ -117,19 +117,19 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text; a ``ValueError`` where it is none, or says a key twice."""
+    """Parse a JSON text; raise a ``ValueError`` if it is invalid or repeats a key."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise ValueError("a key stands there twice")
+            raise ValueError("a key is repeated")
         return found
 
     return json.loads(text, object_pairs_hook=unique)
 
 
 def write_torch(path: Path, content: Any) -> None:
-    """Write what ``torch.save`` writes, whole; its bytes do not depend on the file's name."""
+    """Write a file of ``torch.save`` atomically; its bytes do not depend on its name."""
     import torch
 
     with written_aside(path) as aside, aside.open("wb") as file:
@@ -144,15 +144,15 @@ def write_tensors(
     keeps_order: bool = False,
     header: Mapping[str, str] | None = None,
 ) -> None:
-    """Write named tensors as one safetensors file, whole.
+    """Write named tensors as one safetensors file, atomically.
 
     Args:
         path: the file.
         tensors: name to tensor; shared and non-contiguous ones are copied.
         metadata: any JSON value, kept beside the tensors; a mapping or None beside an order.
-        keeps_order: whether the order of the tensors is kept, too.
-        header: further metadata of a file that is for other libraries, some of which ask for a
-            mark of their own. Ours are left out then where there are none.
+        keeps_order: keep the order of the tensors.
+        header: further metadata for other libraries, some of which require an entry of their own.
+            Without ``metadata``, ours is then left out.
     """
     from safetensors.torch import save_file
 
@@ -192,15 +192,15 @@ def read_tensors(path: Path) -> dict[str, Any]:
         tensors = load_file(path)
         order = _order(read_header(path))
     except SafetensorError as error:
-        told = ascii(str(error))  # may quote what the file holds
-        raise UserError(f"{path}: expected a safetensors file, found another: {told}") from None
+        reason = ascii(str(error))  # may quote what the file holds
+        raise UserError(f"{path}: expected a safetensors file, found another: {reason}") from None
     if set(order) != set(tensors) or len(order) != len(tensors):
         return tensors
     return {name: tensors[name] for name in order}
 
 
 def _order(header: Mapping[str, str]) -> list[str]:
-    """The names that a header keeps; none where it does not, for anybody may have written it."""
+    """Return the tensor names that a header lists; empty if it lists none."""
     try:
         names = json.loads(header.get(METADATA_KEY, "null"))[ORDER_KEY]
     except (ValueError, RecursionError, TypeError, LookupError):
@@ -210,7 +210,7 @@ def _order(header: Mapping[str, str]) -> list[str]:
 
 
 def _sort_header(path: Path) -> None:
-    """Sort the metadata of a safetensors file, which writes them in a random order."""
+    """Sort the metadata of a safetensors file, whose order is random otherwise."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         content = json.loads(file.read(size))
@@ -222,7 +222,7 @@ def _sort_header(path: Path) -> None:
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """A safetensors file's metadata, text to text."""
+    """Read the metadata of a safetensors file, text to text."""
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
@@ -230,7 +230,7 @@ def read_header(path: Path) -> dict[str, str]:
 
 
 def read_metadata(path: Path) -> Any:
-    """Read the JSON value that ``write_tensors`` kept beside the tensors; None where none is."""
+    """Read the JSON value that ``write_tensors`` kept beside the tensors, else None."""
     metadata = json.loads(read_header(path).get(METADATA_KEY, "null"))
     if isinstance(metadata, dict) and ORDER_KEY in metadata:
         metadata = {key: value for key, value in metadata.items() if key != ORDER_KEY} or None
@@ -238,9 +238,9 @@ def read_metadata(path: Path) -> Any:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, or of the files of a folder with their names, as hex digits.
+    """Compute the SHA-256 of a file, or of the names and files of a folder, as hex digits.
 
-    A folder's card and what is hidden do not count: neither changes what the others do.
+    A folder's model card and hidden files are left out: they change no network.
     """
     digest = hashlib.sha256()
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())

@@ -12,76 +12,42 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from diffusers.training_utils import EMAModel
-from pydantic import Field
 from torch import Tensor, nn
 
-from paramdiff.early_stopping import Look, Watcher, best_look
+from paramdiff.early_stopping import ValidationCallback, ValidationRecord, best_record
 from paramdiff.errors import UserError
 from paramdiff.processes import join
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
-from paramdiff.settings import Settings
 from paramdiff.storage import write_torch
+from paramdiff.training_settings import Optimization
 
 BatchLoss = Callable[[nn.Module, int, torch.Generator], Tensor]
 """Module, index of the update and its generator to a scalar loss."""
 
 SECONDS_BETWEEN_SAVES = 10.0
-"""Longer where saving takes more than half a second, so that it takes a twentieth of the time."""
-
-
-class Optimization(Settings):
-    """How a module is trained."""
-
-    num_steps: int = Field(gt=0, description="updates until the learning-rate schedule ends")
-    extra_updates: int = Field(
-        0, ge=0, description="updates after the schedule's end (the authors' loop makes one)"
-    )
-    batch_size: int = Field(50, gt=0, description="examples per update, drawn with replacement")
-    lr: float = Field(gt=0, description="initial learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled (AdamW) or L2 (Adam, SGD)")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule")
-    schedule: Literal["cosine", "constant"] = Field(
-        "cosine", description="cosine ends at final_lr"
-    )
-    final_lr: float = Field(0.0, ge=0, description="learning rate at the end of a cosine schedule")
-    precision: Literal["float32", "bfloat16"] = Field(
-        "float32",
-        description="bfloat16 runs the forward pass under autocast: twice as fast where a CPU has "
-        "instructions for it, several times slower where it has not",
-    )
-    ema_decay: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="decay of the weights' moving average; 0 keeps the last weights",
-    )
-
-    @property
-    def num_updates(self) -> int:
-        """Number of updates in all."""
-        return self.num_steps + self.extra_updates
+"""Longer if saving takes more than half a second, so that it takes a twentieth of the time."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training gave beside the module.
+    """The result of a training beside the module.
 
     Attributes:
-        losses: of every update.
-        seconds: that this and earlier attempts took.
-        looks: of the watcher, where there was one.
+        losses: one per update.
+        seconds: of this and earlier attempts.
+        validation: the records of the validation callback, if there was one.
     """
 
     losses: list[float]
     seconds: float
-    looks: tuple[Look, ...] = ()
+    validation: tuple[ValidationRecord, ...] = ()
 
 
 def train(
@@ -97,14 +63,14 @@ def train(
     progress: Progress = ignore_progress,
     after_step: Callable[[int, nn.Module], None] | None = None,
     recorded: dict[str, Any] | None = None,
-    watcher: Watcher | None = None,
+    validation: ValidationCallback | None = None,
 ) -> TrainingResult:
     """Train a module in place.
 
     Args:
-        module: what is trained, in the mode that the caller set; only parameters that require a
+        module: to train, in the mode that the caller set; only parameters that require a
             gradient move. On return it is in evaluation mode on the CPU, with averaged weights
-            where ``ema_decay`` is set, and those of the best look where there is a watcher.
+            where ``ema_decay`` is set, and those of the best validation if there is one.
         batch_loss: see ``BatchLoss``; it draws everything random from the generator.
         settings: steps, optimizer, schedule, precision, averaging.
         seed: of the stream that the steps' generators come from.
@@ -115,15 +81,15 @@ def train(
             over its own share of the batch (``processes.own_share``), gradients are averaged, and
             the main process keeps the state. Otherwise this process trains alone.
         state_file: where to keep the state for resuming; it is read if it exists.
-        progress: told steps done and steps in all.
+        progress: called with the steps done and in all.
         after_step: called with the step's index and the module after each update.
         recorded: what ``after_step`` collects, or what ``batch_loss`` carries from update to
             update; saved and restored with the state, in place.
-        watcher: looks at the module on the way, and says when to stop; of a shared training, the
-            main process' alone.
+        validation: validates the module on the way and decides when to stop; in a shared training
+            only that of the main process counts.
 
     Returns:
-        The losses (of a shared training, over the whole batch), the time and the looks.
+        The losses (of a shared training, over the whole batch), the time and the validations.
 
     Raises:
         UserError: the loss became NaN or infinite.
@@ -138,7 +104,7 @@ def train(
     state = _State(module, parameters, optimizer, average, {} if recorded is None else recorded)
     state.load_if_there(state_file)
     if is_keeper:
-        state.look_at_start(watcher)
+        state.validate_at_start(validation)
     for step in range(len(state.losses), num_updates):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, step - step % updates_per_rate)
@@ -154,8 +120,8 @@ def train(
         if after_step is not None:
             after_step(step, module)
         is_over = False
-        if watcher is not None and watcher.is_due(step + 1, num_updates):
-            is_over = _all_hear(is_keeper and state.is_over(watcher), is_shared)
+        if validation is not None and validation.is_due(step + 1, num_updates):
+            is_over = _decided_together(is_keeper and state.is_over(validation), is_shared)
         progress(step + 1, step + 1 if is_over else num_updates)
         if is_over:
             break
@@ -163,11 +129,11 @@ def train(
             state.save_now_and_then(state_file)
     state.settle()
     module.eval().to("cpu")
-    return TrainingResult(state.losses, state.seconds, tuple(state.looks))
+    return TrainingResult(state.losses, state.seconds, tuple(state.validation))
 
 
-def _all_hear(decision: bool, is_shared: bool) -> bool:
-    """What the main process decided: others might find otherwise, but must stop with it."""
+def _decided_together(decision: bool, is_shared: bool) -> bool:
+    """Broadcast the main process' decision; all must stop together."""
     return broadcast_object_list([decision])[0] if is_shared else decision
 
 
@@ -191,7 +157,7 @@ class _Loss(nn.Module):
 
 @dataclass
 class _State:
-    """What a killed run needs to go on."""
+    """All that a killed run needs to resume."""
 
     module: nn.Module
     parameters: list[nn.Parameter]
@@ -199,7 +165,7 @@ class _State:
     average: EMAModel | None
     recorded: dict[str, Any]
     losses: list[float] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    validation: list[ValidationRecord] = field(default_factory=list)
     best: dict[str, Tensor] | None = None
     earlier: float = 0.0
     started: float = field(default_factory=time.monotonic)
@@ -214,41 +180,43 @@ class _State:
         return self.earlier + time.monotonic() - self.started
 
     def step_average(self) -> None:
-        """Let the moving average, where there is one, follow the weights."""
+        """Update the moving average, if there is one."""
         if self.average is not None:
             self.average.step(self.parameters)
 
-    def look_at_start(self, watcher: Watcher | None) -> None:
-        """Look before the first update, where the watcher wants to."""
-        if watcher is not None and watcher.at_start and not self.losses and not self.looks:
-            self.is_over(watcher)
+    def validate_at_start(self, validation: ValidationCallback | None) -> None:
+        """Validate before the first update, if the callback wants it and nothing was trained."""
+        if validation is None or not validation.at_start:
+            return
+        if not self.losses and not self.validation:
+            self.is_over(validation)
 
-    def is_over(self, watcher: Watcher) -> bool:
-        """Look, keep the best weights, and say whether to stop."""
+    def is_over(self, validation: ValidationCallback) -> bool:
+        """Validate, keep the best weights, and return True if training is to stop."""
         modes = {part: part.training for part in self.module.modules()}
         self.module.eval()
         if self.average is not None:
             self.average.store(self.parameters)
             self.average.copy_to(self.parameters)
-        self.looks.append(watcher.look(self.module, len(self.losses)))
-        if best_look(self.looks) is self.looks[-1]:
+        self.validation.append(validation.validate(self.module, len(self.losses)))
+        if best_record(self.validation) is self.validation[-1]:
             values = self.module.state_dict().items()
             self.best = {name: value.detach().cpu().clone() for name, value in values}
         if self.average is not None:
             self.average.restore(self.parameters)
         for part, mode in modes.items():
             part.training = mode
-        return watcher.is_over(self.looks)
+        return validation.is_over(self.validation)
 
     def settle(self) -> None:
-        """Put the weights in place that training gives."""
+        """Load the best or averaged weights, if there are any."""
         if self.best is not None:
             self.module.load_state_dict(self.best)
         elif self.average is not None:
             self.average.copy_to(self.parameters)
 
     def save_now_and_then(self, path: Path) -> None:
-        """Save where the last time is long enough ago."""
+        """Save if the last save is long enough ago."""
         started = time.monotonic()
         if started - self.last_save > self.pause:
             self.save(path)
@@ -261,7 +229,7 @@ class _State:
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.state_dict() if self.average else None,
             "losses": self.losses,
-            "looks": [asdict(look) for look in self.looks],
+            "validation": [asdict(record) for record in self.validation],
             "best": self.best,
             "seconds": self.seconds,
             "recorded": self.recorded,
@@ -279,13 +247,13 @@ class _State:
             # it takes the loaded tensors as they lie; modules and optimizers move theirs
             self.average.to(self.parameters[0].device)
         self.losses, self.earlier = content["losses"], content["seconds"]
-        self.looks = [Look(**look) for look in content["looks"]]
+        self.validation = [ValidationRecord(**one) for one in content["validation"]]
         self.best = content["best"]
         self.recorded.update(content["recorded"])
 
 
 def learning_rate(settings: Optimization, step: int) -> float:
-    """The learning rate of an update; constant after the schedule's end."""
+    """Compute the learning rate of an update; constant after the schedule's end."""
     if settings.schedule == "constant":
         return settings.lr
     done = min(step / settings.num_steps, 1.0)

@@ -4,7 +4,6 @@ A name is ``module:function`` or ``path/to/file.py:function``. Modules of the cu
 precedence over installed ones of the same name, in every command. Importing one runs its code.
 """
 
-import difflib
 import hashlib
 import inspect
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from paramdiff.errors import UserError, in_one_line
+from paramdiff.errors import UserError, in_one_line, nearest
 
 FORMS = "module:function or path/to/file.py:function"
 _OURS = Path(__file__).parent
@@ -226,8 +225,8 @@ def _is_taken(name: str, here: Path) -> bool:
 def _file(source: str, name: str, where: str) -> ModuleType:
     path = Path(source).expanduser()
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, _modules_in(path.parent), n=1)
-        hint = f"; the nearest is {str(path.parent / near[0])!r}" if near else ""
+        near = nearest(path.name, _modules_in(path.parent))
+        hint = f"; the nearest is {str(path.parent / near)!r}" if near else ""
         raise UserError(f"{where}: {name!r} cannot be imported: there is no file {source}{hint}")
     return _load(path)
 
@@ -269,8 +268,8 @@ def _import_failed(name: str, source: str, where: str, error: BaseException) -> 
         and error.name
         and f"{source}.".startswith(f"{error.name}.")
     ):
-        near = difflib.get_close_matches(f"{source}.py", _modules_in(Path.cwd()), n=1)
-        hint = f"; the nearest is {Path(near[0]).stem!r}" if near else ""
+        near = nearest(f"{source}.py", _modules_in(Path.cwd()))
+        hint = f"; the nearest is {Path(near).stem!r}" if near else ""
         if Path(f"{source}.py").is_file():
             hint = f"; the nearest is {source + '.py'!r}"
         return UserError(
@@ -286,8 +285,8 @@ def _nearest(attribute: str, holder: Any) -> str:
         if hasattr(holder, "__dict__")
         else []
     )
-    near = difflib.get_close_matches(attribute, names, n=1)
-    return f"; the nearest is {near[0]!r}" if near else ""
+    near = nearest(attribute, names)
+    return f"; the nearest is {near!r}" if near else ""
 
 
 def likely_own(name: str) -> str:

@@ -10,8 +10,10 @@ import pytest
 import torch
 import typer
 
+from paramdiff.methods.group_names import role_of
 from paramdiff.networks.small import DigitsNetwork
-from paramdiff.recipe import SHIPPED, load_recipe, shipped_recipes
+from paramdiff.recipe.loading import SHIPPED, shipped_recipes
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.tables import ALWAYS
 from paramdiff.storage import read_json, read_metadata, read_tensors, write_text
 
@@ -139,7 +141,7 @@ def test_generate_writes_complete_checkpoints(call, tiny_run, tmp_path):
             torch.testing.assert_close(tensor, same[name], atol=1e-4, rtol=0)
 
 
-def test_generate_refuses_what_cannot_be_asked_for(refused, tiny_run, tmp_path):
+def test_generate_refuses_what_cannot_be_requested_sections(refused, tiny_run, tmp_path):
     base = ("generate", tiny_run / "pipeline", "--out", tmp_path / "out")
     told = {
         ("--condition", "score=0.8"): "condition score: the pipeline was trained without",
@@ -179,7 +181,11 @@ def test_run_and_from_print_the_table_and_the_reports_path(call, tiny, tiny_run,
     rows = [line.strip("│┃ ").split() for line in stdout.splitlines() if line.startswith("│")]
     deciding = {one["reference"] for one in evaluation["frontier"].values()}
     assert deciding and deciding <= evaluation["groups"].keys()
-    shown = [name for name in evaluation["groups"] if name in deciding or name in ALWAYS]
+    shown = [
+        name
+        for name in evaluation["groups"]
+        if role_of(name) != "baseline" or name in (*ALWAYS, *deciding)
+    ]
     assert sorted(row[0] for row in rows) == sorted(shown)
     assert evaluation["verdict"]["headline"].split(".")[0] in " ".join(stdout.split())
     assert stdout.rstrip().endswith(f"Report: {out / 'report.html'}")

@@ -209,7 +209,7 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert "'nothing:at_all'" in refused(*given, "--score-fn", "nothing:at_all")
     assert "at most 6" in refused(*given, "--task", "digits", "--copy-best", 7)
     told = refused(*given, "--score-fn", f"{__name__}:failing")
-    assert "failing' failed: ValueError: no such thing (" in told and "test_evaluate.py:" in told
+    assert "failing' failed: ValueError: no such thing (" in told and "test_compare.py:" in told
     assert refused(*given, "--score-fn", "judge.score").startswith(
         "--score-fn: expected module:function"
     )

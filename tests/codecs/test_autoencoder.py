@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from paramdiff.codecs.autoencoder import CHANNELS, AutoencoderCodec, SwitchedBatchNorm
+from paramdiff.codecs.autoencoder import AutoencoderCodec, SwitchedBatchNorm
+from paramdiff.codecs.codec_settings import CHANNELS
 from paramdiff.errors import UserError
 
 COUNTS = {  # the authors' ``model/pdiff.py``: (length, latent_dim) to the autoencoder's parameters

@@ -10,13 +10,13 @@ from paramdiff import training_loop
 from paramdiff.codecs.base import Examples
 from paramdiff.codecs.behavioral import (
     BehavioralCodec,
-    BehavioralCodecSettings,
     TeacherTargets,
     draw,
     fit_behavioral_codec,
     smooth_similarity,
     soft_error,
 )
+from paramdiff.codecs.codec_settings import BehavioralCodecSettings
 from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.errors import UserError
 from paramdiff.evaluation.metrics.similarity import pairwise_similarity

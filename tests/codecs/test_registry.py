@@ -7,14 +7,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from paramdiff import training_loop
-from paramdiff.codecs.autoencoder import (
-    AutoencoderCodec,
-    AutoencoderCodecSettings,
-    kl_divergence,
-    reconstruction_loss,
-)
+from paramdiff.codecs.autoencoder import AutoencoderCodec, kl_divergence, reconstruction_loss
 from paramdiff.codecs.base import decode_all, encode_all
-from paramdiff.codecs.pca import PCACodec, PCACodecSettings
+from paramdiff.codecs.codec_settings import AutoencoderCodecSettings, PCACodecSettings
+from paramdiff.codecs.pca import PCACodec
 from paramdiff.codecs.registry import fit_codec
 from paramdiff.errors import UserError
 

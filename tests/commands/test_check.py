@@ -7,7 +7,7 @@ from torch import nn
 from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.networks.small import DigitsNetwork
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.tasks.registry import describe_task
 
 

@@ -70,7 +70,7 @@ def test_what_differs_is_generated_and_comes_out_as_it_came_in(tmp_path):
         network().load_state_dict(content["state_dict"], strict=True)
         assert content["state_dict"]["2.weight"].equal(first["2.weight"])
         found = made.zoo.layout.flatten(content["state_dict"])
-        assert found.equal(made.generators[0].generated[number])
+        assert found.equal(made.seed_runs[0].generated[number])
     assert not list((tmp_path / "out").rglob("evaluation.json"))
 
 
@@ -83,7 +83,7 @@ def test_files_in_place_of_memory_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(codec_base, "MAX_DECODED_VALUES", 1)
     outside = fitted(folder, tmp_path / "outside")
     assert outside.zoo.originals.equal(inside.zoo.originals)
-    for one, other in zip(outside.generators, inside.generators, strict=True):
+    for one, other in zip(outside.seed_runs, inside.seed_runs, strict=True):
         torch.testing.assert_close(one.generated, other.generated, rtol=1e-6, atol=1e-5)
     left = {path.name for path in (tmp_path / "outside").rglob("*")}
     assert left == {path.name for path in (tmp_path / "inside").rglob("*")}

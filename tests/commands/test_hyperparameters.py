@@ -16,6 +16,7 @@ from paramdiff.commands.hyperparameters import (
     measure_pace,
 )
 from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.reuse import bind_recipe
 
 from .test_fit import drifting, planned
 
@@ -62,12 +63,12 @@ def test_a_budget_is_counted_once_for_a_folder(checkpoints, paces, tmp_path):
     left = 12 - 0.001 * (1000 + NUM_LOOKS * LOOKS_IN_EVALUATIONS)
     assert chosen(plan) == (int(left / 0.03), int(left / 0.03) // NUM_LOOKS)
     assert "30.0 ms each" in plan.facts["Updates"]
-    assert RunFolder(tmp_path / "out").claim(plan.recipe)
+    assert bind_recipe(RunFolder(tmp_path / "out"), plan.recipe)
     again = planned(checkpoints, **options)
     assert len(paces) == 1
     assert again.recipe == plan.recipe == load_recipe(tmp_path / "out" / "recipe.yaml")
     assert "recipe.yaml counts them" in again.facts["Updates"]
-    assert not RunFolder(tmp_path / "out").claim(again.recipe)  # nothing is refused
+    assert not bind_recipe(RunFolder(tmp_path / "out"), again.recipe)  # nothing is refused
 
 
 def test_what_is_set_wins_and_is_kept(checkpoints, paces, tmp_path):
@@ -76,7 +77,7 @@ def test_what_is_set_wins_and_is_kept(checkpoints, paces, tmp_path):
     plan = planned(checkpoints, **options)
     assert plan.recipe.diffusion.training.num_steps == 40
     assert {"Codec", "Denoiser", "Updates"} & set(plan.facts) == {"Codec"}  # the width is set, too
-    RunFolder(tmp_path / "out").claim(plan.recipe)
+    bind_recipe(RunFolder(tmp_path / "out"), plan.recipe)
     assert planned(checkpoints, **options).recipe == plan.recipe
 
 

@@ -6,8 +6,9 @@ from torch import nn
 
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
 from paramdiff.diffusion.sampling import initial_noise, record_trajectory, sample_latents
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.schedule import build_scheduler
 
 # diffusers' DPM-Solver calls numpy.array on a tensor, which numpy 2 deprecates for torch tensors
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -5,7 +5,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
+from paramdiff.diffusion.schedule import build_scheduler
 
 # diffusers' DPM-Solver calls numpy.array on a tensor, which numpy 2 deprecates for torch tensors
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -6,9 +6,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from paramdiff import training_loop
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings, ScheduleSettings
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.diffusion.training import (
-    DiffusionSettings,
     build_denoiser,
     denoising_loss,
     held_out_loss,

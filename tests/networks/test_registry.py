@@ -9,7 +9,8 @@ from torch import nn
 from paramdiff.errors import UserError
 from paramdiff.networks.libraries import image_statistics, load_but_the_head
 from paramdiff.networks.logits import num_logits
-from paramdiff.networks.registry import NetworkSettings, build_network
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.networks.registry import build_network
 
 
 def refusal(name, num_classes=10, shape=(3, 32, 32), pretrained=False):
@@ -39,7 +40,7 @@ def test_unknown_networks_are_told_the_nearest(name, nearest):
 
 def test_unknown_weights_are_told_the_nearest():
     pytest.importorskip("timm")
-    assert "'resnet18.a1_in2k'; the nearest are 'resnet18.a1_in1k'" in refusal("resnet18.a1_in2k")
+    assert "'resnet18.a1_in2k'; the nearest is 'resnet18.a1_in1k'" in refusal("resnet18.a1_in2k")
 
 
 @pytest.mark.parametrize(("name", "size"), [("vit_mini", 64), ("cnn_medium", 32)])

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from paramdiff.networks.convnext_mini import ConvNeXtMini
-from paramdiff.networks.registry import NETWORKS, NetworkSettings, build_network
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.networks.registry import NETWORKS, build_network
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.networks.vit_mini import position_code
 from paramdiff.scoring.split import cut

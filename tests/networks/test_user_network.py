@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings, build_network
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.networks.registry import build_network
 
 
 class Linear(nn.Module):

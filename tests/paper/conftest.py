@@ -1,11 +1,5 @@
-"""Fixtures of the paper's tests."""
+"""Numbers of an evaluation for tables and figures."""
 
-import pytest
+from ..report.conftest import evaluation
 
-from tests.report.conftest import make_evaluation
-
-
-@pytest.fixture
-def evaluation():
-    """The numbers of a made-up evaluation."""
-    return make_evaluation()
+__all__ = ["evaluation"]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from paramdiff.errors import UserError
 from paramdiff.paper.coco import read_coco
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 from .coco_folder import HEIGHT, NUM_TEST, NUM_TRAIN, WIDTH, annotations_of, write_coco
 
@@ -142,14 +143,14 @@ def no_height(content):
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (drop_categories, "categories: Field required"),
-        (drop_category_of_one, "annotations.3.category_id: Field required"),
+        (drop_categories, "categories: expected a value, found none"),
+        (drop_category_of_one, "annotations.3.category_id: expected a value, found none"),
         (unknown_category, "annotations.3.category_id: no category has the id 1234"),
         (unknown_image, "annotations.3.image_id: no image has the id 7"),
-        (short_box, "annotations.3.bbox.3: Field required"),
-        (infinite_box, "annotations.3.bbox.2: Input should be a finite number, found inf"),
+        (short_box, "annotations.3.bbox.3: expected a value, found none"),
+        (infinite_box, "annotations.3.bbox.2: input should be a finite number, found inf"),
         (no_images, "images: expected at least one, found none"),
-        (no_height, "images.2.height: Input should be greater than 0, found 0"),
+        (no_height, "images.2.height: input should be greater than 0, found 0"),
     ],
 )
 def test_damaged_annotations(name, damage, named, root):
@@ -163,7 +164,7 @@ def test_damaged_annotations(name, damage, named, root):
 def test_a_file_that_is_no_json(name, root):
     path, _ = annotations_of(root)
     path.write_text(path.read_text()[:-40])
-    assert refusal(settings_of(name, root)).startswith(f"{path}: Invalid JSON")
+    assert refusal(settings_of(name, root)).startswith(f"{path}: invalid JSON")
 
 
 def test_an_image_of_another_size(root):

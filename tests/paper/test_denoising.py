@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from paramdiff.paper.denoising import denoising_loss, schedule
 from paramdiff.tasks.base import seeded_network
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 from tests.tasks.formats import WRITERS, labels, pixels
 
 

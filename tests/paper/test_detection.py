@@ -17,7 +17,8 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.random import seeded_generator
 from paramdiff.tasks.base import seeded_network
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.collect import check_selection
 from paramdiff.zoo.objective import batches_of
 from paramdiff.zoo.zoo_settings import CollectionSettings

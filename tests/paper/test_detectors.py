@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models import WeightsEnum
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.networks import build_detector, detector_names
 
 SMALL = "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn"

@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DModel
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.networks import build_noise_predictor
 
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.paper.evidence import Evidence, Run
-from paramdiff.paper.exhibit import Exhibit, Setting
+from paramdiff.paper.comparison_table import comparison_table
+from paramdiff.paper.paper_runs import PaperRun, PaperRuns
+from paramdiff.paper.paper_table import PaperTable, Setting
+from paramdiff.paper.published import Published
 from paramdiff.paper.quantities import QUANTITIES
-from paramdiff.paper.replication import agreements, tally
-from paramdiff.paper.reported import Published
-from paramdiff.paper.score_similarity_planes import Cloud, common_view
-from paramdiff.paper.table import table_of
+from paramdiff.paper.replication import count_signs, replications
+from paramdiff.paper.score_similarity_figure import Cloud, common_view
 
 MINUS = "\u2212"
-EXHIBIT = Exhibit(
+TABLE = PaperTable(
     name="table3a",
     title="Two settings",
     default="main/b",
@@ -22,8 +22,8 @@ EXHIBIT = Exhibit(
 )
 
 
-def evidence_of(runs, published=(), failures=()):
-    return Evidence((EXHIBIT,), runs, dict(published), {}, dict(failures))
+def runs_of(runs, published=(), failures=()):
+    return PaperRuns((TABLE,), runs, dict(published), {}, dict(failures))
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def run(evaluation, tmp_path):
             if one.reference == "original"
         ]
         content = content.model_copy(update={"comparisons": tuple(compared)})
-        return Run(name="main/a", folder=tmp_path, evaluation=content, **changes)
+        return PaperRun(name="main/a", folder=tmp_path, evaluation=content, **changes)
 
     return make
 
@@ -59,17 +59,18 @@ def run(evaluation, tmp_path):
 )
 def test_a_sign_agrees_only_where_it_is_resolved(run, ours, half_width, theirs, sign):
     published = Published(where="", log_original_mean=0.7, log_generated_mean=0.7 + theirs)
-    evidence = evidence_of({"main/a": run(ours, half_width)}, {"main/a": published})
-    (line,) = agreements(evidence)
+    paper_runs = runs_of({"main/a": run(ours, half_width)}, {"main/a": published})
+    (line,) = replications(paper_runs)
     assert line.sign == sign
     assert (line.minus_original.ours, line.minus_original.theirs) == (ours, pytest.approx(theirs))
-    assert tally([line]) == {s: int(s == sign) for s in ("agrees", "differs", "not resolved")}
+    signs = ("agrees", "differs", "not resolved")
+    assert count_signs([line]) == {one: int(one == sign) for one in signs}
 
 
 def test_what_is_not_published_is_not_compared(run):
     best_only = Published(where="Table 4", generated_best=0.774)
-    assert agreements(evidence_of({"main/a": run()}, {"main/a": best_only})) == []
-    assert agreements(evidence_of({}, {"main/a": best_only})) == []
+    assert replications(runs_of({"main/a": run()}, {"main/a": best_only})) == []
+    assert replications(runs_of({}, {"main/a": best_only})) == []
 
 
 def test_cells_hold_the_runs_numbers_and_differences_to_the_default(run):
@@ -79,12 +80,12 @@ def test_cells_hold_the_runs_numbers_and_differences_to_the_default(run):
     better = generated.score.model_copy(update={"mean": generated.score.mean + 0.0125})
     groups["generated"] = generated.model_copy(update={"score": better})
     changed = base.evaluation.model_copy(update={"groups": groups})
-    own = Run(name="main/a", folder=base.folder, evaluation=changed, base=base)
+    own = PaperRun(name="main/a", folder=base.folder, evaluation=changed, base=base)
     published = {
         "main/a": Published(where="", generated_best=0.774, similarity_range=(0.75, 0.84)),
         "main/b": Published(where="", generated_best=0.779, generated_mean=0.777),
     }
-    table = table_of(EXHIBIT, evidence_of({"main/a": own, "main/b": base}, published))
+    table = comparison_table(TABLE, runs_of({"main/a": own, "main/b": base}, published))
     other, default = table.lines
     best, mean, similarity = other.cells
     assert (best.theirs, best.theirs_change, best.ours_change) == ("77.4", MINUS + "0.5", "+0.00")
@@ -98,20 +99,20 @@ def test_cells_hold_the_runs_numbers_and_differences_to_the_default(run):
 
 
 def test_a_line_without_a_run_says_why():
-    evidence = evidence_of({}, {}, {"main/a": "it broke"})
-    other, default = table_of(EXHIBIT, evidence).lines
+    paper_runs = runs_of({}, {}, {"main/a": "it broke"})
+    other, default = comparison_table(TABLE, paper_runs).lines
     assert (other.state, default.state) == ("failed", "not run")
 
 
 def test_the_default_is_what_the_others_change(run):
     base = run()
-    small = Run(name="small/b", folder=base.folder, evaluation=base.evaluation)
+    small = PaperRun(name="small/b", folder=base.folder, evaluation=base.evaluation)
     own = run(base=small, is_on_other_base=True)
-    evidence = evidence_of({"main/a": own, "main/b": base})
-    assert evidence.run_of(EXHIBIT, EXHIBIT.rows[1]).name == "small/b"
-    assert evidence.run_of(EXHIBIT, EXHIBIT.rows[0]) is own
-    assert evidence.is_about(EXHIBIT)
-    assert not evidence_of({"main/b": base}).is_about(EXHIBIT)  # the default of many tables
+    paper_runs = runs_of({"main/a": own, "main/b": base})
+    assert paper_runs.run_of(TABLE, TABLE.rows[1]).name == "small/b"
+    assert paper_runs.run_of(TABLE, TABLE.rows[0]) is own
+    assert paper_runs.has_run_for(TABLE)
+    assert not runs_of({"main/b": base}).has_run_for(TABLE)  # the default of many tables
 
 
 @pytest.mark.parametrize(
@@ -128,8 +129,8 @@ def test_the_default_is_what_the_others_change(run):
 )
 def test_values_are_written_as_printed(name, value, ours, printed):
     quantity = QUANTITIES[name]
-    assert quantity.written(value) == ours
-    assert quantity.written(value, printed=True) == printed
+    assert quantity.format(value) == ours
+    assert quantity.format(value, printed=True) == printed
 
 
 def cloud(low, high):

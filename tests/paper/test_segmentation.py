@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.coco import CocoImage, OutlinedObject, read_coco
 from paramdiff.paper.segmentation import (
     IGNORED,
@@ -25,7 +25,8 @@ from paramdiff.paper.segmentation import (
     voc_labels,
 )
 from paramdiff.tasks.base import seeded_network
-from paramdiff.tasks.registry import TaskSettings, build_task
+from paramdiff.tasks.registry import build_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 from .coco_folder import CAT, CATEGORIES, CROWD, HEIGHT, PERSON, WIDTH, annotations_of, write_coco
 

@@ -9,7 +9,7 @@ import torchvision
 from torchvision.models import WeightsEnum
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.networks import build_segmenter, segmenter_names
 
 SMALL = "torchvision/lraspp_mobilenet_v3_large"

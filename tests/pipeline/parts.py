@@ -8,7 +8,8 @@ from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.diffusion.conditioning import UNCONDITIONAL
 from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
 from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
+from paramdiff.diffusion.diffusion_settings import ScheduleSettings
+from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.parameters.space import ParameterSpace

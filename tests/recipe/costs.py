@@ -6,10 +6,11 @@ repository's root writes the table again.
 
 import json
 
-from paramdiff.recipe import load_recipe, shipped_recipes
 from paramdiff.recipe.listing import COSTS
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.cost import PFLOP, estimate_cost
-from paramdiff.runs.meta_models import build_parts
+from paramdiff.runs.meta_models import build_meta_models
 from paramdiff.tasks.registry import describe_task
 
 
@@ -20,7 +21,7 @@ def computed(name: str) -> list[float | None]:
     """
     recipe = load_recipe(name)
     description = describe_task(recipe.task)
-    parts = build_parts(recipe, description)
+    parts = build_meta_models(recipe, description)
     if description.input_shape is None:
         return [parts.layout.num_parameters, None]
     operations = sum(estimate_cost(recipe, description, parts).values())

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import load_factors, load_recipe, to_yaml
 from paramdiff.recipe.differences import check_factors, differences, first_difference
+from paramdiff.recipe.schema import load_factors, load_recipe, to_yaml
 
 
 def written(folder, file, **content):
@@ -91,7 +91,7 @@ def test_a_base_may_lie_beside_the_ablation(tmp_path, monkeypatch):
                 ]
             },
             "factors: 'diffusion.denoiser.depth' does not differ from quickstart; the nearest "
-            "that does is 'diffusion.denoiser.width'",
+            "field that does is 'diffusion.denoiser.width'",
         ),
         (
             {"factors": ["generation", "diffusion.denoiser.width"]},
@@ -120,7 +120,7 @@ def test_factors_that_do_not_fit_are_refused(tmp_path, changes, told):
 
 def test_an_unknown_base_names_the_nearest(tmp_path):
     told = refused(ablation(tmp_path, extends="quikstart"))
-    assert told.startswith("quikstart: expected a recipe file or a shipped recipe")
+    assert told.startswith("quikstart: no such file and no shipped recipe")
     assert told.endswith("'quickstart'")
 
 

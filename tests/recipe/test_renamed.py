@@ -3,8 +3,8 @@
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.recipe.error_messages import RENAMED_KEYS, RENAMED_VALUES, _paths
+from paramdiff.recipe.schema import Recipe, load_recipe
 
 
 @pytest.mark.parametrize("old", RENAMED_KEYS)

@@ -8,12 +8,15 @@ import yaml
 from pydantic import ValidationError
 
 from paramdiff.errors import UserError
-from paramdiff.recipe import SHIPPED, first_difference, load_recipe, shipped_recipes, to_yaml
+from paramdiff.recipe.differences import first_difference
+from paramdiff.recipe.loading import FOLDERS, SHIPPED, shipped_recipes
+from paramdiff.recipe.schema import load_recipe, to_yaml
 
 SHIPPED_NAMES = sorted(
-    str(path.relative_to(SHIPPED)).removesuffix(".yaml")
-    for path in SHIPPED.rglob("*.yaml")
-    if path.parent.name not in ("presets", "paper")
+    str(path.relative_to(folder)).removesuffix(".yaml")
+    for folder in FOLDERS
+    for path in folder.rglob("*.yaml")
+    if path.parent.name != "presets"
 )
 
 
@@ -82,7 +85,7 @@ def test_a_preset_switch_keeps_what_no_preset_decides(tmp_path):
 def test_an_ablation_of_its_preset_keeps_it(name, path):
     assert message_of("preset=default", source=name) == (
         f"{name}: preset: this ablation varies {path}, a value over the preset 'paper'; with "
-        "another preset nothing of it would be left"
+        "another preset, none of its change would remain"
     )
 
 
@@ -194,7 +197,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, text):
 
 def test_a_file_without_text_is_no_recipe(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"PK\x03\x04\xff\xfe")
-    with pytest.raises(UserError, match=r"weights\.pt: expected a recipe in YAML, found no text"):
+    with pytest.raises(UserError, match=r"weights\.pt: expected a recipe in YAML, found binary"):
         load_recipe(tmp_path / "weights.pt")
 
 

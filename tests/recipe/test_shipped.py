@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from paramdiff.recipe import load_factors, load_recipe, shipped_recipes
 from paramdiff.recipe.listing import COSTS, list_recipes
-from paramdiff.runs.meta_models import build_parts, num_values
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import load_factors, load_recipe
+from paramdiff.runs.meta_models import build_meta_models, num_values
 from paramdiff.tasks.registry import describe_task
 
 from .costs import computed
@@ -68,7 +69,7 @@ def test_all_of_the_papers_recipes_are_there():
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_recipe_has_the_papers_sizes(name):
     recipe = load_recipe(name)
-    parts = build_parts(recipe, describe_task(recipe.task))
+    parts = build_meta_models(recipe, describe_task(recipe.task))
     found = (
         parts.layout.num_parameters,
         parts.vector_length,
@@ -146,7 +147,7 @@ def test_recipes_of_other_tasks(name):
     """Tables 10 to 12: 300 checkpoints, fine-tuned from published networks."""
     pytest.importorskip("torchvision")
     recipe = load_recipe(name)
-    parts = build_parts(recipe, describe_task(recipe.task))
+    parts = build_meta_models(recipe, describe_task(recipe.task))
     trained = num_values(parts.network.parameters())
     assert (parts.layout.num_parameters, parts.vector_length, trained) == OTHERS[name]
     assert (recipe.preset, recipe.task.protocol) == ("paper", "validation")

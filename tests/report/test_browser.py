@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from paramdiff.recipe import load_recipe
-from paramdiff.recipe.schema import to_yaml
+from paramdiff.paper.paper_sweep import PAPER
+from paramdiff.recipe.schema import load_recipe, to_yaml
 from paramdiff.runs.sweep import redraw_sweep
 from paramdiff.storage import write_json, write_text
 
@@ -83,9 +83,9 @@ def sweep_page(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
         write_text(folder / name / "recipe.yaml", to_yaml(load_recipe(name)))
         for file in ("evaluation.json", "arrays.safetensors"):
             shutil.copy(drawn.parent / file, folder / name / file)
-    asked = ["table1", "table7", "table13", "figure5b"]
-    write_json(folder / "sweep.json", {"schema": 1, "rows": [], "asked": asked})
-    return redraw_sweep(folder).as_uri()
+    requested = ["table1", "table7", "table13", "figure5b"]
+    write_json(folder / "sweep.json", {"schema": 2, "rows": [], "requested": requested})
+    return redraw_sweep(folder, PAPER).as_uri()
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -95,7 +95,7 @@ def test_the_papers_tables_and_figures_in_a_browser(browser: Any, sweep_page: st
     browser.get(sweep_page)
     page = browser.execute_script
     assert page("return document.documentElement.scrollWidth") <= width
-    shown = page("return [...document.querySelectorAll('div.exhibit')].map(e => e.id)")
+    shown = page("return [...document.querySelectorAll('div.paper-table')].map(e => e.id)")
     assert {"table1", "table3a", "table13", "figure5a", "figure5c"} <= set(shown)
     assert page("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
     assert browser.get_log("browser") == []

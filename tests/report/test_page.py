@@ -162,7 +162,12 @@ def test_absent_arrays_leave_their_figure_out(evaluation, arrays, array: str, fi
 @pytest.mark.usefixtures("only_words")
 def test_figures_without_arrays_are_left_out(evaluation):
     drawn_from_numbers = {
-        *("frontier_to_originals", "frontier_within", "spread_by_tensor", "spread_by_component"),
+        *(
+            "frontier_to_originals",
+            "frontier_within",
+            "dispersion_by_tensor",
+            "dispersion_by_component",
+        ),
         *("ensembles", "requested", "cost"),
     }
     page = render(Evaluation.model_validate(evaluation), {})
@@ -216,7 +221,10 @@ def test_unhappy_runs_have_a_page_too(evaluation, arrays, write_run: Run, happen
 @pytest.mark.parametrize(
     ("broken", "told"),
     [
-        (lambda e: e["groups"]["generated"].pop("n"), "groups.generated.n: Field required"),
+        (
+            lambda e: e["groups"]["generated"].pop("n"),
+            "groups.generated.n: expected a value, found none",
+        ),
         (lambda e: e.update(schema=1), "schema 1 was written by an earlier version"),
         (lambda e: e.update(schema=2), "schema 2 was written by an earlier version"),
         (lambda e: e.update(surplus=1), "surplus: "),

@@ -10,10 +10,10 @@ from paramdiff import load_recipe, run
 from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.networks.small import DigitsNetwork
-from paramdiff.runs.aligned import alignment_facts, make_aligned
+from paramdiff.runs.alignment_stage import alignment_facts
 from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.run import make_networks
-from paramdiff.tasks.digits import digits
+from paramdiff.runs.reuse import shared_stages
+from paramdiff.runs.run import make_networks, warn_if_unordered
 from paramdiff.tasks.registry import describe_task
 from paramdiff.zoo.zoo import Zoo
 from tests.permutation.networks import outputs
@@ -80,27 +80,27 @@ def stops(stages):
 def test_a_part_of_a_network_has_no_order(made):
     """Beside a tensor that is not selected; nor is anything told that is too late."""
     zoo = Zoo.load(made.context.folder.root / "zoo")
-    recipe, task = load_recipe("quickstart", INDEPENDENT[:-1]), digits()
+    recipe = load_recipe("quickstart", INDEPENDENT[:-1])
     early = replace(made.context, recipe=recipe, folder=RunFolder(Path("nowhere")))
     with pytest.warns(UserWarning, match=r"parameters\.align"):
-        make_aligned(early, task, zoo)
+        warn_if_unordered(early, zoo)
     partial = replace(zoo, base={**zoo.base, "frozen.weight": torch.ones(2)})
-    assert make_aligned(early, task, partial) is partial
-    assert make_aligned(replace(early, folder=made.context.folder), task, zoo) is zoo
-    assert make_aligned(early, None, zoo) is zoo
+    warn_if_unordered(early, partial)
+    warn_if_unordered(replace(early, folder=made.context.folder), zoo)
+    warn_if_unordered(replace(early, recipe=recipe.model_copy(update={"task": None})), zoo)
 
 
 def test_another_run_takes_the_aligned_zoo_over(made, tiny):
     folder = made.context.folder
     recipe = load_recipe("quickstart", [*tiny, *INDEPENDENT, "codec.explained_variance=0.5"])
-    assert folder.stages_for(recipe) == ["zoo", "alignment", "parameter space"]
+    assert shared_stages(folder, recipe) == ["zoo", "alignment", "parameter space"]
     unaligned = load_recipe("quickstart", [*tiny, *INDEPENDENT, "parameters.align=false"])
-    assert folder.stages_for(unaligned) == ["zoo"]
+    assert shared_stages(folder, unaligned) == ["zoo"]
 
 
 def test_where_nothing_is_aligned_nothing_is_missed(tiny_run, tiny):
     recipe = load_recipe("quickstart", [*tiny, "generation.num_samples=5"])
-    assert RunFolder(tiny_run).stages_for(recipe) == [
+    assert shared_stages(RunFolder(tiny_run), recipe) == [
         "zoo",
         "parameter space",
         "codec",

@@ -90,7 +90,7 @@ def test_one_condition_alone_leaves_the_other_open(pipeline):
 
 def test_the_runs_own_networks_are_what_its_recipe_asks_for(made, pipeline):
     again = pipeline(seeds=range(4), condition={"step": 30})
-    assert torch.equal(made.generators[0].generated, again.vectors)
+    assert torch.equal(made.seed_runs[0].generated, again.vectors)
     card = (made.context.folder.root / "generated" / "README.md").read_text()
     assert "| Condition | `step=30`, guidance scale 1 |" in card
     card = (made.context.folder.pipeline / "README.md").read_text()

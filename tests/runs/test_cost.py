@@ -4,16 +4,16 @@ from itertools import pairwise
 
 import pytest
 
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.cost import estimate_cost
-from paramdiff.runs.meta_models import build_parts
+from paramdiff.runs.meta_models import build_meta_models
 from paramdiff.tasks.registry import describe_task
 
 
 def cost_of(name, *overrides):
     recipe = load_recipe(name, overrides)
     description = describe_task(recipe.task)
-    return estimate_cost(recipe, description, build_parts(recipe, description))
+    return estimate_cost(recipe, description, build_meta_models(recipe, description))
 
 
 def convolutions(channels, length, kernel=7):

@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.run import run
 from paramdiff.runs.sweep import run_sweep, waits_for
 from paramdiff.runs.sweep_entries import plan_sweep

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
-from paramdiff.recipe import load_recipe
-from paramdiff.runs.prediction_cache import RememberedAnswers, answers_folder
+from paramdiff.recipe.schema import load_recipe
+from paramdiff.runs.prediction_cache import PredictionCache, cache_folder
 from paramdiff.runs.run import run
 from paramdiff.storage import read_json, read_tensors
 
@@ -42,13 +42,13 @@ def equal(one, other):
 def test_each_vector_is_asked_once(tmp_path):
     vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [1, 2, 3], [8, 9, 10]])
     plain, counting = Counting(), Counting()
-    remembered = RememberedAnswers(counting.predictor(), tmp_path / "a")
+    remembered = PredictionCache(counting.predictor(), tmp_path / "a")
     for rows in ([0, 1], [2, 3, 0], [3, 1, 2, 0]):
         assert equal(remembered.predict(vectors[rows]), plain.predict(vectors[rows]))
     assert counting.asked == [1.0, 4.0, 8.0]
     remembered.write()
     later = Counting()
-    again = RememberedAnswers(later.predictor(), tmp_path / "a").predictor()
+    again = PredictionCache(later.predictor(), tmp_path / "a").predictor()
     assert equal(again.predict(vectors), plain.predict(vectors))
     assert again.predict(vectors).labels.dtype == torch.int64 and later.asked == []
     assert again.predict(vectors + 1).test.shape == (4, 3) and len(later.asked) == 3
@@ -61,7 +61,7 @@ def test_each_question_has_its_own_memory(tmp_path):
     def remembering():
         plain, again = Counting(), Counting()
         predictor = plain.predictor(reestimated=again.predictor())
-        return RememberedAnswers(predictor, tmp_path / "a"), plain, again
+        return PredictionCache(predictor, tmp_path / "a"), plain, again
 
     memory, plain, again = remembering()
     predictor = memory.predictor()
@@ -93,21 +93,21 @@ def test_other_training_data_have_their_own_memory(tiny, tiny_run, tmp_path):
     sample = counting.predict(torch.rand(1, 4))
     one, other = (counting.predict_validation(torch.full((1, 4), value)) for value in (1.0, 2.0))
     folders = {
-        answers_folder(tmp_path, recipe, zoo, "cpu", sample, again) for again in (None, one, other)
+        cache_folder(tmp_path, recipe, zoo, "cpu", sample, again) for again in (None, one, other)
     }
     assert len(folders) == 3
 
 
 def test_runs_side_by_side_do_not_disturb_each_other(tmp_path):
     vectors = torch.tensor([[1.0, 2, 3], [4, 5, 6], [8, 9, 10]])
-    runs = [RememberedAnswers(Counting().predictor(), tmp_path / "a") for _ in range(2)]
+    runs = [PredictionCache(Counting().predictor(), tmp_path / "a") for _ in range(2)]
     runs[0].predict(vectors[:2])
     runs[1].predict(vectors[1:])
     for each in (*runs, *runs):
         each.write()
     assert len(list((tmp_path / "a").iterdir())) == 2
     later = Counting()
-    again = RememberedAnswers(later.predictor(), tmp_path / "a")
+    again = PredictionCache(later.predictor(), tmp_path / "a")
     assert equal(again.predict(vectors), Counting().predict(vectors)) and later.asked == []
     again.write()
     assert len(list((tmp_path / "a").iterdir())) == 2
@@ -118,11 +118,11 @@ def test_scores_without_labels_are_remembered(tmp_path):
         return Predictions(vectors[:, :1], vectors[:, 1:2], None)
 
     predictor = Predictor(9, 9, predict, predict_validation=None)
-    remembered = RememberedAnswers(predictor, tmp_path / "a")
+    remembered = PredictionCache(predictor, tmp_path / "a")
     vectors = torch.rand(3, 2)
     remembered.predict(vectors)
     remembered.write()
-    found = RememberedAnswers(predictor, tmp_path / "a").predict(vectors)
+    found = PredictionCache(predictor, tmp_path / "a").predict(vectors)
     assert found.validation.equal(vectors[:, :1]) and found.test.equal(vectors[:, 1:])
     assert found.wrong is None and found.labels is None
 
@@ -130,8 +130,14 @@ def test_scores_without_labels_are_remembered(tmp_path):
 def test_an_evaluation_from_memory_is_the_same(tiny, tiny_run, tmp_path):
     recipe = load_recipe("quickstart", tiny)
     for name in ("a", "b"):
-        run(recipe, tmp_path / name, device="cpu", reuse=tiny_run, answers=tmp_path / "answers")
-    assert len(list((tmp_path / "answers").iterdir())) == 1
+        run(
+            recipe,
+            tmp_path / name,
+            device="cpu",
+            reuse=tiny_run,
+            prediction_cache=tmp_path / "cache",
+        )
+    assert len(list((tmp_path / "cache").iterdir())) == 1
     wanted = read_json(tiny_run / "evaluation.json") | {"cost": None}
     arrays = read_tensors(tiny_run / "arrays.safetensors")
     for name in ("a", "b"):
@@ -146,10 +152,10 @@ def test_another_task_or_selection_has_its_own_memory(tiny, tiny_run, tmp_path, 
     recipe, other = load_recipe("quickstart", tiny), load_recipe("quickstart", [*tiny, change])
     zoo = tiny_run / "zoo"
     sample = Counting().predict(torch.rand(1, 4))
-    own = answers_folder(tmp_path, recipe, zoo, "cpu", sample)
-    assert own == answers_folder(tmp_path, recipe, zoo, "cpu", sample)
-    assert own != answers_folder(tmp_path, other, zoo, "cpu", sample)
-    assert own != answers_folder(tmp_path, recipe, zoo, "mps", sample)
+    own = cache_folder(tmp_path, recipe, zoo, "cpu", sample)
+    assert own == cache_folder(tmp_path, recipe, zoo, "cpu", sample)
+    assert own != cache_folder(tmp_path, other, zoo, "cpu", sample)
+    assert own != cache_folder(tmp_path, recipe, zoo, "mps", sample)
 
 
 @pytest.mark.parametrize("part", ["validation", "test", "wrong", "labels"])
@@ -157,5 +163,5 @@ def test_other_data_at_the_same_place_have_their_own_memory(tiny, tiny_run, tmp_
     recipe, zoo = load_recipe("quickstart", tiny), tiny_run / "zoo"
     sample = Counting().predict(torch.rand(1, 4))
     changed = replace(sample, **{part: ~getattr(sample, part)})
-    own, other = (answers_folder(tmp_path, recipe, zoo, "cpu", one) for one in (sample, changed))
+    own, other = (cache_folder(tmp_path, recipe, zoo, "cpu", one) for one in (sample, changed))
     assert own != other

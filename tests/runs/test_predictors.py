@@ -11,11 +11,11 @@ from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.tasks.base import (
-    ForeignInputs,
-    ScoredTask,
+    ClassificationTask,
+    CustomTask,
+    OODInputs,
     Scores,
     Split,
-    Task,
     seeded_network,
 )
 from paramdiff.zoo.zoo import Zoo, ZooIndex
@@ -52,7 +52,9 @@ def split(num, seed, *, sort=False):
 
 
 def task(network=Network, **fields):
-    return Task("points", split(90, 0, sort=True), split(20, 1), split(50, 2), network, **fields)
+    return ClassificationTask(
+        "points", split(90, 0, sort=True), split(20, 1), split(50, 2), network, **fields
+    )
 
 
 def zoo(given, num=4):
@@ -95,7 +97,7 @@ def test_answers_are_those_of_either_split():
 
 @pytest.mark.parametrize("num_foreign", [0, 15])
 def test_probabilities_are_those_of_test_then_foreign_inputs(num_foreign):
-    foreign = ForeignInputs("noise", torch.randn(15, 6)) if num_foreign else None
+    foreign = OODInputs("noise", torch.randn(15, 6)) if num_foreign else None
     given = task(out_of_distribution=foreign)
     made = zoo(given)
     predictor = build_predictor(given, made, CPU)
@@ -229,6 +231,6 @@ def _scored(is_shared):
     def score(network, split):
         return Scores(torch.tensor([1.0 if split == "test" else 2.0]))
 
-    return ScoredTask(
+    return CustomTask(
         "one number", "R2", False, 1, 1, 1, Network, None, score, selects_on_test=is_shared
     )

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import update_bn
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs import parallel_predictors
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.tasks.base import ForeignInputs, Split, Task, seeded_network
+from paramdiff.tasks.base import ClassificationTask, OODInputs, Split, seeded_network
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 CPU = torch.device("cpu")
@@ -33,8 +33,8 @@ def digits():
     labels = torch.tensor(found.target)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     parts = [Split(inputs[rows], labels[rows]) for rows in order.split([900, 400, 497])]
-    foreign = ForeignInputs("noise", torch.randn(20, 1, 8, 8))
-    return Task("digits", *parts, network, out_of_distribution=foreign)
+    foreign = OODInputs("noise", torch.randn(20, 1, 8, 8))
+    return ClassificationTask("digits", *parts, network, out_of_distribution=foreign)
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,8 @@ run(load_recipe("quickstart", overrides), Path(out), device="cpu", progress=prog
 """
 
 KILLED_WRITING = """
-from paramdiff.runs import generated_files
-write, written = generated_files.write_tensors, []
+from paramdiff.runs import generated_folder
+write, written = generated_folder.write_tensors, []
 
 def killing(path, *given, **how):
     if len(written) == 3:
@@ -41,7 +41,7 @@ def killing(path, *given, **how):
     written.append(path)
     write(path, *given, **how)
 
-generated_files.write_tensors = killing
+generated_folder.write_tensors = killing
 """
 
 COMMAND = """

@@ -10,11 +10,12 @@ import yaml
 
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.paper.evidence import NOTHING
-from paramdiff.paper.reported import PUBLISHED, published_for
-from paramdiff.recipe import load_factors, load_recipe, shipped_recipes, to_yaml
-from paramdiff.report.sweep_page import Sweep, SweepRow, render_sweep, result_of
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import load_factors, load_recipe, to_yaml
+from paramdiff.report.sweep_page import result_of
+from paramdiff.report.sweep_schema import Sweep
 from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.reuse import pretrained_checkpoint
 from paramdiff.runs.run import run
 from paramdiff.runs.sweep import run_sweep
 from paramdiff.runs.sweep_entries import plan_sweep
@@ -87,9 +88,9 @@ def test_zoos_that_differ_in_fine_tuning_share_the_pretrained_network(tiny, fini
 
 def test_another_pretraining_is_not_shared(tiny, tiny_run):
     folder = RunFolder(tiny_run)
-    assert folder.pretrained_for(load_recipe("quickstart", tiny)) is not None
+    assert pretrained_checkpoint(folder, load_recipe("quickstart", tiny)) is not None
     for other in ("seed=1", "task.seed=1", "collection.pretraining.lr=0.1"):
-        assert folder.pretrained_for(load_recipe("quickstart", [*tiny, other])) is None
+        assert pretrained_checkpoint(folder, load_recipe("quickstart", [*tiny, other])) is None
 
 
 def test_each_row_is_its_runs_evaluation(entries, finished):
@@ -105,7 +106,7 @@ def test_each_row_is_its_runs_evaluation(entries, finished):
             generated.mean - evaluation.groups["original"].score.mean, abs=1e-6
         )
     stored = read_json(out / "sweep.json")
-    assert stored.pop("schema") == 1
+    assert stored.pop("schema") == 2
     assert Sweep.model_validate(stored) == made
     assert made.rows[1].result.dispersion < made.rows[0].result.dispersion
 
@@ -196,43 +197,6 @@ def test_complete_recipes_show_where_they_differ(tmp_path):
     assert {entry.recipe.generation.num_samples for entry in planned} == {9}
 
 
-def test_published_numbers_are_those_of_the_paper_and_its_logs():
-    name = "main/cifar100_resnet18"
-    published = published_for(name, load_recipe(name))
-    assert (published.original_best, published.ensemble) == (0.774, 0.777)
-    assert (published.generated_best, published.generated_mean) == (0.779, 0.777)
-    assert published.minus_original == pytest.approx(0.7724 - 0.7672)
-    assert published.departures == ()
-    vae = published_for("ablation/vae_sample", load_recipe("ablation/vae_sample"))
-    assert (vae.where, vae.original_mean, vae.generated_mean) == ("Table 8", 0.769, 0.766)
-    mnist = published_for("full/mnist_cnnmedium", load_recipe("full/mnist_cnnmedium"))
-    assert mnist.minus_original == pytest.approx(0.933 - 0.921)
-    assert published_for("quickstart", load_recipe("quickstart")) is None
-    known = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    unknown = {n for n in shipped_recipes() if n.startswith(("main/", "full/", "ablation/"))}
-    unknown -= set(known)
-    assert {name.partition(",")[0] for name in known} <= set(shipped_recipes())
-    assert len(unknown) == 7 and "ablation/numberckpt_001" in unknown
-    assert sum(name.startswith("main/cifar10_") for name in unknown) == 6
-
-
-def test_what_was_not_run_as_published_is_said():
-    name = "ablation/numberckpt_050"
-    recipe = load_recipe(name, ["task.root=/data", "seed=4", "task.name=cifar10"])
-    published = published_for(name, recipe)
-    assert published.departures == ("task.name",)
-    row = SweepRow(
-        name=name,
-        description="",
-        changed={},
-        result=None,
-        failure="it failed",
-        published=published,
-    )
-    page = render_sweep(Sweep(rows=(row,)), NOTHING)
-    assert f"Not run as published: {name}. What differs: task.name." in page
-
-
 def test_varied_values_are_yaml():
     planned = plan_sweep(
         ["quickstart"], (), "parameters.select=[norm3.weight],['norm2.*', 're:x']"
@@ -266,12 +230,13 @@ def test_a_sweep_that_cannot_be_is_refused_before_it_runs(sources, vary, told):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "../up", "a/../../up", "/abs", "a//b", "back\\slash", "answers", "sweep.json"]
+    "name",
+    ["", "../up", "a/../../up", "/abs", "a//b", "back\\slash", "prediction_cache", "sweep.json"],
 )
 def test_a_recipe_that_can_be_no_folder_is_refused(name, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text(to_yaml(load_recipe("quickstart").model_copy(update={"name": name})))
-    with pytest.raises(UserError, match="can be no folder of a sweep"):
+    with pytest.raises(UserError, match="cannot be the name of a folder in a sweep"):
         plan_sweep([str(file)])
 
 

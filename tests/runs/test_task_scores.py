@@ -15,10 +15,10 @@ from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
-from paramdiff.runs.evaluating import score_trajectory
+from paramdiff.runs.evaluation_stage import score_trajectory
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.storage import read_json, read_tensors
-from paramdiff.tasks.base import Scores, Task
+from paramdiff.tasks.base import ClassificationTask, Scores
 from paramdiff.tasks.registry import describe_task
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.zoo import Zoo
@@ -200,7 +200,7 @@ class Network(torch.nn.Linear):
 
 
 def points():
-    return Task("points", split(90, 0), split(60, 1), split(300, 2), Network)
+    return ClassificationTask("points", split(90, 0), split(60, 1), split(300, 2), Network)
 
 
 def small_zoo(task, num=4):

@@ -12,7 +12,7 @@ from paramdiff.errors import UserError
 from paramdiff.methods.data_use import DataBudget, DataUse
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.recipe.description import data_budget
-from paramdiff.runs.training_examples import training_examples
+from paramdiff.runs.stages import training_examples
 from paramdiff.tasks.registry import build_task, describe_task
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.zoo import Zoo

@@ -8,7 +8,7 @@ import torch
 from paramdiff.commands.generate import generate
 from paramdiff.errors import UserError
 from paramdiff.locking import sole_maker, sole_writer
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.run import make_networks, run
 from paramdiff.storage import read_metadata, read_tensors
 

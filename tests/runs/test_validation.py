@@ -1,4 +1,4 @@
-"""A run's denoiser is looked at while it trains."""
+"""A run's denoiser is validated while it trains."""
 
 import math
 
@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from paramdiff import training_loop
-from paramdiff.diffusion.schedule import check_num_inference_steps
-from paramdiff.early_stopping import Look, best_look
+from paramdiff.diffusion.diffusion_settings import check_num_inference_steps
+from paramdiff.early_stopping import ValidationRecord, best_record
 from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.runs import validation
 from paramdiff.runs.run import make_networks
-from paramdiff.runs.validation import NUM_SAMPLES, few_steps, spread_warning
+from paramdiff.runs.validation import NUM_SAMPLES, dispersion_warning, few_steps
 from tests.commands.test_fit import QUICK, drifting, planned
 
 WATCHED = [
@@ -39,24 +39,24 @@ def made(checkpoints, out, *overrides, **options):
     return make_networks(recipe, out, device="cpu", **options)
 
 
-def looks_of(out):
-    (generator,) = out.generators
-    return generator.folder.log.looks("denoiser")
+def records_of(out):
+    (generator,) = out.seed_runs
+    return generator.folder.log.validation_records("denoiser")
 
 
 @pytest.mark.parametrize("normalization", ["tensor", "coordinate"])
-def test_the_spread_is_what_the_evaluation_calls_dispersion(checkpoints, tmp_path, normalization):
+def test_the_dispersion_is_the_evaluations(checkpoints, tmp_path, normalization):
     run = made(checkpoints, tmp_path / "run", f"parameters.normalization={normalization}")
-    looks = looks_of(run)
-    assert all(look.held_out_loss is not None for look in looks)
+    records = records_of(run)
+    assert all(record.held_out_loss is not None for record in records)
     pipeline = ParameterDiffusionPipeline.from_pretrained(tmp_path / "run" / "pipeline")
     samples = pipeline(range(NUM_SAMPLES), batch_size=NUM_SAMPLES).vectors
     normalized = fit_normalization(run.zoo.originals, run.zoo.layout)
     expected = dispersion(normalized.apply(samples), normalized.apply(run.zoo.originals))
-    assert best_look(looks).spread == pytest.approx(expected, rel=1e-4)
+    assert best_record(records).dispersion == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_run_killed_between_looks_ends_alike(checkpoints, tmp_path, monkeypatch):
+def test_a_run_killed_between_validations_ends_alike(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setattr(training_loop, "SECONDS_BETWEEN_SAVES", -1.0)
     notes = []
 
@@ -69,23 +69,23 @@ def test_a_run_killed_between_looks_ends_alike(checkpoints, tmp_path, monkeypatc
     with pytest.raises(Stopped):
         made(checkpoints, tmp_path / "killed", progress=stop)
     killed = made(checkpoints, tmp_path / "killed")
-    assert looks_of(killed) == looks_of(whole)
-    assert torch.equal(killed.generators[0].generated, whole.generators[0].generated)
-    spreads = [f"spread {look.spread:.2f}" for look in looks_of(whole)[:2]]
+    assert records_of(killed) == records_of(whole)
+    assert torch.equal(killed.seed_runs[0].generated, whole.seed_runs[0].generated)
+    spreads = [f"dispersion {record.dispersion:.2f}" for record in records_of(whole)[:2]]
     assert list(dict.fromkeys(notes)) == ["", *spreads]
 
 
-def test_a_denoiser_of_the_velocity_is_looked_at_before_it_has_learned(checkpoints, tmp_path):
-    first, *_ = looks_of(
+def test_a_denoiser_of_the_velocity_is_validated_before_it_has_learned(checkpoints, tmp_path):
+    first, *_ = records_of(
         made(checkpoints, tmp_path / "run", "diffusion.schedule.prediction_type=v_prediction")
     )
     assert first.update == 0
-    assert first.spread == pytest.approx(1, abs=0.3)  # Gaussian, in few steps
+    assert first.dispersion == pytest.approx(1, abs=0.3)  # Gaussian, in few steps
 
 
-def test_latents_that_are_not_standardized_have_no_cheap_spread(checkpoints, tmp_path):
-    looks = looks_of(made(checkpoints, tmp_path / "run", "diffusion.standardize=false"))
-    assert {look.spread for look in looks} == {None}
+def test_latents_that_are_not_standardized_have_no_cheap_dispersion(checkpoints, tmp_path):
+    records = records_of(made(checkpoints, tmp_path / "run", "diffusion.standardize=false"))
+    assert {record.dispersion for record in records} == {None}
 
 
 @pytest.mark.parametrize("found", [math.inf, math.nan, NotFiniteError("NaN")])
@@ -95,14 +95,14 @@ def test_samples_that_are_not_finite_stop_no_training(checkpoints, tmp_path, mon
             raise found
         return found
 
-    monkeypatch.setattr(validation, "_spread", lambda *args, **kwargs: spread)
-    looks = looks_of(made(checkpoints, tmp_path / "run"))
-    assert looks and all(look.spread is None for look in looks)
+    monkeypatch.setattr(validation, "_dispersion", lambda *args, **kwargs: spread)
+    records = records_of(made(checkpoints, tmp_path / "run"))
+    assert records and all(record.dispersion is None for record in records)
 
 
-def test_nobody_looks_unless_asked(checkpoints, tmp_path):
+def test_nothing_is_validated_unless_asked(checkpoints, tmp_path):
     run = made(checkpoints, tmp_path / "run", "diffusion.early_stopping=null")
-    assert looks_of(run) == []
+    assert records_of(run) == []
 
 
 @pytest.mark.parametrize("solver", ["ddpm", "ddim", "dpmsolver++"])
@@ -117,11 +117,14 @@ def test_few_steps_are_what_the_solver_can_take(solver, num_timesteps):
     assert few_steps("ddpm", 1000, 1000) == 50
 
 
-def test_a_spread_unlike_the_originals_is_told():
-    even, narrow = Look(100, 0.3, 0.9), Look(200, 0.2, 0.41)
-    assert spread_warning([]) is None
-    assert spread_warning([even]) is None
-    assert "spread 0.41 times" in spread_warning([even, narrow])
-    assert spread_warning([narrow, Look(300, 0.3, 1.1)])  # that of the lowest loss is kept
-    assert "spread 1.60 times" in spread_warning([Look(100, None, 1.0), Look(200, None, 1.6)])
-    assert spread_warning([Look(100, 0.3, None)]) is None
+def test_a_dispersion_unlike_the_originals_is_a_warning():
+    even = ValidationRecord(100, 0.3, 0.9)
+    narrow = ValidationRecord(200, 0.2, 0.41)
+    assert dispersion_warning([]) is None
+    assert dispersion_warning([even]) is None
+    assert "a dispersion of 0.41 times" in dispersion_warning([even, narrow])
+    later = ValidationRecord(300, 0.3, 1.1)
+    assert dispersion_warning([narrow, later])  # that of the lowest loss is kept
+    last = [ValidationRecord(100, None, 1.0), ValidationRecord(200, None, 1.6)]
+    assert "a dispersion of 1.60 times" in dispersion_warning(last)
+    assert dispersion_warning([ValidationRecord(100, 0.3, None)]) is None

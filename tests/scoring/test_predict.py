@@ -10,7 +10,7 @@ from torch import nn
 from paramdiff.errors import UserError
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.scoring.predict import Scorer
-from paramdiff.scoring.stacked import OneByOne, Stacked
+from paramdiff.scoring.stacked import BatchedEvaluator, SequentialEvaluator
 
 
 def small_cnn():
@@ -137,10 +137,10 @@ def test_timm_networks_equal_the_plain_loop(name, chosen):
 def test_chains_of_linear_layers_are_stacked():
     network = mlp()
     scorer = Scorer(network, network.state_dict(), list(network.state_dict()), IMAGES)
-    assert isinstance(scorer._evaluate, Stacked)
+    assert isinstance(scorer._evaluate, BatchedEvaluator)
     network = normed_mlp()
     scorer = Scorer(network, network.state_dict(), ["1.weight"], IMAGES.flatten(1))
-    assert isinstance(scorer._evaluate, OneByOne)
+    assert isinstance(scorer._evaluate, SequentialEvaluator)
 
 
 def test_more_sets_than_a_group(monkeypatch):

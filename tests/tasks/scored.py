@@ -5,7 +5,7 @@ from sklearn.datasets import load_diabetes
 from torch import nn
 from torch.nn import functional as F
 
-from paramdiff.tasks.base import ScoredTask, Scores, Task
+from paramdiff.tasks.base import ClassificationTask, CustomTask, Scores
 
 SIZES = {"train": 242, "validation": 50, "test": 150}
 TOLERATED = 0.8
@@ -44,10 +44,10 @@ def r_squared(seed):
         value = 1 - errors.square().mean() / targets.var(correction=0)
         return Scores(value[None], errors.abs() > TOLERATED)
 
-    return ScoredTask("diabetes", "R2", False, *SIZES.values(), build_network, loss, score)
+    return CustomTask("diabetes", "R2", False, *SIZES.values(), build_network, loss, score)
 
 
-def wrapped(task: Task) -> ScoredTask:
+def wrapped(task: ClassificationTask) -> CustomTask:
     """A classification task as if nobody knew that it is one."""
 
     def loss(network, rows, generator):
@@ -58,7 +58,7 @@ def wrapped(task: Task) -> ScoredTask:
         is_right = network.eval()(examples.inputs[:]).argmax(1) == examples.labels
         return Scores(is_right.float(), ~is_right)
 
-    return ScoredTask(
+    return CustomTask(
         task.name,
         "accuracy",
         True,

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 from .formats import labels, pixels
 

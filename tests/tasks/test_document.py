@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from paramdiff.networks.registry import NETWORKS, NetworkSettings, build_network
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.networks.registry import NETWORKS, build_network
 from paramdiff.tasks.public import FACTS
 from paramdiff.tasks.registry import TASKS
 

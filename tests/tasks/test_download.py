@@ -9,7 +9,8 @@ import pytest
 
 from paramdiff.errors import UserError
 from paramdiff.tasks import download
-from paramdiff.tasks.registry import TaskSettings, build_task
+from paramdiff.tasks.registry import build_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 from .formats import WRITERS, md5_of, packed, write_image
 

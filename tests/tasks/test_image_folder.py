@@ -7,7 +7,8 @@ import torch
 
 from paramdiff.errors import UserError
 from paramdiff.tasks import image_folder
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 from .formats import write_image_folder
 

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 
 def test_nothing_loads_them_before_they_are_needed():

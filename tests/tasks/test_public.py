@@ -8,7 +8,8 @@ import torch
 
 from paramdiff.errors import UserError
 from paramdiff.tasks.public import FACTS, FLOWERS_MD5, PUBLIC
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 from .formats import NUM_TEST, WRITERS, labels, pixels
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.tasks.base import ScoredTask, Scores
-from paramdiff.tasks.sequential_scorer import OneByOne, score_network
+from paramdiff.tasks.base import CustomTask, Scores
+from paramdiff.tasks.sequential_scorer import TaskScorer, score_network
 from tests.tasks.scored import SIZES, build_network, r_squared
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def with_score(score):
 def test_every_set_gets_the_score_of_its_own_network(split):
     task, state, chosen = r_squared(0), base(), sets(3)
     for _ in range(2):  # nothing is left over from an earlier one
-        found = OneByOne(task, state, device=CPU).scores(chosen, split)
+        found = TaskScorer(task, state, device=CPU).scores(chosen, split)
         for tensors, scores in zip(chosen, found, strict=True):
             network = build_network()
             network.load_state_dict(state | tensors)
@@ -55,7 +55,7 @@ def test_a_score_that_moves_buffers_spoils_no_other_network():
         return Scores(network[1].running_mean[:1].clone())
 
     chosen = sets(3)
-    found = OneByOne(with_score(moving), base(), device=CPU).scores(chosen, "test")
+    found = TaskScorer(with_score(moving), base(), device=CPU).scores(chosen, "test")
     for tensors, scores in zip(chosen, found, strict=True):
         torch.testing.assert_close(scores.values, tensors["1.running_mean"][:1] + 1)
 
@@ -79,7 +79,7 @@ def test_the_networks_mode_is_kept(mode):
 )
 def test_what_is_no_score_is_refused(scores, message):
     with pytest.raises(UserError, match="parameter set 0: .*" + message):
-        OneByOne(with_score(lambda *_: scores), base(), device=CPU).scores(sets(1), "test")
+        TaskScorer(with_score(lambda *_: scores), base(), device=CPU).scores(sets(1), "test")
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
@@ -87,7 +87,7 @@ def test_a_score_that_is_no_number_names_the_network(value):
     values = iter([0.5, 0.5, value])
     task = with_score(lambda *_: Scores(torch.tensor([next(values)])))
     with pytest.raises(NotFiniteError, match="parameter set 2: expected finite test scores"):
-        OneByOne(task, base(), device=CPU).scores(sets(3), "test")
+        TaskScorer(task, base(), device=CPU).scores(sets(3), "test")
 
 
 def test_all_networks_are_scored_alike():
@@ -96,7 +96,7 @@ def test_all_networks_are_scored_alike():
     task = with_score(
         lambda *_: Scores(torch.zeros(1), torch.zeros(next(lengths), dtype=torch.bool))
     )
-    networks = OneByOne(task, base(), device=CPU)
+    networks = TaskScorer(task, base(), device=CPU)
     networks.scores(sets(2), "test")
     with pytest.raises(UserError, match=r"set 0: .* found 1 values, 5 that may be wrong after 1"):
         networks.scores(sets(1), "test")
@@ -104,19 +104,19 @@ def test_all_networks_are_scored_alike():
 
 def test_a_random_score_is_told():
     state = base()
-    assert OneByOne(r_squared(0), state, device=CPU).is_deterministic
+    assert TaskScorer(r_squared(0), state, device=CPU).is_deterministic
     before = torch.get_rng_state()
     task = with_score(lambda *_: Scores(torch.rand(1)))
     with pytest.warns(UserWarning, match="random at test time"):
-        assert not OneByOne(task, state, device=CPU).is_deterministic
+        assert not TaskScorer(task, state, device=CPU).is_deterministic
     assert torch.get_rng_state().equal(before)
 
 
 def test_another_networks_checkpoint_is_refused():
     with pytest.raises(UserError, match="the base checkpoint is not the network's"):
-        OneByOne(r_squared(0), nn.Linear(2, 2).state_dict(), device=CPU)
+        TaskScorer(r_squared(0), nn.Linear(2, 2).state_dict(), device=CPU)
 
 
 def test_a_task_without_examples_is_refused():
     with pytest.raises(UserError, match=r"'empty': .* found 3, 0 and 2"):
-        ScoredTask("empty", "score", True, 3, 0, 2, build_network, None, None)
+        CustomTask("empty", "score", True, 3, 0, 2, build_network, None, None)

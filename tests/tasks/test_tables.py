@@ -5,7 +5,8 @@ import torch
 from sklearn.datasets import load_breast_cancer, load_wine
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.registry import TaskSettings, build_task, describe_task
+from paramdiff.tasks.registry import build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
 
 TABLES = {"wine": load_wine, "breast_cancer": load_breast_cancer}
 

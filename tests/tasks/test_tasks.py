@@ -6,10 +6,11 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.base import Split, Task, seeded_network, untrained_network
+from paramdiff.tasks.base import ClassificationTask, Split, seeded_network, untrained_network
 from paramdiff.tasks.digits import digits
-from paramdiff.tasks.registry import TASKS, TaskSettings, build_task, describe_task
-from paramdiff.tasks.user_task import OwnTask
+from paramdiff.tasks.registry import TASKS, build_task, describe_task
+from paramdiff.tasks.task_settings import TaskSettings
+from paramdiff.tasks.user_task import UserTask
 
 SPLITS = ["train", "validation", "test"]
 
@@ -25,7 +26,7 @@ def splits(task):
 
 def tiny(seed):
     one = Split(torch.full((2, 3), float(seed)), torch.tensor([0, 1]))
-    return Task("tiny", one, one, one, lambda: nn.Linear(3, 2))
+    return ClassificationTask("tiny", one, one, one, lambda: nn.Linear(3, 2))
 
 
 def refusal(name):
@@ -139,8 +140,10 @@ def test_training_starts_from_published_weights_where_a_task_has_them(task):
         return network
 
     data = Split(torch.ones(2, 3), torch.tensor([0, 1]))
-    plain = Task("plain", data, data, data, lambda: nn.Linear(3, 2))
-    published = Task("plain", data, data, data, lambda: nn.Linear(3, 2), build_pretrained=ones)
+    plain = ClassificationTask("plain", data, data, data, lambda: nn.Linear(3, 2))
+    published = ClassificationTask(
+        "plain", data, data, data, lambda: nn.Linear(3, 2), build_pretrained=ones
+    )
     assert seeded_network(published, 0).weight.eq(1).all()
     assert not seeded_network(plain, 0).weight.eq(1).any()
     assert untrained_network(published, 0).weight.equal(seeded_network(plain, 0).weight)
@@ -155,14 +158,14 @@ def test_known_names():
 
 
 def test_a_name_added_to_the_tasks(monkeypatch):
-    monkeypatch.setitem(TASKS, "tiny", lambda settings: OwnTask(settings, tiny))
+    monkeypatch.setitem(TASKS, "tiny", lambda settings: UserTask(settings, tiny))
     assert build_task(TaskSettings(name="tiny")).name == "tiny"
 
 
 def test_unknown_names_are_told_the_nearest():
     assert "'digts'; the nearest is 'digits'" in refusal("digts")
     assert "'cifar100'" in refusal("cifar_100")
-    assert "the nearest is" in refusal("")
+    assert "''; expected one of 'digits', 'wine', " in refusal("")
 
 
 @pytest.fixture
@@ -170,7 +173,7 @@ def module(tmp_path, monkeypatch):
     """A module of the user's, on the path."""
     (tmp_path / "users_tasks.py").write_text(
         "import torch\n"
-        "from paramdiff.tasks.base import Split, Task\n"
+        "from paramdiff.tasks.base import ClassificationTask as Task, Split\n"
         "def tiny(seed):\n"
         "    one = Split(torch.full((2, 3), float(seed)), torch.tensor([0, 1]))\n"
         "    return Task('tiny', one, one, one, lambda: torch.nn.Linear(3, 2))\n"

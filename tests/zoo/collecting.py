@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from paramdiff.progress import ignore_progress
-from paramdiff.tasks.base import Split, Task
+from paramdiff.tasks.base import ClassificationTask, Split
 from paramdiff.zoo.collect import collect
 from paramdiff.zoo.zoo import Zoo
 from paramdiff.zoo.zoo_settings import CollectionSettings
@@ -47,7 +47,9 @@ def made_task(noise=0.0, built=None, build=build_network, **kwargs):
         return network
 
     train = split(50, 1, noise)
-    return Task("clusters", train, split(40, 2), split(40, 3), build_and_remember, **kwargs)
+    return ClassificationTask(
+        "clusters", train, split(40, 2), split(40, 3), build_and_remember, **kwargs
+    )
 
 
 def settings(**kwargs):

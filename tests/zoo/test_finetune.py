@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.random import seeded_generator
-from paramdiff.tasks.base import Split, Task
+from paramdiff.tasks.base import ClassificationTask, Split
 from paramdiff.zoo import finetune
 from paramdiff.zoo.finetune import FrozenLayers, depends_on_mode, fine_tune
 from paramdiff.zoo.objective import ClassificationBatches
@@ -54,7 +54,7 @@ def image_task(is_augmented=False):
         return inputs[rows] + torch.randn(len(rows), 2, 6, 6, generator=generator)
 
     augment = augmented if is_augmented else None
-    return Task("images", split, split, split, Convolutions, augmented=augment)
+    return ClassificationTask("images", split, split, split, Convolutions, augmented=augment)
 
 
 def trained_network(norm=nn.BatchNorm2d, **kwargs):
@@ -262,7 +262,7 @@ def test_timm_networks_keep_values(tmp_path, name, names, is_mode_seen):
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(24, 3, 32, 32, generator=generator)
     split = Split(inputs, torch.randint(4, (24,), generator=generator))
-    task = Task("images", split, split, split, lambda: network)
+    task = ClassificationTask("images", split, split, split, lambda: network)
     assert depends_on_mode(network, inputs) is is_mode_seen
     assert frozen_layers(copy.deepcopy(network), task, names).reason is None
     mode = "eval" if is_mode_seen else "train"

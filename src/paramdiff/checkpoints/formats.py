@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
 from paramdiff.checkpoints.container import Container
@@ -29,7 +29,7 @@ from paramdiff.checkpoints.library_folders import (
 )
 from paramdiff.checkpoints.read import read_file
 from paramdiff.errors import UserError
-from paramdiff.settings import Settings
+from paramdiff.settings import Settings, load
 from paramdiff.storage import (
     FOREIGN_MARK,
     METADATA_KEY,
@@ -124,11 +124,7 @@ def read_format(path: Path) -> CheckpointFormat:
     Raises:
         UserError: the file is malformed, or names files outside the checkpoint's folder.
     """
-    try:
-        checkpoint_format = CheckpointFormat.model_validate(read_json(path))
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"].lower()
-        raise UserError(f"{path}: not a checkpoint format: {reason}") from None
+    checkpoint_format = load(CheckpointFormat, read_json(path), path)
     named = (
         *(file.file for file in checkpoint_format.files),
         *checkpoint_format.extra_texts,

@@ -45,7 +45,8 @@ def with_present_options(
         The arguments, and one line on each replacement.
     """
     table = RENAMED_OPTIONS | RENAMED_OPTIONS_OF.get(command, {})
-    present, notes = [], []
+    present: list[str] = []
+    notes: list[str] = []
     for place, argument in enumerate(arguments):
         if argument == "--":
             return [*present, *arguments[place:]], notes

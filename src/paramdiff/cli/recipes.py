@@ -9,7 +9,7 @@ from rich.text import Text
 from paramdiff.cli._console import console
 
 if TYPE_CHECKING:
-    from paramdiff.paper.exhibit import Exhibit
+    from paramdiff.paper.paper_table import PaperTable
     from paramdiff.recipe.listing import Listed
 
 GROUPS = {
@@ -25,11 +25,11 @@ GROUPS = {
 
 def recipes() -> None:
     """List the shipped recipes, and the paper's tables and figures that `sweep` makes of them."""
-    from paramdiff.paper.exhibit import load_exhibits
+    from paramdiff.paper.paper_table import load_paper_tables
     from paramdiff.recipe.listing import list_recipes
 
     show_recipes(list_recipes())
-    show_exhibits(list(load_exhibits().values()))
+    show_paper_tables(list(load_paper_tables().values()))
 
 
 def show_recipes(recipes: Sequence["Listed"]) -> None:
@@ -65,7 +65,7 @@ def _pflop(number: float | None) -> str:
     return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
-def show_exhibits(exhibits: Sequence["Exhibit"]) -> None:
+def show_paper_tables(paper_tables: Sequence["PaperTable"]) -> None:
     """Print the paper's tables and figures, with how many runs each needs."""
     console.print()
     table = Table(
@@ -77,8 +77,8 @@ def show_exhibits(exhibits: Sequence["Exhibit"]) -> None:
     table.add_column("name", no_wrap=True)
     table.add_column("runs", justify="right")
     table.add_column("what it shows")
-    for exhibit in exhibits:
-        runs = len({one.key for one in exhibit.settings}) if exhibit.needs_runs else 0
-        told = f" ({exhibit.measured_by})" if exhibit.measured_by else ""
-        table.add_row(exhibit.name, str(runs), Text(exhibit.title + told, overflow="fold"))
+    for one in paper_tables:
+        runs = len({setting.key for setting in one.settings}) if one.needs_runs else 0
+        command = f" ({one.measured_by})" if one.measured_by else ""
+        table.add_row(one.name, str(runs), Text(one.title + command, overflow="fold"))
     console.print(table)

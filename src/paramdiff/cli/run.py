@@ -30,12 +30,13 @@ def run_and_show(
     ray: str | None = None,
 ) -> None:
     """Run a recipe, then show the evaluation and where the report is."""
-    loading()
     import paramdiff
+
+    recipe = paramdiff.load_recipe(name, overrides or [])  # before torch: errors come at once
+    loading()
     from paramdiff.device import resolve_device
     from paramdiff.parallel import connected
 
-    recipe = paramdiff.load_recipe(name, overrides or [])
     with connected(ray, resolve_device(device)) as fan_out, progress_bars() as stages:
         evaluation = paramdiff.run(
             recipe, out, device=device, reuse=reuse, fan_out=fan_out, progress=stages

@@ -9,72 +9,24 @@ normalizes a single sample with its own statistics; here that is the argument ``
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.codecs.base import Codec, CodecSettings, Examples, Statistics
+from paramdiff.codecs.base import Codec, Examples
+from paramdiff.codecs.codec_settings import (
+    CHANNELS,
+    KERNEL_SIZE,
+    AutoencoderCodecSettings,
+    Statistics,
+)
 from paramdiff.errors import UserError
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
-from paramdiff.training_loop import Optimization, TrainingResult, train
-
-CHANNELS = (64, 128, 256, 256, 32)
-KERNEL_SIZE = 7
-
-
-class AutoencoderCodecSettings(CodecSettings):
-    """The paper's autoencoder and its training."""
-
-    kind: Literal["autoencoder"]
-    latent_dim: int = Field(gt=0, description="size of the latent")
-    channels: tuple[int, ...] = Field(CHANNELS, description="encoder channels, mirrored to decode")
-    kernel_size: int = Field(KERNEL_SIZE, gt=0, description="size of every convolution; odd")
-    target: Literal["clean", "noisy"] = Field(
-        description="reconstruct the clean vector (paper) or the noised input (authors' code)"
-    )
-    input_noise: float = Field(
-        ge=0, description="standard deviation added to the vector (sigma_v)"
-    )
-    latent_noise: float = Field(
-        ge=0, description="standard deviation added to the latent (sigma_z)"
-    )
-    kl_weight: float = Field(
-        0.0, ge=0, description="weight of the KL term; above 0 a real VAE with learned variance"
-    )
-    statistics: Statistics = Field(
-        description="normalization statistics when decoding: each sample's own (in effect the "
-        "authors') or running averages"
-    )
-    training: Optimization = Field(description="how the autoencoder is trained")
-
-    @property
-    def decoding_statistics(self) -> Statistics:
-        """See ``CodecSettings``."""
-        return self.statistics
-
-    @property
-    def is_whitened(self) -> bool:
-        """A variational autoencoder is trained to have latents that follow N(0, I)."""
-        return self.kl_weight > 0
-
-    @property
-    def shared_training(self) -> Optimization:
-        """See ``CodecSettings``."""
-        return self.training
-
-    def describe(self) -> str:
-        """See ``CodecSettings``."""
-        kind = "variational autoencoder" if self.kl_weight else "autoencoder"
-        return f"convolutional {kind}, latent of {self.latent_dim:,}"
-
-    def suggest_wider(self) -> str:
-        """See ``CodecSettings``."""
-        return "principal components (--set codec.kind=pca --set codec.explained_variance=0.8)"
+from paramdiff.training_loop import TrainingResult, train
 
 
 class SwitchedBatchNorm(nn.BatchNorm1d):

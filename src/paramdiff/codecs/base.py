@@ -13,68 +13,15 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from paramdiff.codecs.codec_settings import CodecSettings, Statistics
 from paramdiff.component import Component
 from paramdiff.progress import Progress, ignore_progress
-from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimization, TrainingResult
-
-Statistics = Literal["sample", "batch", "running"]
-"""Statistics that a codec's normalization layers use: each sample's own over its length, those of
-the batch, or the running averages of training."""
-
-
-class CodecSettings(Settings):
-    """Sizes of a codec and how it is fitted.
-
-    A subclass narrows ``kind`` to the codec's key in ``CODECS`` and overrides the properties whose
-    defaults do not hold for it.
-    """
-
-    kind: str
-
-    @property
-    def decoding_statistics(self) -> Statistics:
-        """Statistics of normalization layers when decoding; irrelevant if there are none."""
-        return "running"
-
-    @property
-    def is_whitened(self) -> bool:
-        """Whether latents are fitted to follow N(0, I)."""
-        return False
-
-    @property
-    def shared_training(self) -> Optimization | None:
-        """Training on batches of vectors, which the processes of a launch share; None if none."""
-        return None
-
-    @property
-    def learns_from(self) -> Literal["inputs", "labels"] | None:
-        """Task data that the codec is trained on; None if it sees the checkpoints alone."""
-        return None
-
-    @property
-    def examples_seen(self) -> int:
-        """Task examples used in training, each as often as a network is trained on it."""
-        return 0
-
-    @property
-    def num_training_vectors(self) -> int:
-        """Vectors that are encoded and decoded in training, each as often as it is."""
-        training = self.shared_training
-        return 0 if training is None else training.num_updates * training.batch_size
-
-    def describe(self) -> str:
-        """Describe the codec in one phrase."""
-        return self.kind
-
-    def suggest_wider(self) -> str | None:
-        """Suggest, as words and options, a codec that keeps more; None if there is none."""
-        return None
+from paramdiff.training_loop import TrainingResult
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,20 @@ gradient of its own predictions on task data; encoding stays linear.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.codecs.base import Codec, Examples, Statistics
-from paramdiff.codecs.pca import PCACodec, PCASettings, fit_pca_codec
+from paramdiff.codecs.base import Codec, Examples
+from paramdiff.codecs.codec_settings import BehavioralCodecSettings, Statistics
+from paramdiff.codecs.pca import PCACodec, fit_pca_codec
 from paramdiff.errors import UserError
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
-from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimization, TrainingResult, train
+from paramdiff.training_loop import TrainingResult, train
 
 SHARPNESS = 5.0
 """Factor on the logits in ``soft_error``. At 1 the similarity follows the networks' confidence
@@ -37,52 +36,6 @@ MOST = 10.0
 """Largest value of the multiplier, reached if the limit on similarity cannot be met."""
 BATCH = 500
 """Examples per forward pass of the originals."""
-
-
-class BehaviorSettings(Settings):
-    """Training of the correction on the predictions of decoded networks."""
-
-    target: Literal["labels", "originals"] = Field(
-        "labels",
-        description="training targets: the labels, or (without labels) the mean prediction of "
-        "sixteen originals",
-    )
-    num_networks: int = Field(6, gt=1, description="decoded networks per update")
-    similarity_margin: float = Field(
-        0.02,
-        description="by how much the similarity of errors (smooth IoU) may exceed the originals'",
-    )
-    training: Optimization = Field(
-        description="how the correction is trained; a batch is of examples, which all networks see"
-    )
-
-
-class BehavioralCodecSettings(PCASettings):
-    """Principal components with a correction that is trained by behavior."""
-
-    kind: Literal["behavioral"]
-    width: int = Field(256, gt=0, description="width of the correction's hidden layers")
-    behavior: BehaviorSettings = Field(description="how the correction is trained")
-
-    @property
-    def is_whitened(self) -> bool:
-        """The correction is trained on networks decoded from N(0, I)."""
-        return True
-
-    @property
-    def learns_from(self) -> Literal["inputs", "labels"]:
-        """See ``CodecSettings``."""
-        return "labels" if self.behavior.target == "labels" else "inputs"
-
-    @property
-    def examples_seen(self) -> int:
-        """See ``CodecSettings``."""
-        training = self.behavior.training
-        return training.num_updates * training.batch_size * self.behavior.num_networks
-
-    def describe(self) -> str:
-        """See ``CodecSettings``."""
-        return f"{super().describe()}, and a correction that is trained on what networks do"
 
 
 class BehavioralCodec(Codec):

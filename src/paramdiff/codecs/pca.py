@@ -12,47 +12,16 @@ do so always: safetensors maps them.
 """
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 from diffusers.configuration_utils import register_to_config
-from pydantic import Field
 from torch import Tensor
 
-from paramdiff.codecs.base import Codec, CodecSettings, Examples, Statistics
+from paramdiff.codecs.base import Codec, Examples
+from paramdiff.codecs.codec_settings import PCACodecSettings, Statistics
 from paramdiff.memmap import centered_products, column_blocks, empty_array, free_pages
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.training_loop import TrainingResult
-
-WIDER = (0.8, 0.95, 0.99)
-"""Shares of the variance to suggest if too little is kept."""
-
-
-class PCASettings(CodecSettings):
-    """Settings shared by codecs of principal components."""
-
-    explained_variance: float = Field(
-        gt=0, le=1, description="share of the zoo's variance that the components keep"
-    )
-    residual: bool = Field(
-        True, description="give the rest back to generated vectors as independent noise"
-    )
-
-    def describe(self) -> str:
-        """See ``CodecSettings``."""
-        share = self.explained_variance
-        return f"principal components that keep {share:.1%} of the zoo's variance"
-
-    def suggest_wider(self) -> str | None:
-        """See ``CodecSettings``."""
-        more = [share for share in WIDER if share > self.explained_variance]
-        return f"a wider codec (--set codec.explained_variance={more[0]})" if more else None
-
-
-class PCACodecSettings(PCASettings):
-    """Principal components of the zoo."""
-
-    kind: Literal["pca"]
 
 
 class PCACodec(Codec):

@@ -1,31 +1,43 @@
 """Registry of codecs: the ``kind`` of a recipe's ``codec`` to the class.
 
-To add a codec, append its class here (or, from outside the package, assign to ``CODECS``).
+To add a codec, append an entry here (or, from outside the package, assign its class to
+``CODECS``).
 """
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from torch import Tensor
+from paramdiff.codecs.codec_settings import (
+    AutoencoderCodecSettings,
+    BehavioralCodecSettings,
+    CodecSettings,
+    PCACodecSettings,
+)
+from paramdiff.registry import OneOfKinds, Registry, Unloaded
 
-from paramdiff.codecs.autoencoder import AutoencoderCodec
-from paramdiff.codecs.base import Codec, CodecSettings
-from paramdiff.codecs.behavioral import BehavioralCodec
-from paramdiff.codecs.pca import PCACodec
-from paramdiff.settings import OneOfKinds
-from paramdiff.training_loop import TrainingResult
+if TYPE_CHECKING:
+    from torch import Tensor
 
-CODECS: dict[str, type[Codec]] = {
-    "pca": PCACodec,
-    "autoencoder": AutoencoderCodec,
-    "behavioral": BehavioralCodec,
-}
+    from paramdiff.codecs.base import Codec
+    from paramdiff.training_loop import TrainingResult
+
+CODECS = Registry(
+    {
+        "pca": Unloaded(PCACodecSettings, "paramdiff.codecs.pca:PCACodec"),
+        "autoencoder": Unloaded(
+            AutoencoderCodecSettings, "paramdiff.codecs.autoencoder:AutoencoderCodec"
+        ),
+        "behavioral": Unloaded(
+            BehavioralCodecSettings, "paramdiff.codecs.behavioral:BehavioralCodec"
+        ),
+    }
+)
 
 AnyCodecSettings = Annotated[CodecSettings, OneOfKinds(CODECS)]
 """Settings of any registered codec."""
 
 
 def fit_codec(
-    vectors: Tensor, settings: CodecSettings, **options: Any
-) -> tuple[Codec, TrainingResult]:
+    vectors: "Tensor", settings: CodecSettings, **options: Any
+) -> "tuple[Codec, TrainingResult]":
     """Fit the codec that the settings configure; see ``Codec.fit``."""
     return CODECS[settings.kind].fit(vectors, settings, **options)

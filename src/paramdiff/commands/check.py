@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paramdiff.recipe import Recipe, load_recipe
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.cost import PFLOP, estimate_cost
-from paramdiff.runs.meta_models import Parts, build_parts, num_values
+from paramdiff.runs.meta_models import MetaModels, build_meta_models, num_values
 from paramdiff.storage import StrPath
 from paramdiff.tasks.base import TaskDescription
 from paramdiff.tasks.registry import describe_task
@@ -54,9 +54,9 @@ def check_recipe(recipe: Recipe, description: TaskDescription | None) -> dict[st
         Label to value.
 
     Raises:
-        UserError: see ``build_parts``.
+        UserError: see ``build_meta_models``.
     """
-    parts = build_parts(recipe, description)
+    parts = build_meta_models(recipe, description)
     layout = parts.layout
     facts = {"task": "none: generated networks are not evaluated"}
     if description is not None:
@@ -84,7 +84,7 @@ def check_recipe(recipe: Recipe, description: TaskDescription | None) -> dict[st
     return facts
 
 
-def _cost_in_words(recipe: Recipe, description: TaskDescription, parts: Parts) -> str:
+def _cost_in_words(recipe: Recipe, description: TaskDescription, parts: MetaModels) -> str:
     if description.input_shape is None:
         return "unknown; the task has its own loss and score"
     try:

@@ -31,7 +31,7 @@ from paramdiff.parameters.selection import select as select_names
 from paramdiff.processes import refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.report.page import write_report
-from paramdiff.runs.aligned import known_symmetries
+from paramdiff.runs.alignment_stage import known_symmetries
 from paramdiff.runs.generated_folder import read_vectors
 from paramdiff.runs.network_facts import network_facts
 from paramdiff.runs.parallel_predictors import distributed
@@ -146,6 +146,7 @@ def compare(
             num_held_out=num_held_out,
         )
         zoo = given.zoo
+        notes = [f"Generated checkpoints: {note}." for note in judged.notes] + given.notes
         vectors = read_vectors(
             judged.listed, zoo.layout, state_dict_key, rest=zoo.base, counters=given.replaced
         )
@@ -171,6 +172,7 @@ def compare(
             symmetries=known_symmetries(built, zoo),
             data_budget=budget_of(used),
             is_held_out_new=given.is_held_out_new,
+            notes=tuple(notes),
             scratch=aside,
         )
         predictor = build_predictor(built, zoo, target, recalibrate=recalibrate_batchnorm)
@@ -183,20 +185,19 @@ def compare(
             predictor,
             EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate_batchnorm),
             progress,
+            cost=lambda: {"evaluation": _cost_since(started)},
         )
-        notes = [f"Generated checkpoints: {note}." for note in judged.notes] + given.notes
-        evaluation = _with_notes(evaluation, notes)
-        cost = Cost(
-            seconds=round(time.monotonic() - started, 3), peak_memory_mb=round(peak_memory(), 1)
-        )
-        write_evaluation(
-            aside, evaluation.model_copy(update={"cost": {"evaluation": cost}}), arrays
-        )
+        write_evaluation(aside, evaluation, arrays)
         write_report(aside)
         if copy_best:
             _copy_best(aside / "best", judged.listed, arrays["validation/generated"], copy_best)
     add_scores(Path(generated), evaluation)
     return evaluation
+
+
+def _cost_since(started: float) -> Cost:
+    seconds = time.monotonic() - started
+    return Cost(seconds=round(seconds, 3), peak_memory_mb=round(peak_memory(), 1))
 
 
 @dataclass
@@ -254,13 +255,6 @@ def _open_originals(
         _passed_over(find_checkpoints([originals]), "the originals"),
         [f"Originals: {note}." for note in imported.notes],
     )
-
-
-def _with_notes(evaluation: Evaluation, notes: Sequence[str]) -> Evaluation:
-    """Put notes before the warnings of the verdict."""
-    verdict = evaluation.verdict
-    warned = verdict.model_copy(update={"warnings": (*notes, *verdict.warnings)})
-    return evaluation.model_copy(update={"verdict": warned})
 
 
 def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:

@@ -10,9 +10,9 @@ from paramdiff.methods.data_use import DataUse
 from paramdiff.model_cards.card import inline_code
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.random import seeded_generator
-from paramdiff.recipe import load_recipe
+from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.generated_folder import read_vectors
-from paramdiff.tasks.base import Task
+from paramdiff.tasks.base import ClassificationTask
 from paramdiff.tasks.registry import build_task
 from paramdiff.user_code import accepts, call, import_function, wrong_signature
 
@@ -86,7 +86,7 @@ def data_with_energy(
 def _loss(recipe: str, space: ParameterSpace, device: torch.device) -> Energy:
     settings = load_recipe(recipe).task
     task = None if settings is None else build_task(settings)
-    if not isinstance(task, Task):
+    if not isinstance(task, ClassificationTask):
         found = "none" if task is None else "one with its own score"
         raise UserError(f"{recipe}: task: expected a classification task, found {found}")
     rows = torch.randperm(len(task.train), generator=seeded_generator("guide"))[:NUM_EXAMPLES]

@@ -20,8 +20,8 @@ from paramdiff.errors import UserError
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select as select_names
 from paramdiff.progress import StageProgress, ignore_progress
-from paramdiff.recipe import Recipe, resolve_recipe
 from paramdiff.recipe.loading import parse_overrides
+from paramdiff.recipe.schema import Recipe, resolve_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.run import make_networks
 from paramdiff.storage import StrPath, path_or_none

@@ -9,7 +9,7 @@ from diffusers.utils import logging
 from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.commands.energy_by_name import build_energy, data_with_energy, describe_energy
 from paramdiff.device import resolve_device
-from paramdiff.diffusion.conditioning import Value
+from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.errors import UserError
 from paramdiff.locking import sole_maker
 from paramdiff.model_cards.card import checkpoints_on_card, data_on_card

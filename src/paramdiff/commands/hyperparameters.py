@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from paramdiff.device import resolve_device
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
 from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
-from paramdiff.diffusion.training import DiffusionSettings, train_denoiser
+from paramdiff.diffusion.training import train_denoiser
 from paramdiff.processes import refuse_several
 from paramdiff.random import seeded_generator
 from paramdiff.recipe.loading import read_preset

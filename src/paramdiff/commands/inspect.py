@@ -131,8 +131,9 @@ def inspect(
 
 def sources_of(checkpoints: StrPath | Sequence[StrPath]) -> list[str]:
     """Return one source of checkpoints, or several, as a list of strings."""
-    one = isinstance(checkpoints, str | os.PathLike)
-    return [os.fspath(source) for source in ([checkpoints] if one else checkpoints)]
+    if isinstance(checkpoints, str | os.PathLike):
+        return [os.fspath(checkpoints)]
+    return [os.fspath(source) for source in checkpoints]
 
 
 def _normalized(found: CheckpointSummary) -> Tensor:

@@ -18,7 +18,7 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.runs.generated_folder import read_vectors
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.subsampling import evenly_spaced
-from paramdiff.tasks.base import AnyTask, Task
+from paramdiff.tasks.base import ClassificationTask, Task
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 MOST_SCORED = 5
@@ -26,7 +26,7 @@ MOST_VALUES = 1 << 28
 """Values of all scored networks together, so that long vectors fit into memory."""
 
 
-def describe_originals(task: AnyTask, predictor: Predictor, vectors: Tensor) -> tuple[str, ...]:
+def describe_originals(task: Task, predictor: Predictor, vectors: Tensor) -> tuple[str, ...]:
     """Score a few originals and describe them.
 
     Args:
@@ -55,13 +55,13 @@ def describe_originals(task: AnyTask, predictor: Predictor, vectors: Tensor) -> 
             f"The originals score {score.text(float(scores.mean()), 1)} ({low} to {high}{some})"
         )
     lines = [f"{found} {_where(task, predictor)}: does your training log say so?"]
-    if isinstance(task, Task) and task.inputs_in_words is not None:
+    if isinstance(task, ClassificationTask) and task.inputs_in_words is not None:
         lines.insert(0, f"Inputs of {task.name}: {task.inputs_in_words}")
     return tuple(lines)
 
 
 def describe_checkpoints(
-    task_of: Callable[[Mapping[str, Tensor]], AnyTask],
+    task_of: Callable[[Mapping[str, Tensor]], Task],
     sources: Sequence[str],
     *,
     base: Path | None = None,
@@ -99,8 +99,8 @@ def describe_checkpoints(
     return describe_originals(task, predictor, vectors)
 
 
-def _where(task: AnyTask, predictor: Predictor) -> str:
-    if isinstance(task, Task):
+def _where(task: Task, predictor: Predictor) -> str:
+    if isinstance(task, ClassificationTask):
         return f"on the {predictor.num_test:,} test examples of {task.name}"
     if task.data_in_words is not None:
         return f"by {task.name}"

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from paramdiff.codecs.base import Codec, Statistics, decode_all, encode_all
+from paramdiff.codecs.base import Codec, decode_all, encode_all
+from paramdiff.codecs.codec_settings import Statistics
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.memmap import column_moments
 from paramdiff.parameters.space import ParameterSpace
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.subsampling import evenly_spaced
-from paramdiff.tasks.base import AnyTask
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo
 
 LEAST_EXPLAINED = 0.3
@@ -49,7 +50,7 @@ class ReconstructionGate:
         is_binding: raise an error if too little is found, rather than report it.
     """
 
-    task: Callable[[Mapping[str, Tensor]], AnyTask] | None = None
+    task: Callable[[Mapping[str, Tensor]], Task] | None = None
     device: str = "auto"
     is_binding: bool = True
 

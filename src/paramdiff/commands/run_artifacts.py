@@ -25,7 +25,7 @@ def generated_in(source: str, say: Callable[[str], None]) -> str:
     run = _run_of(source)
     if run is None:
         return source
-    found = run.artifact("generation")
+    found = run.artifact("generated")
     if not found.is_dir():
         raise UserError(f"{source}: this run has generated nothing yet: {_goes_on(run)}")
     further = run.root / "seeds"
@@ -50,7 +50,7 @@ def originals_in(source: str, say: Callable[[str], None]) -> str:
     run = _run_of(source)
     if run is None:
         return source
-    zoos = [run.artifact(stage) for stage in ("alignment", "zoo")]
+    zoos = [run.artifact(name) for name in ("aligned", "zoo")]
     found = next((zoo for zoo in zoos if (zoo / INDEX_FILE).is_file()), None)
     if found is None:
         raise UserError(f"{source}: this run has no zoo yet: {_goes_on(run)}")
@@ -65,7 +65,7 @@ def refuse_unevaluated(folder: Path) -> None:
         return
     if run.value("task") is not None:
         raise UserError(f"{folder}: this run is not evaluated yet: {_goes_on(run)}")
-    if not run.artifact("generation").is_dir():
+    if not run.artifact("generated").is_dir():
         raise UserError(f"{folder}: this run has generated nothing yet: {_goes_on(run)}")
     raise UserError(
         f"{folder}: this run is not evaluated yet: paramdiff compare {folder} --originals "

@@ -6,8 +6,8 @@ from pathlib import Path
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
-from paramdiff.tasks.base import AnyTask
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.tasks.base import Task
 from paramdiff.tasks.registry import build_task
 from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.tasks.task_settings import TaskSettings
@@ -15,7 +15,7 @@ from paramdiff.tasks.task_settings import TaskSettings
 ALIASES = {"imagefolder": "image_folder", "images": "image_folder"}
 ONE_OF = "expected one of --task, --data and --score-fn"
 
-TaskOfCheckpoints = Callable[[Mapping[str, Tensor]], AnyTask]
+TaskOfCheckpoints = Callable[[Mapping[str, Tensor]], Task]
 """A complete state dict to the task; only a scoring function reads it."""
 
 

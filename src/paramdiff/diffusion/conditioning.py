@@ -5,7 +5,6 @@ What is not given is all zeros, so that one denoiser learns every combination: w
 given it is the unconditional one of classifier-free guidance (Ho and Salimans 2022).
 """
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,9 @@ import torch
 from pydantic import Field, TypeAdapter
 from torch import Tensor
 
-from paramdiff.errors import UserError
+from paramdiff.diffusion.diffusion_settings import Value
+from paramdiff.errors import UserError, suggestion
 from paramdiff.settings import Settings
-
-Value = int | float | str
-"""Of a condition: a number, or a label."""
 
 
 class NumberCondition(Settings):
@@ -34,12 +31,12 @@ class NumberCondition(Settings):
 
     @property
     def size(self) -> int:
-        """How many numbers encode it."""
+        """Number of values that encode it."""
         return 2
 
     @property
     def words(self) -> str:
-        """What the zoo has."""
+        """Values in the zoo."""
         return f"{self.low:.4g} to {self.high:.4g}"
 
     def encode(self, value: Value) -> list[float]:
@@ -66,12 +63,12 @@ class LabelCondition(Settings):
 
     @property
     def size(self) -> int:
-        """How many numbers encode it."""
+        """Number of values that encode it."""
         return len(self.labels)
 
     @property
     def words(self) -> str:
-        """What the zoo has."""
+        """Values in the zoo."""
         return ", ".join(self.labels)
 
     def encode(self, value: Value) -> list[float]:
@@ -89,7 +86,7 @@ _STORED = TypeAdapter(tuple[Condition, ...])
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a denoiser can be asked for.
+    """The conditions of a denoiser.
 
     Attributes:
         known: each condition; none where it can be asked for nothing.
@@ -118,7 +115,7 @@ class Conditions:
         return cls(_STORED.validate_python(content))
 
     def to_json(self) -> list[dict[str, Any]]:
-        """What is saved with a denoiser."""
+        """Serialize for a denoiser's config."""
         return _STORED.dump_python(self.known, mode="json")
 
     @property
@@ -128,11 +125,11 @@ class Conditions:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all conditions."""
+        """Size of all encoded conditions together."""
         return tuple(one.name for one in self.known)
 
     def encode(self, wanted: Mapping[str, Value]) -> Tensor:
-        """What is asked for as the denoiser reads it.
+        """Encode requested conditions for the denoiser.
 
         Args:
             wanted: condition to value; what is left out is left open.
@@ -186,8 +183,7 @@ class Conditions:
                     "diffusion.conditions of a recipe)"
                 )
             if name not in self.names:
-                near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.0)
-                raise UserError(f"condition {name!r}: unknown; the nearest is {near[0]!r}")
+                raise UserError(f"condition {name!r}: unknown; {suggestion(name, self.names)}")
 
 
 UNCONDITIONAL = Conditions()

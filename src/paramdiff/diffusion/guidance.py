@@ -1,4 +1,4 @@
-"""What pulls samples towards what is wanted, at every step of the reverse process.
+"""Guidance of samples towards conditions or energies, at every step of the reverse process.
 
 - A condition, without a classifier (Ho and Salimans 2022): the noise (or the
   velocity) is predicted with and without it, ``eps = eps_0 + scale * (eps_c - eps_0)``.
@@ -28,7 +28,7 @@ better."""
 
 @dataclass(frozen=True)
 class Guidance:
-    """What samples are pulled towards; nothing by default.
+    """The guidance of samples; none by default.
 
     Attributes:
         condition: ``[C]``, as the denoiser reads it; None asks for nothing.

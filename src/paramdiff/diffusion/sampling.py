@@ -13,8 +13,8 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor, nn
 
+from paramdiff.diffusion.diffusion_settings import SolverName, check_num_inference_steps
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance
-from paramdiff.diffusion.schedule import SolverName, check_num_inference_steps
 from paramdiff.progress import Progress, ignore_progress
 
 

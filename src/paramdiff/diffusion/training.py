@@ -2,24 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import torch
 from diffusers import SchedulerMixin
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
 from paramdiff.diffusion.denoisers.base import Denoiser
-from paramdiff.diffusion.denoisers.registry import DENOISERS, AnyDenoiserSettings
-from paramdiff.diffusion.schedule import ScheduleSettings, build_scheduler
-from paramdiff.early_stopping import EarlyStopping, Watcher
+from paramdiff.diffusion.denoisers.registry import DENOISERS
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
+from paramdiff.diffusion.schedule import build_scheduler
+from paramdiff.early_stopping import ValidationCallback
 from paramdiff.processes import own_share
 from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
-from paramdiff.settings import Settings
-from paramdiff.training_loop import Optimization, TrainingResult, train
+from paramdiff.training_loop import TrainingResult, train
 
 NUM_HELD_OUT_EXAMPLES = 512
 """Pairs of noise and timestep, at least, over which the held-out loss is averaged."""
@@ -27,49 +25,6 @@ NUM_HELD_OUT_EXAMPLES = 512
 LatentBatch = Callable[[int, torch.Generator], Tensor]
 """A number of examples and a generator to a batch of latents ``[B, D]``; where the denoiser has
 conditions, these stand behind each latent as it reads them, ``[B, D + C]``."""
-
-ConditionName = Literal["score", "step", "run"]
-"""What a zoo knows of its checkpoints."""
-
-
-class DiffusionSettings(Settings):
-    """The denoiser, the forward process and how the denoiser is trained."""
-
-    denoiser: AnyDenoiserSettings = Field(description="predicts schedule.prediction_type")
-    schedule: ScheduleSettings = Field(ScheduleSettings(), description="the forward process")
-    latent_statistics: Literal["running", "batch"] = Field(
-        "running",
-        description="latents of each batch under its own statistics (the authors' code) or fixed",
-    )
-    standardize: bool = Field(
-        description="shift and scale each latent dimension to mean 0 and standard deviation 1"
-    )
-    conditions: tuple[ConditionName, ...] = Field(
-        (),
-        description="what generated networks can be asked for: the validation score (score), "
-        "the training step, the run",
-    )
-    condition_dropout: float = Field(
-        0.1,
-        gt=0,
-        lt=1,
-        description="probability with which conditions are left out in training, so that the "
-        "denoiser learns to do without them, too",
-    )
-    training: Optimization = Field(description="how the denoiser is trained")
-    early_stopping: EarlyStopping | None = Field(
-        None,
-        description="looks at the denoiser while it trains: the loss on held-out checkpoints, "
-        "where there are any, says when to stop and which weights to keep; the spread of samples "
-        "is logged",
-    )
-
-    @field_validator("conditions")
-    @classmethod
-    def _conditions_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(names)) < len(names):
-            raise ValueError(f"expected different conditions, found {list(names)}")
-        return names
 
 
 def build_denoiser(
@@ -162,7 +117,7 @@ def train_denoiser(
     conditions: Conditions = UNCONDITIONAL,
     state_file: Path | None = None,
     progress: Progress = ignore_progress,
-    watcher: Watcher | None = None,
+    validation: ValidationCallback | None = None,
 ) -> tuple[Denoiser, TrainingResult]:
     """Train a denoiser.
 
@@ -173,12 +128,12 @@ def train_denoiser(
         seed: of the initial weights, the batches and the noise.
         device: where to train.
         conditions: what the denoiser can be asked for.
-        state_file: see ``engine.train``.
-        progress: see ``engine.train``.
-        watcher: see ``engine.train``.
+        state_file: see ``training_loop.train``.
+        progress: see ``training_loop.train``.
+        validation: see ``training_loop.train``.
 
     Returns:
-        The denoiser in evaluation mode, and its losses and looks.
+        The denoiser in evaluation mode, its losses and its validations.
 
     Raises:
         UserError: the processes cannot share a batch.
@@ -210,6 +165,6 @@ def train_denoiser(
         is_shared=True,
         state_file=state_file,
         progress=progress,
-        watcher=watcher,
+        validation=validation,
     )
     return denoiser, result

@@ -7,7 +7,6 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 NUM_BINS = 15
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.02, 50.0
@@ -56,6 +55,9 @@ def brier_score(probabilities: Tensor, truth: Tensor) -> float:
 
 def calibration_error(probabilities: Tensor, truth: Tensor) -> float:
     """Expected calibration error in 15 bins of equal width (Naeini et al. 2015)."""
+    # torchmetrics takes seconds to load
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     return float(
         multiclass_calibration_error(
             probabilities.clamp(max=_ALMOST_ONE),

@@ -4,7 +4,9 @@ The originals, the generated networks and every baseline are scored on the same 
 validation split selects, the test split is scored once.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -25,6 +27,7 @@ from paramdiff.evaluation.evaluate_groups import EvaluatedGroups, evaluate_group
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.finetuning_curves import finetuning_curves
 from paramdiff.evaluation.frontier import AXES, frontier
+from paramdiff.evaluation.further_schema import Controllability
 from paramdiff.evaluation.group_record import group_record, seed_records
 from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.inputs import EvaluationInputs
@@ -38,7 +41,7 @@ from paramdiff.evaluation.metrics.similarity import (
 from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.recalibration import recalibration
-from paramdiff.evaluation.schema import Evaluation, Reconstruction
+from paramdiff.evaluation.schema import Cost, Evaluation, Reconstruction
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.verdict import find
 from paramdiff.evaluation.verdict_text import write_verdict
@@ -57,6 +60,9 @@ def evaluate(
     predictor: Predictor,
     settings: EvaluationSettings,
     progress: StageProgress = ignore_progress,
+    *,
+    controllability: Mapping[str, Controllability] = MappingProxyType({}),
+    cost: Callable[[], dict[str, Cost]] = dict,
 ) -> tuple[Evaluation, dict[str, Tensor]]:
     """Evaluate every group and compare the generated networks with all others.
 
@@ -66,9 +72,11 @@ def evaluate(
         settings: seed and options.
         progress: called with the parameter sets evaluated, and about how many there are; and with
             the updates of trainings.
+        controllability: requested and achieved values by condition; see ``runs``.
+        cost: called when all is evaluated; seconds and memory by stage.
 
     Returns:
-        The numbers (without costs), and the arrays that figures draw.
+        The content of ``evaluation.json``, and the arrays that figures draw.
 
     Raises:
         UserError: a given network's parameters or predictions are not finite, predictions have the
@@ -134,9 +142,10 @@ def evaluate(
         else None,
         reconstruction=_reconstruction(measured),
         verdict=write_verdict(find(groups, comparisons, frontiers, best, score)).model_copy(
-            update={"warnings": warnings}
+            update={"warnings": (*inputs.notes, *warnings)}
         ),
-        cost={},
+        controllability=dict(controllability),
+        cost=cost(),
     )
     arrays = _arrays(evaluated, predictor)
     for name, group in ensembles.items():

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
 from torch import Tensor
 
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
+from paramdiff.settings import load
 from paramdiff.storage import read_json, write_json, write_tensors
 
 EARLIER_SCHEMAS = (1, 2)
@@ -38,9 +38,4 @@ def read_evaluation(path: Path) -> Evaluation:
             f"{path}: schema {found} was written by an earlier version and cannot be read; "
             "remove the file and evaluate again"
         )
-    try:
-        return Evaluation.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise UserError(f"{path}: {where}: {first['msg']}") from None
+    return load(Evaluation, content, path)

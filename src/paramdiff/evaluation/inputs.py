@@ -48,6 +48,7 @@ class EvaluationInputs:
             if it used none.
         has_all_matrices: whether every matrix of the network is among the parameters.
         is_held_out_new: whether it is known that no held-out checkpoint trained the generator.
+        notes: warnings that come before those of the evaluation.
         scratch: an existing folder for arrays that are larger than memory; without one they are
             held there all the same.
     """
@@ -69,6 +70,7 @@ class EvaluationInputs:
     data_budget: DataBudget | None = None
     has_all_matrices: bool = False
     is_held_out_new: bool = False
+    notes: tuple[str, ...] = ()
     scratch: Path | None = None
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from paramdiff.checkpoints.formats import CheckpointFormat
-from paramdiff.diffusion.conditioning import Value
+from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.model_cards.card import inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline

@@ -7,8 +7,8 @@ from paramdiff.methods.data_use import data_used
 from paramdiff.model_cards.card import card_metadata, data_for_card, render_card, versions
 from paramdiff.model_cards.provenance import Origin, Provenance
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import Recipe
 from paramdiff.recipe.description import data_budget, recipe_facts
+from paramdiff.recipe.schema import Recipe
 
 
 def generated_card(provenance: Provenance, evaluation: Evaluation | None = None) -> str:

@@ -3,7 +3,6 @@
 Both libraries are optional and slow to import, so they are loaded on first use.
 """
 
-import difflib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from paramdiff.errors import UserError, in_one_line
+from paramdiff.errors import UserError, in_one_line, suggestion
 from paramdiff.networks.logits import num_logits
 from paramdiff.user_code import FORMS, likely_own
 
@@ -94,10 +93,9 @@ def library_names() -> list[str]:
 
 
 def unknown(name: str, known: list[str]) -> UserError:
-    """Make the error for an unknown name, with the nearest known one."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    """Return the error for an unknown name, with the nearest one."""
     return UserError(
-        f"{FIELD}: unknown network {name!r}; the nearest is {near[0]!r}, and one of your own is "
+        f"{FIELD}: unknown network {name!r}; {suggestion(name, known)}, and one of your own is "
         f"{FORMS}{likely_own(name)}"
     )
 
@@ -109,8 +107,8 @@ def _build_timm(
     architecture, _, tag = name.partition(".")
     weights = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in weights:
-        near = difflib.get_close_matches(name, weights or [architecture], n=1, cutoff=0.0)
-        raise UserError(f"{FIELD}: unknown weights {name!r}; the nearest are {near[0]!r}")
+        known = weights or [architecture]
+        raise UserError(f"{FIELD}: unknown weights {name!r}; {suggestion(name, known)}")
     if pretrained and not weights:
         raise UserError(f"task.network.pretrained: timm has no published weights for {name!r}")
     options: dict[str, Any] = {"num_classes": num_classes, "in_chans": input_shape[0]}

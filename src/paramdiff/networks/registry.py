@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import Field
 from torch import nn
 
 from paramdiff.errors import UserError
@@ -15,6 +14,7 @@ from paramdiff.networks.libraries import (
     library_names,
     unknown,
 )
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.networks.small import (
     MLP,
@@ -26,17 +26,6 @@ from paramdiff.networks.small import (
 )
 from paramdiff.networks.user_network import build_user_network
 from paramdiff.networks.vit_mini import ViTMini
-from paramdiff.settings import Settings
-
-
-class NetworkSettings(Settings):
-    """Choice of a network."""
-
-    name: str = Field(
-        description="a built-in network, a name of timm, torchvision/NAME, or your own "
-        "module:function or path/to/file.py:function"
-    )
-    pretrained: bool = Field(False, description="start from the weights of timm or torchvision")
 
 
 @dataclass(frozen=True)

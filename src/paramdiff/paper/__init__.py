@@ -1,1 +1,1 @@
-"""The reproduction of the paper: its tasks, tables, figures and published numbers."""
+"""Reproduction of the paper: its tasks, recipes, tables, figures and published numbers."""

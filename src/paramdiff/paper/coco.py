@@ -1,8 +1,9 @@
 """Images with objects, in COCO's own layout.
 
-``annotations/instances_train2017.json`` says what is on the images of ``train2017/``. ``val2017``
-is the test split, as in published results (the annotations of COCO's own test images are not
-public), and what selects is set aside of ``train2017``. Nothing is downloaded: it is 19 GB.
+``annotations/instances_train2017.json`` lists the objects on the images of ``train2017/``.
+``val2017`` is the test split, as in published results (the annotations of COCO's own test images
+are not public), and the validation split is set aside from ``train2017``. Nothing is downloaded:
+the images have 19 GB.
 """
 
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt
 from torch import Tensor
 
 from paramdiff.errors import UserError
+from paramdiff.settings import load
 from paramdiff.tasks.images import decode
 from paramdiff.tasks.splits import carve, split_sizes
 from paramdiff.tasks.task_settings import TaskSettings
@@ -23,7 +25,7 @@ NUM_TRAIN, NUM_TEST = 118_287, 5_000
 
 
 class _Read(BaseModel):
-    """Part of an annotation file; keys that nothing here needs are left out."""
+    """Part of an annotation file; other keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -53,7 +55,7 @@ Polygon = Annotated[list[FiniteFloat], Field(min_length=6)]
 
 
 class RunLengths(_Read):
-    """A mask as lengths of runs, down the columns; ``size`` is height and width."""
+    """A run-length encoded mask, column by column; ``size`` is height and width."""
 
     counts: list[int] | str
     size: tuple[int, int]
@@ -79,7 +81,7 @@ class _OutlinedFile(_Read):
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image and what is on it.
+    """One image and its objects.
 
     Attributes:
         path: its file.
@@ -94,7 +96,7 @@ class CocoImage:
     objects: tuple[Any, ...]
 
     def read(self) -> Tensor:
-        """The image, uint8 ``[3, H, W]``; a ``UserError`` where it is damaged or another."""
+        """Decode the image, uint8 ``[3, H, W]``; a ``UserError`` if it is damaged or another."""
         found = decode(self.path)
         if found.shape[1:] != (self.height, self.width):
             raise UserError(
@@ -106,13 +108,13 @@ class CocoImage:
 
 @dataclass(frozen=True)
 class CocoSplits:
-    """What was read.
+    """The images of the three splits.
 
     Attributes:
-        train: what is trained on.
-        validation: what selects; the same object as ``test`` under the paper's protocol.
-        test: what is scored once.
-        categories: number to name, of both annotation files.
+        train: images for training.
+        validation: images for selection; the same object as ``test`` under the paper's protocol.
+        test: images for the final scores.
+        categories: number to name, from both annotation files.
     """
 
     train: tuple[CocoImage, ...]
@@ -122,7 +124,7 @@ class CocoSplits:
 
 
 def coco_sizes(settings: TaskSettings) -> tuple[int, int, int]:
-    """Training, validation and test images of COCO itself."""
+    """Return the numbers of training, validation and test images of COCO itself."""
     return split_sizes(NUM_TRAIN, NUM_TEST, 1, settings.protocol)
 
 
@@ -130,14 +132,15 @@ def read_coco(settings: TaskSettings, *, outlines: bool) -> CocoSplits:
     """Read the annotations of both splits; images are decoded when they are needed.
 
     Args:
-        settings: whose ``root`` is the folder.
-        outlines: whether objects have their outlines.
+        settings: of the task; ``root`` is the folder.
+        outlines: if objects must have outlines.
 
     Returns:
         The three splits.
 
     Raises:
-        UserError: a file is missing, or no annotation file, or speaks of what is not there.
+        UserError: a file is missing or malformed, or refers to an image or category that does not
+            exist.
     """
     root = settings.root
     if root is None or not root.is_dir():
@@ -162,10 +165,8 @@ def _read_split(
     path = root / "annotations" / f"instances_{name}.json"
     if not path.is_file():
         raise UserError(f"{path}: expected the annotations of COCO's {name}, found no file")
-    try:
-        content = (_OutlinedFile if outlines else _File).model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
+    form: type[_OutlinedFile] | type[_File] = _OutlinedFile if outlines else _File
+    content = load(form, path.read_bytes(), path)
     categories = {category.id: category.name for category in content.categories}
     objects: dict[int, list[Any]] = {image.id: [] for image in content.images}
     for number, found in enumerate(content.annotations):
@@ -189,13 +190,3 @@ def _read_split(
         if not image.path.is_file():
             raise UserError(f"{image.path}: expected an image of {path.name}, found no file")
     return images, categories
-
-
-def _explain(error: ValidationError) -> str:
-    """The first mistake in one line: where, what was expected, what was found."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = f"{where}: {first['msg']}" if where else first["msg"]
-    if first["type"] in ("missing", "json_invalid"):
-        return message
-    return f"{message}, found {str(first['input'])[:60]}"

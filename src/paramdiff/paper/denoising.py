@@ -1,8 +1,8 @@
-"""A diffusion network for CIFAR-10's images: DDPM's loss, and minus the same error as the score.
+"""Denoising of CIFAR-10's images by a diffusion network: DDPM's loss, and minus it as the score.
 
 The paper's score, FID, compares thousands of sampled images by a network whose weights must be
-fetched. This one needs neither: the error of the predicted noise, for each image at one noise
-level and one draw of noise, which are the same for every network.
+downloaded. This score needs neither: it is minus the error of the predicted noise, for each image
+at one noise level and one draw of noise, which are the same for every network.
 """
 
 from dataclasses import dataclass, replace
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.networks import build_noise_predictor
 from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.tasks.arrays import image_splits, read_arrays
-from paramdiff.tasks.base import ScoredTask, Scores, Task, TaskDescription
+from paramdiff.tasks.base import ClassificationTask, CustomTask, Scores, TaskDescription
 from paramdiff.tasks.download import read_public
 from paramdiff.tasks.image_task import ImageSplits, ImageTask
 from paramdiff.tasks.public import FACTS, HALF, PUBLIC
@@ -25,18 +25,18 @@ from paramdiff.tasks.task_settings import TaskSettings
 
 NETWORK = NetworkSettings(name="unet128", pretrained=True)
 NUM_TIMESTEPS = 1000
-BATCH = 250  # images that are scored at a time
+BATCH = 250  # images per forward pass when scoring
 
 
 @dataclass(frozen=True)
 class Denoising:
-    """The task as a recipe wants it."""
+    """Specification of the task in a recipe."""
 
     settings: TaskSettings
 
     @property
     def network(self) -> NetworkSettings:
-        """The recipe's, or the paper's."""
+        """The recipe's network, or the paper's."""
         return self.settings.network or NETWORK
 
     @cached_property
@@ -54,7 +54,7 @@ class Denoising:
         return ImageTask(facts, self.settings, read)
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``."""
+        """See ``TaskSpec``."""
         sizes = self.images.describe()
         return TaskDescription(
             f"denoising of {sizes.title}",
@@ -66,10 +66,10 @@ class Denoising:
             self._builder(),
         )
 
-    def build(self) -> ScoredTask:
-        """See ``TaskSource``."""
+    def build(self) -> CustomTask:
+        """See ``TaskSpec``."""
         found, build = self.images.build(), self._builder()
-        return ScoredTask(
+        return CustomTask(
             name=f"denoising of {found.name}",
             score_name="minus the error of the predicted noise",
             is_fraction=False,
@@ -90,7 +90,7 @@ class Denoising:
 
 
 def schedule() -> Any:
-    """DDPM's: 1,000 steps of noise, growing linearly from 0.0001 to 0.02."""
+    """Build DDPM's noise schedule: 1,000 steps, linear from 0.0001 to 0.02."""
     from diffusers import DDPMScheduler  # loads torchvision where it is installed
 
     return DDPMScheduler(num_train_timesteps=NUM_TIMESTEPS, beta_start=1e-4, beta_end=0.02)
@@ -99,14 +99,14 @@ def schedule() -> Any:
 def denoising_loss(
     inputs: Inputs, mirror: bool, network: nn.Module, rows: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """The mean squared error of the predicted noise, at random noise levels.
+    """Compute the mean squared error of the predicted noise, at random noise levels.
 
     Args:
         inputs: of the training split, in [-1, 1].
-        mirror: whether half of the images are mirrored.
+        mirror: if half of the images are mirrored.
         network: predicts noise, in its own mode.
         rows: of the training split, ``[B]``.
-        generator: of mirroring, noise levels and noise.
+        generator: draws mirroring, noise levels and noise.
 
     Returns:
         A scalar.
@@ -122,12 +122,12 @@ def denoising_loss(
 
 @torch.no_grad()
 def denoising_scores(
-    found: Task, network: nn.Module, split: Literal["validation", "test"]
+    found: ClassificationTask, network: nn.Module, split: Literal["validation", "test"]
 ) -> Scores:
-    """Minus the mean squared error of the predicted noise, for each image.
+    """Compute minus the mean squared error of the predicted noise, for each image.
 
-    Noise levels are spread evenly over all 1,000; their order and the noise depend on nothing but
-    the number of images.
+    Noise levels are spaced evenly over all 1,000; their order and the noise depend on the number
+    of images only.
 
     Args:
         found: the images.
@@ -135,7 +135,7 @@ def denoising_scores(
         split: which images.
 
     Returns:
-        One value per image; nothing is right or wrong.
+        One value per image, without errors.
     """
     inputs: Inputs = getattr(found, split).inputs
     device = next(network.parameters()).device
@@ -153,7 +153,7 @@ def denoising_scores(
 def squared_errors(
     network: nn.Module, images: Tensor, timesteps: Tensor, noise: Tensor, device: torch.device
 ) -> Tensor:
-    """Of the noise ``[B, C, H, W]`` that a network sees in images with noise of some levels."""
+    """Compute squared errors ``[B, C, H, W]`` of the noise that a network predicts."""
     noisy = schedule().add_noise(images, noise, timesteps)
     predicted = network(noisy.to(device), timesteps.to(device)).sample
     return F.mse_loss(predicted, noise.to(device), reduction="none")

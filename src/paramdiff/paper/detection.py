@@ -1,4 +1,4 @@
-"""How good detections are: COCO's average precision, and which objects were missed.
+"""Object detection on COCO: average precision, missed objects, and the loss of detectors.
 
 Boxes are ``[.., 4]``: left, top, right and bottom in pixels.
 """
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from paramdiff.errors import UserError
 from paramdiff.networks.libraries import library
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.coco import CocoImage, CocoSplits, coco_sizes, read_coco
 from paramdiff.paper.networks import NUM_BOX_CLASSES, build_detector
-from paramdiff.tasks.base import ScoredTask, Scores, TaskDescription
+from paramdiff.tasks.base import CustomTask, Scores, TaskDescription
 from paramdiff.tasks.task_settings import TaskSettings
 
 OVERLAP = 0.5
@@ -26,7 +26,7 @@ CONFIDENCE = 0.5
 
 @dataclass(frozen=True)
 class Detections:
-    """What a network sees on one image.
+    """Detected objects of one image.
 
     Attributes:
         boxes: ``[D, 4]``.
@@ -41,12 +41,12 @@ class Detections:
 
 @dataclass(frozen=True)
 class Objects:
-    """What is on one image.
+    """True objects of one image.
 
     Attributes:
         boxes: ``[O, 4]``.
         labels: ``[O]`` int64.
-        is_crowd: ``[O]`` bool: many objects in one box, where detections count neither way.
+        is_crowd: ``[O]`` bool: many objects in one box, in which detections count neither way.
     """
 
     boxes: Tensor
@@ -55,11 +55,11 @@ class Objects:
 
 
 def average_precision(detections: Sequence[Detections], truth: Sequence[Objects]) -> float:
-    """COCO's average precision: over classes and over overlaps from 0.5 to 0.95.
+    """Compute COCO's average precision: over classes and overlaps from 0.5 to 0.95.
 
     Args:
         detections: of each image, on the CPU.
-        truth: of each image; one object at least is no crowd.
+        truth: of each image; at least one object is not a crowd.
 
     Returns:
         A number in [0, 1].
@@ -76,17 +76,17 @@ def average_precision(detections: Sequence[Detections], truth: Sequence[Objects]
 
 
 def missed(detections: Sequence[Detections], truth: Sequence[Objects]) -> Tensor:
-    """Which objects no detection finds.
+    """Find the objects that no detection covers.
 
-    An object is found where a detection of its class with a confidence of at least 0.5 overlaps
-    it by at least 0.5 (intersection over union). One detection may find several.
+    An object is found if a detection of its class with a confidence of at least 0.5 overlaps it by
+    at least 0.5 (intersection over union). One detection may find several.
 
     Args:
         detections: of each image, on the CPU.
         truth: of each image.
 
     Returns:
-        ``[W]`` bool, one per object that is no crowd, in the order of images and objects.
+        ``[W]`` bool, one per object that is not a crowd, in the order of images and objects.
     """
     from torchvision.ops import box_iou
 
@@ -106,28 +106,28 @@ NETWORK = NetworkSettings(name="torchvision/fasterrcnn_resnet50_fpn", pretrained
 
 @dataclass(frozen=True)
 class CocoDetection:
-    """The task as a recipe wants it."""
+    """Specification of the task in a recipe."""
 
     settings: TaskSettings
 
     @property
     def network(self) -> NetworkSettings:
-        """The recipe's, or the paper's first."""
+        """The recipe's network, or the first of the paper."""
         return self.settings.network or NETWORK
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``; the sizes are those of COCO itself."""
+        """See ``TaskSpec``; the sizes are those of COCO itself."""
         build = partial(build_detector, self.network, self.settings.image_size)
         return TaskDescription(TITLE, None, None, *coco_sizes(self.settings), build)
 
-    def build(self) -> ScoredTask:
-        """See ``TaskSource``."""
+    def build(self) -> CustomTask:
+        """See ``TaskSpec``."""
         library("pycocotools.mask", "detection")
         library("torchvision")
         splits = read_coco(self.settings, outlines=False)
         check_objects(splits)
         build = partial(build_detector, self.network, self.settings.image_size)
-        return ScoredTask(
+        return CustomTask(
             name=TITLE,
             score_name="average precision",
             is_fraction=True,
@@ -144,7 +144,7 @@ class CocoDetection:
 
 
 def check_objects(splits: CocoSplits) -> None:
-    """Raise a ``UserError`` where a class is not the network's, or a split has nothing to find."""
+    """Raise a ``UserError`` if the network lacks a class, or a split has no object."""
     for name in ("train", "validation", "test"):
         images: Sequence[CocoImage] = getattr(splits, name)
         for image in images:
@@ -162,7 +162,7 @@ def check_objects(splits: CocoSplits) -> None:
 
 
 def objects_of(image: CocoImage) -> Objects:
-    """The objects of an image; boxes end at its border, and what is left of none is none."""
+    """Return the objects of an image; boxes are clipped to it, and empty ones left out."""
     left, top, width, height = torch.tensor([o.bbox for o in image.objects]).view(-1, 4).unbind(1)
     boxes = torch.stack([left, top, left + width, top + height], 1)
     boxes[:, 0::2].clamp_(0, image.width)
@@ -180,14 +180,14 @@ def detection_loss(
     rows: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """The sum of the losses that a detector tells; crowds teach nothing.
+    """Compute the sum of a detector's losses; crowds are left out.
 
     Args:
         images: of the training split.
-        mirror: whether half of the images are mirrored.
+        mirror: if half of the images are mirrored.
         network: a detector in its own mode.
         rows: of the training split, ``[B]``.
-        generator: says which are mirrored.
+        generator: chooses the mirrored images.
 
     Returns:
         A scalar.
@@ -207,15 +207,15 @@ def detection_loss(
         labels = objects.labels[~objects.is_crowd]
         inputs.append(pixels.to(device) / 255)
         targets.append({"boxes": boxes.to(device), "labels": labels.to(device)})
-    with telling_losses(network):
+    with returning_losses(network):
         return torch.stack(list(network(inputs, targets).values())).sum()
 
 
 @contextmanager
-def telling_losses(network: nn.Module) -> Iterator[None]:
-    """Have a detector tell its losses, with its BatchNorm and dropout layers in their own mode.
+def returning_losses(network: nn.Module) -> Iterator[None]:
+    """Make a detector return losses, with its BatchNorm and dropout layers in their own mode.
 
-    Torchvision's detectors tell losses in training mode only, where these layers would change.
+    Torchvision's detectors return losses in training mode only, in which these layers change.
 
     Args:
         network: a detector; afterwards every module is in the mode that it was in.
@@ -238,10 +238,10 @@ def telling_losses(network: nn.Module) -> Iterator[None]:
 def detection_scores(
     splits: CocoSplits, network: nn.Module, split: Literal["validation", "test"]
 ) -> Scores:
-    """A detector's average precision, and which objects it misses.
+    """Compute a detector's average precision and the objects that it misses.
 
     Args:
-        splits: whose images they are.
+        splits: the images.
         network: is put into evaluation mode.
         split: which images.
 

@@ -1,6 +1,7 @@
-"""The U-Net of DDPM (Ho et al. 2020) for small images, by diffusers; ``unet128`` is the paper's.
+"""Networks of the paper's other tasks: DDPM's U-Net, torchvision's detectors and segmenters.
 
-Four resolutions of widths N, 2N, 2N and 2N, two residual blocks each, attention at the second.
+The U-Net (Ho et al. 2020, built by diffusers; ``unet128`` is the paper's) has four resolutions of
+widths N, 2N, 2N and 2N with two residual blocks each, and attention at the second.
 """
 
 import math
@@ -18,10 +19,10 @@ from paramdiff.networks.libraries import (
     quiet_downloads,
     unknown,
 )
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 
 PUBLISHED = {"unet128": "google/ddpm-cifar10-32"}
-DEEPEST = 8  # the last resolution is so many times coarser than the image
+DEEPEST = 8  # downsampling factor of the last resolution
 GROUPS = 32
 
 
@@ -31,17 +32,17 @@ def build_noise_predictor(
     """Build a U-Net; its random weights come from torch's global generator.
 
     Args:
-        settings: ``unetN``, where N is the width of the first resolution, a multiple of 8.
+        settings: ``unetN`` with the width N of the first resolution, a multiple of 8.
         channels: of the images.
         image_size: pixels per side.
-        pretrained: whether to fetch published weights; without them nothing is read or fetched.
+        pretrained: if published weights are loaded; else nothing is read or downloaded.
 
     Returns:
         A network from noisy images ``[B, C, H, W]`` and timesteps ``[B]`` to an object whose
         ``sample`` is the noise in them.
 
     Raises:
-        UserError: the name is no U-Net's, the size does not suit it, or its weights cannot be had.
+        UserError: the name is not a U-Net's, the size does not fit, or weights are unavailable.
     """
     from diffusers import UNet2DModel
 
@@ -87,15 +88,15 @@ def build_noise_predictor(
 
 
 KINDS = ("fasterrcnn_", "fcos_", "retinanet_")
-NUM_BOX_CLASSES = 91  # COCO's category numbers, with their gaps, and 0 for what is none
-LONGEST = 1333 / 800  # a longer side at most, in shorter sides; torchvision's own proportion
+NUM_BOX_CLASSES = 91  # COCO's category numbers, with their gaps, and 0 for the background
+LONGEST = 1333 / 800  # longest side relative to the shorter one, as in torchvision
 EXACT = ("fasterrcnn_resnet50_fpn", "retinanet_resnet50_fpn")
 """Their published weights were trained without the small number added to variances."""
 THAWED = "_v2"  # torchvision trains the BatchNorm layers of these
 
 
 def detector_names() -> list[str]:
-    """The detectors that there are, as ``torchvision/NAME``."""
+    """List the detectors of torchvision, as ``torchvision/NAME``."""
     models = library("torchvision.models")
     names = models.list_models(module=models.detection)
     return [TORCHVISION + name for name in names if name.startswith(KINDS)]
@@ -107,16 +108,16 @@ def build_detector(
     """Build a detector; its random weights come from torch's global generator.
 
     Args:
-        settings: which, and whether training starts from published weights.
-        image_size: pixels of the shorter side that it resizes images to; none: torchvision's.
-        pretrained: whether to fetch published weights; without them nothing is read or fetched.
+        settings: its name, and if training starts from published weights.
+        image_size: pixels of the shorter side after resizing; None takes torchvision's.
+        pretrained: if published weights are loaded; else nothing is read or downloaded.
 
     Returns:
         A network from a list of images ``[3, H, W]`` in [0, 1], of any sizes, to boxes, labels and
-        scores; with boxes and labels, while it is trained, to a dictionary of losses.
+        scores; in training, with boxes and labels, to a dictionary of losses.
 
     Raises:
-        UserError: there is no such detector (with the nearest), or its weights cannot be had.
+        UserError: the detector is unknown (the nearest is suggested) or weights are unavailable.
     """
     if settings.name not in detector_names():
         raise unknown(settings.name, detector_names())
@@ -143,12 +144,12 @@ def freeze_normalization(network: nn.Module, eps: float) -> None:
                 setattr(module, name, frozen(child.num_features, eps=eps))
 
 
-NUM_SEGMENTATION_CLASSES = 21  # VOC's twenty, and 0 for what is none of them
+NUM_SEGMENTATION_CLASSES = 21  # VOC's twenty, and 0 for the background
 ONE_HEADED = "lraspp_"  # these have no second head
 
 
 def segmenter_names() -> list[str]:
-    """The networks that there are, as ``torchvision/NAME``."""
+    """List the segmentation networks of torchvision, as ``torchvision/NAME``."""
     models = library("torchvision.models")
     return [TORCHVISION + name for name in models.list_models(module=models.segmentation)]
 
@@ -157,15 +158,15 @@ def build_segmenter(settings: NetworkSettings, *, pretrained: bool = False) -> n
     """Build a network for segmentation; random weights come from torch's global generator.
 
     Args:
-        settings: which.
-        pretrained: whether to fetch published weights; without them nothing is read or fetched.
+        settings: its name.
+        pretrained: if published weights are loaded; else nothing is read or downloaded.
 
     Returns:
         A network from images ``[B, 3, H, W]`` to a dictionary: ``out``, logits ``[B, 21, H, W]``,
         and from most networks ``aux``, those of the second head that published weights have.
 
     Raises:
-        UserError: there is no such network (with the nearest), or its weights cannot be had.
+        UserError: the network is unknown (the nearest is suggested) or weights are unavailable.
     """
     if settings.name not in segmenter_names():
         raise unknown(settings.name, segmenter_names())

@@ -1,4 +1,4 @@
-"""Figures of several panels: beside each other on a wide screen, below each other on a phone."""
+"""Figures of several panels: side by side on a wide screen, stacked on a phone."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,9 +19,9 @@ def panels(
 
     Args:
         draw: fills each panel.
-        alt: what the figure shows, for a reader who cannot see it.
+        alt: text for readers who cannot see the figure.
         caption: how to read it.
-        legend: whether the first panel's labels are explained above the panels.
+        legend: if the first panel's labels are explained above the panels.
 
     Returns:
         The figure.

@@ -1,4 +1,4 @@
-"""The columns of the paper's tables: how each is read off a run, and off what is published."""
+"""The columns of the paper's tables: how each is read from a run and from published numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import numpy as np
 from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.evaluation.metrics.score import GroupScore
 from paramdiff.evaluation.metrics.similarity import Summary
-from paramdiff.paper.evidence import Run
-from paramdiff.paper.exhibit import QuantityName, Setting
-from paramdiff.paper.reported import Published
+from paramdiff.paper.paper_runs import PaperRun
+from paramdiff.paper.paper_table import QuantityName, Setting
+from paramdiff.paper.published import Published
 from paramdiff.report import text as words
 
 Value = float | Pair
-Read = Callable[[Run], Value | None]
+Read = Callable[[PaperRun], Value | None]
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Quantity:
 
     Attributes:
         label: its heading.
-        form: how its values are written.
-        ours: reads it off a run; None where it is only published.
-        theirs: its name in ``Published``; None where nothing is published.
+        form: format of its values.
+        ours: reads it from a run; None if it is only published.
+        theirs: its name in ``Published``; None if nothing is published.
     """
 
     label: str
@@ -36,19 +36,19 @@ class Quantity:
 
     @property
     def is_from_log(self) -> bool:
-        """Whether what is published comes from the authors' logs rather than from the paper."""
+        """If the published value comes from the authors' logs rather than from the paper."""
         return (self.theirs or "").startswith(("log_", "minus_original"))
 
     def published(self, setting: Setting, published: Published | None, name: str) -> Value | None:
-        """What is published for a setting: in its exhibit alone, or anywhere."""
+        """Return the published value of a setting: its table's own, or the recipe's."""
         if name in setting.published:
             return setting.published[name]
         return (
             None if published is None or self.theirs is None else getattr(published, self.theirs)
         )
 
-    def written(self, value: Value | None, *, printed: bool = False) -> str:
-        """A value as text; ``printed`` ones with the digits that the paper prints."""
+    def format(self, value: Value | None, *, printed: bool = False) -> str:
+        """Format a value; a ``printed`` one has the digits that the paper prints."""
         if value is None:
             return words.ABSENT
         if isinstance(value, tuple):
@@ -63,7 +63,7 @@ class Quantity:
         return f"{100 * value:.{1 if is_coarse else 2}f}"
 
     def change(self, value: Value | None, default: Value | None, *, printed: bool = False) -> str:
-        """The difference to the default's value as text, in points; empty where it has none."""
+        """Format the difference to the default's value, in points; empty if there is none."""
         if self.form != "percent" or isinstance(value, tuple) or isinstance(default, tuple):
             return ""
         if value is None or default is None:
@@ -73,8 +73,8 @@ class Quantity:
         return words.points(value - default)
 
 
-def _accuracy(group: str, read: Callable[[GroupScore], float]) -> Read:
-    def ours(run: Run) -> float | None:
+def _score(group: str, read: Callable[[GroupScore], float]) -> Read:
+    def ours(run: PaperRun) -> float | None:
         found = run.evaluation.groups.get(group)
         return None if found is None else read(found.score)
 
@@ -82,7 +82,7 @@ def _accuracy(group: str, read: Callable[[GroupScore], float]) -> Read:
 
 
 def _similarity(group: str, read: Callable[[Summary], Value]) -> Read:
-    def ours(run: Run) -> Value | None:
+    def ours(run: PaperRun) -> Value | None:
         found = run.evaluation.groups.get(group)
         return (
             None if found is None or found.max_similarity is None else read(found.max_similarity)
@@ -92,14 +92,14 @@ def _similarity(group: str, read: Callable[[Summary], Value]) -> Read:
 
 
 def _median_similarity(group: str) -> Read:
-    def ours(run: Run) -> float | None:
+    def ours(run: PaperRun) -> float | None:
         found = run.tensors.get(f"max_similarity/{group}")
         return None if found is None else float(np.median(found.double().numpy()))
 
     return ours
 
 
-def _minus_original(run: Run) -> float | None:
+def _minus_original(run: PaperRun) -> float | None:
     found = run.evaluation.minus_original
     return None if found is None else found.difference
 
@@ -111,30 +111,30 @@ def _range(summary: Summary) -> Pair:
 QUANTITIES: dict[QuantityName, Quantity] = {
     "num_parameters": Quantity("Parameters", "count", None, None),
     "original_best": Quantity(
-        "Best original, %", "percent", _accuracy("original", lambda a: a.max), "original_best"
+        "Best original, %", "percent", _score("original", lambda a: a.max), "original_best"
     ),
     "original_mean": Quantity(
-        "Originals, mean, %", "percent", _accuracy("original", lambda a: a.mean), "original_mean"
+        "Originals, mean, %", "percent", _score("original", lambda a: a.mean), "original_mean"
     ),
     "log_original_mean": Quantity(
         "Originals, mean, %",
         "percent",
-        _accuracy("original", lambda a: a.mean),
+        _score("original", lambda a: a.mean),
         "log_original_mean",
     ),
     "ensemble": Quantity(
-        "Ensemble, %", "percent", _accuracy("average@all", lambda a: a.mean), "ensemble"
+        "Ensemble, %", "percent", _score("average@all", lambda a: a.mean), "ensemble"
     ),
     "generated_best": Quantity(
-        "Best generated, %", "percent", _accuracy("generated", lambda a: a.max), "generated_best"
+        "Best generated, %", "percent", _score("generated", lambda a: a.max), "generated_best"
     ),
     "generated_mean": Quantity(
-        "Generated, mean, %", "percent", _accuracy("generated", lambda a: a.mean), "generated_mean"
+        "Generated, mean, %", "percent", _score("generated", lambda a: a.mean), "generated_mean"
     ),
     "log_generated_mean": Quantity(
         "Generated, mean, %",
         "percent",
-        _accuracy("generated", lambda a: a.mean),
+        _score("generated", lambda a: a.mean),
         "log_generated_mean",
     ),
     "similarity_range": Quantity(
@@ -162,7 +162,7 @@ QUANTITIES: dict[QuantityName, Quantity] = {
         "log_max_similarity",
     ),
     "kde_mean": Quantity(
-        "Kernel density fit, mean, %", "percent", _accuracy("kde", lambda a: a.mean), None
+        "Kernel density fit, mean, %", "percent", _score("kde", lambda a: a.mean), None
     ),
     "s_kde30": Quantity("S_KDE30, mean, %", "percent", None, None),
     "sane_sub": Quantity("SANE_SUB, mean, %", "percent", None, None),

@@ -1,8 +1,9 @@
-"""Do differences here have the sign and the size of the authors'? One line per setting.
+"""Replication of the published differences, in sign and size: one line per setting.
 
-Levels do not compare, because checkpoints are others; differences within a run do: generated minus
-original mean accuracy, how much more alike the generated networks are than the originals, how
-widely their accuracies spread, how similar they are to the nearest original, and what noise costs.
+Levels are not comparable, because the checkpoints differ; differences within a run are: generated
+minus original mean accuracy, similarity within the generated networks minus that within the
+originals, the ratio of their standard deviations of accuracy, similarity to the nearest original,
+and the loss of accuracy by noise.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,11 @@ from typing import Literal
 from paramdiff.evaluation.comparison_schema import Pair
 from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.paper.evidence import Evidence, Run
-from paramdiff.paper.reported import Published
+from paramdiff.paper.paper_runs import PaperRun, PaperRuns
+from paramdiff.paper.published import Published
 
 NOISE = "0.05"
-"""The one strength of noise that nearly all of the authors' logs share with every run here."""
+"""The strength of noise that nearly all of the authors' logs share with every run here."""
 
 Sign = Literal["agrees", "differs", "not resolved"]
 
@@ -30,19 +31,19 @@ class Both:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Replication:
     """One setting.
 
     Attributes:
         key: of the setting.
         run: name of the run here.
         minus_original: generated minus original mean accuracy.
-        ci95: the interval of ours.
-        sign: of the difference; not resolved where the interval holds 0.
+        ci95: interval of ours.
+        sign: of the difference; not resolved if the interval holds 0.
         more_alike: similarity within the generated networks minus that within the originals.
-        spread: standard deviation of accuracy, generated over originals.
+        std_ratio: standard deviation of accuracy, generated over originals.
         max_similarity: to the nearest original, mean.
-        noise: what noise of 0.05 adds to the originals' mean accuracy.
+        noise: mean accuracy of originals with noise of 0.05 minus that of the originals.
     """
 
     key: str
@@ -51,37 +52,38 @@ class Agreement:
     ci95: Pair | None
     sign: Sign | None
     more_alike: Both
-    spread: Both
+    std_ratio: Both
     max_similarity: Both
     noise: Both
 
 
-def agreements(evidence: Evidence) -> list[Agreement]:
+def replications(paper_runs: PaperRuns) -> list[Replication]:
     """Compare every setting that has a run and published differences.
 
     Args:
-        evidence: runs and published numbers.
+        paper_runs: runs and published numbers.
 
     Returns:
-        One comparison per setting, in the order of the exhibits.
+        One comparison per setting, in the order of the paper.
     """
-    found: dict[str, Agreement] = {}
-    for exhibit in evidence.exhibits:
-        for setting in exhibit.settings:
-            run, published = evidence.run_of(exhibit, setting), evidence.published.get(setting.key)
+    found: dict[str, Replication] = {}
+    for table in paper_runs.tables:
+        for setting in table.settings:
+            run = paper_runs.run_of(table, setting)
+            published = paper_runs.published.get(setting.key)
             if run is None or published is None or published.minus_original is None:
                 continue
-            found.setdefault(setting.key, _agreement(setting.key, run, published))
+            found.setdefault(setting.key, _replication(setting.key, run, published))
     return list(found.values())
 
 
-def tally(lines: Sequence[Agreement]) -> Mapping[Sign, int]:
-    """How many signs agree, differ and are not resolved."""
+def count_signs(lines: Sequence[Replication]) -> Mapping[Sign, int]:
+    """Count the signs that agree, differ and are not resolved."""
     signs: tuple[Sign, ...] = ("agrees", "differs", "not resolved")
     return {sign: sum(line.sign == sign for line in lines) for sign in signs}
 
 
-def _agreement(key: str, run: Run, published: Published) -> Agreement:
+def _replication(key: str, run: PaperRun, published: Published) -> Replication:
     groups = run.evaluation.groups
     original, generated = groups["original"], groups["generated"]
     difference, interval = _minus_original(run.evaluation)
@@ -93,7 +95,7 @@ def _agreement(key: str, run: Run, published: Published) -> Agreement:
         sign = ("agrees" if is_same else "differs") if is_resolved else "not resolved"
     noise = groups.get(f"noise@{NOISE}")
     their_noise = published.log_noise.get(NOISE)
-    return Agreement(
+    return Replication(
         key=key,
         run=run.name,
         minus_original=Both(difference, theirs),
@@ -103,7 +105,7 @@ def _agreement(key: str, run: Run, published: Published) -> Agreement:
             _minus(generated.pairwise_similarity, original.pairwise_similarity),
             _minus(published.log_generated_similarity, published.log_original_similarity),
         ),
-        spread=Both(
+        std_ratio=Both(
             _over(generated.score.std, original.score.std),
             _over(published.log_generated_std, published.log_original_std),
         ),

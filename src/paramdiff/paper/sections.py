@@ -1,70 +1,83 @@
-"""The exhibits of a sweep's page: each as a table, a figure or both, with what differs."""
+"""Sections of a sweep's page on the paper's tables and figures, with deviations from the paper."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from paramdiff.paper.evidence import Evidence
-from paramdiff.paper.exhibit import Exhibit
-from paramdiff.paper.parameter_course import course
-from paramdiff.paper.reverse_process import chain
-from paramdiff.paper.score_similarity_planes import planes
-from paramdiff.paper.similarity_violins import violins
-from paramdiff.paper.table import Grid, Table, grid_of, table_of
+from paramdiff.paper.comparison_table import (
+    ComparisonGrid,
+    ComparisonTable,
+    comparison_grid,
+    comparison_table,
+)
+from paramdiff.paper.paper_runs import PaperRun, PaperRuns
+from paramdiff.paper.paper_table import FigureName, PaperTable
+from paramdiff.paper.parameter_traces_figure import parameter_traces_figure
+from paramdiff.paper.reverse_process_figure import reverse_process_figure
+from paramdiff.paper.score_similarity_figure import score_similarity_figure
+from paramdiff.paper.similarity_violins_figure import similarity_violins_figure
 from paramdiff.report.style import Illustration
 
-FIGURES = {"planes": planes, "chain": chain, "violins": violins, "course": course}
+FIGURES: dict[FigureName, Callable[[Sequence[tuple[str, PaperRun]]], Illustration | None]] = {
+    "score_similarity": score_similarity_figure,
+    "reverse_process": reverse_process_figure,
+    "similarity_violins": similarity_violins_figure,
+    "parameter_traces": parameter_traces_figure,
+}
 NUM_PUBLISHED = 201
 """Generated networks that the paper's best values are over, in most of the authors' logs."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One exhibit, ready for the page.
+    """One table or figure, ready for the page.
 
     Attributes:
-        exhibit: what it is.
-        table: its settings; None for a matrix or a figure alone.
-        grid: its matrix; None for others.
-        figure: None where nothing can be drawn.
+        paper_table: its description.
+        table: numbers of its settings; None for a matrix or a figure alone.
+        grid: numbers of its matrix; None if it has none.
+        figure: None if nothing can be drawn.
         missing: labels of the settings without a run.
-        notes: what differs from the paper.
+        notes: deviations from the paper.
     """
 
-    exhibit: Exhibit
-    table: Table | None
-    grid: Grid | None
+    paper_table: PaperTable
+    table: ComparisonTable | None
+    grid: ComparisonGrid | None
     figure: Illustration | None
     missing: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def sections(asked: Sequence[str], evidence: Evidence) -> list[Section]:
-    """The exhibits that were asked for, and those that a run of the folder is about.
+def sections(requested: Sequence[str], paper_runs: PaperRuns) -> list[Section]:
+    """Build the sections of requested tables and figures, and of those that have a run.
 
     Args:
-        asked: names.
-        evidence: what they are drawn from.
+        requested: names of tables and figures.
+        paper_runs: the runs.
 
     Returns:
-        Sections in the order of the exhibits.
+        Sections in the order of the paper.
     """
-    shown = [one for one in evidence.exhibits if one.name in asked or evidence.is_about(one)]
-    return [_section(exhibit, evidence) for exhibit in shown]
+    return [
+        _section(one, paper_runs)
+        for one in paper_runs.tables
+        if one.name in requested or paper_runs.has_run_for(one)
+    ]
 
 
 def lift_notes(found: Sequence[Section]) -> tuple[list[tuple[str, str]], list[Section]]:
-    """Say once what holds for several exhibits.
+    """Move notes that several sections share out of them.
 
     Args:
         found: sections with all of their notes.
 
     Returns:
-        Each shared note after the exhibits that it is about, and the sections without them.
+        Each shared note after the tables that it concerns, and the sections without these notes.
     """
     owners: dict[str, list[str]] = {}
     for section in found:
         for note in section.notes:
-            owners.setdefault(note, []).append(section.exhibit.number)
+            owners.setdefault(note, []).append(section.paper_table.number)
     shared = {note: numbers for note, numbers in owners.items() if len(numbers) > 2}
     kept = [
         replace(one, notes=tuple(note for note in one.notes if note not in shared))
@@ -73,43 +86,42 @@ def lift_notes(found: Sequence[Section]) -> tuple[list[tuple[str, str]], list[Se
     return [(", ".join(numbers), note) for note, numbers in shared.items()], kept
 
 
-def _section(exhibit: Exhibit, evidence: Evidence) -> Section:
-    runs = [(one.label, evidence.run_of(exhibit, one)) for one in exhibit.settings]
+def _section(paper_table: PaperTable, paper_runs: PaperRuns) -> Section:
+    runs = [(one.label, paper_runs.run_of(paper_table, one)) for one in paper_table.settings]
     present = [(label, run) for label, run in runs if run is not None]
-    draw = FIGURES.get(exhibit.figure or "")
+    draw = None if paper_table.figure is None else FIGURES[paper_table.figure]
     return Section(
-        exhibit=exhibit,
-        table=table_of(exhibit, evidence),
-        grid=grid_of(exhibit, evidence),
+        paper_table=paper_table,
+        table=comparison_table(paper_table, paper_runs),
+        grid=comparison_grid(paper_table, paper_runs),
         figure=draw(present) if draw else None,
-        missing=tuple(label for label, run in runs if run is None and exhibit.needs_runs),
-        notes=tuple(_notes(exhibit, evidence)),
+        missing=tuple(label for label, run in runs if run is None and paper_table.needs_runs),
+        notes=tuple(_notes(paper_table, paper_runs)),
     )
 
 
-def _notes(exhibit: Exhibit, evidence: Evidence) -> list[str]:
-    """What differs: whoever runs it, in these runs' base, in their fields, in their number."""
-    notes = list(exhibit.differs)
-    found = [(one, evidence.run_of(exhibit, one)) for one in exhibit.settings]
+def _notes(paper_table: PaperTable, paper_runs: PaperRuns) -> list[str]:
+    """List deviations: of every run, of these runs' base, of their fields, of their number."""
+    notes = list(paper_table.deviations)
+    found = [(one, paper_runs.run_of(paper_table, one)) for one in paper_table.settings]
     runs = [run for _, run in found if run is not None]
     bases = {run.base.name for run in runs if run.is_on_other_base and run.base}
-    bases |= {run.name for one, run in found if run and one.key == exhibit.default != run.name}
+    bases |= {run.name for one, run in found if run and one.key == paper_table.default != run.name}
     if bases:
         notes.append(
-            f"Base here: {' and '.join(sorted(bases))} instead of {exhibit.default}; values are "
-            "not comparable, differences are."
+            f"Base here: {' and '.join(sorted(bases))} instead of {paper_table.default}; values "
+            "are not comparable, differences are."
         )
     departed: dict[tuple[str, ...], list[str]] = {}
     for run in runs:
-        if run.departures and run.name not in bases:
-            departed.setdefault(run.departures, []).append(run.name)
+        if run.deviations and run.name not in bases:
+            departed.setdefault(run.deviations, []).append(run.name)
     notes += [
-        f"Not run as published: {', '.join(dict.fromkeys(names))}. What differs: "
-        f"{', '.join(paths)}."
+        f"Not run as published: {', '.join(dict.fromkeys(names))}. Deviations: {', '.join(paths)}."
         for paths, names in departed.items()
     ]
     counts = sorted({run.evaluation.groups["generated"].n for run in runs})
-    if counts and "generated_best" in exhibit.columns and counts != [NUM_PUBLISHED]:
+    if counts and "generated_best" in paper_table.columns and counts != [NUM_PUBLISHED]:
         numbers = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
         notes.append(
             f"Best of {numbers} generated networks here, of about {NUM_PUBLISHED} in the paper: "

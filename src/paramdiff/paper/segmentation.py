@@ -1,6 +1,6 @@
-"""The class of every pixel, from the outlines of COCO's objects.
+"""Segmentation of COCO's images into VOC's classes, from the outlines of COCO's objects.
 
-As torchvision's reference training has it: the twenty classes of VOC, 0 for everything else;
+Classes follow torchvision's reference training: the twenty classes of VOC, 0 for everything else;
 pixels of two objects at once are ignored; a crowd counts as its class.
 """
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from paramdiff.errors import UserError
 from paramdiff.networks.libraries import library
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.paper.coco import (
     CocoImage,
     CocoSplits,
@@ -25,7 +25,7 @@ from paramdiff.paper.coco import (
     read_coco,
 )
 from paramdiff.paper.networks import NUM_SEGMENTATION_CLASSES, build_segmenter
-from paramdiff.tasks.base import ScoredTask, Scores, TaskDescription
+from paramdiff.tasks.base import CustomTask, Scores, TaskDescription
 from paramdiff.tasks.public import IMAGENET_MEAN, IMAGENET_STD
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.transforms import Preparation
@@ -35,22 +35,22 @@ VOC_CLASSES = (
     "dining table", "dog", "horse", "motorcycle", "person", "potted plant", "sheep", "couch",
     "train", "tv",
 )  # fmt: skip
-"""COCO's names of them, in the order of the published networks; the first is class 1."""
+"""COCO's names of VOC's classes, in the order of published networks; the first is class 1."""
 IGNORED = 255
 
 
 def label_map(image: CocoImage, labels: dict[int, int]) -> Tensor:
-    """The classes of an image's pixels.
+    """Compute the classes of an image's pixels.
 
     Args:
         image: with outlined objects.
         labels: category's number to class; objects of other categories are background.
 
     Returns:
-        uint8 ``[H, W]``: 0 to 20, and 255 for what is ignored.
+        uint8 ``[H, W]``: 0 to 20, and 255 for ignored pixels.
 
     Raises:
-        UserError: an outline is none, or of another size.
+        UserError: an outline is malformed or has another size.
     """
     classes = torch.zeros(image.height, image.width, dtype=torch.uint8)
     times_covered = torch.zeros(image.height, image.width, dtype=torch.int64)
@@ -63,7 +63,7 @@ def label_map(image: CocoImage, labels: dict[int, int]) -> Tensor:
 
 
 def mask_of(image: CocoImage, found: OutlinedObject) -> Tensor:
-    """Which pixels ``[H, W]`` of an image an object covers; a ``UserError`` where none can be."""
+    """Decode the mask ``[H, W]`` of an object; a ``UserError`` if its outline does not fit."""
     masks = library("pycocotools.mask", "detection")
     outline = found.segmentation
     size = (image.height, image.width)
@@ -92,22 +92,22 @@ PIXELS_PER_IMAGE = 16
 
 @dataclass(frozen=True)
 class CocoSegmentation:
-    """The task as a recipe wants it."""
+    """Specification of the task in a recipe."""
 
     settings: TaskSettings
 
     @property
     def network(self) -> NetworkSettings:
-        """The recipe's, or the paper's."""
+        """The recipe's network, or the paper's."""
         return self.settings.network or NETWORK
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``; the sizes are those of COCO itself."""
+        """See ``TaskSpec``; the sizes are those of COCO itself."""
         build = partial(build_segmenter, self.network)
         return TaskDescription(TITLE, None, None, *coco_sizes(self.settings), build)
 
-    def build(self) -> ScoredTask:
-        """See ``TaskSource``."""
+    def build(self) -> CustomTask:
+        """See ``TaskSpec``."""
         library("pycocotools.mask", "detection")
         library("torchvision")
         splits = read_coco(self.settings, outlines=True)
@@ -115,7 +115,7 @@ class CocoSegmentation:
             splits, voc_labels(splits.categories), self.settings.image_size or SHORTER_SIDE
         )
         build = partial(build_segmenter, self.network)
-        return ScoredTask(
+        return CustomTask(
             name=TITLE,
             score_name="mIoU",
             is_fraction=True,
@@ -132,7 +132,7 @@ class CocoSegmentation:
 
 
 def voc_labels(categories: dict[int, str]) -> dict[int, int]:
-    """Category's number to class, of those categories that are VOC's; by their names.
+    """Map categories' numbers to VOC's classes, by their names.
 
     Args:
         categories: number to name.
@@ -141,7 +141,7 @@ def voc_labels(categories: dict[int, str]) -> dict[int, int]:
         Number to class, 1 to 20.
 
     Raises:
-        UserError: none of them is one of VOC's.
+        UserError: no category is one of VOC's.
     """
     labels = {
         number: 1 + VOC_CLASSES.index(name)
@@ -158,7 +158,7 @@ def voc_labels(categories: dict[int, str]) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class ShownImages:
-    """Images and classes of their pixels at the size that networks see.
+    """Images and classes of their pixels at the input size of the network.
 
     Attributes:
         splits: the images.
@@ -171,7 +171,7 @@ class ShownImages:
     size: int
 
     def read(self, image: CocoImage) -> tuple[Tensor, Tensor]:
-        """An input ``[3, h, w]`` and the classes ``[h, w]`` of its pixels, int64."""
+        """Return an input ``[3, h, w]`` and the classes ``[h, w]`` of its pixels, int64."""
         functional = library("torchvision.transforms.v2.functional")
         pixels = functional.resize(image.read(), [self.size])
         classes = functional.resize(
@@ -186,16 +186,16 @@ class ShownImages:
 def segmentation_loss(
     shown: ShownImages, mirror: bool, network: nn.Module, rows: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Mean cross-entropy per pixel, and half of the second head's.
+    """Compute the mean cross-entropy per pixel, plus half of the second head's.
 
-    Images of a batch are padded to the largest of them; what was added is ignored.
+    Images of a batch are padded to the largest of them; padding is ignored.
 
     Args:
         shown: the images.
-        mirror: whether half of them are mirrored.
+        mirror: if half of them are mirrored.
         network: in its own mode.
         rows: of the training split, ``[B]``.
-        generator: says which are mirrored.
+        generator: chooses the mirrored images.
 
     Returns:
         A scalar.
@@ -232,7 +232,7 @@ def segmentation_loss(
 def segmentation_scores(
     shown: ShownImages, network: nn.Module, split: Literal["validation", "test"]
 ) -> Scores:
-    """A network's mIoU, and which of some pixels of each image it gets wrong.
+    """Compute a network's mIoU and its errors on sampled pixels of each image.
 
     Args:
         shown: the images.
@@ -262,7 +262,7 @@ def segmentation_scores(
 
 
 def sampled_pixels(classes: Tensor, generator: torch.Generator) -> Tensor:
-    """Places of 16 pixels of an image that are not ignored, drawn with replacement."""
+    """Draw 16 places of pixels that are not ignored, with replacement."""
     counted = (classes.flatten() != IGNORED).nonzero()[:, 0]
     if len(counted) == 0:
         return counted

@@ -1,11 +1,10 @@
 """Selection of the tensors to generate, by globs or by regular expressions after ``re:``."""
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, suggestion
 
 REGULAR_EXPRESSION = "re:"
 
@@ -29,10 +28,9 @@ def select(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
     for pattern in patterns:
         matches = [name for name in names if _matches(name, pattern)]
         if not matches:
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
             raise UserError(
                 f"selection pattern {pattern!r} matches none of {len(names)} tensors; "
-                f"similar names: {', '.join(near)}"
+                f"{suggestion(pattern, names)}"
             )
         chosen.update(matches)
     return [name for name in names if name in chosen]

@@ -5,7 +5,6 @@ The first stage of the pipeline (normalization and padding as in the authors'
 which is saved with the space.
 """
 
-import difflib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -14,47 +13,20 @@ from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from paramdiff.checkpoints.formats import CheckpointFormat, read_format
 from paramdiff.component import Component, on_device_only
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, suggestion
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.parameters.normalization import (
-    Normalization,
-    NormalizationMode,
-    fit_normalization,
-    lost_variances,
-)
-from paramdiff.settings import Settings
+from paramdiff.parameters.normalization import Normalization, fit_normalization, lost_variances
+from paramdiff.parameters.parameter_settings import NormalizationMode
 from paramdiff.storage import read_tensors, write_json, write_tensors
 
 BASE_FILE = "base.safetensors"
 FORMAT_FILE = "checkpoint_format.json"
 PADDING_MULTIPLE = 64
-
-
-class ParameterSettings(Settings):
-    """Selection and normalization of the generated parameters."""
-
-    select: tuple[str, ...] = Field(
-        min_length=1, description="globs of tensor names, or regular expressions after 're:'"
-    )
-    normalization: NormalizationMode = Field(
-        "tensor",
-        description="one location and scale per tensor (the paper), one scale per tensor about "
-        "each coordinate's own mean (centered), or both per coordinate",
-    )
-    align: bool = Field(
-        False,
-        description="align networks of independent runs first by permuting their channels (git "
-        "re-basin); requires every tensor to be selected",
-    )
-    num_checkpoints: int | None = Field(
-        None, gt=0, description="train on the first originals of the zoo; null: on all"
-    )
 
 
 class ParameterSpace(Component):
@@ -179,10 +151,9 @@ class ParameterSpace(Component):
         for slot in self.layout.slots:
             tensor = base.get(slot.name)
             if tensor is None:
-                near = difflib.get_close_matches(slot.name, base, n=1, cutoff=0.0)
                 raise UserError(
                     f"{where}: the tensor {slot.name!r}, which is generated, is missing; "
-                    f"the nearest is {near[0]!r}"
+                    f"{suggestion(slot.name, base)}"
                 )
             is_fitting = (
                 tensor.is_complex() if slot.dtype.is_complex else tensor.is_floating_point()

@@ -1,22 +1,22 @@
-"""Descriptions of a recipe for the report and the card."""
+"""Facts of a recipe: the task data that its generators use, and how networks are made."""
 
-from paramdiff.diffusion.training import DiffusionSettings
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
 from paramdiff.methods.data_use import DataBudget
 from paramdiff.recipe.schema import Recipe
 
 
 def data_budget(recipe: Recipe) -> DataBudget | None:
-    """The training examples that each generator of a recipe sees; None where it sees none."""
+    """Return the training examples that each generator of a recipe uses; None if it uses none."""
     uses = recipe.codec.learns_from
     return None if uses is None else DataBudget(recipe.codec.examples_seen, uses)
 
 
 def recipe_facts(recipe: Recipe, latent_dim: int) -> dict[str, str]:
-    """Describe how networks are made.
+    """Describe how a recipe makes networks.
 
     Args:
-        recipe: a resolved one.
-        latent_dim: of the trained codec, which the zoo may have decided.
+        recipe: a resolved recipe.
+        latent_dim: of the trained codec; it may depend on the zoo.
 
     Returns:
         Label to value.

@@ -1,21 +1,23 @@
-"""Differences between two recipes, which an ablation must list exactly.
+"""Differences of two recipes, and the check that an ablation lists exactly its own.
 
 Several of the paper's ablations change more than the factor that they are named after. An ablation
 here extends a complete recipe and lists the fields that it changes, so that this shows.
 """
 
-import difflib
+import re
 from typing import Any
 
-from paramdiff.errors import UserError
+import yaml
+
+from paramdiff.errors import UserError, nearest
 from paramdiff.recipe.error_messages import RENAMED_KEYS
 
 OWN = ("name", "description")
-"""Fields that every recipe has to itself."""
+"""Fields that belong to one recipe alone."""
 
 
 def differences(one: Any, other: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
-    """The fields in which two dumped recipes differ.
+    """Compare two dumped recipes.
 
     Args:
         one: a dumped recipe, or a part of it.
@@ -23,8 +25,8 @@ def differences(one: Any, other: Any, path: str = "") -> dict[str, tuple[Any, An
         path: of the part.
 
     Returns:
-        Dotted path to both values. Lists are values; so is a part that is of another kind, or that
-        only one of the two has.
+        Dotted path to both values, for the fields that differ. Lists are values; so is a part that
+        is of another kind, or that only one of the two has.
     """
     parts = isinstance(one, dict) and isinstance(other, dict)
     if not parts or one.get("kind") != other.get("kind"):
@@ -36,7 +38,7 @@ def differences(one: Any, other: Any, path: str = "") -> dict[str, tuple[Any, An
 
 
 def first_difference(one: Any, other: Any) -> str | None:
-    """The dotted path of the first field in which two dumped recipes differ, with both values."""
+    """Describe the first field in which two dumped recipes differ: its path and both values."""
     for path, (there, here) in differences(one, other).items():
         if isinstance(there, dict) and isinstance(here, dict):
             return f"{path}.kind: {there.get('kind')!r} there, {here.get('kind')!r} here"
@@ -45,10 +47,10 @@ def first_difference(one: Any, other: Any) -> str | None:
 
 
 def check_factors(listed: Any, base: dict, ablation: dict, extends: str) -> dict[str, Any]:
-    """Refuse an ablation whose ``factors`` are not the fields in which it differs from its base.
+    """Check that an ablation's ``factors`` are the fields in which it differs from its base.
 
     Args:
-        listed: what the file lists.
+        listed: the paths in the file.
         base: the dumped recipe that it extends.
         ablation: the dumped ablation.
         extends: the base's name, for errors.
@@ -57,7 +59,7 @@ def check_factors(listed: Any, base: dict, ablation: dict, extends: str) -> dict
         The factors with the ablation's values, in the order of the list.
 
     Raises:
-        UserError: a factor is missing or too many.
+        UserError: a field is missing from the list, or does not differ.
     """
     if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
         raise UserError(
@@ -75,7 +77,23 @@ def check_factors(listed: Any, base: dict, ablation: dict, extends: str) -> dict
             raise UserError(f"factors: {path!r} differs from {extends} and is not listed")
     for path in listed:
         if path not in found:
-            near = difflib.get_close_matches(path, found, n=1, cutoff=0.0)
-            hint = f"; the nearest that does is {near[0]!r}" if near else ""
+            near = nearest(path, found)
+            hint = f"; the nearest field that does is {near!r}" if near else ""
             raise UserError(f"factors: {path!r} does not differ from {extends}{hint}")
     return {path: found[path] for path in listed}
+
+
+def variation(change: str) -> str:
+    """Return what a changed value adds to the name of a recipe.
+
+    Args:
+        change: ``path=value``, the value in YAML.
+
+    Returns:
+        A comma, the field's own name and its value: ``,latent_noise=0.01``.
+    """
+    path, _, value = change.partition("=")
+    written = yaml.safe_dump(yaml.safe_load(value), default_flow_style=True)
+    written = written.removesuffix("...\n").strip()
+    label = re.sub(r"[^\w.+-]+", "_", written)
+    return f",{path.rpartition('.')[2]}={label}"

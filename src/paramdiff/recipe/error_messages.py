@@ -1,4 +1,4 @@
-"""One line on what is wrong with a recipe: the field, and what pydantic found or a newer name."""
+"""A wrong recipe as one line that names the field, and the newer names of old keys."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,17 +6,20 @@ from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
-from paramdiff.settings import OneOfKinds, Settings
+from paramdiff.errors import nearest, suggestion
+from paramdiff.registry import OneOfKinds
+from paramdiff.settings import Settings
 
 MOST_SHOWN = 3
 CLEARLY = 0.1
-"""So much nearer, of 1, is a key of another part that is told instead of one of this part."""
+"""Additional likeness, of 1, from which a key of another part is suggested instead."""
 
 RENAMED_KEYS = {
     "seeds": "generator_seeds",
     "task.standardise": "task.standardize",
     "collection.base": "collection.base_checkpoint",
     "collection.entry": "collection.state_dict_key",
+    "collection.skip_steps_per_pass": "collection.skip_steps_per_epoch",
     "collection.pretraining.optimiser": "collection.pretraining.optimizer",
     "collection.fine_tuning.optimiser": "collection.fine_tuning.optimizer",
     "parameters.normalisation": "parameters.normalization",
@@ -73,15 +76,15 @@ def renamed(content: Mapping[Any, Any], path: str = "") -> str | None:
 
 
 def explain(error: Any, root: type[Settings]) -> str:
-    """One line on a validation error.
+    """Describe a validation error in one line.
 
     Args:
         error: one of ``ValidationError.errors()``.
         root: the settings class that was validated.
 
     Returns:
-        The dotted path of the field and what is wrong with it; the nearest valid key where the key
-        is unknown.
+        The dotted path of the field and what is wrong with it; for an unknown key, also the
+        nearest valid one.
     """
     path = ".".join(_walk(error["loc"], root)[0])
     if error["type"] == "extra_forbidden":
@@ -97,13 +100,14 @@ def explain(error: Any, root: type[Settings]) -> str:
 
 
 def _nearest(key: str, valid: Sequence[str], root: type[Settings]) -> str:
-    """The nearest valid key of this part, or, where they are nearer, those of other parts."""
+    """Suggest the nearest key of this part or, if they are much nearer, those of other parts."""
     elsewhere: dict[str, list[str]] = {}
     for path in dict.fromkeys(_paths(root)):
         elsewhere.setdefault(path.rpartition(".")[2], []).append(path)
-    (near,) = difflib.get_close_matches(key, valid, n=1, cutoff=0.0)
-    (far,) = difflib.get_close_matches(key, elsewhere, n=1, cutoff=0.0)
-    if _likeness(key, near) + CLEARLY >= _likeness(key, far):
+    near, far = nearest(key, valid), nearest(key, elsewhere)
+    if far is None:
+        return suggestion(key, valid)
+    if near is not None and _likeness(key, near) + CLEARLY >= _likeness(key, far):
         return f"the nearest valid one is {near!r}"
     shown = " and ".join(repr(path) for path in elsewhere[far][:MOST_SHOWN])
     return f"the nearest valid {'one is' if len(elsewhere[far]) == 1 else 'ones are'} {shown}"
@@ -114,7 +118,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def _paths(kind: type[Settings], prefix: str = "") -> Iterator[str]:
-    """Every dotted path of a settings class."""
+    """List every dotted path of a settings class."""
     for name, field in kind.model_fields.items():
         yield f"{prefix}{name}"
         for part in _settings_of(field):
@@ -131,8 +135,8 @@ def _walk(
         root: the settings class that was validated.
 
     Returns:
-        What a user writes to get there, and the settings classes that may lie there. The kind of
-        a part is in the location, too, but nobody writes it.
+        The path as a user writes it, and the settings classes that it may lead to. The location
+        also contains the kinds of parts, which are not written.
     """
     written, kinds = [], [root]
     for part in location:

@@ -1,7 +1,7 @@
-"""The shipped recipes at a glance: what each generates, what it costs and what it changes.
+"""A list of the shipped recipes with their sizes, costs and changes.
 
-Sizes and costs come from a table beside the recipes, so that the list needs no network to be
-built; ``paramdiff check`` computes the same for any recipe, and the tests that the table is true.
+Sizes and costs come from a table beside the recipes, so that no network is built;
+``paramdiff check`` computes them for any recipe, and tests keep the table true.
 """
 
 import json
@@ -19,11 +19,11 @@ class Listed:
 
     Attributes:
         name: of the shipped recipe.
-        description: its own.
-        num_parameters: that it generates per network.
+        description: from the recipe.
+        num_parameters: generated parameters per network.
         pflop: estimated floating-point operations from data to report, in units of 10^15; None
-            where the task brings its own loss and score, whose operations are not counted.
-        factors: what an ablation changes, dotted path to value (of a whole part, its kind); empty
+            if the task has its own loss and score, whose operations are not counted.
+        factors: changes of an ablation, dotted path to value (for a whole part, its kind); empty
             for a complete recipe.
     """
 
@@ -35,12 +35,12 @@ class Listed:
 
     @property
     def group(self) -> str:
-        """The folder that the recipe lies in; empty for those outside any."""
+        """The folder of the recipe; empty for those outside any."""
         return self.name.rpartition("/")[0]
 
 
 def list_recipes() -> list[Listed]:
-    """All shipped recipes, those outside any folder first."""
+    """List all shipped recipes, those outside any folder first."""
     costs = json.loads(COSTS.read_text(encoding="utf-8"))
     listed = []
     for name in sorted(shipped_recipes(), key=lambda name: ("/" in name, name)):

@@ -1,24 +1,29 @@
-"""Recipe files as mappings: the shipped ones and the user's, read, layered and overridden.
+"""Recipe files as mappings: read, layered and overridden.
 
-What is above replaces what is below key by key; a part of another ``kind`` replaces it whole.
+A layer replaces the one below key by key; a part of another ``kind`` replaces it whole.
 """
 
-import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from paramdiff.errors import UserError, in_one_line
+from paramdiff.errors import UserError, in_one_line, nearest
 from paramdiff.storage import StrPath
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable  # Python 3.11
 
 SHIPPED = files("paramdiff") / "recipes"
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML's safe loader in C if it was built with it: the same values, ten times faster."""
+FOLDERS = (SHIPPED, files("paramdiff") / "paper" / "recipes")
+"""Folders of the shipped recipes; the second one holds those that reproduce the paper."""
 PRESET_VALUES = (
     "parameters.normalization",
     "codec",
@@ -26,12 +31,22 @@ PRESET_VALUES = (
     "generation.solver",
     "generation.num_inference_steps",
 )
-"""Fields of a preset; a recipe's own values of these lie over the preset that it names."""
+"""Values of a preset; a recipe's own values of these replace those of the preset that it names."""
 
 
-def shipped_recipes() -> "dict[str, Traversable]":
-    """The shipped recipes by name; sub-folders are part of the name."""
-    return dict(sorted(_walk(SHIPPED, "")))
+def parse_yaml(text: str) -> Any:
+    """Parse a YAML text into plain values; a ``yaml.YAMLError`` if it is invalid."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return yaml.safe_load(text)  # its message shows the line
+
+
+@cache
+def shipped_recipes() -> "Mapping[str, Traversable]":
+    """Find the shipped recipes, by name; sub-folders are part of the name."""
+    found = sorted(one for folder in FOLDERS for one in _walk(folder, ""))
+    return MappingProxyType(dict(found))
 
 
 def read(source: StrPath, beside: StrPath = "") -> dict:
@@ -39,13 +54,13 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
 
     Args:
         source: a YAML file, or the name of a shipped recipe.
-        beside: the recipe that names it; a relative path is looked for in its folder first.
+        beside: the recipe that names it; a relative path is first sought in its folder.
 
     Returns:
         Its keys and values.
 
     Raises:
-        UserError: there is no such recipe (with the nearest shipped one), or it is no mapping.
+        UserError: there is no such recipe (the nearest is suggested), or it is not a mapping.
     """
     source = source if isinstance(source, str) else os.fspath(source)
     shipped = shipped_recipes()
@@ -55,36 +70,35 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
-            raise UserError(f"{source}: expected a recipe in YAML, found no text") from None
+            raise UserError(f"{source}: expected a recipe in YAML, found binary data") from None
     elif source in shipped:
         text = shipped[source].read_text(encoding="utf-8")
     else:
-        nearest = difflib.get_close_matches(source, shipped, n=1, cutoff=0.0)
-        raise UserError(
-            f"{source}: expected a recipe file or a shipped recipe; the nearest is {nearest[0]!r}"
-        )
+        near = nearest(source, shipped)
+        hint = "`paramdiff recipes` lists them" if near is None else f"the nearest is {near!r}"
+        raise UserError(f"{source}: no such file and no shipped recipe; {hint}")
     try:
-        content = yaml.safe_load(text)
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{source}: no YAML: {in_one_line(error)}") from None
+        raise UserError(f"{source}: invalid YAML: {in_one_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{source}: expected keys and values, found {type(content).__name__}")
     return content
 
 
 def read_preset(name: Any) -> dict:
-    """The values of a preset; none where there is no such preset, which validation refuses."""
+    """Read the values of a preset; empty for an unknown preset, which validation refuses."""
     path = SHIPPED / "presets" / f"{name}.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parse_yaml(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def is_preset_value(path: str) -> bool:
-    """Return True if a dotted path is a field of presets, or below one."""
+    """Tell if a dotted path belongs to the values of a preset."""
     return any(path == value or path.startswith(f"{value}.") for value in PRESET_VALUES)
 
 
 def without_preset_values(content: dict, path: str = "") -> dict:
-    """A recipe's keys and values but for those that were meant over the preset it names."""
+    """Drop a recipe's values that replace those of the preset that it names."""
     kept = {}
     for key, value in content.items():
         if not is_preset_value(f"{path}{key}"):
@@ -94,7 +108,7 @@ def without_preset_values(content: dict, path: str = "") -> dict:
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict:
-    """``path=value`` strings as a mapping; the last one wins.
+    """Parse ``path=value`` strings into a mapping; the last one wins.
 
     Args:
         overrides: dotted paths with values in YAML.
@@ -103,7 +117,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
         Nested keys and values.
 
     Raises:
-        UserError: an override has no ``=``, is no YAML, or goes below a value.
+        UserError: an override has no ``=``, is invalid YAML, or goes below a value.
     """
     changes: dict[str, Any] = {}
     for override in overrides:
@@ -118,7 +132,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
 
 
 def nested(values: dict[str, Any]) -> dict:
-    """Dotted paths with values as nested keys and values."""
+    """Turn dotted paths with values into nested keys and values."""
     content: dict[str, Any] = {}
     for path, value in values.items():
         _assign(content, path.split("."), value)
@@ -126,7 +140,7 @@ def nested(values: dict[str, Any]) -> dict:
 
 
 def merge(below: dict, above: dict) -> dict:
-    """``above`` over ``below``; a part of another kind replaces the one below whole."""
+    """Lay one mapping over another; a part of another kind replaces the one below whole."""
     if "kind" in above and above["kind"] != below.get("kind"):
         return above
     merged = dict(below)
@@ -138,7 +152,7 @@ def merge(below: dict, above: dict) -> dict:
 
 def _walk(folder: "Traversable", prefix: str) -> "Iterator[tuple[str, Traversable]]":
     for entry in folder.iterdir():
-        if entry.is_dir() and entry.name not in ("presets", "paper"):
+        if entry.is_dir() and entry.name != "presets":
             yield from _walk(entry, f"{prefix}{entry.name}/")
         elif entry.name.endswith(".yaml"):
             yield prefix + entry.name.removesuffix(".yaml"), entry
@@ -148,5 +162,5 @@ def _assign(content: dict, path: list[str], value: Any) -> None:
     for key in path[:-1]:
         content = content.setdefault(key, {})
         if not isinstance(content, dict):
-            raise UserError(f"--set {'.'.join(path)}: {key!r} has a value and no fields")
+            raise UserError(f"--set {'.'.join(path)}: {key!r} is a value and has no fields")
     content[path[-1]] = value

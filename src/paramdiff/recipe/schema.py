@@ -1,26 +1,26 @@
-"""The resolved recipe, and how a file becomes one.
+"""The resolved recipe, and how a file is resolved.
 
 Values come from layers, each over the one before: the preset that the recipe names, the recipe
 that it ``extends`` (one level), its own keys, and ``--set path=value``. An ablation's factors can
-be laid over another base. What is written beside a result has every value and extends nothing.
-Codec, diffusion and solver values are written over the preset that the file names; ``--set
-preset=`` another leaves them behind.
+be applied to another base. The recipe beside a result has every value and extends nothing. Codec,
+diffusion and solver values belong to the preset that the file names; ``--set preset=`` another
+drops them.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from paramdiff.codecs.registry import AnyCodecSettings
-from paramdiff.diffusion.schedule import check_num_inference_steps
-from paramdiff.diffusion.training import DiffusionSettings
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings, check_num_inference_steps
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.parameters.space import ParameterSettings
-from paramdiff.pipeline import GenerationSettings
+from paramdiff.generation_settings import GenerationSettings
+from paramdiff.parameters.parameter_settings import ParameterSettings
 from paramdiff.recipe.differences import OWN, check_factors
 from paramdiff.recipe.error_messages import explain, renamed
 from paramdiff.recipe.loading import (
@@ -32,9 +32,9 @@ from paramdiff.recipe.loading import (
     read_preset,
     without_preset_values,
 )
-from paramdiff.settings import Seed, Settings
+from paramdiff.settings import Seed, Settings, load
 from paramdiff.storage import StrPath
-from paramdiff.tasks.registry import TaskSettings
+from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.zoo_settings import CollectionSettings
 
 
@@ -70,7 +70,7 @@ class Recipe(Settings):
     """Everything that determines a run."""
 
     name: str = Field(description="what the run is called")
-    description: str = Field("", description="one line for people")
+    description: str = Field("", description="one-line description")
     preset: Literal["default", "paper"] = Field(
         "default", description="where codec, diffusion and generation values come from"
     )
@@ -159,7 +159,7 @@ class Recipe(Settings):
         return self
 
     def of_generator(self, number: int) -> "Recipe":
-        """The recipe of one of the generators: its own seed, and sample seeds of its own."""
+        """Return the recipe of one of the generators, with its own seed and sample seeds."""
         generation = self.generation
         first = generation.seed + number * generation.num_samples
         return self.model_copy(
@@ -178,8 +178,8 @@ def load_recipe(
     Args:
         source: a YAML file, or the name of a shipped recipe.
         overrides: ``path=value``, the value in YAML.
-        base: what an ablation changes, instead of the recipe that it extends; it lays its factors'
-            values, and nothing else, over this one. Other recipes are not touched by it.
+        base: recipe to which an ablation applies its factors' values, and nothing else, instead of
+            the recipe that it extends. It has no effect on other recipes.
 
     Returns:
         The recipe with every value filled.
@@ -209,12 +209,12 @@ def load_recipe(
 
 
 def resolve_recipe(content: dict, overrides: Sequence[str], where: str) -> Recipe:
-    """A recipe that a program wrote, over the default preset.
+    """Resolve a recipe that a program wrote, over the default preset.
 
     Args:
         content: its keys and values.
         overrides: ``path=value``, the value in YAML.
-        where: what to call it in an error.
+        where: its name in an error.
 
     Returns:
         The recipe with every value filled.
@@ -232,7 +232,7 @@ def load_factors(source: StrPath) -> dict[str, Any]:
         source: a YAML file, or the name of a shipped recipe.
 
     Returns:
-        Dotted path to value; nothing for a recipe that extends none.
+        Dotted path to value; empty for a recipe that extends none.
 
     Raises:
         UserError: see ``load_recipe``.
@@ -241,12 +241,12 @@ def load_factors(source: StrPath) -> dict[str, Any]:
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The resolved recipe as YAML, in the order of its fields."""
+    """Format the resolved recipe as YAML, in the order of its fields."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def _read(source: StrPath) -> tuple[dict, dict[str, Any]]:
-    """A recipe file over the one that it extends, and its factors with their values."""
+    """Read a recipe file over the one that it extends, and its factors with their values."""
     content = read(source)
     if "extends" not in content:
         if "factors" in content:
@@ -272,22 +272,19 @@ def _read(source: StrPath) -> tuple[dict, dict[str, Any]]:
 
 
 def _refuse_lost_factors(factors: dict[str, Any], preset: str, source: StrPath) -> None:
-    """An ablation that would silently become its base is refused."""
+    """Refuse a preset with which an ablation would silently become its base."""
     for path in factors:
         if is_preset_value(path):
             raise UserError(
                 f"{source}: preset: this ablation varies {path}, a value over the preset "
-                f"{preset!r}; with another preset nothing of it would be left"
+                f"{preset!r}; with another preset, none of its change would remain"
             )
 
 
 def _resolve(content: dict, where: StrPath) -> Recipe:
-    """A recipe from its own keys and the preset that they name."""
+    """Resolve a recipe from its own keys and the preset that they name."""
     old = renamed(content)
     if old is not None:
         raise UserError(f"{where}: {old}")
     content = merge(read_preset(content.get("preset", "default")), content)
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        raise UserError(f"{where}: {explain(error.errors()[0], Recipe)}") from None
+    return load(Recipe, content, where, partial(explain, root=Recipe))

@@ -3,12 +3,13 @@
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 
 from paramdiff.methods.group_names import in_reading_order, label_of, method_of
 from paramdiff.report import text
 from paramdiff.report.style import outline
 
+REPORT = "paramdiff.report"
 FILTERS: dict[str, Any] = {
     "percent": text.percent,
     "hundredths": lambda fraction: text.number(100 * fraction),
@@ -26,9 +27,17 @@ FILTERS: dict[str, Any] = {
 WITH_MACROS = "{% from 'macros.html.jinja' import dash, interval_plot with context %}"
 
 
-def template_of(name: str) -> Template:
-    """Load a template of this package."""
-    return _environment().get_template(name)
+def template_of(name: str, package: str = REPORT) -> Template:
+    """Load a template.
+
+    Args:
+        name: of the file.
+        package: has it in its folder ``templates``; it may include the report's own.
+
+    Returns:
+        The template.
+    """
+    return _environment(package).get_template(name)
 
 
 @cache
@@ -38,9 +47,9 @@ def inline_template(source: str) -> Template:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(package: str = REPORT) -> Environment:
     environment = Environment(
-        loader=PackageLoader("paramdiff.report", "templates"),
+        loader=ChoiceLoader([PackageLoader(one) for one in dict.fromkeys((package, REPORT))]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -1,4 +1,4 @@
-"""Ask a conditional pipeline for several values, and measure what comes."""
+"""Controllability: requested condition values against the scores of the networks generated."""
 
 import warnings
 
@@ -16,9 +16,9 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.zoo.zoo import Zoo
 
 NUM_NETWORKS = 20
-"""At each value; they have the same seeds at all of them."""
+"""Networks at each value, with the same seeds at all values."""
 BEYOND = 0.25
-"""How far is asked for beyond the zoo's range on either side, as a share of it."""
+"""Part of the zoo's range by which requested values exceed it on either side."""
 
 
 def measure_controllability(
@@ -32,21 +32,21 @@ def measure_controllability(
     """Generate at several values of each numeric condition, the others left open.
 
     Args:
-        pipeline: what generates, with its own number of steps and guidance scale.
+        pipeline: conditional, with its own number of steps and guidance scale.
         predictor: scores networks.
-        zoo: whose spread the networks are compared with.
-        num_levels: values asked for, evenly spaced inside the zoo's range and beyond it.
+        zoo: to whose dispersion the networks' is relative.
+        num_levels: number of requested values, evenly spaced inside the zoo's range and beyond it.
         first_seed: of the networks.
 
     Returns:
-        Condition to what was obtained. A value for which some network computes NaN or infinite
+        Condition to the scores achieved. A value for which some network computes NaN or infinite
         values is left out.
     """
     normalization = fit_for_comparison(zoo.originals, zoo.layout)
     originals = normalization.apply(zoo.originals)
     seeds = range(first_seed, first_seed + NUM_NETWORKS)
 
-    def obtained_at(name: str, value: float) -> tuple[ControllabilityLevel, Tensor]:
+    def at_value(name: str, value: float) -> tuple[ControllabilityLevel, Tensor]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "condition .* extrapolates")  # on purpose
             vectors = pipeline(seeds, condition={name: value}).vectors
@@ -61,18 +61,18 @@ def measure_controllability(
         )
         return level, scores
 
-    obtained = {}
+    achieved = {}
     for condition in pipeline.conditions.known if num_levels else ():
         if not isinstance(condition, NumberCondition):
             continue
         found = []
         for value in _levels(condition, num_levels):
             try:
-                found.append(obtained_at(condition.name, value))
+                found.append(at_value(condition.name, value))
             except NotFiniteError:
                 continue
         if found:
-            obtained[condition.name] = Controllability(
+            achieved[condition.name] = Controllability(
                 n=NUM_NETWORKS,
                 low=condition.low,
                 high=condition.high,
@@ -80,7 +80,7 @@ def measure_controllability(
                 rank_correlation=_rank_correlation(found),
                 levels=tuple(level for level, _ in found),
             )
-    return obtained
+    return achieved
 
 
 def _levels(condition: NumberCondition, num_levels: int) -> list[float]:
@@ -91,7 +91,7 @@ def _levels(condition: NumberCondition, num_levels: int) -> list[float]:
 
 
 def _rank_correlation(found: list[tuple[ControllabilityLevel, Tensor]]) -> float | None:
-    """Of what was asked for and the test scores of all networks; None where one is constant."""
+    """Correlate requested values with the test scores of all networks; None if one is constant."""
     requested = torch.tensor([level.requested for level, _ in found]).repeat_interleave(
         NUM_NETWORKS
     )

@@ -2,7 +2,7 @@
 
 Forward passes are counted by torch's ``FlopCounterMode`` on the meta device (a multiplication and
 an addition are two operations; normalization and activations are not counted). A backward pass
-costs twice its forward pass. Parts whose size the zoo decides (principal components and what
+costs twice its forward pass. MetaModels whose size the zoo decides (principal components and what
 learns them) are small beside the rest and are left out.
 """
 
@@ -24,14 +24,14 @@ from paramdiff.evaluation.finetuning_curves import UPDATES
 from paramdiff.evaluation.group_evaluator import NUM_FINETUNED
 from paramdiff.methods.data_matched_training import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
 from paramdiff.methods.finetuning import BATCH_SIZE, LEARNING_RATES
-from paramdiff.recipe import Recipe
 from paramdiff.recipe.description import data_budget
-from paramdiff.runs.meta_models import Parts
+from paramdiff.recipe.schema import Recipe
+from paramdiff.runs.meta_models import MetaModels
 from paramdiff.runs.predictors import NUM_RECALIBRATION_INPUTS
 from paramdiff.scoring.batchnorm import statistics_of
 from paramdiff.scoring.split import cut
 from paramdiff.tasks.base import TaskDescription
-from paramdiff.training_loop import Optimization
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.plan import plan_of
 from paramdiff.zoo.zoo_settings import CollectionSettings
 
@@ -41,7 +41,9 @@ TRAINING = 3
 
 
 @torch.no_grad()
-def estimate_cost(recipe: Recipe, description: TaskDescription, parts: Parts) -> dict[str, float]:
+def estimate_cost(
+    recipe: Recipe, description: TaskDescription, parts: MetaModels
+) -> dict[str, float]:
     """Count the operations of every stage.
 
     Args:
@@ -88,7 +90,7 @@ def _collection(
     return {"pre-training": trained, "collection": tuned}
 
 
-def _generator(recipe: Recipe, parts: Parts, suffix: float) -> dict[str, float]:
+def _generator(recipe: Recipe, parts: MetaModels, suffix: float) -> dict[str, float]:
     """Codec and denoiser: their training and their use."""
     budget = data_budget(recipe)
     if budget is not None:

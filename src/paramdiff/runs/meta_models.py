@@ -1,4 +1,4 @@
-"""The parts that a recipe describes, at their sizes but without values (on the meta device)."""
+"""The modules of a recipe on the meta device: sizes without values."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.parameters.space import padded
 from paramdiff.permutation.symmetry import find_symmetries
-from paramdiff.recipe import FolderSettings, Recipe
+from paramdiff.recipe.schema import FolderSettings, Recipe
 from paramdiff.tasks.base import TaskDescription
 from paramdiff.zoo.collect import check_selection
 from paramdiff.zoo.plan import plan_of
@@ -24,15 +24,15 @@ from paramdiff.zoo.zoo import check_num_originals
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a run computes with.
+class MetaModels:
+    """Modules and tensors of a run, without values.
 
     Attributes:
-        network: the task's; None where checkpoints come from a folder.
+        network: the task's; None if checkpoints come from a folder.
         state_dict: of the network, or of the folder's first checkpoint.
         layout: of the selected tensors.
-        codec: None if the zoo decides its size.
-        denoiser: None where there is none, or the zoo decides its size.
+        codec: None if its size depends on the zoo.
+        denoiser: None if the recipe has none, or its size depends on the zoo.
     """
 
     network: nn.Module | None
@@ -43,19 +43,19 @@ class Parts:
 
     @property
     def vector_length(self) -> int:
-        """What the codec reads."""
+        """Length of the padded vectors that the codec encodes."""
         return padded(self.layout.num_parameters)
 
 
-def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
-    """Build every part whose size is known before there is a zoo.
+def build_meta_models(recipe: Recipe, description: TaskDescription | None) -> MetaModels:
+    """Build every module whose size is known before there is a zoo.
 
     Args:
-        recipe: what would be run.
-        description: of the recipe's task, where it has one.
+        recipe: to be run.
+        description: of the recipe's task; None if it has none.
 
     Returns:
-        The parts, in evaluation mode.
+        The modules, in evaluation mode.
 
     Raises:
         UserError: the network does not suit the task, a pattern matches nothing, no checkpoint
@@ -86,11 +86,11 @@ def build_parts(recipe: Recipe, description: TaskDescription | None) -> Parts:
     if recipe.parameters.align:
         _check_alignment(network, layout, description)
     codec, denoiser = _codec_and_denoiser(recipe, padded(layout.num_parameters))
-    return Parts(network, state_dict, layout, codec, denoiser)
+    return MetaModels(network, state_dict, layout, codec, denoiser)
 
 
 def _check_behavior(description: TaskDescription | None) -> None:
-    """Refuse a codec that is trained by predictor where nothing says how to ask a network."""
+    """Refuse a codec that is trained on predictions if the recipe has no classification task."""
     if description is None or description.num_classes is None:
         found = "none" if description is None else "one with its own score"
         raise UserError(f"codec.behavior: expected a classification task, found {found}")
@@ -99,7 +99,7 @@ def _check_behavior(description: TaskDescription | None) -> None:
 def _check_alignment(
     network: nn.Module | None, layout: ParameterLayout, description: TaskDescription | None
 ) -> None:
-    """Refuse what ``make_aligned`` could not align, as far as can be told without values."""
+    """Refuse a network that cannot be aligned, as far as this shows without values."""
     if description is None or description.input_shape is None:
         found = "none" if description is None else "one with its own score"
         raise UserError(f"parameters.align: expected a classification task, found {found}")
@@ -109,12 +109,12 @@ def _check_alignment(
 
 
 def num_values(tensors: Iterable[Tensor]) -> int:
-    """Elements of the floating-point tensors among these."""
+    """Count the elements of the floating-point tensors."""
     return sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
 
 
 def _num_originals(recipe: Recipe) -> int:
-    """The checkpoints of the zoo-to-be that are not held out."""
+    """Count the checkpoints that will not be held out."""
     if not isinstance(recipe.collection, FolderSettings):
         return recipe.collection.num_checkpoints
     found = sum(map(len, find_runs(recipe.collection.checkpoints)))  # copies among them

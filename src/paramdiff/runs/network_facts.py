@@ -1,11 +1,19 @@
-"""What was run, for people: the task, the network and the checkpoints."""
+"""Task, network and checkpoints of a run, described for its report."""
 
-from paramdiff.tasks.base import AnyTask, ScoredTask, Task
+from paramdiff.tasks.base import ClassificationTask, CustomTask, Task
 from paramdiff.zoo.zoo import Zoo
 
 
-def network_facts(task: AnyTask, zoo: Zoo) -> dict[str, str]:
-    """What was run, as far as the task and the zoo tell."""
+def network_facts(task: Task, zoo: Zoo) -> dict[str, str]:
+    """Describe the task, the network and the checkpoints.
+
+    Args:
+        task: of the run.
+        zoo: of the run.
+
+    Returns:
+        Label to text.
+    """
     total = sum(tensor.numel() for tensor in zoo.base.values() if tensor.is_floating_point())
     shown = ", ".join(zoo.layout.names[:6]) + (", ..." if len(zoo.layout.names) > 6 else "")
     held_out = {
@@ -14,9 +22,13 @@ def network_facts(task: AnyTask, zoo: Zoo) -> dict[str, str]:
         "spaced": "evenly spaced among the others",
         "none": "none",
     }[zoo.index.hold_out]
-    score = {} if isinstance(task, Task) else {"Score": f"{task.score_name}, higher is better"}
+    score = (
+        {}
+        if isinstance(task, ClassificationTask)
+        else {"Score": f"{task.score_name}, higher is better"}
+    )
     inputs = {}
-    if isinstance(task, Task) and task.inputs_in_words is not None:
+    if isinstance(task, ClassificationTask) and task.inputs_in_words is not None:
         inputs["Inputs"] = task.inputs_in_words
     return {
         "Task": _data_of(task),
@@ -28,8 +40,8 @@ def network_facts(task: AnyTask, zoo: Zoo) -> dict[str, str]:
     }
 
 
-def _data_of(task: AnyTask) -> str:
-    if isinstance(task, ScoredTask) and task.data_in_words is not None:
+def _data_of(task: Task) -> str:
+    if isinstance(task, CustomTask) and task.data_in_words is not None:
         return f"{task.name}: {task.data_in_words}"
     selecting = f"{task.num_validation} validation"
     if task.selects_on_test:
@@ -37,6 +49,6 @@ def _data_of(task: AnyTask) -> str:
     return f"{task.name}: {task.num_train} training, {selecting}, {task.num_test} test examples"
 
 
-def _network_of(task: AnyTask) -> str:
+def _network_of(task: Task) -> str:
     name = task.network_name or type(task.build_network()).__name__
     return f"{name}, from published weights" if task.build_pretrained else name

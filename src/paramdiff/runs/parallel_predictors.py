@@ -1,4 +1,4 @@
-"""Scores of many networks, computed by several workers."""
+"""Predictions of many networks, computed by several Ray workers."""
 
 import math
 from collections.abc import Callable
@@ -12,25 +12,24 @@ from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPre
 from paramdiff.parallel import FanOut
 from paramdiff.progress import ignore_progress
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.tasks.base import AnyTask
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo
 
-Question = Literal["predict", "predict_validation"]
-Piece = tuple[Question, bool, Tensor]
+Method = Literal["predict", "predict_validation"]
+Piece = tuple[Method, bool, Tensor]
 Found = TypeVar("Found", Predictions, ValidationPredictions)
-Ask = Callable[[Tensor], Found]
 
 FEWEST, MOST = 8, 256
-"""Networks in one piece of work; fewer are answered for here."""
+"""Networks in one piece of work; fewer are predicted in this process."""
 
 
 def distributed(
-    predictor: Predictor, task: AnyTask, zoo: Zoo, device: torch.device, fan_out: FanOut
+    predictor: Predictor, task: Task, zoo: Zoo, device: torch.device, fan_out: FanOut
 ) -> Predictor:
-    """A predictor whose scores come from several workers; all else stays here.
+    """Distribute the predictions of a predictor over workers.
 
     Args:
-        predictor: what ``build_predictor`` gave for the same task and zoo.
+        predictor: built by ``build_predictor`` for the same task and zoo.
         task: data and network.
         zoo: the base checkpoint and the layout of a vector.
         device: where workers compute.
@@ -41,43 +40,43 @@ def distributed(
     """
     nothing = torch.empty(0)
     alone = replace(zoo, originals=nothing, held_out=nothing)
-    job = fan_out.job(_asked, task, alone, device, predictor.reestimated is not None)
+    job = fan_out.job(_worker, task, alone, device, predictor.reestimated is not None)
 
     def shared(here: Predictor, again: bool) -> Predictor:
-        def asking(
-            question: Question, ask: Callable[[Tensor], Found]
+        def distribute(
+            method: Method, predict: Callable[[Tensor], Found]
         ) -> Callable[[Tensor], Found]:
             def found(vectors: Tensor) -> Found:
                 if len(vectors) <= FEWEST:
-                    return ask(vectors)
+                    return predict(vectors)
                 size = min(MOST, max(FEWEST, math.ceil(len(vectors) / fan_out.num_workers)))
                 # a view would travel whole
-                pieces = [(question, again, piece.clone()) for piece in vectors.split(size)]
+                pieces = [(method, again, piece.clone()) for piece in vectors.split(size)]
                 return _joined(job.run(pieces, ignore_progress))
 
             return found
 
         return replace(
             here,
-            predict=asking("predict", here.predict),
-            predict_validation=asking("predict_validation", here.predict_validation),
+            predict=distribute("predict", here.predict),
+            predict_validation=distribute("predict_validation", here.predict_validation),
         )
 
     made, again = shared(predictor, False), predictor.reestimated
     return made if again is None else replace(made, reestimated=shared(again, True))
 
 
-def _asked(
-    task: AnyTask, zoo: Zoo, device: torch.device, reestimates: bool
+def _worker(
+    task: Task, zoo: Zoo, device: torch.device, reestimates: bool
 ) -> Callable[[Piece], Any]:
-    """What a worker does: one question to one of the two behaviors."""
+    """Prepare a worker, which calls one method of one of the two predictors."""
     predictor = build_predictor(task, zoo, device, recalibrate=reestimates)
 
     def found(piece: Piece) -> Any:
-        question, again, vectors = piece
-        asked = predictor.reestimated if again else predictor
-        assert asked is not None
-        return getattr(asked, question)(vectors)
+        method, again, vectors = piece
+        own = predictor.reestimated if again else predictor
+        assert own is not None
+        return getattr(own, method)(vectors)
 
     return found
 

@@ -1,4 +1,4 @@
-"""The most memory that was held since it was last forgotten."""
+"""Peak memory of the process or the CUDA device."""
 
 import resource
 import sys
@@ -14,13 +14,14 @@ _FORGET_PEAK = "5"
 
 
 def peak_memory() -> float:
-    """The most memory in MB that the process, or on CUDA the device, has held.
+    """Return the peak memory in MB of the process, or on CUDA of the device.
 
-    Counted from ``forget_peak_memory``; from the start on systems that cannot forget.
+    Returns:
+        The peak since ``forget_peak_memory``, or since the start on systems that cannot reset it.
     """
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**20
-    # what getrusage tells counts the program that started this one, too
+    # getrusage counts the program that started this one, too
     lines = STATUS.read_text().splitlines() if STATUS.is_file() else []
     for line in lines:
         if line.startswith("VmHWM:"):
@@ -30,7 +31,7 @@ def peak_memory() -> float:
 
 
 def forget_peak_memory() -> None:
-    """Count anew from what is held now, where the system lets a process do so."""
+    """Reset the peak to the memory held now, if the system allows it."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     with suppress(OSError):

@@ -1,9 +1,8 @@
-"""Predictions that were given before: the runs of a sweep share most of what they compare with.
+"""A cache of predictions, keyed by the hash of the parameter vector.
 
-Originals, averages, Gaussians and the other baselines are the same in every run over one
-zoo. A sweep keeps what each parameter vector answered, by the vector's hash, in one folder per
-task and base checkpoint, so that only what is new is scored. Every run adds a file of its own to
-it, so that runs side by side do not disturb each other.
+The originals and most baselines are the same in every run over one zoo. A sweep keeps the
+predictions of each parameter vector in one folder per task and base checkpoint, so that only new
+vectors are scored. Every run adds a file of its own, so that concurrent runs do not interfere.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.storage import PARTIAL, read_tensors, sha256_of, write_tensors
 from paramdiff.zoo.zoo import BASE_FILE
 
@@ -26,7 +25,7 @@ DIGEST_BYTES = 16
 Found = TypeVar("Found", Predictions, ValidationPredictions)
 
 
-def answers_folder(
+def cache_folder(
     folder: Path,
     recipe: Recipe,
     zoo: Path,
@@ -34,18 +33,18 @@ def answers_folder(
     sample: Predictions,
     reestimated: ValidationPredictions | None = None,
 ) -> Path:
-    """The folder of everything that determines what a vector answers.
+    """Return the folder for all that determines the predictions of a vector.
 
-    Data that changed where they lie show in what a network of the zoo answers; training data in
-    what it answers with BatchNorm statistics of these.
+    Data that were replaced change the predictions of a network of the zoo; replaced training data
+    change its predictions with BatchNorm statistics re-estimated on them.
 
     Args:
-        folder: of all such folders.
-        recipe: whose task is asked, about which tensors.
-        zoo: holds the complete checkpoint that vectors are laid into.
-        device: which kind computes.
-        sample: what a network of the zoo answers now.
-        reestimated: what it answers after re-estimation, where that changes anything.
+        folder: parent of all such folders.
+        recipe: with the task and the selected tensors.
+        zoo: holds the complete base checkpoint of the vectors.
+        device: type of the device.
+        sample: predictions of a network of the zoo.
+        reestimated: the same after re-estimation; None if there is none.
 
     Returns:
         Its path.
@@ -63,64 +62,66 @@ def answers_folder(
     return folder / digest.hexdigest()[:DIGEST_BYTES]
 
 
-class RememberedAnswers:
-    """Asks a predictor for what no vector before has answered.
+class PredictionCache:
+    """Predictor that computes only predictions that are not cached.
 
     Args:
-        predictor: that answers.
-        folder: of the answers so far; need not exist. What is answered on validation examples
-            alone, and with re-estimated BatchNorm statistics, lies in folders of its own.
+        predictor: computes the rest.
+        folder: of the cached predictions; need not exist. Those on validation examples alone, and
+            those with re-estimated BatchNorm statistics, lie in subfolders.
     """
 
     def __init__(self, predictor: Predictor, folder: Path) -> None:
-        self._behavior = predictor
-        self._answers: _Memory[Predictions] = _Memory(Predictions, predictor.predict, folder)
+        self._predictor = predictor
+        self._predictions: _Cache[Predictions] = _Cache(Predictions, predictor.predict, folder)
         alone = folder / "validated"
-        self._validated: _Memory[ValidationPredictions] = _Memory(
+        self._validation: _Cache[ValidationPredictions] = _Cache(
             ValidationPredictions, predictor.predict_validation, alone
         )
         again = predictor.reestimated
-        self._again = None if again is None else RememberedAnswers(again, folder / "reestimated")
+        self._again = None if again is None else PredictionCache(again, folder / "reestimated")
 
     def predictor(self) -> Predictor:
-        """The predictor, with its answers remembered."""
+        """Return the predictor with its predictions cached."""
         return replace(
-            self._behavior,
+            self._predictor,
             predict=self.predict,
             predict_validation=self.predict_validation,
             reestimated=None if self._again is None else self._again.predictor(),
         )
 
     def predict(self, vectors: Tensor) -> Predictions:
-        """What the networks ``[M, P]`` do, see ``Predictor``."""
-        found = self._answers.of(vectors)
+        """Predict for vectors ``[M, P]``; see ``Predictor``."""
+        found = self._predictions.of(vectors)
         labels = found.labels
         return found if labels is None else replace(found, labels=labels.long())
 
     def predict_validation(self, vectors: Tensor) -> ValidationPredictions:
-        """What they do on the validation split, see ``Predictor``."""
-        return self._validated.of(vectors)
+        """Predict on the validation split; see ``Predictor``."""
+        return self._validation.of(vectors)
 
     def write(self) -> None:
-        """Keep the new answers for other runs."""
-        self._answers.write()
-        self._validated.write()
+        """Write the new predictions for other runs."""
+        self._predictions.write()
+        self._validation.write()
         if self._again is not None:
             self._again.write()
 
 
-class _Memory(Generic[Found]):
-    """What vectors answered to one question.
+class _Cache(Generic[Found]):
+    """Cached predictions of one kind.
 
     Args:
-        kind: of answers; its fields are tensors with a row per vector, or None.
-        ask: vectors ``[M, P]`` to answers.
-        folder: of the answers so far; need not exist.
+        kind: dataclass whose fields are tensors with a row per vector, or None.
+        predict: vectors ``[M, P]`` to predictions.
+        folder: of the cached predictions; need not exist.
     """
 
-    def __init__(self, kind: type[Found], ask: Callable[[Tensor], Found], folder: Path) -> None:
+    def __init__(
+        self, kind: type[Found], predict: Callable[[Tensor], Found], folder: Path
+    ) -> None:
         self._kind: type[Found] = kind
-        self._ask: Callable[[Tensor], Found] = ask
+        self._predict: Callable[[Tensor], Found] = predict
         self._folder = folder
         self._parts = tuple(part.name for part in fields(kind))
         self._rows: dict[bytes, int] = {}
@@ -133,12 +134,12 @@ class _Memory(Generic[Found]):
         self._num_stored = len(self._rows)
 
     def of(self, vectors: Tensor) -> Found:
-        """The answers of vectors ``[M, P]``."""
+        """Return the predictions of vectors ``[M, P]``."""
         digests = [_digest(vector) for vector in vectors]
         first = {digest: row for row, digest in reversed(list(enumerate(digests)))}
         new = sorted(row for digest, row in first.items() if digest not in self._rows)
         if new:
-            found = self._ask(vectors if len(new) == len(vectors) else vectors[new])
+            found = self._predict(vectors if len(new) == len(vectors) else vectors[new])
             given = {part: getattr(found, part) for part in self._parts}
             for number, row in enumerate(new):
                 values = {p: _compact(v[number]) for p, v in given.items() if v is not None}
@@ -151,7 +152,7 @@ class _Memory(Generic[Found]):
         return self._kind(**parts)
 
     def write(self) -> None:
-        """Add a file with the new answers to the folder."""
+        """Add a file with the new predictions to the folder."""
         new = list(self._rows)[self._num_stored :]
         if not new:
             return
@@ -164,10 +165,10 @@ class _Memory(Generic[Found]):
         name = hashlib.sha256(b"".join(new)).hexdigest()[:DIGEST_BYTES]
         write_tensors(self._folder / f"{name}.safetensors", {"digests": digests} | parts)
 
-    def _keep(self, digest: bytes, answer: dict[str, Tensor]) -> None:
-        if digest not in self._rows:  # two runs may have asked the same
+    def _keep(self, digest: bytes, prediction: dict[str, Tensor]) -> None:
+        if digest not in self._rows:  # two runs may have computed the same
             self._rows[digest] = len(self._rows)
-            for part, values in answer.items():
+            for part, values in prediction.items():
                 self._kept[part].append(values)
 
 
@@ -177,6 +178,6 @@ def _digest(vector: Tensor) -> bytes:
 
 
 def _compact(values: Tensor) -> Tensor:
-    """Class labels take two bytes each."""
+    """Store class labels in two bytes each if they fit."""
     fits = values.dtype == torch.int64 and values.numel() and int(values.max()) < 2**15
     return values.to(torch.int16) if fits else values.clone()

@@ -1,4 +1,4 @@
-"""How the networks of a zoo behave on the examples of a task."""
+"""Predictors of a task: raw vectors of a zoo to scores, labels and probabilities."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,42 +24,42 @@ from paramdiff.scoring.batchnorm import Reestimator, statistics_of
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.inputs import Inputs, join
 from paramdiff.scoring.predict import ParameterSet, Scorer
-from paramdiff.tasks.base import AnyTask, ScoredTask, Scores, Task, untrained_network
-from paramdiff.tasks.sequential_scorer import OneByOne
+from paramdiff.tasks.base import ClassificationTask, CustomTask, Scores, Task, untrained_network
+from paramdiff.tasks.sequential_scorer import TaskScorer
 from paramdiff.zoo.zoo import Zoo
 
 NUM_RECALIBRATION_INPUTS = 1000
 
 
 def build_predictor(
-    task: AnyTask, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
+    task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
 ) -> Predictor:
-    """How raw vectors ``[M, P]`` behave on the task's examples.
+    """Build the predictor of raw vectors ``[M, P]`` on a task's examples.
 
     Args:
         task: data and network.
         zoo: the base checkpoint and the layout of a vector.
         device: where to compute.
-        recalibrate: whether to answer with BatchNorm statistics estimated anew also where no
-            selected tensor changes them.
+        recalibrate: predict with re-estimated BatchNorm statistics, too, even if no selected
+            tensor changes them.
 
     Returns:
-        Functions for scores, and in classification for probabilities and for the same networks
-        with new BatchNorm statistics.
+        Functions for scores; in classification also for probabilities, and for the same networks
+        with re-estimated BatchNorm statistics.
 
     Raises:
         UserError: the base checkpoint is not the network's, or there is no BatchNorm to
             recalibrate, or a task with its own score would have to.
     """
-    if isinstance(task, Task):
+    if isinstance(task, ClassificationTask):
         return _of_classifiers(task, zoo, device, recalibrate=recalibrate)
     EvaluationSettings(recalibrate_batchnorm=recalibrate).check_task(is_classification=False)
     return _of_scored(task, zoo, device)
 
 
-def _of_scored(task: ScoredTask, zoo: Zoo, device: torch.device) -> Predictor:
-    """One network at a time, by the task's own score."""
-    networks = OneByOne(task, zoo.base, device=device)
+def _of_scored(task: CustomTask, zoo: Zoo, device: torch.device) -> Predictor:
+    """Score one network at a time with the task's own score."""
+    networks = TaskScorer(task, zoo.base, device=device)
 
     def predict(vectors: Tensor) -> Predictions:
         sets = [zoo.layout.unflatten(vector) for vector in vectors]
@@ -93,8 +93,10 @@ def _wrong(scores: list[Scores]) -> Tensor | None:
     return torch.stack(found) if found else None  # all or none: they have one form
 
 
-def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool) -> Predictor:
-    """All networks together, by fast scoring."""
+def _of_classifiers(
+    task: ClassificationTask, zoo: Zoo, device: torch.device, *, recalibrate: bool
+) -> Predictor:
+    """Score all networks together."""
     network, names = task.build_network(), zoo.layout.names
 
     def sets(vectors: Tensor) -> list[ParameterSet]:
@@ -102,7 +104,7 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
 
     own = _Labels(task, network, zoo.base, names, sets, device)
 
-    @cache  # frozen layers run on all training examples: only where somebody trains
+    @cache  # frozen layers run on all training examples: only if something is trained
     def trained() -> DifferentiableNetwork:
         inputs = task.train.inputs
         return DifferentiableNetwork(network, zoo.base, names, inputs, device=device)
@@ -125,9 +127,9 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
             "evaluation.recalibrate_batchnorm: expected a network with BatchNorm layers, found "
             "none that keeps statistics"
         )
-    is_deterministic = own.of_both.is_deterministic  # asked now: what cannot be scored is refused
+    is_deterministic = own.of_both.is_deterministic  # refuses what cannot be scored
     reestimated = None
-    # where statistics are not selected they are the base's for every group alike, generated or not
+    # unselected statistics are the base's for every group alike
     if recalibrate or set(statistics) & set(names):
         reestimated = _reestimated(task, network, zoo, device, sets, is_deterministic)
     return replace(
@@ -140,14 +142,14 @@ def _of_classifiers(task: Task, zoo: Zoo, device: torch.device, *, recalibrate: 
 
 
 def _reestimated(
-    task: Task,
+    task: ClassificationTask,
     network: nn.Module,
     zoo: Zoo,
     device: torch.device,
     sets: Callable[[Tensor], list[ParameterSet]],
     is_deterministic: bool,
 ) -> Predictor:
-    """The same, each network with the BatchNorm statistics that it has on training inputs."""
+    """Build the same predictor with BatchNorm statistics re-estimated on training inputs."""
 
     @cache  # training inputs may have to be decoded
     def reestimator() -> Reestimator:
@@ -160,13 +162,13 @@ def _reestimated(
         return [one | reestimator().statistics(one) for one in map(dict, sets(vectors))]
 
     names = tuple(dict.fromkeys((*zoo.layout.names, *statistics_of(network))))
-    asked = _Labels(task, network, zoo.base, names, with_statistics, device)
-    return asked.predictor(is_deterministic)
+    labels = _Labels(task, network, zoo.base, names, with_statistics, device)
+    return labels.predictor(is_deterministic)
 
 
 @dataclass(frozen=True)
 class _Labels:
-    """Predictions of networks that differ in some tensors; scorers are made when asked for.
+    """Predictions of networks that differ in some tensors; scorers are built on first use.
 
     Attributes:
         task: data.
@@ -177,7 +179,7 @@ class _Labels:
         device: where to compute.
     """
 
-    task: Task
+    task: ClassificationTask
     network: nn.Module
     base: ParameterSet
     names: tuple[str, ...]
@@ -189,26 +191,26 @@ class _Labels:
 
     @cached_property
     def of_both(self) -> Scorer:
-        """Scores validation examples, then test examples."""
+        """Scorer of validation examples, then test examples."""
         return self._scorer(join(self.task.validation.inputs, self.task.test.inputs))
 
     @cached_property
     def of_validation(self) -> Scorer:
-        """Scores validation examples."""
+        """Scorer of validation examples."""
         return self._scorer(self.task.validation.inputs)
 
     @cached_property
     def of_test(self) -> Scorer:
-        """Scores test examples, then out-of-distribution inputs; not everybody asks for them."""
+        """Scorer of test examples, then out-of-distribution inputs; built only if needed."""
         foreign, test = self.task.out_of_distribution, self.task.test.inputs
         return self._scorer(test if foreign is None else join(test, foreign.inputs))
 
     def validation_probabilities(self, vectors: Tensor) -> Iterator[Tensor]:
-        """Class probabilities ``[V, K]`` of validation examples, of each network in turn."""
+        """Yield each network's class probabilities ``[V, K]`` of validation examples."""
         return self.of_validation.probabilities(self.sets(vectors))
 
     def predictor(self, is_deterministic: bool) -> Predictor:
-        """What the evaluation asks."""
+        """Return the predictor for the evaluation."""
         foreign = self.task.out_of_distribution
         return classification(
             lambda vectors: self.of_both.predict(self.sets(vectors)),
@@ -227,16 +229,16 @@ class _Labels:
         )
 
 
-def untrained_vectors(task: AnyTask, layout: ParameterLayout) -> Callable[[int], Tensor] | None:
-    """A function from a seed to the raw vector ``[P]`` of a freshly initialized network.
+def untrained_vectors(task: Task, layout: ParameterLayout) -> Callable[[int], Tensor] | None:
+    """Return a function from a seed to the raw vector ``[P]`` of a freshly initialized network.
 
     Args:
         task: whose network it is.
         layout: of a vector.
 
     Returns:
-        The function; None where the network comes with the same values whatever the seed, as a
-        user's own with weights of its own does: nobody could say that it is untrained.
+        The function; None if the network has the same values whatever the seed, as a user's
+        network with weights does: it may be trained.
     """
     one, other = (untrained_network(task, seed).state_dict() for seed in (0, 1))
     if all(torch.equal(tensor, other[name]) for name, tensor in one.items()):

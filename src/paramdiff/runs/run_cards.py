@@ -1,4 +1,4 @@
-"""The cards of a run: of its pipeline, and of the networks that it generated."""
+"""The model cards of a run: of its pipeline, and of the networks that it generated."""
 
 import warnings
 from pathlib import Path
@@ -11,8 +11,8 @@ from paramdiff.methods.data_use import data_used
 from paramdiff.model_cards.provenance import Origin, Provenance, generation_settings
 from paramdiff.model_cards.readmes import generated_card, pipeline_card
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.recipe import Recipe, load_recipe
 from paramdiff.recipe.description import data_budget
+from paramdiff.recipe.schema import Recipe, load_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.storage import CARD_FILE, sha256_of, write_text
 from paramdiff.zoo.learned_from import LearnedFrom
@@ -22,16 +22,16 @@ from paramdiff.zoo.zoo import read_index
 def provenance_in_run(
     recipe: Recipe, folder: RunFolder, pipeline: ParameterDiffusionPipeline, origin: Origin
 ) -> Provenance:
-    """How a run's networks are generated.
+    """Collect the provenance of a run's generated networks.
 
     Args:
-        recipe: of the run; of one generator seed, where there are several.
+        recipe: of the run, for one generator seed.
         folder: of its artifacts; the pipeline is there.
         pipeline: that generates.
         origin: what it learned from.
 
     Returns:
-        What their card needs to know.
+        The content of their card.
     """
     first, num = recipe.generation.seed, recipe.generation.num_samples
     return Provenance(
@@ -46,6 +46,11 @@ def provenance_in_run(
     )
 
 
+def has_cards(folder: RunFolder) -> bool:
+    """Return True if a run has both of its model cards."""
+    return all(card.is_file() for card in _cards(folder))
+
+
 def write_cards(
     recipe: Recipe,
     folder: RunFolder,
@@ -53,33 +58,35 @@ def write_cards(
     origin: Origin,
     evaluation: Evaluation | None,
 ) -> None:
-    """Write both cards; those without scores only where they are missing.
+    """Write both cards.
 
     Args:
         recipe: see ``provenance_in_run``.
         folder: see ``provenance_in_run``.
         pipeline: see ``provenance_in_run``.
         origin: see ``provenance_in_run``.
-        evaluation: of the run, where it was just made.
+        evaluation: of the run; None for cards without scores.
     """
-    places = (folder.pipeline / CARD_FILE, folder.artifact("generation") / CARD_FILE)
-    if evaluation is None and all(place.is_file() for place in places):
-        return
+    of_pipeline, of_networks = _cards(folder)
     provenance = provenance_in_run(recipe, folder, pipeline, origin)
-    write_text(places[0], pipeline_card(recipe, pipeline, origin, evaluation))
-    write_text(places[1], generated_card(provenance, evaluation))
+    write_text(of_pipeline, pipeline_card(recipe, pipeline, origin, evaluation))
+    write_text(of_networks, generated_card(provenance, evaluation))
+
+
+def _cards(folder: RunFolder) -> tuple[Path, Path]:
+    return folder.pipeline / CARD_FILE, folder.artifact("generated") / CARD_FILE
 
 
 def add_scores(generated: Path, evaluation: Evaluation) -> None:
-    """Write the scores on a run's cards, where the run could not score its networks itself.
+    """Add scores to the model cards of a run that could not score its networks itself.
 
     Args:
-        generated: the folder that was judged; nothing happens unless it is that of such a run.
+        generated: the evaluated folder; nothing happens unless it belongs to such a run.
         evaluation: of what lies there.
     """
     folder = RunFolder(generated.resolve().parent)
     source = folder.root / "recipe.yaml"
-    is_runs = generated.resolve() == folder.artifact("generation") and source.is_file()
+    is_runs = generated.resolve() == folder.artifact("generated") and source.is_file()
     if not is_runs or (folder.root / EVALUATION_FILE).is_file():
         return
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""A run's log: the losses, seconds and peak memory of its finished stages."""
+"""The log of a run: losses, seconds and peak memory of its finished stages."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from paramdiff.early_stopping import Look
+from paramdiff.early_stopping import ValidationRecord
 from paramdiff.evaluation.schema import Cost
 from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
 from paramdiff.storage import write_text
@@ -17,13 +17,13 @@ class StageLog:
     """One JSON object a line, one line a stage.
 
     Attributes:
-        path: of the file, which need not exist yet.
+        path: of the file; it need not exist yet.
     """
 
     path: Path
 
     def records(self) -> list[dict[str, Any]]:
-        """What is known of each finished stage."""
+        """Return the record of each finished stage."""
         if not self.path.is_file():
             return []
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
@@ -33,19 +33,19 @@ class StageLog:
         stage: str,
         seconds: float,
         losses: Sequence[float] = (),
-        looks: Sequence[Look] = (),
+        validation: Sequence[ValidationRecord] = (),
     ) -> None:
-        """Write the record of a stage that ends now, in place of an earlier one."""
+        """Write the record of a stage that has just ended, in place of an earlier one."""
         self._write(
             {
                 "stage": stage,
                 "seconds": round(seconds, 3),
                 "peak_memory_mb": round(peak_memory(), 1),
                 "losses": list(losses),
-                "looks": [asdict(look) for look in looks],
+                "validation": [asdict(one) for one in validation],
             }
         )
-        forget_peak_memory()  # what the next stage holds is its own
+        forget_peak_memory()  # the next stage counts its own
 
     def take_over(self, other: "StageLog", stage: str) -> None:
         """Copy another log's record of a stage."""
@@ -58,19 +58,21 @@ class StageLog:
         write_text(self.path, "\n".join(lines) + "\n")
 
     def losses(self, stage: str) -> list[float]:
-        """The training losses of a stage."""
+        """Return the training losses of a stage."""
         return [loss for record in self._of(stage) for loss in record["losses"]]
 
-    def looks(self, stage: str) -> list[Look]:
-        """What looks at a module found while the stage trained it."""
-        return [Look(**look) for record in self._of(stage) for look in record["looks"]]
+    def validation_records(self, stage: str) -> list[ValidationRecord]:
+        """Return the validation records of a stage that trained a module."""
+        return [
+            ValidationRecord(**one) for record in self._of(stage) for one in record["validation"]
+        ]
 
     def _of(self, stage: str) -> list[dict[str, Any]]:
         return [record for record in self.records() if record["stage"] == stage]
 
 
 def total_costs(logs: Iterable[StageLog]) -> dict[str, Cost]:
-    """Seconds and peak memory of every finished stage, over all generator seeds."""
+    """Sum seconds, and take the highest peak memory, of every stage over all generator seeds."""
     records: dict[str, list[dict[str, Any]]] = {}
     for log in logs:
         for record in log.records():

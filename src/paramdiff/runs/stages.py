@@ -1,217 +1,190 @@
-"""One function per stage, each from the artifacts before it to its own."""
+"""The stages of a run in their order, and what each of them makes.
 
-import time
+``STAGES`` is the whole order; ``stage.py`` has the loop that completes them.
+"""
+
 import warnings
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.sources import find_runs
 from paramdiff.codecs.base import Codec, encode_all
-from paramdiff.codecs.registry import CODECS, fit_codec
-from paramdiff.diffusion.denoisers.base import Denoiser
-from paramdiff.diffusion.denoisers.registry import DENOISERS
-from paramdiff.diffusion.schedule import build_scheduler
-from paramdiff.diffusion.training import DiffusionSettings, LatentBatch, train_denoiser
-from paramdiff.memmap import map_rows
+from paramdiff.codecs.behavioral import Examples
+from paramdiff.codecs.registry import fit_codec
+from paramdiff.diffusion.diffusion_settings import DiffusionSettings
+from paramdiff.diffusion.training import LatentBatch, train_denoiser
+from paramdiff.evaluation.schema import EVALUATION_FILE
 from paramdiff.model_cards.provenance import Origin
-from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.space import ParameterSpace
-from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.pipeline_io import INDEX_FILE
-from paramdiff.recipe import FolderSettings, Recipe
-from paramdiff.runs.context import Context
-from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.generated_folder import read_vectors, write_generated
-from paramdiff.runs.run_cards import provenance_in_run
-from paramdiff.runs.training_examples import training_examples
-from paramdiff.runs.validation import build_watcher
-from paramdiff.storage import remove, written_aside
-from paramdiff.tasks.base import AnyTask
-from paramdiff.tasks.registry import build_task
+from paramdiff.recipe.schema import FolderSettings
+from paramdiff.report.page import REPORT_FILE, write_report
+from paramdiff.runs.alignment_stage import align_zoo
+from paramdiff.runs.evaluation_stage import evaluate_run
+from paramdiff.runs.generated_folder import write_generated
+from paramdiff.runs.run_cards import has_cards, provenance_in_run, write_cards
+from paramdiff.runs.run_context import RunContext, SeedRun
+from paramdiff.runs.stage import Stage, Trained
+from paramdiff.runs.validation import build_validation
+from paramdiff.scoring.differentiable import DifferentiableNetwork
+from paramdiff.storage import CARD_FILE, remove, written_aside
+from paramdiff.tasks.base import ClassificationTask, Task
 from paramdiff.zoo.collect import collect
-from paramdiff.zoo.import_checkpoints import import_checkpoints, refuse_changed
+from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import LearnedFrom
-from paramdiff.zoo.metadata import SCORES_FILE, ZooConditions, write_scores, zoo_conditions
+from paramdiff.zoo.metadata import SCORES_FILE, write_scores
 from paramdiff.zoo.zoo import Zoo
 
 
-def make_zoo(context: Context, task: AnyTask | None) -> Zoo:
-    """Collect or import the checkpoints, and score them on validation data where there are any."""
-    folder = context.folder.artifact("zoo")
-    source = context.recipe.collection
-    if folder.exists() and isinstance(source, FolderSettings):
-        refuse_changed(source.checkpoints, folder)
-    if (folder if task is None else folder / SCORES_FILE).exists():
-        return Zoo.load(folder)
-    with context.timed("zoo"):
-        if not folder.exists():
-            _collect_or_import(context, task, folder)
-        zoo = Zoo.load(folder)
-        if task is not None:
-            write_scores(folder, zoo, task, context.device)
-    return zoo
-
-
-def _collect_or_import(context: Context, task: AnyTask | None, folder: Path) -> None:
-    recipe = context.recipe
-    patterns, source = recipe.parameters.select, recipe.collection
-    if isinstance(source, FolderSettings):
-        imported = import_checkpoints(
-            source.checkpoints,
-            folder,
-            patterns,
-            base=source.base_checkpoint,
-            num_held_out=source.num_held_out,
-            spaced=source.hold_out == "spaced",
-            state_dict_key=source.state_dict_key,
-        )
-        for note in imported.notes if task is not None else ():  # else the plan has told it
-            warnings.warn(note, stacklevel=2)
-    else:
-        assert task is not None  # a recipe that trains has one
-        collect(
-            task,
-            patterns,
-            source,
-            seed=recipe.seed,
-            device=context.device,
-            zoo_folder=folder,
-            state_folder=context.state("zoo"),
-            progress=context.progress,
-            fan_out=context.fan_out,
-        )
-
-
-def make_space(context: Context, zoo: Zoo) -> ParameterSpace:
-    """Fit the normalization."""
-    folder = context.folder.artifact("parameter space")
+def make_zoo(run: RunContext) -> None:
+    """Collect or import the checkpoints, and score them on the validation split of a task."""
+    folder = run.folder.artifact("zoo")
     if not folder.exists():
-        with context.timed("parameter space"):
-            mode = context.recipe.parameters.normalization
-            space = ParameterSpace.fit(
-                zoo.originals, zoo.layout, zoo.base, mode, zoo.index.checkpoint_format
+        if isinstance(run.recipe.collection, FolderSettings):
+            _import_zoo(run, run.recipe.collection)
+        else:
+            assert run.task is not None  # a recipe that trains has one
+            collect(
+                run.task,
+                run.recipe.parameters.select,
+                run.recipe.collection,
+                seed=run.recipe.seed,
+                device=run.device,
+                zoo_folder=folder,
+                state_folder=run.scratch / "zoo",
+                progress=run.progress,
+                fan_out=run.fan_out,
             )
-            with written_aside(folder) as aside:
-                space.save_pretrained(aside)
-                learned_from = LearnedFrom.of(zoo.index)
-                if learned_from is not None:
-                    learned_from.write(aside)
-    return ParameterSpace.from_pretrained(folder)
+    if run.task is not None:
+        write_scores(folder, Zoo.load(folder), run.task, run.device)
 
 
-def normalized_zoo(context: Context, zoo: Zoo, space: ParameterSpace) -> Tensor:
-    """The originals' normalized vectors ``[N, length]``; memory-mapped where too large."""
-    return map_rows(zoo.originals, space.normalize, space.padded_length, context.scratch)
+def _is_zoo_done(run: RunContext) -> bool:
+    folder = run.folder.artifact("zoo")
+    return (folder if run.recipe.task is None else folder / SCORES_FILE).exists()
 
 
-def make_codec(context: Context, space: ParameterSpace, vectors: Tensor) -> Codec:
-    """Train the codec and remember its latents' moments."""
-    folder, settings = context.folder.artifact("codec"), context.recipe.codec
-    examples = None
-    if _is_missing(context, folder):
-        started = time.monotonic()
-        if settings.learns_from is not None:
-            assert context.recipe.task is not None  # build_parts refuses such recipes
-            task = build_task(context.recipe.task)
-            examples = training_examples(task, space, context.device)
-        codec, result = fit_codec(
-            vectors,
-            settings,
-            seed=context.seed("codec"),
-            device=context.device,
-            examples=examples,
-            state_file=context.state("codec.pt"),
-            progress=partial(context.progress, "training the codec"),
-        )
-        with context.processes.main_process_first():
-            if context.processes.is_main_process:
-                codec.fit_latent_moments(encode_all(codec, vectors))
-                seconds = result.seconds or time.monotonic() - started
-                context.folder.log.record("codec", seconds, result.losses)
-                with written_aside(folder) as aside:
-                    codec.save_pretrained(aside)
-    return CODECS[settings.kind].from_pretrained(folder)
+def _import_zoo(run: RunContext, source: FolderSettings) -> None:
+    imported = import_checkpoints(
+        source.checkpoints,
+        run.folder.artifact("zoo"),
+        run.recipe.parameters.select,
+        base=source.base_checkpoint,
+        num_held_out=source.num_held_out,
+        spaced=source.hold_out == "spaced",
+        state_dict_key=source.state_dict_key,
+    )
+    if run.recipe.task is not None:  # without a task, the plan has shown the notes
+        for note in imported.notes:
+            warnings.warn(note, stacklevel=2)
 
 
-def make_denoiser(
-    context: Context, zoo: Zoo, space: ParameterSpace, codec: Codec, vectors: Tensor
-) -> Denoiser | None:
-    """Train the denoiser on the zoo's latents; none where the recipe samples the codec's prior."""
-    folder, settings = context.folder.artifact("denoiser"), context.recipe.diffusion
-    if settings is None:
-        return None
-    if _is_missing(context, folder):
-        notes: list[str] = []
-        seed = context.seed("denoiser")
-        known = conditions_of(context.recipe, zoo, context.folder)
-        denoiser, result = train_denoiser(
-            _latent_batches(context, settings, codec, vectors, known.originals),
-            codec.latent_dim,
-            settings,
-            seed=seed,
-            device=context.device,
-            conditions=known.conditions,
-            state_file=context.state("denoiser.pt"),
-            progress=lambda done, total: context.progress(
-                "training the denoiser", done, total, *notes[-1:]
-            ),
-            watcher=build_watcher(
-                context.recipe,
-                zoo,
-                space,
-                codec,
-                vectors,
-                known.held_out,
-                seed=seed,
-                device=context.device,
-                told=notes.append,
-            ),
-        )
-        with context.processes.main_process_first():
-            if context.processes.is_main_process:
-                context.folder.log.record("denoiser", result.seconds, result.losses, result.looks)
-                with written_aside(folder) as aside:
-                    denoiser.save_pretrained(aside)
-        codec.to("cpu")
-    return DENOISERS[settings.denoiser.kind].from_pretrained(folder)
+def make_space(run: SeedRun) -> None:
+    """Fit the normalization."""
+    zoo, mode = run.zoo, run.recipe.parameters.normalization
+    space = ParameterSpace.fit(
+        zoo.originals, zoo.layout, zoo.base, mode, zoo.index.checkpoint_format
+    )
+    with written_aside(run.folder.artifact("pipeline/parameter_space")) as aside:
+        space.save_pretrained(aside)
+        learned_from = LearnedFrom.of(zoo.index)
+        if learned_from is not None:
+            learned_from.write(aside)
 
 
-def conditions_of(recipe: Recipe, zoo: Zoo, folder: RunFolder) -> ZooConditions:
-    """What a recipe's denoiser is told of each checkpoint of its zoo.
+def make_codec(run: SeedRun) -> Trained:
+    """Train the codec; what is saved includes the moments of its latents."""
+    settings, examples = run.recipe.codec, None
+    if settings.learns_from is not None:
+        assert run.run.task is not None  # build_meta_models refuses such recipes
+        examples = training_examples(run.run.task, run.space, run.device)
+    codec, result = fit_codec(
+        run.vectors,
+        settings,
+        seed=run.random_seed("codec"),
+        device=run.device,
+        examples=examples,
+        state_file=run.state_file("codec.pt"),
+        progress=partial(run.progress, "training the codec"),
+    )
+
+    def save(folder: Path) -> None:
+        codec.fit_latent_moments(encode_all(codec, run.vectors))
+        codec.save_pretrained(folder)
+
+    return Trained(save, result)
+
+
+def training_examples(task: Task, space: ParameterSpace, device: torch.device) -> Examples:
+    """Prepare a task's training split for a codec that is trained on predictions.
+
+    Inputs are not augmented: the layers before the generated tensors run once per example.
 
     Args:
-        recipe: the run's.
-        zoo: what is learned from, aligned or not.
-        folder: of the run, whose zoo was scored.
+        task: a classification task.
+        space: of the vectors.
+        device: where to compute.
 
     Returns:
-        The conditions; none where the recipe names none.
+        The examples, as functions of normalized vectors.
 
     Raises:
-        UserError: see ``zoo_conditions``.
+        UserError: the base checkpoint is not the network's.
     """
-    names = () if recipe.diffusion is None else recipe.diffusion.conditions
-    return zoo_conditions(names, zoo, folder.artifact("zoo"))
+    assert isinstance(task, ClassificationTask)  # build_meta_models refuses the others
+    network = DifferentiableNetwork(
+        task.build_network(), space.base, space.layout.names, task.train.inputs, device=device
+    )
+    placed = deepcopy(space).to(device)  # the caller's stays where it is
+
+    def logits(normalized: Tensor, rows: Tensor) -> Tensor:
+        return network.logits(placed.layout.unflatten(placed.denormalize(normalized)), rows)
+
+    return Examples(logits, task.train.labels)
 
 
-def _is_missing(context: Context, folder: Path) -> bool:
-    """Whether an artifact that all processes make together is not there; all answer alike."""
-    is_missing = not folder.exists()
-    context.processes.wait_for_everyone()  # nobody writes before everybody has looked
-    return is_missing
+def make_denoiser(run: SeedRun) -> Trained:
+    """Train the denoiser on the zoo's latents."""
+    settings, codec, known = run.recipe.diffusion, run.codec, run.run.conditions
+    assert settings is not None
+    notes: list[str] = []
+    seed = run.random_seed("denoiser")
+    denoiser, result = train_denoiser(
+        _latent_batches(run, settings, codec, known.originals),
+        codec.latent_dim,
+        settings,
+        seed=seed,
+        device=run.device,
+        conditions=known.conditions,
+        state_file=run.state_file("denoiser.pt"),
+        progress=lambda done, total: run.progress(
+            "training the denoiser", done, total, *notes[-1:]
+        ),
+        validation=build_validation(
+            run.recipe,
+            run.zoo,
+            run.space,
+            codec,
+            run.vectors,
+            known.held_out,
+            seed=seed,
+            device=run.device,
+            note=notes.append,
+        ),
+    )
+    codec.to("cpu")
+    return Trained(denoiser.save_pretrained, result)
 
 
 def _latent_batches(
-    context: Context,
-    settings: DiffusionSettings,
-    codec: Codec,
-    vectors: Tensor,
-    conditions: Tensor,
+    run: SeedRun, settings: DiffusionSettings, codec: Codec, conditions: Tensor
 ) -> LatentBatch:
-    """Batches of clean latents: encoded once, or each batch under its own statistics."""
+    """Draw batches of clean latents: encoded once, or each batch under its own statistics."""
+    vectors, device = run.vectors, run.device
 
     def coordinates(latents: Tensor) -> Tensor:
         return codec.standardize(latents) if settings.standardize else latents
@@ -219,12 +192,12 @@ def _latent_batches(
     if settings.latent_statistics == "running":
         latents = torch.cat([coordinates(encode_all(codec, vectors)), conditions], dim=1)
         return lambda size, generator: latents[_rows(len(latents), size, generator)]
-    codec.to(context.device)
+    codec.to(device)
 
     @torch.no_grad()
     def encode_batch(size: int, generator: torch.Generator) -> Tensor:
         rows = _rows(len(vectors), size, generator)
-        latents = coordinates(codec.encode(vectors[rows].to(context.device), "batch"))
+        latents = coordinates(codec.encode(vectors[rows].to(device), "batch"))
         return torch.cat([latents, conditions[rows].to(latents)], dim=1)
 
     return encode_batch
@@ -234,53 +207,108 @@ def _rows(total: int, size: int, generator: torch.Generator) -> Tensor:
     return torch.randint(total, (size,), generator=generator)
 
 
-def make_pipeline(
-    context: Context, space: ParameterSpace, codec: Codec, denoiser: Denoiser | None
-) -> ParameterDiffusionPipeline:
-    """Put the parts together; the folder becomes loadable as a pipeline."""
-    recipe, folder = context.recipe, context.folder.pipeline
-    diffusion, solver = recipe.diffusion, recipe.generation.solver
-    pipeline = ParameterDiffusionPipeline(
-        space,
-        codec,
-        denoiser,
-        None if diffusion is None else build_scheduler(diffusion.schedule, solver),
-        statistics=recipe.codec.decoding_statistics,
-        standardize=not recipe.codec.is_whitened if diffusion is None else diffusion.standardize,
-        num_inference_steps=recipe.generation.num_inference_steps,
-        temperature=recipe.generation.temperature,
-        guidance_scale=recipe.generation.guidance_scale,
-        batch_size=recipe.generation.batch_size,
-    )
-    if not (folder / INDEX_FILE).is_file():
-        remove(folder / "scheduler")
-        if pipeline.scheduler is not None:
-            with written_aside(folder / "scheduler") as aside:
-                pipeline.scheduler.save_pretrained(aside)
-        with written_aside(folder / INDEX_FILE) as aside:
-            pipeline.to_json_file(aside)
-    return pipeline.to(context.device)
+def make_pipeline(run: SeedRun) -> None:
+    """Write what makes the folder loadable as a pipeline: scheduler and index."""
+    remove(run.folder.artifact("pipeline/scheduler"))
+    if run.pipeline.scheduler is not None:
+        with written_aside(run.folder.artifact("pipeline/scheduler")) as aside:
+            run.pipeline.scheduler.save_pretrained(aside)
+    with written_aside(run.folder.pipeline / INDEX_FILE) as aside:
+        run.pipeline.to_json_file(aside)
 
 
-def make_generated(context: Context, pipeline: ParameterDiffusionPipeline, zoo: Zoo) -> None:
+def make_generated(run: SeedRun) -> None:
     """Generate the networks, and write them one at a time."""
-    folder, settings = context.folder.artifact("generation"), context.recipe.generation
-    if folder.exists():
-        return
-    with context.timed("generation"):
-        seeds = range(settings.seed, settings.seed + settings.num_samples)
-        generated = pipeline(
-            seeds,
-            condition=settings.condition,
-            progress=partial(context.progress, "generating networks"),
-        )
-        provenance = provenance_in_run(
-            context.recipe, context.folder, pipeline, Origin.of(zoo.index)
-        )
-        write_generated(folder, generated, provenance)
+    settings = run.recipe.generation
+    generated = run.pipeline(
+        range(settings.seed, settings.seed + settings.num_samples),
+        condition=settings.condition,
+        progress=partial(run.progress, "generating networks"),
+    )
+    origin = Origin.of(run.zoo.index)
+    provenance = provenance_in_run(run.recipe, run.folder, run.pipeline, origin)
+    write_generated(run.folder.artifact("generated"), generated, provenance)
 
 
-def read_generated(folder: RunFolder, layout: ParameterLayout) -> Tensor:
-    """The raw vectors ``[M, P]`` of a run's generated networks, in memory."""
-    (written,) = find_runs([str(folder.artifact("generation"))])
-    return read_vectors(written, layout)
+def make_cards(run: SeedRun) -> None:
+    """Write the model cards, without scores."""
+    write_cards(run.recipe, run.folder, run.pipeline, Origin.of(run.zoo.index), None)
+
+
+def make_report(run: RunContext) -> None:
+    """Draw the report."""
+    write_report(run.folder.root)
+
+
+ZOO_STAGES: tuple[Stage[RunContext], ...] = (
+    Stage(
+        "zoo",
+        ("seed", "task", "collection", "parameters.select"),
+        "zoo",
+        make_zoo,
+        is_done=_is_zoo_done,
+    ),
+    Stage(
+        "alignment",
+        ("parameters.align",),
+        "aligned",
+        align_zoo,
+        is_in=lambda recipe: recipe.parameters.align,
+    ),
+)
+"""Stages that all generator seeds share."""
+
+CODEC_STAGES: tuple[Stage[SeedRun], ...] = (
+    Stage("parameter space", ("parameters",), "pipeline/parameter_space", make_space),
+    Stage("codec", ("codec", "generator_seeds.0"), "pipeline/codec", make_codec, is_trained=True),
+)
+"""Stages of each generator seed up to its codec, which may be checked then."""
+
+GENERATION_STAGES: tuple[Stage[SeedRun], ...] = (
+    Stage(
+        "denoiser",
+        ("diffusion",),
+        "pipeline/denoiser",
+        make_denoiser,
+        is_trained=True,
+        is_in=lambda recipe: recipe.diffusion is not None,
+    ),
+    Stage(
+        "pipeline",
+        ("generation",),
+        f"pipeline/{INDEX_FILE}",
+        make_pipeline,
+        is_reusable=False,
+    ),
+    Stage("generation", ("generation",), "generated", make_generated),
+    Stage(
+        "model cards",
+        (),
+        f"generated/{CARD_FILE}",
+        make_cards,
+        is_reusable=False,
+        is_done=lambda run: has_cards(run.folder),
+    ),
+)
+"""Stages of each generator seed from its denoiser to its networks."""
+
+EVALUATION_STAGES: tuple[Stage[RunContext], ...] = (
+    Stage("evaluation", ("evaluation",), EVALUATION_FILE, evaluate_run, is_reusable=False),
+    Stage(
+        "report",
+        (),
+        REPORT_FILE,
+        make_report,
+        is_reusable=False,
+        is_done=lambda run: False,  # drawn anew from evaluation.json, in seconds
+    ),
+)
+"""Stages that pool all generator seeds; they need a task."""
+
+STAGES: tuple[Stage[Any], ...] = (
+    *ZOO_STAGES,
+    *CODEC_STAGES,
+    *GENERATION_STAGES,
+    *EVALUATION_STAGES,
+)
+"""The whole order."""

@@ -1,10 +1,10 @@
 """Run a set of recipes, each in a folder of its own, and compare them on one page.
 
-A run takes over every stage that another run in the sweep's folder has finished with equal
-fields: recipes which differ only in later stages share their checkpoints, those which differ in
-fine-tuning the pre-trained network. On several workers a recipe waits for the one that it would
-take most over from. The same call completes an interrupted sweep. One recipe that fails does not
-stop the others.
+A run reuses every stage that another run in the sweep's folder has finished with equal fields:
+recipes that differ only in later stages share their checkpoints, those that differ in fine-tuning
+share the pretrained checkpoint. On several workers a recipe waits for the one from which it can
+reuse most. The same call completes an interrupted sweep. A recipe that fails does not stop the
+others.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -17,32 +17,28 @@ from paramdiff.errors import UserError, in_one_line
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.locking import sole_writer
-from paramdiff.paper.evidence import NOTHING
-from paramdiff.paper.paper_runs import gather
-from paramdiff.paper.reported import published_for
 from paramdiff.parallel import FanOut
 from paramdiff.processes import refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
-from paramdiff.recipe import Recipe
+from paramdiff.recipe.schema import Recipe
 from paramdiff.report.page import REPORT_FILE
-from paramdiff.report.sweep_page import (
-    SWEEP_FILE,
-    SWEEP_PAGE,
-    Sweep,
-    SweepRow,
-    read_sweep,
-    render_sweep,
-    result_of,
-    write_sweep,
-)
+from paramdiff.report.sweep_page import render_sweep, result_of, write_sweep
+from paramdiff.report.sweep_schema import SWEEP_FILE, SWEEP_PAGE, Sweep, SweepRow, read_sweep
 from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.reuse import (
+    bind_recipe,
+    equal_stages,
+    has_equal_pretraining,
+    pretrained_checkpoint,
+    shared_stages,
+)
 from paramdiff.runs.run import run
-from paramdiff.runs.stage_fields import equal_stages, has_equal_pretraining
-from paramdiff.runs.sweep_entries import ANSWERS, Entry
+from paramdiff.runs.sweep_entries import PREDICTION_CACHE, Entry
+from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
 from paramdiff.storage import write_text
 
 Watch = Callable[[str], AbstractContextManager[StageProgress]]
-"""Told a recipe's name before it runs; gives what its stages report to."""
+"""Called with a recipe's name before it runs; gives the progress callback of its stages."""
 
 
 def run_sweep(
@@ -51,20 +47,22 @@ def run_sweep(
     *,
     device: str,
     watch: Watch,
-    asked: Sequence[str] = (),
+    requested: Sequence[str] = (),
     fan_out: FanOut | None = None,
+    extension: SweepExtension = RECIPES_ONLY,
 ) -> Sweep:
     """Run every entry and write ``sweep.json`` and ``sweep.html`` after each.
 
-    The paper's tables and figures take seconds to draw and join the page at the end.
+    Sections of an extension may take seconds to draw; they join the page at the end.
 
     Args:
-        entries: what to run.
-        out: holds one folder per entry; what an earlier sweep wrote about others stays.
+        entries: the recipes.
+        out: contains one folder per entry; rows of an earlier sweep about others stay.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         watch: see ``Watch``.
-        asked: tables and figures of the paper that the page shows in any case, by name.
-        fan_out: workers that run recipes side by side; in turn where there are none.
+        requested: sections of the extension that the page shows in any case, by name.
+        fan_out: workers that run recipes side by side; None runs them in turn.
+        extension: adds published numbers and sections to the page.
 
     Returns:
         One row per entry; a row without a result says why it failed.
@@ -74,7 +72,7 @@ def run_sweep(
     """
     refuse_several(resolve_device(device), "sweep")
     with sole_writer(out):
-        return _run_all(entries, out, device, watch, asked, fan_out)
+        return _run_all(entries, out, device, watch, requested, fan_out, extension)
 
 
 def _run_all(
@@ -82,21 +80,24 @@ def _run_all(
     out: Path,
     device: str,
     watch: Watch,
-    asked: Sequence[str],
+    requested: Sequence[str],
     fan_out: FanOut | None,
+    extension: SweepExtension,
 ) -> Sweep:
     before = _earlier(out, {entry.name for entry in entries})
-    named = tuple(dict.fromkeys((*before.asked, *asked)))
+    named = tuple(dict.fromkeys((*before.requested, *requested)))
     rows: dict[int, SweepRow] = {}
     in_order: list[SweepRow] = []
     made = _in_turn if fan_out is None else partial(_side_by_side, fan_out)
     for index, row in made(entries, out, device, watch):
-        rows[index] = row
+        published = extension.published(row.name, entries[index].recipe)
+        rows[index] = row.model_copy(update={"published": published})
         in_order = [rows[number] for number in sorted(rows)]
-        write_sweep(out, Sweep(rows=(*before.rows, *in_order), asked=named), NOTHING)
-    whole = Sweep(rows=(*before.rows, *in_order), asked=named)
-    write_sweep(out, whole, gather(out, _failures(whole)))
-    return Sweep(rows=tuple(in_order), asked=named)
+        so_far = Sweep(rows=(*before.rows, *in_order), requested=named)
+        write_sweep(out, so_far, extension.page_parts(so_far, None))
+    whole = Sweep(rows=(*before.rows, *in_order), requested=named)
+    write_sweep(out, whole, extension.page_parts(whole, out))
+    return Sweep(rows=tuple(in_order), requested=named)
 
 
 def _in_turn(
@@ -111,7 +112,7 @@ def _in_turn(
 def _side_by_side(
     fan_out: FanOut, entries: Sequence[Entry], out: Path, device: str, watch: Watch
 ) -> Iterator[tuple[int, SweepRow]]:
-    """A recipe waits for the earlier one that it shares most with, if it shares anything."""
+    """Run each recipe after the earlier one with which it shares most, if it shares anything."""
     after = waits_for([entry.recipe for entry in entries])
     job = fan_out.job(_rows_of, tuple(entries), out.absolute(), device, after)
     with watch(f"{len(entries)} recipes side by side") as progress:
@@ -142,11 +143,11 @@ def _row(
             out / entry.name,
             device=device,
             reuse=_nearest(entry, out, passed_over),
-            answers=out / ANSWERS,
+            prediction_cache=out / PREDICTION_CACHE,
             progress=progress,
         )
         return _unfinished(entry).model_copy(update={"result": result_of(evaluation)})
-    except Exception as error:  # of any part, or of the machine: the others still run
+    except Exception as error:  # of any kind: the others still run
         return _unfinished(entry, error)
 
 
@@ -157,19 +158,18 @@ def _unfinished(entry: Entry, error: Exception | None = None) -> SweepRow:
         changed=entry.changed,
         result=None,
         failure=None if error is None else _one_line(error),
-        published=published_for(entry.name, entry.recipe),
     )
 
 
 def waits_for(recipes: Sequence[Recipe]) -> dict[int, int]:
-    """Which recipe of a sweep takes over what another has finished.
+    """Find the recipe whose finished stages each recipe of a sweep can reuse.
 
     Args:
         recipes: of the sweep, in order.
 
     Returns:
-        Index of a recipe to that of the earlier one with which it shares most, where it shares a
-        stage or the pre-trained network with any.
+        Index of a recipe to that of the earlier one with which it shares most; recipes that share
+        neither a stage nor the pretrained checkpoint with any are left out.
     """
     contents = [recipe.model_dump(mode="json") for recipe in recipes]
     after: dict[int, int] = {}
@@ -183,25 +183,26 @@ def waits_for(recipes: Sequence[Recipe]) -> dict[int, int]:
     return after
 
 
-def redraw_sweep(out: Path) -> Path:
+def redraw_sweep(out: Path, extension: SweepExtension = RECIPES_ONLY) -> Path:
     """Draw a sweep's page again from its numbers and its runs.
 
     Args:
         out: the sweep's folder.
+        extension: adds published numbers and sections to the page.
 
     Returns:
         The path of the page.
 
     Raises:
-        UserError: ``sweep.json`` or a run's ``evaluation.json`` is not what it should be.
+        UserError: ``sweep.json`` or a run's ``evaluation.json`` is malformed.
     """
     sweep = read_sweep(out)
-    write_text(out / SWEEP_PAGE, render_sweep(sweep, gather(out, _failures(sweep))))
+    write_text(out / SWEEP_PAGE, render_sweep(sweep, extension.page_parts(sweep, out)))
     return out / SWEEP_PAGE
 
 
 def _earlier(out: Path, running: set[str]) -> Sweep:
-    """What an earlier sweep of the same folder wrote about other recipes that are still there."""
+    """Read what an earlier sweep wrote about other recipes whose runs are still there."""
     if not (out / SWEEP_FILE).is_file():
         return Sweep(rows=())
     sweep = read_sweep(out)
@@ -213,29 +214,25 @@ def _earlier(out: Path, running: set[str]) -> Sweep:
     return sweep.model_copy(update={"rows": tuple(kept)})
 
 
-def _failures(sweep: Sweep) -> dict[str, str]:
-    return {row.name: row.failure for row in sweep.rows if row.failure is not None}
-
-
 def _finished(entry: Entry, out: Path) -> Evaluation | None:
-    """The evaluation of an entry that needs no more work; its report is not drawn again."""
+    """Read the evaluation of a finished entry; its report is not drawn again."""
     folder = RunFolder(out / entry.name)
     if folder.state.exists() or not (folder.root / REPORT_FILE).is_file():
         return None
-    folder.claim(entry.recipe)  # refuses the folder of another recipe
+    bind_recipe(folder, entry.recipe)  # refuses the folder of another recipe
     return read_evaluation(folder.root / EVALUATION_FILE)
 
 
 def _nearest(entry: Entry, out: Path, passed_over: Collection[str]) -> Path | None:
-    """The run in a sweep's folder that has finished the most which this entry can take over."""
+    """Find the run in a sweep's folder from which this entry can reuse most."""
     skipped = {out / name for name in (entry.name, *passed_over)}
     best, most = None, 0.0
     for path in sorted((*out.glob("*/recipe.yaml"), *out.glob("*/*/recipe.yaml"))):
         folder = RunFolder(path.parent)
         if folder.root in skipped:
             continue
-        has_pretrained = folder.pretrained_for(entry.recipe) is not None
-        shared = len(folder.stages_for(entry.recipe)) + 0.5 * has_pretrained
+        has_pretrained = pretrained_checkpoint(folder, entry.recipe) is not None
+        shared = len(shared_stages(folder, entry.recipe)) + 0.5 * has_pretrained
         if shared > most:
             best, most = folder.root, shared
     return best

@@ -1,4 +1,4 @@
-"""What a sweep runs: names, patterns, and the paper's tables and figures to resolved recipes."""
+"""The resolved recipes of a sweep, from names, patterns and the sources of an extension."""
 
 import re
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from typing import Any
 import yaml
 
 from paramdiff.errors import UserError
-from paramdiff.paper.exhibit import exhibits_like, variation
-from paramdiff.paper.paper_runs import PAPERS_BASE
-from paramdiff.recipe import Recipe, load_factors, load_recipe, shipped_recipes
-from paramdiff.recipe.differences import differences
-from paramdiff.report.sweep_page import SWEEP_FILE, SWEEP_PAGE
+from paramdiff.recipe.differences import differences, variation
+from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.schema import Recipe, load_factors, load_recipe
+from paramdiff.report.sweep_schema import SWEEP_FILE, SWEEP_PAGE
+from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
 
-ANSWERS = "answers"
-OWN_NAMES = (ANSWERS, SWEEP_FILE, SWEEP_PAGE)
-"""What a sweep itself keeps beside its runs."""
+PREDICTION_CACHE = "prediction_cache"
+OWN_NAMES = (PREDICTION_CACHE, SWEEP_FILE, SWEEP_PAGE)
+"""Files and folders of the sweep itself, beside those of its runs."""
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,27 @@ def plan_sweep(
     overrides: Sequence[str] = (),
     vary: str | None = None,
     base: str | None = None,
+    extension: SweepExtension = RECIPES_ONLY,
 ) -> list[Entry]:
     """Resolve every recipe of a sweep before any of them runs.
 
     Args:
-        sources: recipe files; names or globs (``ablation/noise_*``) of shipped recipes; tables
-            and figures of the paper (``table3a``, ``figure*``), each for the recipes it shows.
+        sources: recipe files; names or globs (``ablation/noise_*``) of shipped recipes; sources of
+            the extension, such as the paper's tables, which stand for the recipes that they show.
         overrides: ``path=value`` for all of them.
         vary: ``path=value,value,...`` for a single recipe, which then runs once per value.
-        base: what ablations change, instead of the recipes that they extend.
+        base: recipe to which ablations apply, instead of the ones that they extend.
+        extension: knows further sources.
 
     Returns:
         The entries, in the order of the sources; what each changes is an ablation's factors, the
         varied field, or else the fields in which the recipes of the sweep differ.
 
     Raises:
-        UserError: a recipe or a pattern is unknown, an override is wrong, two have one name, or
-            one has a name that can be no folder of the sweep.
+        UserError: a recipe or a pattern is unknown, an override is wrong, two entries have one
+            name, or a name cannot be that of a folder.
     """
-    wanted = _wanted(sources, base)
+    wanted = _wanted(sources, base, extension)
     if vary is not None:
         entries = _varied([name for name, _ in wanted], overrides, vary, base)
     else:
@@ -76,38 +78,31 @@ def _refuse_as_folder(name: str) -> None:
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts) or "\\" in name or parts[0] in OWN_NAMES:
         raise UserError(
-            f"sweep: a recipe's folder is called by its name; {name!r} can be no folder of a sweep"
+            f"sweep: {name!r} cannot be the name of a folder in a sweep; rename the recipe"
         )
 
 
-def _wanted(sources: Sequence[str], base: str | None) -> list[tuple[str, str | None]]:
-    """Recipes, and what is changed in each; one that several exhibits show is there once."""
-    named = [
-        (name, None) for source in sources if not _is_exhibit(source) for name in _expand(source)
-    ]
+def _wanted(
+    sources: Sequence[str], base: str | None, extension: SweepExtension
+) -> list[tuple[str, str | None]]:
+    """List the recipes with their changes; one that several sections show is listed once."""
+    recipes = {source: _expand(source) for source in sources if not extension.sections(source)}
+    named = [(name, None) for names in recipes.values() for name in names]
     wanted: list[tuple[str, str | None]] = []
     for source in sources:
-        if not _is_exhibit(source):
-            wanted += [(name, None) for name in _expand(source)]
+        if source in recipes:
+            wanted += [(name, None) for name in recipes[source]]
             continue
-        for exhibit in exhibits_like(source):
-            for one in exhibit.settings if exhibit.needs_runs else ():
-                name = base if base is not None and one.recipe == PAPERS_BASE else one.recipe
-                if (name, one.change) not in (*wanted, *named):
-                    wanted.append((name, one.change))
+        for variant in extension.variants(source, base):
+            if variant not in (*wanted, *named):
+                wanted.append(variant)
     return wanted
 
 
-def asked_for(sources: Sequence[str]) -> tuple[str, ...]:
-    """The tables and figures of the paper that are among the sources of a sweep."""
-    found = [
-        one.name for source in sources if _is_exhibit(source) for one in exhibits_like(source)
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def _is_exhibit(source: str) -> bool:
-    return re.match(r"(table|figure)[\w*?\[]", source) is not None and not Path(source).is_file()
+def requested_sections(sources: Sequence[str], extension: SweepExtension) -> tuple[str, ...]:
+    """List the page sections of an extension that the sources of a sweep name, each once."""
+    names = [name for source in sources for name in extension.sections(source)]
+    return tuple(dict.fromkeys(names))
 
 
 def _expand(source: str) -> list[str]:

@@ -59,7 +59,7 @@ class DifferentiableNetwork:
             self._kept = [torch.cat(column) for column in zip(*computed, strict=True)]
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Number of examples."""
         return len(self._inputs)
 
     def logits(self, parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:

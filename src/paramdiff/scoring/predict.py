@@ -163,7 +163,7 @@ class Scorer:
         return logits.max(dim=-1).indices.to("cpu", torch.int16 if fits else torch.int32)
 
     def _values(self, chunk: int) -> list[tuple]:
-        """What crosses the cut for the examples of a chunk, by batches."""
+        """Compute the activations at the split for the examples of a chunk, by batches."""
         return self._kept or list(self._computed(self._chunks[chunk]))
 
     def _computed(self, rows: range) -> Iterator[tuple]:
@@ -259,7 +259,7 @@ def check_output(network: nn.Module, example: Tensor) -> None:
 
 @torch.inference_mode()
 def is_deterministic(network: nn.Module, example: Tensor) -> bool:
-    """Whether a network gives one output for one input; warns where it does not."""
+    """Check if each output depends on one input; warn if not."""
     with torch.random.fork_rng(devices=()):
         first, second = network(example), network(example)
     same = torch.allclose(first, second, rtol=1e-4, atol=1e-5, equal_nan=True)

@@ -139,7 +139,7 @@ class NetworkTracer(fx.Tracer):
         super().__init__(autowrap_functions=functions)
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        """Whether the module is one node of the graph."""
+        """Check if a module is one node of the graph."""
         listed = isinstance(module, self.untraceable)
         return listed or super().is_leaf_module(module, qualified_name)
 
@@ -174,7 +174,7 @@ def split(network: nn.Module, graph: fx.Graph, chosen: set[int]) -> Cut:
 
 
 def owns(network: nn.Module, node: fx.Node, chosen: set[int]) -> bool:
-    """Whether a node reads one of the chosen tensors itself."""
+    """Check if a node reads one of the chosen tensors itself."""
     if node.op not in ("call_module", "get_attr"):
         return False
     owner: Any = SingleInput(network)
@@ -212,7 +212,7 @@ def module_of(network: nn.Module, graph: fx.Graph) -> nn.Module:
 def is_exact(
     network: nn.Module, parts: Cut, chosen: Mapping[str, Tensor], example: Tensor
 ) -> bool:
-    """Whether the parts give the network's output, for its own tensors and for changed ones.
+    """Check that the parts give the network's output, for its own tensors and for changed ones.
 
     The changed tensors find values that tracing froze; the suffix runs twice on one prefix, which
     finds operations that overwrite what crosses the cut.
@@ -230,7 +230,7 @@ def is_exact(
 
 @torch.no_grad()
 def is_one_per_example(parts: Cut, example: Tensor) -> bool:
-    """Whether what crosses a cut is tensors ``[B, ...]`` whose rows depend on one example each."""
+    """Check if activations at a split are tensors ``[B, ...]`` with one row per example."""
     fewer = example[: (len(example) + 1) // 2]
     for value, expected in zip(parts.prefix(example), parts.prefix(fewer), strict=True):
         if not isinstance(value, Tensor) or value.dim() == 0 or len(value) != len(example):

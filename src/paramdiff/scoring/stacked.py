@@ -56,7 +56,7 @@ def overwriting(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def reads_fresh_memory(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node is the only reader of a tensor that a layer has just made."""
+    """Check if a node is the only reader of a tensor that a layer has just made."""
     if len(node.all_input_nodes) != 1:
         return False
     (source,) = node.all_input_nodes
@@ -96,7 +96,7 @@ ELEMENTWISE_FUNCTIONS = {
 }
 
 
-class OneByOne:
+class SequentialEvaluator:
     """Evaluates a module for one set of tensors at a time."""
 
     group_size = 1
@@ -113,7 +113,7 @@ class OneByOne:
         return functional_call(self.module, chosen, values).unsqueeze(0)
 
 
-class Stacked:
+class BatchedEvaluator:
     """Evaluates a chain of linear layers for a group of sets at once."""
 
     def __init__(self, module: fx.GraphModule, names: Collection[str], group_size: int) -> None:
@@ -153,7 +153,7 @@ class StackedInterpreter(fx.Interpreter):
 
 def evaluator_of(
     module: nn.Module, names: Collection[str], values: tuple, batch_size: int
-) -> OneByOne | Stacked:
+) -> SequentialEvaluator | BatchedEvaluator:
     """Choose how to evaluate the part of a network after the cut.
 
     The rule: stacked, if the part consists of linear layers on ``[B, F]`` and elementwise
@@ -170,19 +170,19 @@ def evaluator_of(
         A callable from a group of sets and the crossing values to logits ``[S, B, K]``.
     """
     if not isinstance(module, fx.GraphModule):
-        return OneByOne(module, names)
+        return SequentialEvaluator(module, names)
     module = overwriting(module)
     if is_chain(module, values):
         layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
         features = sum(layer.out_features for layer in layers)
         group_size = STACK_BYTES // max(1, 4 * features * batch_size)
         if group_size >= SMALLEST_GROUP:
-            return Stacked(module, names, group_size)
-    return OneByOne(module, names)
+            return BatchedEvaluator(module, names, group_size)
+    return SequentialEvaluator(module, names)
 
 
 def is_chain(module: fx.GraphModule, values: tuple) -> bool:
-    """Whether a graph consists of linear layers on ``[B, F]`` and elementwise functions."""
+    """Check if a graph consists of linear layers on ``[B, F]`` and elementwise functions."""
     for node in module.graph.nodes:
         if node.op == "call_module":
             allowed = type(module.get_submodule(node.target)) in (nn.Linear, *ELEMENTWISE_MODULES)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.image_task import ImageSet, ImageSplits, ImageTask
 from paramdiff.tasks.images import LabelledImages, Pixels
 from paramdiff.tasks.tables import Table, VectorTask
@@ -27,7 +27,7 @@ HALF = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Arrays:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         x_train: images ``[N, C, H, W]``, uint8 or float32, or rows ``[N, F]``, float32.

@@ -1,6 +1,6 @@
 """A task: a network, and data to train, select and test it on.
 
-``Task`` is classification; ``ScoredTask`` is anything that brings its own loss and score.
+``ClassificationTask`` has labels; ``CustomTask`` brings its own loss and score.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings, build_network
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.networks.registry import build_network
 from paramdiff.scoring.inputs import Inputs
 
 Augmented = Callable[[Tensor, torch.Generator], Tensor]
@@ -43,11 +44,11 @@ class Split:
 
 
 @dataclass(frozen=True)
-class ForeignInputs:
+class OODInputs:
     """Inputs that belong to none of the task's classes.
 
     Attributes:
-        description: what they are, for people.
+        description: display name.
         inputs: ``[O, ...]``, as the task's own.
     """
 
@@ -56,23 +57,22 @@ class ForeignInputs:
 
 
 @dataclass(frozen=True)
-class Task:
+class ClassificationTask:
     """Data and the network whose parameters are generated.
 
     Attributes:
-        name: for people.
-        train: what networks are trained on.
-        validation: what selects; never trained on.
-        test: scored once; selects nothing.
-        build_network: an untrained network; draws from torch's global generator, which the caller
-            seeds.
-        augmented: training inputs ``[B, ...]`` of these rows ``[B]`` of the training split, as the
-            generator's draws change them; None where training sees the inputs as they are.
-        build_pretrained: the same network with published weights, where training starts from them.
-        out_of_distribution: what a network should be less sure about, where there is such a set.
-        network_name: for people; the class's name where there is none.
-        inputs_in_words: what is done to the raw data before a network sees them, for people; None
-            where nobody says.
+        name: display name.
+        train: training split.
+        validation: split for selection; never trained on.
+        test: split that is scored once and selects nothing.
+        build_network: function that builds an untrained network; it draws from torch's global
+            generator, which the caller seeds.
+        augmented: function from rows ``[B]`` of the training split and a generator to augmented
+            inputs ``[B, ...]``; None without augmentation.
+        build_pretrained: the same network with published weights, if training starts from them.
+        out_of_distribution: inputs on which networks should be less confident, if there are any.
+        network_name: display name; the class name by default.
+        inputs_in_words: description of the preprocessing, if known.
     """
 
     name: str
@@ -82,13 +82,13 @@ class Task:
     build_network: Callable[[], nn.Module]
     augmented: Augmented | None = None
     build_pretrained: Callable[[], nn.Module] | None = None
-    out_of_distribution: ForeignInputs | None = None
+    out_of_distribution: OODInputs | None = None
     network_name: str | None = None
     inputs_in_words: str | None = None
 
     @property
     def selects_on_test(self) -> bool:
-        """Whether the test split also selects, as in the paper."""
+        """True if the test split also selects, as in the paper."""
         return self.validation is self.test
 
     @property
@@ -109,7 +109,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one network does on one split, by the task's own measure.
+    """A network's results on one split, by the task's own measure.
 
     Attributes:
         values: ``[E]`` float, one per example, or ``[1]`` where only the whole split has a score
@@ -123,27 +123,27 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class ScoredTask:
+class CustomTask:
     """Data and a network that is no classifier: the task brings its own loss and score.
 
     Its networks are scored one by one; frozen layers are not run ahead.
 
     Attributes:
-        name: for people.
-        score_name: for people: ``average precision``.
+        name: display name.
+        score_name: display name: ``average precision``.
         is_fraction: whether scores lie between 0 and 1 and read best as percentages.
         num_train: examples that networks are trained on.
         num_validation: examples that select.
         num_test: examples that are scored once.
-        build_network: as ``Task``'s.
+        build_network: as ``ClassificationTask``'s.
         loss: the mean loss of a network, in its own mode and on its own device, on these rows
             ``[B]`` of the training split; augmentation draws from the generator.
         score: of a network, which the call puts into evaluation mode; the same network has the
             same scores each time, so what the call draws it seeds itself.
-        build_pretrained: as ``Task``'s.
-        network_name: as ``Task``'s.
+        build_pretrained: as ``ClassificationTask``'s.
+        network_name: as ``ClassificationTask``'s.
         selects_on_test: whether the test split also selects, as in the paper.
-        data_in_words: for people, where counts of examples would say the wrong thing.
+        data_in_words: description of the data, if counts of examples would mislead.
     """
 
     name: str
@@ -169,16 +169,16 @@ class ScoredTask:
             )
 
 
-AnyTask = Task | ScoredTask
+Task = ClassificationTask | CustomTask
 """A classification task, whose networks are scored together, or one with a score of its own."""
 
 
-def seeded_network(task: AnyTask, seed: int) -> nn.Module:
+def seeded_network(task: Task, seed: int) -> nn.Module:
     """The network that training starts from; the seed determines its random weights."""
     return _seeded(task.build_pretrained or task.build_network, seed)
 
 
-def untrained_network(task: AnyTask, seed: int) -> nn.Module:
+def untrained_network(task: Task, seed: int) -> nn.Module:
     """The network with none but random weights, which the seed determines."""
     return _seeded(task.build_network, seed)
 
@@ -194,7 +194,7 @@ class TaskDescription:
     """Sizes, and the untrained network.
 
     Attributes:
-        title: for people.
+        title: display name.
         input_shape: of one example: ``(C, H, W)`` or ``(F,)``; None for a task with its own score.
         num_classes: ``K``; None for a task with its own score.
         num_train: training examples.
@@ -213,13 +213,13 @@ class TaskDescription:
     build_network: Callable[[], nn.Module]
 
 
-class TaskSource(Protocol):
+class TaskSpec(Protocol):
     """A task before its data are read."""
 
     def describe(self) -> TaskDescription:
         """Sizes and the untrained network, without data where they can be told without."""
 
-    def build(self) -> AnyTask:
+    def build(self) -> Task:
         """The task, with its data."""
 
 

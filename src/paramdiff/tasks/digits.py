@@ -8,12 +8,12 @@ from sklearn.feature_extraction.image import extract_patches_2d
 from sklearn.model_selection import train_test_split
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.base import (
     Augmented,
-    ForeignInputs,
+    ClassificationTask,
+    OODInputs,
     Split,
-    Task,
     TaskDescription,
     network_builders,
 )
@@ -24,7 +24,7 @@ from paramdiff.tasks.transforms import Preparation, PreparedImages
 PATCHES_PER_PHOTOGRAPH = 500
 
 
-def photograph_patches(seed: int) -> ForeignInputs:
+def photograph_patches(seed: int) -> OODInputs:
     """Grey 8x8 patches of two photographs, each stretched to the digits' range of brightness.
 
     Args:
@@ -45,7 +45,7 @@ def photograph_patches(seed: int) -> ForeignInputs:
     )
     low, high = patches.amin((1, 2), keepdim=True), patches.amax((1, 2), keepdim=True)
     stretched = (patches - low) / (high - low).clamp(min=1)
-    return ForeignInputs("8x8 patches of photographs", stretched[:, None])
+    return OODInputs("8x8 patches of photographs", stretched[:, None])
 
 
 TITLE = "scikit-learn digits"
@@ -76,7 +76,7 @@ class DigitsTask:
         return self.settings.network or NetworkSettings(name="digits_cnn")
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``."""
+        """See ``TaskSpec``."""
         rest = NUM_IMAGES - NUM_TEST
         sizes = (NUM_TRAIN, rest - NUM_TRAIN, NUM_TEST)
         if self.settings.protocol == "paper":
@@ -84,8 +84,8 @@ class DigitsTask:
         build, _ = network_builders(self.network, NUM_CLASSES, SHAPE)
         return TaskDescription(TITLE, SHAPE, NUM_CLASSES, *sizes, build)
 
-    def build(self) -> Task:
-        """See ``TaskSource``."""
+    def build(self) -> ClassificationTask:
+        """See ``TaskSpec``."""
         seed = self.settings.seed
         images, labels = load_digits(return_X_y=True)
         rest, test = train_test_split(
@@ -102,7 +102,7 @@ class DigitsTask:
         is_paper = self.settings.protocol == "paper"
         training, testing = split(rest if is_paper else train), split(test)
         build, build_pretrained = network_builders(self.network, NUM_CLASSES, SHAPE)
-        return Task(
+        return ClassificationTask(
             TITLE,
             training,
             testing if is_paper else split(validation),
@@ -132,7 +132,7 @@ def refuse_root(settings: TaskSettings) -> None:
         )
 
 
-def digits(seed: int = 0) -> Task:
+def digits(seed: int = 0) -> ClassificationTask:
     """The digits task of the quickstart.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.networks.libraries import image_statistics, library
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.image_task import ImageSet, ImageSplits, ImageTask
 from paramdiff.tasks.images import LabelledImages
 from paramdiff.tasks.task_settings import TaskSettings

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from paramdiff.networks.registry import NetworkSettings
-from paramdiff.tasks.base import Split, Task, TaskDescription, network_builders
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.tasks.base import ClassificationTask, Split, TaskDescription, network_builders
 from paramdiff.tasks.images import LabelledImages
 from paramdiff.tasks.splits import carve, split_sizes
 from paramdiff.tasks.task_settings import TaskSettings
@@ -15,7 +15,7 @@ from paramdiff.tasks.transforms import Preparation, PreparedImages
 
 @dataclass(frozen=True)
 class ImageSplits:
-    """What was read.
+    """The data that were read.
 
     Attributes:
         train: all that may be trained on.
@@ -30,10 +30,10 @@ class ImageSplits:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What is known of an image set before it is read.
+    """Facts about an image set that are known before it is read.
 
     Attributes:
-        title: for people.
+        title: display name.
         num_classes: ``K``.
         num_train: images that may be trained on.
         num_test: test images.
@@ -78,7 +78,7 @@ class ImageTask:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one input."""
+        """Shape of one input."""
         return (self.facts.channels, self.size, self.size)
 
     @property
@@ -87,7 +87,7 @@ class ImageTask:
         return self.settings.network or self.facts.network
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``."""
+        """See ``TaskSpec``."""
         facts, protocol = self.facts, self.settings.protocol
         sizes = split_sizes(facts.num_train, facts.num_test, facts.num_classes, protocol)
         if facts.num_validation is not None and protocol == "validation":
@@ -95,8 +95,8 @@ class ImageTask:
         build, _ = network_builders(self.network, facts.num_classes, self.input_shape)
         return TaskDescription(facts.title, self.input_shape, facts.num_classes, *sizes, build)
 
-    def build(self) -> Task:
-        """See ``TaskSource``."""
+    def build(self) -> ClassificationTask:
+        """See ``TaskSpec``."""
         found, facts = self.read(), self.facts
         preparation = Preparation(self.size, facts.mean, facts.std)
         everything = torch.arange(len(found.train.labels))
@@ -115,7 +115,7 @@ class ImageTask:
         build, build_pretrained = network_builders(
             self.network, facts.num_classes, self.input_shape
         )
-        return Task(
+        return ClassificationTask(
             facts.title,
             Split(inputs, found.train.labels[rows]),
             validation,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
+from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.arrays import image_splits, read_arrays
 from paramdiff.tasks.download import File, PublicSet, read_public
 from paramdiff.tasks.image_folder import PUBLISHED

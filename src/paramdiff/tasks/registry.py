@@ -1,18 +1,18 @@
-"""The tasks by name; a user's own is ``module:function`` or a key added to ``TASKS``."""
+"""The tasks by name; a user's own is ``module:function`` or a key added to ``TASKS``.
 
-import difflib
+An entry builds a task from its settings. A string ``module:name`` is imported when it is used.
+"""
+
 from collections.abc import Callable
+from pkgutil import resolve_name
 
-from paramdiff.errors import UserError
-from paramdiff.paper.denoising import Denoising
-from paramdiff.paper.detection import CocoDetection
-from paramdiff.paper.segmentation import CocoSegmentation
+from paramdiff.errors import UserError, suggestion
 from paramdiff.tasks.arrays import npz
-from paramdiff.tasks.base import AnyTask, TaskDescription, TaskSource
+from paramdiff.tasks.base import Task, TaskDescription, TaskSpec
 from paramdiff.tasks.digits import DigitsTask
 from paramdiff.tasks.image_folder import image_folder, imagenet1k
 from paramdiff.tasks.public import FACTS, cifar10_10k, public_task
-from paramdiff.tasks.subset import ShortenedTask
+from paramdiff.tasks.subset import SubsetTask
 from paramdiff.tasks.tables import VectorTask, breast_cancer, wine
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.user_task import named_function
@@ -20,7 +20,7 @@ from paramdiff.user_code import FORMS, likely_own
 
 __all__ = ["TASKS", "TaskDescription", "TaskSettings", "build_task", "describe_task"]
 
-TASKS: dict[str, Callable[[TaskSettings], TaskSource]] = {
+TASKS: dict[str, Callable[[TaskSettings], TaskSpec] | str] = {
     "digits": DigitsTask,
     "wine": wine,
     "breast_cancer": breast_cancer,
@@ -29,9 +29,9 @@ TASKS: dict[str, Callable[[TaskSettings], TaskSource]] = {
     "imagenet1k": imagenet1k,
     "image_folder": image_folder,
     "npz": npz,
-    "coco_detection": CocoDetection,
-    "coco_segmentation": CocoSegmentation,
-    "cifar10_denoising": Denoising,
+    "coco_detection": "paramdiff.paper.detection:CocoDetection",
+    "coco_segmentation": "paramdiff.paper.segmentation:CocoSegmentation",
+    "cifar10_denoising": "paramdiff.paper.denoising:Denoising",
 }
 
 
@@ -50,7 +50,7 @@ def describe_task(settings: TaskSettings) -> TaskDescription:
     return _source(settings).describe()
 
 
-def build_task(settings: TaskSettings) -> AnyTask:
+def build_task(settings: TaskSettings) -> Task:
     """Build the task that the settings name, with its data.
 
     Args:
@@ -66,21 +66,21 @@ def build_task(settings: TaskSettings) -> AnyTask:
     return _source(settings).build()
 
 
-def _source(settings: TaskSettings) -> TaskSource:
+def _source(settings: TaskSettings) -> TaskSpec:
     whole = _whole_source(settings)
-    return ShortenedTask(whole, settings) if settings.is_shortened else whole
+    return SubsetTask(whole, settings) if settings.is_shortened else whole
 
 
-def _whole_source(settings: TaskSettings) -> TaskSource:
+def _whole_source(settings: TaskSettings) -> TaskSpec:
     if ":" in settings.name:
         return named_function(settings)
     if settings.name not in TASKS:
-        near = difflib.get_close_matches(settings.name, TASKS, n=1, cutoff=0.0)
         raise UserError(
-            f"task.name: unknown task {settings.name!r}; the nearest is {near[0]!r}, and one of "
-            f"your own is {FORMS}{likely_own(settings.name)}"
+            f"task.name: unknown task {settings.name!r}; {suggestion(settings.name, TASKS)}, and "
+            f"one of your own is {FORMS}{likely_own(settings.name)}"
         )
-    source = TASKS[settings.name](settings)
+    entry = TASKS[settings.name]
+    source = (resolve_name(entry) if isinstance(entry, str) else entry)(settings)
     if settings.standardize and not isinstance(source, VectorTask):
         raise UserError(f"task.standardize: {settings.name!r} has no vectors to standardize")
     return source

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from paramdiff.errors import UserError
-from paramdiff.tasks.base import ScoredTask, Scores
+from paramdiff.tasks.base import CustomTask, Scores
 from paramdiff.user_code import (
     accepts,
     call,
@@ -96,7 +96,7 @@ class StateDictHolder(nn.Module):
         self.content = dict(content)
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What it holds."""
+        """The stored state dict."""
         return dict(self.content)
 
     def load_state_dict(
@@ -111,7 +111,7 @@ class StateDictHolder(nn.Module):
 
 def import_scoring(
     functions: ScoringFunctions,
-) -> Callable[[Mapping[str, Tensor]], ScoredTask]:
+) -> Callable[[Mapping[str, Tensor]], CustomTask]:
     """Import the functions that score.
 
     Args:
@@ -138,7 +138,7 @@ def import_scoring(
 
 def _task(
     test: _Function, validation: _Function | None, example: Mapping[str, Tensor]
-) -> ScoredTask:
+) -> CustomTask:
     """The task of one function or two.
 
     Without a second one and without ``split``, the same scores select and are reported.
@@ -160,7 +160,7 @@ def _task(
     def no_loss(network: nn.Module, rows: Tensor, generator: torch.Generator) -> Tensor:
         raise UserError(f"{test.name}: a scoring function has no loss to train with")
 
-    return ScoredTask(
+    return CustomTask(
         name=test.name,
         score_name="accuracy" if is_right else "score",
         is_fraction=is_right,
@@ -179,7 +179,7 @@ def _task(
 def _data_in_words(
     test: Scores, validation: Scores, second: _Function | None, selects_on_test: bool
 ) -> str:
-    """What is known of the function's data."""
+    """Facts about the function's data."""
     told = "one number per network"
     if test.wrong is not None:
         told = f"{len(test.values):,} test examples"

@@ -1,4 +1,4 @@
-"""The networks of a ``ScoredTask``, scored one after the other by the task's own measure.
+"""The networks of a ``CustomTask``, scored one after the other by the task's own measure.
 
 Nothing is shared between them: what a detector or a denoiser computes from its inputs is the
 task's business, so that no network can be cut where parameter sets begin to differ.
@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from paramdiff.errors import NotFiniteError, UserError
 from paramdiff.scoring.predict import loaded
-from paramdiff.tasks.base import ScoredTask, Scores, untrained_network
+from paramdiff.tasks.base import CustomTask, Scores, untrained_network
 
 SplitName = Literal["validation", "test"]
 
 
-class OneByOne:
+class TaskScorer:
     """A scored task's network as a function of some of its tensors.
 
     Args:
@@ -32,7 +32,7 @@ class OneByOne:
     """
 
     def __init__(
-        self, task: ScoredTask, base: Mapping[str, Tensor], *, device: torch.device
+        self, task: CustomTask, base: Mapping[str, Tensor], *, device: torch.device
     ) -> None:
         self._task, self._base = task, dict(base)
         self._network = loaded(untrained_network(task, 0), base).to(device)
@@ -70,7 +70,7 @@ class OneByOne:
 
     @cached_property
     def is_deterministic(self) -> bool:
-        """Whether the base checkpoint has the same validation scores twice; warns if not."""
+        """Check if the base checkpoint has the same validation scores twice; warn if not."""
         self._network.load_state_dict(self._base, strict=True)
         with torch.random.fork_rng(devices=()):
             first, second = (
@@ -88,7 +88,7 @@ class OneByOne:
 
 
 @torch.no_grad()
-def score_network(task: ScoredTask, network: nn.Module, split: SplitName, whose: str) -> Scores:
+def score_network(task: CustomTask, network: nn.Module, split: SplitName, whose: str) -> Scores:
     """Score one network and check what the task says; the network's mode is kept.
 
     Args:

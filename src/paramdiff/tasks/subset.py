@@ -6,7 +6,7 @@ import torch
 
 from paramdiff.errors import UserError
 from paramdiff.scoring.inputs import Inputs
-from paramdiff.tasks.base import AnyTask, Split, Task, TaskDescription, TaskSource
+from paramdiff.tasks.base import ClassificationTask, Split, Task, TaskDescription, TaskSpec
 from paramdiff.tasks.task_settings import TaskSettings
 
 
@@ -25,7 +25,7 @@ class FirstInputs:
 
 
 @dataclass(frozen=True)
-class ShortenedTask:
+class SubsetTask:
     """A task that is cut to the sizes that the settings give.
 
     Attributes:
@@ -34,7 +34,7 @@ class ShortenedTask:
             split, which is the data set's.
     """
 
-    source: TaskSource
+    source: TaskSpec
     settings: TaskSettings
 
     def describe(self) -> TaskDescription:
@@ -52,11 +52,11 @@ class ShortenedTask:
             num_test=self._num("num_test", whole.num_test),
         )
 
-    def build(self) -> AnyTask:
+    def build(self) -> Task:
         """The task, with its data."""
         sizes = self.describe()
         whole = self.source.build()
-        assert isinstance(whole, Task)
+        assert isinstance(whole, ClassificationTask)
         test = _first(whole.test, sizes.num_test)
         return replace(
             whole,

@@ -9,8 +9,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from paramdiff.errors import UserError
-from paramdiff.networks.registry import NetworkSettings
-from paramdiff.tasks.base import Split, Task, TaskDescription, network_builders
+from paramdiff.networks.network_settings import NetworkSettings
+from paramdiff.tasks.base import ClassificationTask, Split, TaskDescription, network_builders
 from paramdiff.tasks.digits import refuse_root
 from paramdiff.tasks.splits import carve, split_sizes
 from paramdiff.tasks.task_settings import TaskSettings
@@ -23,7 +23,7 @@ class Table:
     """Rows of numbers and their classes.
 
     Attributes:
-        title: for people.
+        title: display name.
         num_classes: ``K``.
         x_train: float ``[N, F]``.
         y_train: int64 ``[N]``.
@@ -57,7 +57,7 @@ class VectorTask:
         return self.settings.network or NetworkSettings(name="mlp")
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``."""
+        """See ``TaskSpec``."""
         table, shape = self.table, tuple(self.table.x_train.shape[1:])
         sizes = split_sizes(
             len(table.y_train), len(table.y_test), table.num_classes, self.settings.protocol
@@ -65,8 +65,8 @@ class VectorTask:
         build, _ = network_builders(self.network, table.num_classes, shape)
         return TaskDescription(table.title, shape, table.num_classes, *sizes, build)
 
-    def build(self) -> Task:
-        """See ``TaskSource``."""
+    def build(self) -> ClassificationTask:
+        """See ``TaskSpec``."""
         table, is_paper = self.table, self.settings.protocol == "paper"
         rows = aside = torch.arange(len(table.y_train))
         if not is_paper:
@@ -89,7 +89,7 @@ class VectorTask:
             self.network, table.num_classes, tuple(table.x_train.shape[1:])
         )
         train = split(table.x_train[rows], table.y_train[rows])
-        return Task(
+        return ClassificationTask(
             table.title,
             train,
             validation,
@@ -104,7 +104,7 @@ def bundled(title: str, load: Callable) -> Callable[[TaskSettings], VectorTask]:
     """A table that comes with scikit-learn.
 
     Args:
-        title: for people.
+        title: display name.
         load: scikit-learn's function.
 
     Returns:

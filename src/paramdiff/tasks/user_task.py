@@ -1,4 +1,4 @@
-"""A user's own task: a function of a seed that returns a ``Task`` or ``ScoredTask``, or one."""
+"""A user's own task, or a function of a seed that returns it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ import torch
 
 from paramdiff.errors import UserError
 from paramdiff.networks.logits import num_logits
-from paramdiff.tasks.base import AnyTask, Task, TaskDescription
+from paramdiff.tasks.base import ClassificationTask, Task, TaskDescription
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.user_code import accepts, call, import_object, wrong_signature
 
 SETTABLE = {"name", "seed"}
-WANTED = "a paramdiff Task or ScoredTask, or a function (seed) or () that returns one"
+WANTED = "a paramdiff task (ClassificationTask, CustomTask), or a function (seed) or () of one"
 
 
 @dataclass(frozen=True)
-class OwnTask:
+class UserTask:
     """A function of the user's as the source of a task.
 
     Attributes:
@@ -25,7 +25,7 @@ class OwnTask:
     """
 
     settings: TaskSettings
-    function: Callable[..., AnyTask]
+    function: Callable[..., Task]
 
     def __post_init__(self) -> None:
         if not accepts(self.function, 0) and not accepts(self.function):
@@ -37,35 +37,37 @@ class OwnTask:
                     f"{getattr(self.settings, field)!r}"
                 )
 
-    def build(self) -> AnyTask:
-        """See ``TaskSource``."""
+    def build(self) -> Task:
+        """See ``TaskSpec``."""
         name, seed = self.settings.name, self.settings.seed
         given = (seed,) if accepts(self.function, seed) else ()
         hint = f"it was called with {f'the seed {seed}' if given else 'nothing'}"
         task = call("task.name", name, hint, self.function, *given)
-        if not isinstance(task, AnyTask):
+        if not isinstance(task, Task):
             raise UserError(
-                f"task.name: expected {name!r} to return a paramdiff Task or "
-                f"ScoredTask, found {type(task).__name__}"
+                f"task.name: expected {name!r} to return a paramdiff ClassificationTask or "
+                f"CustomTask, found {type(task).__name__}"
             )
-        if isinstance(task, Task):
+        if isinstance(task, ClassificationTask):
             self._num_classes(task)
         return task
 
     def describe(self) -> TaskDescription:
-        """See ``TaskSource``; the data are read."""
+        """See ``TaskSpec``; the data are read."""
         task = self.build()
         return TaskDescription(
             task.name,
-            tuple(task.test.inputs[:1].shape[1:]) if isinstance(task, Task) else None,
-            self._num_classes(task) if isinstance(task, Task) else None,
+            tuple(task.test.inputs[:1].shape[1:])
+            if isinstance(task, ClassificationTask)
+            else None,
+            self._num_classes(task) if isinstance(task, ClassificationTask) else None,
             task.num_train,
             task.num_validation,
             task.num_test,
             task.build_network,
         )
 
-    def _num_classes(self, task: Task) -> int:
+    def _num_classes(self, task: ClassificationTask) -> int:
         """The network's; a ``UserError`` where the data have more."""
         with torch.random.fork_rng(devices=[]):
             name = self.settings.name
@@ -80,7 +82,7 @@ class OwnTask:
         return found
 
 
-def named_function(settings: TaskSettings) -> OwnTask:
+def named_function(settings: TaskSettings) -> UserTask:
     """The task of a name ``module:function``.
 
     Args:
@@ -93,9 +95,9 @@ def named_function(settings: TaskSettings) -> OwnTask:
         UserError: it cannot be imported, or takes something else.
     """
     found = import_object(settings.name, "task.name")
-    if isinstance(found, AnyTask):
-        return OwnTask(settings, lambda: found)
+    if isinstance(found, Task):
+        return UserTask(settings, lambda: found)
     if not callable(found):
         kind = type(found).__name__
         raise UserError(f"task.name: expected {settings.name!r} to be {WANTED}, found {kind}")
-    return OwnTask(settings, found)
+    return UserTask(settings, found)

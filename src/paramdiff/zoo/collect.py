@@ -23,7 +23,7 @@ from paramdiff.parallel import FanOut
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.selection import select
 from paramdiff.progress import StageProgress, ignore_progress
-from paramdiff.tasks.base import AnyTask, seeded_network
+from paramdiff.tasks.base import Task, seeded_network
 from paramdiff.zoo.finetune import fine_tune
 from paramdiff.zoo.plan import Run, plan_of, run_seed
 from paramdiff.zoo.pretrain import pretrain
@@ -32,7 +32,7 @@ from paramdiff.zoo.zoo_settings import CollectionSettings
 
 
 def collect(
-    task: AnyTask,
+    task: Task,
     patterns: tuple[str, ...],
     settings: CollectionSettings,
     *,
@@ -54,7 +54,7 @@ def collect(
         zoo_folder: folder to write the zoo to.
         state_folder: folder for unfinished work.
         progress: called with the name of the work, steps done and the total.
-        fan_out: where fine-tuning runs go, side by side; in turn where there is none.
+        fan_out: cluster for parallel fine-tuning runs; None: run them in turn.
 
     Raises:
         UserError: a pattern matches nothing, nothing can be generated or saved, independent runs
@@ -92,7 +92,7 @@ def collect(
 class _Runs:
     """The runs of a collection, with their finished work in the state folder."""
 
-    task: AnyTask
+    task: Task
     layout: ParameterLayout
     settings: CollectionSettings
     seed: int
@@ -104,7 +104,7 @@ class _Runs:
         return run_seed(self.seed, number if self.settings.independent_runs else 0)
 
     def pretrained(self, network: nn.Module, number: int) -> dict[str, Tensor]:
-        """The pretrained that a run starts from; the network has the run's initial weights."""
+        """Pretrain the checkpoint that a run starts from; the network has its initial weights."""
         return pretrain(
             network,
             self.task,

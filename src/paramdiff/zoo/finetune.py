@@ -23,8 +23,9 @@ from paramdiff.scoring.inputs import Inputs, batches
 from paramdiff.scoring.predict import layout_of
 from paramdiff.scoring.split import cut, is_one_per_example, used_by
 from paramdiff.storage import read_tensors, write_tensors
-from paramdiff.tasks.base import AnyTask, Task
-from paramdiff.training_loop import Optimization, train
+from paramdiff.tasks.base import ClassificationTask, Task
+from paramdiff.training_loop import train
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.objective import ClassificationBatches, batches_of, training_logits
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
@@ -43,7 +44,7 @@ class FrozenLayers:
         network: with the frozen values that count; it is copied, never changed.
         names: the trained parameters.
         data: the training split.
-        num_steps: updates of the whole run; nothing is kept where no example is seen twice.
+        num_steps: updates of the whole run; nothing is cached if no example recurs.
         memory_budget: bytes that the values at the cut may take.
         progress: called with the examples done and the total.
 
@@ -78,8 +79,8 @@ class FrozenLayers:
         """Logits through which a gradient reaches the trained parameters, and nothing else.
 
         Args:
-            network: what is trained; only its trained parameters are read where the cut saves
-                work.
+            network: network in training; only its trained parameters are read if the prefix is
+                shared.
             rows: of the training split, ``[B]``.
             generator: of the augmentation.
 
@@ -174,7 +175,7 @@ def _empty_like(value: Tensor, length: int) -> Tensor:
 
 def fine_tune(
     network: nn.Module,
-    task: AnyTask,
+    task: Task,
     layout: ParameterLayout,
     settings: FineTuningSettings,
     run: Run,
@@ -220,7 +221,7 @@ def fine_tune(
         parameter.requires_grad_(name in layout.names)
     first_eval_step = {"train": run.steps[-1], "eval": 0, "eval_after_first_save": run.steps[0]}
     is_mode_seen = (
-        isinstance(task, Task)
+        isinstance(task, ClassificationTask)
         and first_eval_step[settings.mode] > 0
         and depends_on_mode(network, task.train.inputs)
     )

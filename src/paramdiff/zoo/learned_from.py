@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from paramdiff.errors import UserError
-from paramdiff.settings import Settings
+from paramdiff.settings import Settings, load
 from paramdiff.storage import read_json, write_json
 from paramdiff.zoo.zoo import HoldOutRule, ZooIndex
 
@@ -62,14 +61,7 @@ class LearnedFrom(Settings):
         path = folder / LEARNED_FROM_FILE
         if not path.is_file():
             return None
-        try:
-            return cls.model_validate(read_json(path))
-        except ValidationError as error:
-            where = ".".join(map(str, error.errors()[0]["loc"]))
-            raise UserError(
-                f"{path}: {where}: not a record of training checkpoints: "
-                f"{error.errors()[0]['msg'].lower()}"
-            ) from None
+        return load(cls, read_json(path), path)
 
 
 def is_held_out_new(index: ZooIndex, known: LearnedFrom | None) -> bool:

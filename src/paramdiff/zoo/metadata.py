@@ -11,18 +11,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.diffusion.conditioning import Conditions, LabelCondition, Value
+from paramdiff.diffusion.conditioning import Conditions, LabelCondition
+from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.errors import UserError
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_json, write_json
-from paramdiff.tasks.base import AnyTask, Task
-from paramdiff.tasks.sequential_scorer import OneByOne
+from paramdiff.tasks.base import ClassificationTask, Task
+from paramdiff.tasks.sequential_scorer import TaskScorer
 from paramdiff.zoo.zoo import CheckpointEntry, Zoo
 
 SCORES_FILE = "scores.json"
 
 
-def write_scores(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device) -> None:
+def write_scores(folder: Path, zoo: Zoo, task: Task, device: torch.device) -> None:
     """Write ``scores.json``: the number of validation examples, and the score of each file.
 
     Args:
@@ -46,7 +47,7 @@ def write_scores(folder: Path, zoo: Zoo, task: AnyTask, device: torch.device) ->
 
 
 def validation_scores(
-    task: AnyTask, zoo: Zoo, device: torch.device
+    task: Task, zoo: Zoo, device: torch.device
 ) -> Callable[[list[dict[str, Tensor]]], list[float]]:
     """Make a function that scores parameter sets on the validation split.
 
@@ -58,7 +59,7 @@ def validation_scores(
     Returns:
         A function from parameter sets to their mean scores.
     """
-    if isinstance(task, Task):
+    if isinstance(task, ClassificationTask):
         split = task.validation
         scorer = Scorer(
             task.build_network(), zoo.base, zoo.layout.names, split.inputs, device=device
@@ -67,7 +68,7 @@ def validation_scores(
             number / len(split)
             for number in (scorer.predict(sets) == split.labels).sum(1).tolist()
         ]
-    networks = OneByOne(task, zoo.base, device=device)
+    networks = TaskScorer(task, zoo.base, device=device)
     return lambda sets: [
         float(scores.values.double().mean()) for scores in networks.scores(sets, "validation")
     ]

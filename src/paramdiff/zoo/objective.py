@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from paramdiff.random import seeded_generator
 from paramdiff.scoring.inputs import batches
-from paramdiff.tasks.base import AnyTask, ScoredTask, Split, Task
+from paramdiff.tasks.base import ClassificationTask, CustomTask, Split, Task
 from paramdiff.tasks.sequential_scorer import score_network
 
 
@@ -57,7 +57,7 @@ class ClassificationBatches(EpochSampler):
         plain_inputs: all training inputs ``[E, ...]`` without augmentation, in order.
     """
 
-    def __init__(self, task: Task, batch_size: int, stream: str) -> None:
+    def __init__(self, task: ClassificationTask, batch_size: int, stream: str) -> None:
         super().__init__(task.num_train, batch_size, stream)
         self._task = task
         self.is_augmented = task.augmented is not None
@@ -120,7 +120,7 @@ class CustomBatches(EpochSampler):
         stream: name that determines the orders.
     """
 
-    def __init__(self, task: ScoredTask, batch_size: int, stream: str) -> None:
+    def __init__(self, task: CustomTask, batch_size: int, stream: str) -> None:
         super().__init__(task.num_train, batch_size, stream)
         self._task = task
 
@@ -132,16 +132,14 @@ class CustomBatches(EpochSampler):
             return self._task.loss(network, rows, generator)
 
 
-def batches_of(
-    task: AnyTask, batch_size: int, stream: str
-) -> ClassificationBatches | CustomBatches:
+def batches_of(task: Task, batch_size: int, stream: str) -> ClassificationBatches | CustomBatches:
     """Make the batches of either kind of task; the arguments are those of the two classes."""
-    if isinstance(task, Task):
+    if isinstance(task, ClassificationTask):
         return ClassificationBatches(task, batch_size, stream)
     return CustomBatches(task, batch_size, stream)
 
 
-def validation_score(task: AnyTask, network: nn.Module, device: torch.device, when: str) -> float:
+def validation_score(task: Task, network: nn.Module, device: torch.device, when: str) -> float:
     """Compute a network's mean validation score in evaluation mode; its mode is restored.
 
     Args:
@@ -156,6 +154,6 @@ def validation_score(task: AnyTask, network: nn.Module, device: torch.device, wh
     Raises:
         UserError: a custom score is malformed or not finite.
     """
-    if isinstance(task, Task):
+    if isinstance(task, ClassificationTask):
         return evaluate_accuracy(network, task.validation, device)
     return float(score_network(task, network, "validation", when).values.double().mean())

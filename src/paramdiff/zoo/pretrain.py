@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from paramdiff.progress import Progress
 from paramdiff.storage import read_tensors, write_tensors
-from paramdiff.tasks.base import AnyTask
-from paramdiff.training_loop import Optimization, train
+from paramdiff.tasks.base import Task
+from paramdiff.training_loop import train
+from paramdiff.training_settings import Optimization
 from paramdiff.zoo.objective import batches_of, validation_score
 from paramdiff.zoo.zoo_settings import PretrainingSettings
 
@@ -25,7 +26,7 @@ def pretrained_file(state_folder: Path, number: int) -> Path:
 
 def pretrain(
     network: nn.Module,
-    task: AnyTask,
+    task: Task,
     settings: PretrainingSettings | None,
     *,
     number: int,

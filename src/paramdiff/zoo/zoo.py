@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import Tensor
 
 from paramdiff.checkpoints.duplicates import values_sha256
@@ -21,7 +21,7 @@ from paramdiff.checkpoints.formats import CheckpointFormat
 from paramdiff.errors import UserError, of_an_earlier_version
 from paramdiff.memmap import empty_array, free_pages
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.settings import Settings
+from paramdiff.settings import Settings, load
 from paramdiff.storage import (
     StrPath,
     read_json,
@@ -189,15 +189,11 @@ def read_index(folder: Path) -> ZooIndex:
     content = read_json(folder / INDEX_FILE)
     if isinstance(content, dict) and content.get("schema_version") == 1:
         raise of_an_earlier_version(folder / INDEX_FILE, "schema_version 1")
-    try:
-        index = ZooIndex.model_validate(content)
-        checkpoint_format = (
-            None if index.checkpoint_format is None else index.checkpoint_format.in_folder(folder)
-        )
-        return index.model_copy(update={"checkpoint_format": checkpoint_format})
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"]))
-        raise UserError(f"{folder / INDEX_FILE}: {where}: {error.errors()[0]['msg']}") from None
+    index = load(ZooIndex, content, folder / INDEX_FILE)
+    checkpoint_format = (
+        None if index.checkpoint_format is None else index.checkpoint_format.in_folder(folder)
+    )
+    return index.model_copy(update={"checkpoint_format": checkpoint_format})
 
 
 def write_zoo(

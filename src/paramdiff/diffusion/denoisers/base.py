@@ -12,15 +12,9 @@ from torch import Tensor, nn
 
 from paramdiff.component import Component
 from paramdiff.diffusion.conditioning import Conditions
-from paramdiff.settings import Settings
+from paramdiff.diffusion.denoisers.denoiser_settings import DenoiserSettings
 
 NUM_FREQUENCIES = 128
-
-
-class DenoiserSettings(Settings):
-    """Sizes of a denoiser; a subclass narrows ``kind`` to the denoiser's key in ``DENOISERS``."""
-
-    kind: str
 
 
 class Denoiser(Component):

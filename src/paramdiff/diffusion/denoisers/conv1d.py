@@ -7,29 +7,18 @@ length D, is added to the input of every convolution and broadcast over its chan
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 from diffusers.configuration_utils import register_to_config
-from pydantic import Field
 from torch import Tensor, nn
 
 from paramdiff.diffusion.conditioning import Conditions
-from paramdiff.diffusion.denoisers.base import (
-    Denoiser,
-    DenoiserSettings,
-    TimestepEmbedding,
+from paramdiff.diffusion.denoisers.base import Denoiser, TimestepEmbedding
+from paramdiff.diffusion.denoisers.denoiser_settings import (
+    CHANNELS,
+    KERNEL_SIZE,
+    Conv1dDenoiserSettings,
 )
-
-CHANNELS = (64, 128, 256, 512, 256, 128, 64)
-KERNEL_SIZE = 7
-
-
-class Conv1dDenoiserSettings(DenoiserSettings):
-    """The paper's denoiser."""
-
-    kind: Literal["conv1d"]
-    channels: tuple[int, ...] = Field(CHANNELS, description="channels of all but the last layer")
-    kernel_size: int = Field(KERNEL_SIZE, gt=0, description="size of every convolution; odd")
 
 
 class Conv1dDenoiser(Denoiser):

@@ -5,32 +5,18 @@ This one mixes all of them in every layer and is some hundred times cheaper on a
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from diffusers.configuration_utils import register_to_config
-from pydantic import Field
 from torch import Tensor, nn
 
 from paramdiff.diffusion.conditioning import Conditions
-from paramdiff.diffusion.denoisers.base import (
-    Denoiser,
-    DenoiserSettings,
-    TimestepEmbedding,
-)
+from paramdiff.diffusion.denoisers.base import Denoiser, TimestepEmbedding
+from paramdiff.diffusion.denoisers.denoiser_settings import MLPDenoiserSettings
 
 LEAST_WIDTH = 128
 """Least width that follows the latent's size. Hidden layers narrower than the latent cannot pass
 it on: samples of 200 dimensions through 128 had 130 times the dispersion."""
-
-
-class MLPDenoiserSettings(DenoiserSettings):
-    """A residual multilayer perceptron."""
-
-    kind: Literal["mlp"]
-    width: int | None = Field(
-        128, gt=0, description="hidden width; null: max(128, 2 * the latent's size)"
-    )
-    depth: int = Field(3, gt=0, description="number of residual blocks")
 
 
 class MLPDenoiser(Denoiser):

@@ -1,19 +1,26 @@
 """Registry of denoisers: the ``kind`` of a recipe's ``diffusion.denoiser`` to the class.
 
-To add a denoiser, append its class here (or, from outside the package, assign to ``DENOISERS``).
+To add a denoiser, append an entry here (or, from outside the package, assign its class to
+``DENOISERS``).
 """
 
 from typing import Annotated
 
-from paramdiff.diffusion.denoisers.base import Denoiser, DenoiserSettings
-from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser
-from paramdiff.diffusion.denoisers.mlp import MLPDenoiser
-from paramdiff.settings import OneOfKinds
+from paramdiff.diffusion.denoisers.denoiser_settings import (
+    Conv1dDenoiserSettings,
+    DenoiserSettings,
+    MLPDenoiserSettings,
+)
+from paramdiff.registry import OneOfKinds, Registry, Unloaded
 
-DENOISERS: dict[str, type[Denoiser]] = {
-    "mlp": MLPDenoiser,
-    "conv1d": Conv1dDenoiser,
-}
+DENOISERS = Registry(
+    {
+        "mlp": Unloaded(MLPDenoiserSettings, "paramdiff.diffusion.denoisers.mlp:MLPDenoiser"),
+        "conv1d": Unloaded(
+            Conv1dDenoiserSettings, "paramdiff.diffusion.denoisers.conv1d:Conv1dDenoiser"
+        ),
+    }
+)
 
 AnyDenoiserSettings = Annotated[DenoiserSettings, OneOfKinds(DENOISERS)]
 """Settings of any registered denoiser."""

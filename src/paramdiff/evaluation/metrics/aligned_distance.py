@@ -1,4 +1,4 @@
-"""How far networks lie from the originals, whatever the order of their units.
+"""Distances to the originals with units in any order.
 
 A copy whose units have traded places computes what its original does, but plain L2 calls it new.
 Here each network is matched to the originals' common order, then to those that are nearest to it
@@ -55,7 +55,7 @@ class Aligned(Settings):
 
 
 def are_unordered(originals: Tensor) -> bool:
-    """Whether networks ``[N, P]``, normalized per tensor, have hardly anything in common.
+    """Return whether networks ``[N, P]``, normalized per tensor, have hardly anything in common.
 
     Then they come from independent runs: what one does with a unit, another does with any other.
     Of several checkpoints of a run, one counts.
