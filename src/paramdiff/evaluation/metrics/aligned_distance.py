@@ -40,7 +40,7 @@ UNORDERED = (
     "do different things. parameters.align brings them into one order."
 )
 
-"""What people are told of such networks."""
+"""Warning about independent runs that are not aligned."""
 LEAST_COMMON = 0.1
 """Independent networks have about 0 of their squared length in common, aligned ones 0.2 and more,
 checkpoints of one run nearly all."""
