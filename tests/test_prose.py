@@ -50,7 +50,6 @@ ALLOWED = {
     "exhibit": ("paper", "report", "cli/recipes.py", "runs/sweep_entries.py"),
     "free alternative": ("report/templates/exhibits.html.jinja",),
     "trade places": ("report/templates/novelty.html.jinja", "runs/aligned.py"),
-    "passed over": ("cli", "commands", "runs"),
 }
 """Files and packages in which such a word still occurs: old keys, the paper, unmended ones."""
 
