@@ -20,7 +20,7 @@ from paramdiff.report.style import Arrays, quiet_grid
 
 PROMINENT = ("original", "held_out", "generated")
 SHOWN_PERCENTILES = (5, 95)
-"""Margin around the generated networks; dots of other groups may lie outside."""
+"""Percentiles of the generated networks in view; dots of other groups may lie outside."""
 NUM_DOTS = 200
 """Maximum number of dots per group."""
 FREE = "#eef2f4"
