@@ -20,6 +20,7 @@ RENAMED_KEYS = {
     "task.standardise": "task.standardize",
     "collection.base": "collection.base_checkpoint",
     "collection.entry": "collection.state_dict_key",
+    "collection.skip_steps_per_pass": "collection.skip_steps_per_epoch",
     "collection.pretraining.optimiser": "collection.pretraining.optimizer",
     "collection.fine_tuning.optimiser": "collection.fine_tuning.optimizer",
     "parameters.normalisation": "parameters.normalization",
