@@ -46,9 +46,6 @@ DIALECT = {
 
 ALLOWED = {
     "behaviour": ("recipe/error_messages.py",),
-    "rival": ("paper/tables/table7.yaml",),
-    "exhibit": ("paper", "report", "cli/recipes.py", "runs/sweep_entries.py"),
-    "free alternative": ("report/templates/exhibits.html.jinja",),
     "trade places": ("report/templates/novelty.html.jinja", "runs/aligned.py"),
 }
 """Files and packages in which such a word still occurs: old keys, the paper, unmended ones."""

@@ -235,5 +235,5 @@ def test_evaluate_tells_what_lies_beside_the_checkpoints(call, tiny_run, tmp_pat
     )
     assert (status, stderr) == (0, "")
     told = "scheduler.pt (training state)"
-    assert f"Skipped among the generated checkpoints: {told}" in stdout
+    assert f"Skipped among what is judged: {told}" in stdout
     assert f"Skipped among the originals: {told}" in stdout
