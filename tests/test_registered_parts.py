@@ -163,5 +163,5 @@ def test_wrong_keys_name_the_nearest(registered):
 
 
 def test_what_is_not_registered_is_refused(monkeypatch, tmp_path):
-    with pytest.raises(UserError, match=r"codec: .*'tied'"):
+    with pytest.raises(UserError, match=r"codec\.kind: .*'tied'"):
         load_recipe("quickstart", CHANGES)

@@ -154,8 +154,10 @@ def connected(address: str | None, device: torch.device) -> Iterator[FanOut | No
             socket.create_connection((host, int(port)), CONNECTION_SECONDS).close()
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
     except (OSError, ValueError, RuntimeError) as error:
-        told = str(error).strip().split("\n")[0]
-        raise UserError(f"--ray {address}: expected a Ray cluster, found none ({told})") from None
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"--ray {address}: expected a Ray cluster, found none ({reason})"
+        ) from None
     try:
         yield FanOut(device)
     finally:
@@ -181,5 +183,5 @@ def _outcome(reference: Any) -> Any:
     except ray.exceptions.RayTaskError as error:
         return error.cause
     except ray.exceptions.RayError as error:
-        told = str(error).strip().split("\n")[0]
-        return UserError(f"--ray: a worker died {RETRIES + 1} times over one piece ({told})")
+        reason = str(error).strip().split("\n")[0]
+        return UserError(f"--ray: a worker died {RETRIES + 1} times over one piece ({reason})")

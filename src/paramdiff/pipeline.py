@@ -1,7 +1,7 @@
 """The pipeline: parameter space, codec, denoiser and scheduler; seeds in, state dicts out.
 
 A diffusers pipeline: ``save_pretrained`` writes one folder per part and ``model_index.json``;
-``from_pretrained`` and ``push_to_hub`` are diffusers' own, made strict by ``pipeline_folder.py``.
+``from_pretrained`` and ``push_to_hub`` are diffusers' own, made strict by ``pipeline_io.py``.
 That file also imports every class that a saved folder may name, which diffusers requires.
 """
 

@@ -69,8 +69,8 @@ def _disk_failure(error: BaseException | None) -> str | None:
     """Find the disk's error message; libraries hide it in errors of their own."""
     while error is not None:
         # safetensors is written in Rust, and words its errors in either way by its version
-        told = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))
-        number = error.errno if isinstance(error, OSError) else told and int(told[1])
+        code = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))
+        number = error.errno if isinstance(error, OSError) else code and int(code[1])
         if number in DISK_FAILURES:
             return os.strerror(number)
         error = error.__context__
@@ -192,8 +192,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
         tensors = load_file(path)
         order = _order(read_header(path))
     except SafetensorError as error:
-        told = ascii(str(error))  # may quote what the file holds
-        raise UserError(f"{path}: expected a safetensors file, found another: {told}") from None
+        reason = ascii(str(error))  # may quote what the file holds
+        raise UserError(f"{path}: expected a safetensors file, found another: {reason}") from None
     if set(order) != set(tensors) or len(order) != len(tensors):
         return tensors
     return {name: tensors[name] for name in order}

@@ -10,6 +10,7 @@ import pytest
 import torch
 import typer
 
+from paramdiff.methods.group_names import role_of
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.recipe.loading import SHIPPED, shipped_recipes
 from paramdiff.recipe.schema import load_recipe
@@ -180,7 +181,11 @@ def test_run_and_from_print_the_table_and_the_reports_path(call, tiny, tiny_run,
     rows = [line.strip("│┃ ").split() for line in stdout.splitlines() if line.startswith("│")]
     deciding = {one["reference"] for one in evaluation["frontier"].values()}
     assert deciding and deciding <= evaluation["groups"].keys()
-    shown = [name for name in evaluation["groups"] if name in deciding or name in ALWAYS]
+    shown = [
+        name
+        for name in evaluation["groups"]
+        if role_of(name) != "baseline" or name in (*ALWAYS, *deciding)
+    ]
     assert sorted(row[0] for row in rows) == sorted(shown)
     assert evaluation["verdict"]["headline"].split(".")[0] in " ".join(stdout.split())
     assert stdout.rstrip().endswith(f"Report: {out / 'report.html'}")

@@ -209,7 +209,7 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert "'nothing:at_all'" in refused(*given, "--score-fn", "nothing:at_all")
     assert "at most 6" in refused(*given, "--task", "digits", "--copy-best", 7)
     told = refused(*given, "--score-fn", f"{__name__}:failing")
-    assert "failing' failed: ValueError: no such thing (" in told and "test_evaluate.py:" in told
+    assert "failing' failed: ValueError: no such thing (" in told and "test_compare.py:" in told
     assert refused(*given, "--score-fn", "judge.score").startswith(
         "--score-fn: expected module:function"
     )
@@ -235,5 +235,5 @@ def test_evaluate_tells_what_lies_beside_the_checkpoints(call, tiny_run, tmp_pat
     )
     assert (status, stderr) == (0, "")
     told = "scheduler.pt (training state)"
-    assert f"Passed over among what is judged: {told}" in stdout
-    assert f"Passed over among the originals: {told}" in stdout
+    assert f"Skipped among what is judged: {told}" in stdout
+    assert f"Skipped among the originals: {told}" in stdout

@@ -23,8 +23,13 @@ finally:
         (["recipes"], 0, ""),
         (["run", "--nope"], 2, "No such option"),
         (["run", "quikstart", "--out", "x"], 2, "the nearest is 'quickstart'"),
-        (["check", "quickstart", "--set", "generation.temperatur=1"], 2, "generation.temperatur"),
-        (["check", "quickstart", "--set", "codec.kind=pcb"], 2, "codec"),
+        (["check", "quickstart", "--set", "generation.heat=1"], 2, "generation.heat: unknown key"),
+        (["sweep", "table5", "--out", "x"], 2, "the nearest is 'table"),
+        (
+            ["check", "quickstart", "--set", "codec.kind=pcb"],
+            2,
+            "codec.kind: unknown kind 'pcb'; the nearest is 'pca'",
+        ),
     ],
 )
 def test_help_lists_and_wrong_arguments_load_no_torch(arguments, status, told, tmp_path):

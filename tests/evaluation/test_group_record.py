@@ -211,7 +211,7 @@ def test_nearest_ratios_and_copies_by_hand():
     assert group_of("original").copies is None
 
 
-def test_spread_by_tensor_and_component_and_rank():
+def test_dispersion_by_tensor_and_component_and_rank():
     original = group_of("original")
     assert original.dispersion_per_tensor == {"a": pytest.approx(1)}
     assert original.dispersion_in_components == pytest.approx((1, 1))

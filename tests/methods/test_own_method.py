@@ -11,69 +11,75 @@ from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import Samples
 from paramdiff.methods.registry import METHODS
 from paramdiff.report.page import write_report
-from tests.evaluation.linear import evaluated, good
+from tests.evaluation.linear import evaluated, shifted
+
+FAULT = {"shift": 1.0, "spread": 0.2, "fault": 1.2}
 
 
 def sample(context, count, generator, strength):
-    """Draw originals and move each towards their mean."""
-    source = torch.randint(len(context.originals), (count,), generator=generator)
-    chosen, mean = context.originals[source], context.originals.mean(0)
-    return Samples(chosen + (strength or 1.0) * (mean - chosen), source)
+    """Take the fault of the originals back, and add noise."""
+    source = torch.randint(len(context.raw), (count,), generator=generator)
+    raw = context.raw[source].clone()
+    raw[:, -1] -= FAULT["fault"]
+    raw += (strength or 0.0) * torch.randn(raw.shape, generator=generator)
+    return Samples(context.normalization.apply(raw), source, raw)
 
 
-SHRUNK = Method(
-    "shrunk",
-    label="Shrunk originals",
-    label_at="Shrunk originals, by {}",
-    phrase="shrunk checkpoints",
-    phrase_at="checkpoints shrunk by {}",
+MENDED = Method(
+    "mended",
+    label="Mended originals",
+    label_at="Mended originals, noise {}",
+    phrase="mended checkpoints",
+    phrase_at="checkpoints mended with noise of {}",
     reference="Somebody 2026, equation 7",
     style=Style("#123456", "v"),
     sample=sample,
-    strengths=Strengths((None, 0.5), (0.01, 1.0)),
+    strengths=Strengths((None, 0.5), (0.01, 3.0)),
     min_originals=2,
     finish="batchnorm",
 )
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setitem(METHODS, SHRUNK.name, SHRUNK)
-    # the generated networks are its own: nothing else is as good at their similarity
-    originals = good(30, 1)
-    generated = originals[:20] + 0.4 * (originals.mean(0) - originals[:20])
-    evaluation, arrays = evaluated(generated, originals)
-    write_evaluation(tmp_path, evaluation, arrays)
-    write_report(tmp_path)
-    return tmp_path
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, MENDED.name, MENDED)
+        # all other baselines keep the fault, so that this one decides
+        evaluation, arrays = evaluated(shifted(30, 5, 1.0, 0.2), shifted(30, 6, **FAULT))
+        path = tmp_path_factory.mktemp("own")
+        write_evaluation(path, evaluation, arrays)
+        write_report(path)
+        yield path
 
 
 def test_its_groups_are_evaluated_and_named_as_its_entry_says(folder):
     content = json.loads((folder / "evaluation.json").read_text())
-    groups = {name: one for name, one in content["groups"].items() if name.startswith("shrunk")}
-    assert {"shrunk", "shrunk@0.5"} < groups.keys()  # and at matched strengths
+    groups = {name: one for name, one in content["groups"].items() if name.startswith("mended")}
+    assert {"mended", "mended@0.5"} <= groups.keys()
     for name, one in groups.items():
         strength = name.partition("@")[2]
-        assert one["method"] == "shrunk" and one["reference"] == "Somebody 2026, equation 7"
-        by = f", by {strength}" if strength else ""
-        assert one["label"] == f"Shrunk originals{by}"
-        assert one["phrase"] == (
-            f"checkpoints shrunk by {strength}" if strength else SHRUNK.phrase
-        )
-    assert groups["shrunk@0.5"]["validation"] is not None
+        assert one["method"] == "mended" and one["reference"] == "Somebody 2026, equation 7"
+        label, phrase = "Mended originals", "mended checkpoints"
+        if strength:
+            label, phrase = (
+                f"{label}, noise {strength}",
+                f"checkpoints mended with noise of {strength}",
+            )
+        assert (one["label"], one["phrase"]) == (label, phrase)
+    assert groups["mended@0.5"]["validation"] is not None
     assert any(one["matched_to"] for one in groups.values())
-    assert {"shrunk", "shrunk@0.5"} < {one["reference"] for one in content["comparisons"]}
-    decided = [one["reference"] for one in content["frontier"].values()]
-    assert any(name.startswith("shrunk@") for name in decided)
+    assert groups.keys() <= {one["reference"] for one in content["comparisons"]}
 
 
 def test_its_label_phrase_style_and_reference_are_on_the_page(folder):
-    page = (folder / "report.html").read_text()
-    text = re.sub(r"\s+", " ", page)
-    assert "Shrunk originals, by 0.5" in text
-    assert "Shrunk originals: Somebody 2026, equation 7" in text
-    assert "checkpoints shrunk by" in text  # in the verdict
+    content = json.loads((folder / "evaluation.json").read_text())
+    text = re.sub(r"\s+", " ", (folder / "report.html").read_text())
+    assert "Mended originals, noise 0.5" in text
+    assert "Mended originals: Somebody 2026, equation 7" in text
     assert "#123456" in text
+    reference = content["verdict"]["outcomes"]["max_similarity"]["reference"]
+    assert reference.startswith("mended")
+    assert f"is {content['groups'][reference]['phrase']} with" in text
 
 
 def test_every_method_says_what_a_reader_needs():

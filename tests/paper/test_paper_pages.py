@@ -127,7 +127,7 @@ def test_what_is_missing_and_what_differs_is_said(folder, drawn):
     assert all(said not in note for one in kept for note in one.notes)
 
 
-def test_the_agreement_is_that_of_the_differences(folder, paper_runs):
+def test_the_replication_is_that_of_the_differences(folder, paper_runs):
     lines = {line.key: line for line in replications(paper_runs)}
     # for 10 originals the authors released no log, and the paper no mean of the originals
     assert set(lines) == {QUIET, DEFAULT}
@@ -149,7 +149,7 @@ def test_the_agreement_is_that_of_the_differences(folder, paper_runs):
     assert lines[DEFAULT].noise.theirs == pytest.approx(0.7660 - 0.7672)
     assert sum(count_signs(list(lines.values())).values()) == len(lines)
     page = (folder / "sweep.html").read_text(encoding="utf-8")
-    assert re.findall(r'data-agreement="([^"]+)"', page) == list(lines)
+    assert re.findall(r'data-replication="([^"]+)"', page) == list(lines)
 
 
 def test_noise_is_drawn_in_the_papers_habit(paper_runs):

@@ -10,7 +10,8 @@ from paramdiff.paper.paper_table import load_paper_tables
 from paramdiff.paper.published import PUBLISHED, published_for
 from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import load_factors, load_recipe
-from paramdiff.report.sweep_page import PageParts, Sweep, SweepRow, render_sweep
+from paramdiff.report.sweep_page import render_sweep
+from paramdiff.report.sweep_schema import PageParts, Sweep, SweepRow
 from paramdiff.runs.sweep_entries import plan_sweep, requested_sections
 
 DEFAULT = "main/cifar100_resnet18"

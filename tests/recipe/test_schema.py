@@ -166,8 +166,8 @@ def test_the_nearest_key_is_one_of_the_chosen_kind():
         ("parameters.select=[]", "parameters.select"),
         ("generation.solver=euler", "generation.solver"),
         ("preset=fast", "preset"),
-        ("codec.kind=quadratic", "codec"),
-        ("collection.kind=download", "collection"),
+        ("codec.kind=quadratic", "codec.kind"),
+        ("collection.kind=download", "collection.kind"),
     ],
 )
 def test_wrong_values_name_the_field(override, path):

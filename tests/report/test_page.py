@@ -162,7 +162,12 @@ def test_absent_arrays_leave_their_figure_out(evaluation, arrays, array: str, fi
 @pytest.mark.usefixtures("only_words")
 def test_figures_without_arrays_are_left_out(evaluation):
     drawn_from_numbers = {
-        *("frontier_to_originals", "frontier_within", "spread_by_tensor", "spread_by_component"),
+        *(
+            "frontier_to_originals",
+            "frontier_within",
+            "dispersion_by_tensor",
+            "dispersion_by_component",
+        ),
         *("ensembles", "requested", "cost"),
     }
     page = render(Evaluation.model_validate(evaluation), {})

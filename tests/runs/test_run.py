@@ -211,7 +211,7 @@ def test_bad_input_writes_nothing(tiny, tmp_path):
         ),
         (["parameters.select=[nope]"], "'nope'"),
         (["parameters.num_checkpoints=13"], "at most the zoo's 12 originals, found 13"),
-        (["collection.skip_steps_per_epoch=19"], "less than the 19 updates of a pass"),
+        (["collection.skip_steps_per_epoch=19"], "an epoch has 19 updates"),
         (["preset=paper", "codec.latent_dim=4096"], "codec.latent_dim"),
     ):
         kept = [o for o in tiny if not (o.startswith("collection") and "folder" in overrides[0])]

@@ -12,7 +12,8 @@ from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import load_factors, load_recipe, to_yaml
-from paramdiff.report.sweep_page import Sweep, result_of
+from paramdiff.report.sweep_page import result_of
+from paramdiff.report.sweep_schema import Sweep
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.reuse import pretrained_checkpoint
 from paramdiff.runs.run import run

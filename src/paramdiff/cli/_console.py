@@ -54,7 +54,7 @@ def show_evaluation(evaluation: "Evaluation") -> None:
         console.print(escape(sentence))
     for warning in evaluation.verdict.warnings:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
-    show_facts({k: v for k, v in evaluation.facts.items() if k.startswith("Passed over")}, ())
+    show_facts({k: v for k, v in evaluation.facts.items() if k.startswith("Skipped")}, ())
 
 
 def show_facts(facts: Mapping[str, str], warnings: Sequence[str]) -> None:

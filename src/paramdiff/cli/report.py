@@ -16,7 +16,7 @@ def report(
     """Draw a run's report, or a sweep's comparison, again from its numbers."""
     from paramdiff.commands.run_artifacts import refuse_unevaluated
     from paramdiff.report.page import write_report
-    from paramdiff.report.sweep_page import SWEEP_FILE
+    from paramdiff.report.sweep_schema import SWEEP_FILE
 
     if (run / SWEEP_FILE).is_file():
         from paramdiff.paper.paper_sweep import PAPER

@@ -14,7 +14,7 @@ from paramdiff.progress import StageProgress
 
 if TYPE_CHECKING:
     from paramdiff.evaluation.score_info import ScoreInfo
-    from paramdiff.report.sweep_page import Sweep
+    from paramdiff.report.sweep_schema import Sweep
 
 
 def sweep(
@@ -42,17 +42,18 @@ def sweep(
     ray: Ray = None,
 ) -> None:
     """Run several recipes, sharing equal stages, and compare them; the same command resumes."""
+    from paramdiff.paper.paper_sweep import PAPER
+    from paramdiff.runs.sweep_entries import plan_sweep, requested_sections
+
+    # before torch is loaded: errors come at once
+    entries = plan_sweep(recipes, overrides or [], vary, base_recipe, PAPER)
     loading()
     from contextlib import contextmanager
 
     from paramdiff.device import resolve_device
-    from paramdiff.paper.paper_sweep import PAPER
     from paramdiff.parallel import connected
-    from paramdiff.report.sweep_page import SWEEP_PAGE
+    from paramdiff.report.sweep_schema import SWEEP_PAGE
     from paramdiff.runs.sweep import run_sweep
-    from paramdiff.runs.sweep_entries import plan_sweep, requested_sections
-
-    entries = plan_sweep(recipes, overrides or [], vary, base_recipe, PAPER)
 
     @contextmanager
     def watch(name: str) -> Iterator[StageProgress]:
@@ -92,7 +93,13 @@ def show_sweep(sweep: "Sweep") -> None:
     def shown(score: "ScoreInfo", value: float) -> str:
         return score.number(value) if per else f"{score.text(value)} {escape(score.name)}"
 
-    for heading in ("n", f"original{per}", f"generated{per}", f"minus original{points}", "spread"):
+    for heading in (
+        "n",
+        f"original{per}",
+        f"generated{per}",
+        f"minus original{points}",
+        "dispersion",
+    ):
         table.add_column(heading, justify="right")
     for row in sweep.rows:
         result = row.result

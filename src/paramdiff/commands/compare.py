@@ -157,7 +157,7 @@ def compare(
             if used is None
             else used.in_words,
             "What the generator learned from": _told_of(given.known, given.is_held_out_new, zoo),
-            **_passed_over(judged, "what is judged"),
+            **_skipped_files(judged, "what is judged"),
             **given.facts,
             **_completed(zoo, given.replaced, base),
         }
@@ -252,12 +252,12 @@ def _open_originals(
         known,
         imported.is_held_out_new,
         set(imported.replaced),
-        _passed_over(find_checkpoints([originals]), "the originals"),
+        _skipped_files(find_checkpoints([originals]), "the originals"),
         [f"Originals: {note}." for note in imported.notes],
     )
 
 
-def _passed_over(found: FoundCheckpoints, where: str) -> dict[str, str]:
+def _skipped_files(found: FoundCheckpoints, where: str) -> dict[str, str]:
     return {f"{label} among {where}": value for label, value in found.facts.items()}
 
 

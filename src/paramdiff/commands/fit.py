@@ -295,7 +295,7 @@ def _nothing_to_learn(found: FoundCheckpoints) -> str:
     checkpoints = [one for run in found.runs for one in run]
     if len(checkpoints) > 1:
         return "the checkpoints are equal: nothing to learn from"
-    beside = f"; passed over: {'; '.join(found.skipped)}" if found.skipped else ""
+    beside = f"; skipped: {'; '.join(found.skipped)}" if found.skipped else ""
     return f"{checkpoints[0].path}: expected several checkpoints, found this one alone{beside}"
 
 

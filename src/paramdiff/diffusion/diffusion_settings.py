@@ -58,9 +58,9 @@ class DiffusionSettings(Settings):
     training: Optimization = Field(description="how the denoiser is trained")
     early_stopping: EarlyStopping | None = Field(
         None,
-        description="looks at the denoiser while it trains: the loss on held-out checkpoints, "
-        "where there are any, says when to stop and which weights to keep; the spread of samples "
-        "is logged",
+        description="validates the denoiser while it trains: the loss on held-out checkpoints, "
+        "if there are any, decides when to stop and which weights to keep; the dispersion of "
+        "samples is logged",
     )
 
     @field_validator("conditions")

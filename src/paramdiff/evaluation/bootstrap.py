@@ -110,7 +110,7 @@ class Bootstrap:
         return _sums(self.example_counts, test).gather(1, best)[:, 0].double() / test.shape[1]
 
     def network_counts(self, num: int, stream: int, clusters: Tensor | None = None) -> Tensor:
-        """How often each network was drawn, ``[draws, M]``.
+        """Count how often each network was drawn, ``[draws, M]``.
 
         Args:
             num: ``M``.

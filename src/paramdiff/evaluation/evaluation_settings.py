@@ -1,4 +1,4 @@
-"""What of the evaluation a recipe chooses."""
+"""Settings of the evaluation."""
 
 from pydantic import Field
 
@@ -7,7 +7,7 @@ from paramdiff.settings import Seed, Settings
 
 
 class EvaluationSettings(Settings):
-    """How groups are compared."""
+    """Seed, optional parts and margins of the comparison of groups."""
 
     seed: Seed = Field(0, description="of the baselines' and the bootstrap's draws")
     num_trajectories: int = Field(
@@ -39,13 +39,13 @@ class EvaluationSettings(Settings):
     )
 
     def check_task(self, *, is_classification: bool) -> None:
-        """Refuse what asks a network in a way that only classification tasks say.
+        """Refuse options that need a classification task for any other task.
 
         Args:
-            is_classification: whether the task is; otherwise it has its own score.
+            is_classification: if the task is classification; otherwise it has its own score.
 
         Raises:
-            UserError: something of the kind is wanted of another task.
+            UserError: such an option is set for another task.
         """
         for name in ("recalibrate_batchnorm", "finetuning_curves"):
             if getattr(self, name) and not is_classification:

@@ -1,4 +1,4 @@
-"""Parts of ``evaluation.json`` that a recipe has to ask for."""
+"""Optional parts of ``evaluation.json``."""
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ class FinetuningCurve(Settings):
 
 
 class FinetuningCurves(Settings):
-    """What a few updates on labeled training data make of each group, on the same batches."""
+    """Scores of each group after a few updates on the same labeled batches."""
 
     updates: tuple[int, ...]
     batch_size: int
@@ -33,7 +33,7 @@ class FinetuningCurves(Settings):
 
 
 class ControllabilityLevel(Settings):
-    """Networks that were asked for one value of a condition."""
+    """Networks generated for one value of a condition."""
 
     requested: float
     validation: float = Field(description="mean validation score")
@@ -43,14 +43,14 @@ class ControllabilityLevel(Settings):
 
 
 class Controllability(Settings):
-    """What is obtained where a numeric condition is asked for, in the zoo's range and beyond."""
+    """Scores at requested values of a numeric condition, in the zoo's range and beyond."""
 
     n: int = Field(description="networks at each value")
     low: float = Field(description="the zoo's range")
     high: float
     guidance_scale: float
     rank_correlation: float | None = Field(
-        description="Spearman's, between what was asked for and test scores; null for constants"
+        description="Spearman's, between requested values and test scores; null for constants"
     )
     levels: tuple[ControllabilityLevel, ...]
 

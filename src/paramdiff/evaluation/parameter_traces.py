@@ -12,7 +12,7 @@ NUM_STATES = 100
 
 
 def shown_parameters(layout: ParameterLayout) -> tuple[Tensor, int]:
-    """Which parameters the picture shows: weights above, biases and all others below.
+    """Choose the parameters of the picture: weights above, biases and all others below.
 
     Args:
         layout: of a vector.

@@ -36,8 +36,9 @@ class ReferenceSet:
         tests_copying: bool = True,
         scratch: Path | None = None,
     ) -> None:
-        self.originals, self.layout = originals, layout
-        self.components = principal_components(originals)
+        self.originals: Tensor = originals
+        self.layout: ParameterLayout = layout
+        self.components: Tensor = principal_components(originals)
         self._tests_copying, self._scratch = tests_copying, scratch
 
     def measure(self, vectors: Tensor, source: Tensor | None) -> ParameterMetrics:

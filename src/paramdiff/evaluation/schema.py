@@ -52,7 +52,7 @@ ARRAYS = {
 
 
 class Reconstruction(Settings):
-    """What the codec alone makes of the originals."""
+    """Originals encoded and decoded, with nothing generated."""
 
     similarity_with_source: float | None = Field(
         description="mean IoU with the original it came from; null where nothing is wrong"
@@ -87,7 +87,7 @@ class Verdict(Settings):
 
 
 class Cost(Settings):
-    """What a stage took."""
+    """Cost of a stage."""
 
     seconds: float
     peak_memory_mb: float
@@ -124,7 +124,7 @@ class Evaluation(Settings):
     ood: OutOfDistribution | None
     recalibration: dict[str, Recalibration] = Field(description="empty where it was not asked for")
     finetuning_curves: FinetuningCurves | None = Field(
-        None, description="null where it was not asked for"
+        None, description="null unless a recipe asks for it"
     )
     reconstruction: Reconstruction | None
     controllability: dict[str, Controllability] = Field(

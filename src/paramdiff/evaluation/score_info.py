@@ -1,4 +1,4 @@
-"""The task's own measure: what it is called, and how its values read.
+"""The task's own score: its name, unit and formatting.
 
 Scores are higher where a network is better. Everything that writes one, from the verdict to the
 figures, asks here.
@@ -44,7 +44,7 @@ class ScoreInfo(Settings):
 
     @property
     def is_accuracy(self) -> bool:
-        """Whether it is accuracy, about which more can be said."""
+        """Return whether it is accuracy, about which more can be said."""
         return self.name == "accuracy"
 
     def number(self, value: float, digits: int = 2) -> str:
@@ -73,7 +73,7 @@ class ScoreInfo(Settings):
 
     @property
     def of_difference(self) -> str:
-        """What follows a difference."""
+        """Unit after a difference."""
         return f"points of {self.name}" if self.is_fraction else f"in {self.name}"
 
     def negligible(self, original: float) -> float:

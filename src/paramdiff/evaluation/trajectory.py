@@ -1,4 +1,4 @@
-"""Do the originals form one trajectory, several, or none?
+"""A test of whether the originals form one trajectory, several, or none.
 
 Along a training run each checkpoint is near the one before it. Then held-out checkpoints from its
 tail are no independent draws: how they were held out would decide any test of novelty. Networks of
@@ -26,7 +26,7 @@ FEWEST_VALUES = 64
 
 
 class Trajectory(Settings):
-    """How the order of the originals shows in their distances."""
+    """Order of the originals as their distances show it."""
 
     step_ratio: float = Field(
         description="mean distance of successive originals of a run over that of any two of it; "
@@ -49,12 +49,12 @@ class Trajectory(Settings):
 
     @property
     def is_ordered(self) -> bool:
-        """Whether successive originals are nearer to each other than chance allows."""
+        """Return whether successive originals are nearer to each other than chance allows."""
         return self.p_value <= SIGNIFICANT
 
     @property
     def is_found(self) -> bool:
-        """Whether all of them lie along one run."""
+        """Return whether all of them lie along one run."""
         return self.is_ordered and self.num_runs == 1 and self.num_unrelated == 1
 
 

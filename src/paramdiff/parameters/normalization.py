@@ -179,7 +179,7 @@ def _channel_references(values: Tensor) -> Tensor:
 
 def _moments_by(along: int, values: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each checkpoint (``along`` 0) or of each element (1)."""
-    # blocks hold whole checkpoints where moments are over elements, else whole coordinates
+    # blocks hold whole checkpoints for moments over elements, else whole coordinates
     length = max(1, _BLOCK_VALUES // values.shape[1 - along])
     blocks = zip(
         values.split(length, along), references.expand_as(values).split(length, along), strict=True
@@ -189,13 +189,13 @@ def _moments_by(along: int, values: Tensor, references: Tensor) -> tuple[Tensor,
 
 
 def _positive(scale: Tensor, location: Tensor) -> Tensor:
-    """Scales, and 1 where a tensor is constant."""
+    """Replace the scale of constant tensors by 1."""
     constant = scale <= 1e-12 * (1 + location.abs())
     return torch.where(constant, torch.ones_like(scale), scale)
 
 
 def _moments(values: Tensor, references: Tensor, over: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation in float64, in the log domain where there are references."""
+    """Compute mean and deviation in float64, in the log domain if references are given."""
     block = values.double()
     if references.any():
         block = torch.log((block / references).clamp(min=0.0) + _LOG_OFFSET)

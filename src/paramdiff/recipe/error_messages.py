@@ -1,6 +1,7 @@
 """A wrong recipe as one line that names the field, and the newer names of old keys."""
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
@@ -19,6 +20,7 @@ RENAMED_KEYS = {
     "task.standardise": "task.standardize",
     "collection.base": "collection.base_checkpoint",
     "collection.entry": "collection.state_dict_key",
+    "collection.skip_steps_per_pass": "collection.skip_steps_per_epoch",
     "collection.pretraining.optimiser": "collection.pretraining.optimizer",
     "collection.fine_tuning.optimiser": "collection.fine_tuning.optimizer",
     "parameters.normalisation": "parameters.normalization",
@@ -92,6 +94,9 @@ def explain(error: Any, root: type[Settings]) -> str:
         return f"{path}: unknown key; {_nearest(str(error['loc'][-1]), valid, root)}"
     if error["type"] == "missing":
         return f"{path}: expected a value, found none"
+    if error["type"] == "union_tag_invalid":
+        kind, known = error["ctx"]["tag"], re.findall(r"'([^']+)'", error["ctx"]["expected_tags"])
+        return f"{path}.kind: unknown kind {kind!r}; {suggestion(kind, known)}"
     if error["type"] == "value_error":
         message = error["msg"].removeprefix("Value error, ")
         return f"{path}.{message}" if path else message

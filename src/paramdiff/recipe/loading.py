@@ -74,8 +74,8 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
     elif source in shipped:
         text = shipped[source].read_text(encoding="utf-8")
     else:
-        near = nearest(source, shipped)
-        hint = "`paramdiff recipes` lists them" if near is None else f"the nearest is {near!r}"
+        name = nearest(source, shipped)
+        hint = "`paramdiff recipes` lists them" if name is None else f"the nearest is {name!r}"
         raise UserError(f"{source}: no such file and no shipped recipe; {hint}")
     try:
         content = parse_yaml(text)

@@ -70,7 +70,7 @@ class Recipe(Settings):
     """Everything that determines a run."""
 
     name: str = Field(description="what the run is called")
-    description: str = Field("", description="one line for people")
+    description: str = Field("", description="one-line description")
     preset: Literal["default", "paper"] = Field(
         "default", description="where codec, diffusion and generation values come from"
     )

@@ -1,4 +1,4 @@
-"""The few numbers that the first screen shows, each with what it is to be read against."""
+"""The few numbers of the first screen, each beside those to compare it with."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ class KeyNumber:
     """A number in large type.
 
     Args:
-        name: what it is.
+        name: label.
         value: the number, as text.
-        unit: what follows it in smaller type.
-        against: what it is to be compared with.
-        meaning: what it means, for a reader who meets the word for the first time.
+        unit: in smaller type after it.
+        against: numbers to compare it with.
+        meaning: a definition for newcomers.
     """
 
     name: str
@@ -29,11 +29,11 @@ class KeyNumber:
 
 def key_numbers(evaluation: Evaluation) -> list[KeyNumber]:
     """Return score, advantage over the deciding baseline, similarity and dispersion."""
-    cards = [_accuracy(evaluation), _advantage(evaluation), _similarity(evaluation)]
+    cards = [_score(evaluation), _advantage(evaluation), _similarity(evaluation)]
     return [card for card in [*cards, _dispersion(evaluation)] if card is not None]
 
 
-def _accuracy(evaluation: Evaluation) -> KeyNumber | None:
+def _score(evaluation: Evaluation) -> KeyNumber | None:
     generated = evaluation.groups.get("generated")
     if generated is None:
         return None
@@ -84,7 +84,7 @@ def _advantage(evaluation: Evaluation) -> KeyNumber | None:
 
 
 def _beside_data(evaluation: Evaluation, score: ShownScore) -> list[str]:
-    """What a generator that used data had beyond that, and the same of what had as much."""
+    """Say which data the generator used, and compare it with baselines of as much data."""
     generated = evaluation.groups["generated"]
     if generated.data_used == "none":
         return []
@@ -137,10 +137,10 @@ def _dispersion(evaluation: Evaluation) -> KeyNumber | None:
     if generated is None or generated.dispersion is None:
         return None
     return KeyNumber(
-        "Spread of the generated parameters",
+        "Dispersion of the generated parameters",
         text.number(generated.dispersion),
         "of the originals\u2019",
-        (text.spread(generated.dispersion),),
-        "Dispersion: standard deviation of the parameters across networks, relative to that of "
+        (text.variety(generated.dispersion),),
+        "Standard deviation of the parameters across networks, relative to that of "
         "the originals. 0 is one network repeated.",
     )

@@ -20,7 +20,7 @@ from paramdiff.methods.group_names import (
     role_of,
 )
 from paramdiff.report.environment import template_of
-from paramdiff.report.figures.diversity_plot import spread_by_component, spread_by_tensor
+from paramdiff.report.figures.diversity_plot import dispersion_by_component, dispersion_by_tensor
 from paramdiff.report.figures.ensemble_plot import measured_scores, together
 from paramdiff.report.figures.registry import draw_figures
 from paramdiff.report.key_numbers import key_numbers
@@ -92,8 +92,8 @@ def render(evaluation: Evaluation, arrays: Mapping[str, np.ndarray]) -> str:
         axes=AXES,
         scores=measured_scores(evaluation),
         together=together(evaluation),
-        spread_by_tensor=spread_by_tensor(evaluation),
-        spread_by_component=spread_by_component(evaluation),
+        dispersion_by_tensor=dispersion_by_tensor(evaluation),
+        dispersion_by_component=dispersion_by_component(evaluation),
         key_numbers=key_numbers(evaluation),
         figures=draw_figures(evaluation, arrays),
     )

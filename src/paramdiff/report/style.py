@@ -1,4 +1,4 @@
-"""How figures are drawn and embedded: one style, and SVG that is the same for the same numbers.
+"""One style for all figures, and SVG that is the same for the same numbers.
 
 Figures are made without pyplot, so that nothing of the caller's matplotlib state is touched, and
 embedded as images, so that the ids inside several of them cannot clash.
@@ -62,9 +62,9 @@ class Illustration:
     Args:
         source: a ``data:`` address.
         width: its natural width in CSS pixels.
-        alt: what it shows, for a reader who cannot see it.
+        alt: description for a reader who cannot see it.
         caption: one sentence on how to read it.
-        narrow: another drawing of it for narrow screens; empty where one serves both.
+        narrow: another drawing of it for narrow screens; empty if one serves both.
     """
 
     source: str
@@ -104,7 +104,7 @@ def illustrate(
 
 
 def finite(values: Any) -> np.ndarray:
-    """The values that can be drawn, flattened."""
+    """Return the finite values, flattened."""
     flat = np.asarray(values, dtype=float).ravel()
     return flat[np.isfinite(flat)]
 
@@ -116,7 +116,7 @@ def percent_axis(axes: Axes, which: str) -> None:
 
 
 def quiet_grid(axes: Axes, which: Literal["both", "x", "y"] = "both") -> None:
-    """Faint lines behind the data, and no tick marks beside them."""
+    """Draw faint lines behind the data, and no tick marks beside them."""
     axes.grid(True, axis=which)
     axes.tick_params(length=0)
 
@@ -132,7 +132,7 @@ COMMANDS: dict[int, str] = {
 
 @cache
 def outline(marker: str) -> str:
-    """A marker's outline.
+    """Return a marker's outline.
 
     Args:
         marker: one of matplotlib's.
@@ -151,5 +151,5 @@ def outline(marker: str) -> str:
 
 
 def _upright(vertices: Iterable[float]) -> list[float]:
-    """In SVG the vertical axis points down."""
+    """Turn the vertical axis, which points down in SVG."""
     return [round(-float(v), 3) if i % 2 else round(float(v), 3) for i, v in enumerate(vertices)]

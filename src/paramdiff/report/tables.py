@@ -1,4 +1,4 @@
-"""The table of groups as text: what the command line prints and a card shows."""
+"""The table of groups as text, and the scales on which the page draws intervals."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ ALWAYS = ("average@all", "average@all+bn", "greedy_soup")
 
 
 def score_headings(evaluation: Evaluation) -> list[str]:
-    """The headings after the group's name: count, score, interval, similarity, spread."""
+    """Return the headings after the group's name."""
     score = evaluation.score_info
     return [
         "n",
         f"{score.name} %" if score.is_fraction else score.name,
         "95% interval",
         "similarity",
-        "spread",
+        "dispersion",
     ]
 
 
@@ -40,13 +40,13 @@ def score_rows(evaluation: Evaluation) -> dict[str, list[str]]:
         if role_of(name) == "baseline" and name not in (*ALWAYS, *deciding):
             continue
         group = evaluation.groups[name]
-        group_score, similarity, spread = group.score, group.max_similarity, group.dispersion
+        similarity, dispersion = group.max_similarity, group.dispersion
         rows[name] = [
             str(group.n),
-            f"{score.number(group_score.mean)} ± {score.deviation(group_score.std)}",
-            f"{score.number(group_score.ci95[0])} to {score.number(group_score.ci95[1])}",
+            f"{score.number(group.score.mean)} ± {score.deviation(group.score.std)}",
+            f"{score.number(group.score.ci95[0])} to {score.number(group.score.ci95[1])}",
             "-" if similarity is None else f"{similarity.mean:.3f}",
-            "-" if spread is None else f"{spread:.2f}",
+            "-" if dispersion is None else f"{dispersion:.2f}",
         ]
     return rows
 
@@ -65,7 +65,7 @@ class Mark:
 
 
 def lowest_shown(evaluation: Evaluation) -> float:
-    """The lowest score worth a place: a network at chance would squeeze all others together.
+    """Return the lowest score on the scale: a network at chance would squeeze all others.
 
     The generated networks are always on the scale, however bad they are.
     """
@@ -82,7 +82,7 @@ def lowest_shown(evaluation: Evaluation) -> float:
 
 
 def _lowest_of_any(groups: Mapping[str, Group]) -> float:
-    """Where no score is perfect: a way below the worst of originals and generated networks.
+    """Return the bound of scores without a maximum: below the worst original or generated one.
 
     The way is as far as the best of all groups lies above it.
     """
@@ -93,7 +93,7 @@ def _lowest_of_any(groups: Mapping[str, Group]) -> float:
 
 
 def marks(evaluation: Evaluation) -> dict[str, Mark | None]:
-    """Every group's interval on one scale; None for groups that lie below it."""
+    """Place every group's interval on one scale; None for groups that lie below it."""
     shown = _on_scale(evaluation.groups, lowest_shown(evaluation))
     bounds = [bound for group in shown.values() for bound in group.score.ci95]
     place = _scale(min(bounds, default=0.0), max(bounds, default=1.0))
@@ -110,7 +110,7 @@ def marks(evaluation: Evaluation) -> dict[str, Mark | None]:
 
 
 def differences(evaluation: Evaluation) -> tuple[list[Mark | None], float]:
-    """The paired comparisons' intervals on one scale, and where 0 lies on it.
+    """Place the intervals of paired comparisons on one scale, and 0 with them.
 
     Comparisons with groups below ``lowest_shown`` have no place.
     """
@@ -132,7 +132,7 @@ def differences(evaluation: Evaluation) -> tuple[list[Mark | None], float]:
 
 
 def _scale(low: float, high: float) -> Callable[[float], float]:
-    """From 2 at ``low`` to 98 at ``high``."""
+    """Map scores linearly, from 2 at ``low`` to 98 at ``high``."""
     width = (high - low) or 1.0
     return lambda value: round(2 + 96 * (value - low) / width, 2)
 

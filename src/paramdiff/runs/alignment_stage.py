@@ -41,20 +41,20 @@ class AlignmentQuality(Settings):
     )
     variance_after: float
     average_before: float | None = Field(
-        description="validation score of the average of the originals; null where it is not finite"
+        description="validation score of the average of the originals; null if it is not finite"
     )
     average_after: float | None
 
     def in_words(self) -> str:
         """Describe the alignment in one line."""
-        told = f"{self.num_groups} groups of channels; variance about the mean "
-        told += f"{self.variance_before:.3g} before, {self.variance_after:.3g} after"
+        text = f"{self.num_groups} groups of channels; variance about the mean "
+        text += f"{self.variance_before:.3g} before, {self.variance_after:.3g} after"
         if self.average_before is not None and self.average_after is not None:
-            told += (
+            text += (
                 f"; validation score of the average {self.average_before:.4g} before, "
                 f"{self.average_after:.4g} after"
             )
-        return told
+        return text
 
 
 def symmetries_of(task: Task | None, layout: ParameterLayout) -> Symmetries:

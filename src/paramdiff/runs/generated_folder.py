@@ -19,10 +19,10 @@ MOST_NAMED = 4
 
 
 def write_generated(folder: Path, generated: GeneratedParameters, provenance: Provenance) -> None:
-    """Write state dicts in the form that the learned checkpoints have, safetensors otherwise.
+    """Write state dicts in the format of the original checkpoints, or else as safetensors.
 
     A checkpoint that is one safetensors file has its seed and the pipeline's hash as metadata. A
-    card lies beside the checkpoints, and which checkpoints were learned from, where that is known.
+    model card is written beside the checkpoints, and the list of the originals if it is known.
 
     Args:
         folder: where; must not exist yet.
@@ -67,12 +67,12 @@ def read_vectors(
     rest: Mapping[str, Tensor] | None = None,
     counters: set[str] | None = None,
 ) -> Tensor:
-    """The raw vectors ``[M, P]`` of checkpoints.
+    """Read the raw vectors ``[M, P]`` of checkpoints.
 
     Args:
         checkpoints: complete or partial ones.
         layout: where each tensor lies in a vector.
-        entry: the key of the state dict, where a file holds several.
+        entry: the key of the state dict in files that hold several.
         rest: a complete state dict that the vectors will be laid into. What a checkpoint holds
             must then be what is laid there; without it, tensors outside the layout are ignored.
         counters: joined by the names of counters that are not what is laid there.

@@ -164,8 +164,8 @@ def _reestimated(
         return [one | reestimator().statistics(one) for one in map(dict, sets(vectors))]
 
     names = tuple(dict.fromkeys((*zoo.layout.names, *statistics_of(network))))
-    asked = _Labels(task, network, zoo.base, names, with_statistics, device)
-    return asked.predictor(is_deterministic)
+    labels = _Labels(task, network, zoo.base, names, with_statistics, device)
+    return labels.predictor(is_deterministic)
 
 
 @dataclass(frozen=True)

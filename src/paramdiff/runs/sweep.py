@@ -22,16 +22,8 @@ from paramdiff.processes import refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.recipe.schema import Recipe
 from paramdiff.report.page import REPORT_FILE
-from paramdiff.report.sweep_page import (
-    SWEEP_FILE,
-    SWEEP_PAGE,
-    Sweep,
-    SweepRow,
-    read_sweep,
-    render_sweep,
-    result_of,
-    write_sweep,
-)
+from paramdiff.report.sweep_page import render_sweep, result_of, write_sweep
+from paramdiff.report.sweep_schema import SWEEP_FILE, SWEEP_PAGE, Sweep, SweepRow, read_sweep
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.reuse import (
     bind_recipe,

@@ -13,7 +13,7 @@ from paramdiff.errors import UserError
 from paramdiff.recipe.differences import differences, variation
 from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import Recipe, load_factors, load_recipe
-from paramdiff.report.sweep_page import SWEEP_FILE, SWEEP_PAGE
+from paramdiff.report.sweep_schema import SWEEP_FILE, SWEEP_PAGE
 from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
 
 PREDICTION_CACHE = "prediction_cache"

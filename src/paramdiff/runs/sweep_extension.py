@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from paramdiff.recipe.schema import Recipe
-from paramdiff.report.sweep_page import PageParts, Sweep
+from paramdiff.report.sweep_schema import PageParts, Sweep
 
 
 class SweepExtension:

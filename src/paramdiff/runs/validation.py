@@ -70,8 +70,8 @@ def build_validation(
     validation = ValidationCallback(settings.early_stopping, at_start=is_gaussian)
     if len(zoo.held_out):
         latents = _latents(zoo, space, codec, settings)
-        asked = conditions if settings.conditions else None
-        loss = held_out_loss(latents, settings, seed=seed, device=device, conditions=asked)
+        known = conditions if settings.conditions else None
+        loss = held_out_loss(latents, settings, seed=seed, device=device, conditions=known)
         validation = replace(validation, held_out_loss=loss)
     # few solver steps shrink the dispersion of latents that are not standardized
     if not settings.standardize or space.num_parameters > MOST_PARAMETERS:

@@ -56,7 +56,7 @@ def overwriting(module: fx.GraphModule) -> fx.GraphModule:
 
 
 def reads_fresh_memory(module: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a node is the only reader of a tensor that a layer has just made."""
+    """Check if a node is the only reader of a tensor that a layer has just made."""
     if len(node.all_input_nodes) != 1:
         return False
     (source,) = node.all_input_nodes
@@ -182,7 +182,7 @@ def evaluator_of(
 
 
 def is_chain(module: fx.GraphModule, values: tuple) -> bool:
-    """Whether a graph consists of linear layers on ``[B, F]`` and elementwise functions."""
+    """Check if a graph consists of linear layers on ``[B, F]`` and elementwise functions."""
     for node in module.graph.nodes:
         if node.op == "call_module":
             allowed = type(module.get_submodule(node.target)) in (nn.Linear, *ELEMENTWISE_MODULES)

@@ -27,7 +27,7 @@ HALF = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Arrays:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         x_train: images ``[N, C, H, W]``, uint8 or float32, or rows ``[N, F]``, float32.

@@ -159,7 +159,7 @@ class TaskScorer:
 
     @cached_property
     def is_deterministic(self) -> bool:
-        """Whether the base checkpoint has the same validation scores twice; warns if not."""
+        """Check if the base checkpoint has the same validation scores twice; warn if not."""
         self._network.load_state_dict(self._base, strict=True)
         with torch.random.fork_rng(devices=()):
             first, second = (

@@ -43,7 +43,7 @@ class PublicSet:
     """A set that torchvision reads and downloads.
 
     Attributes:
-        title: for people.
+        title: display name.
         archives: what the authors publish.
         files: what is read; folders are named, too.
         read: from the data folder and whether to download into it to the images; raises anything
@@ -88,7 +88,7 @@ def read_public(public: PublicSet, root: Path | None) -> ImageSplits:
 
 
 def _is_there(folder: Path, file: File) -> bool:
-    """Whether a file exists; a ``UserError`` where it is another than it should be."""
+    """Check if a file exists; raise a ``UserError`` if its checksum is wrong."""
     path = folder / file.path
     if file.md5 and path.is_file() and (found := _md5(path)) != file.md5:
         raise UserError(

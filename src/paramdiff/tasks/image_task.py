@@ -16,7 +16,7 @@ from paramdiff.tasks.transforms import Preparation, PreparedImages
 
 @dataclass(frozen=True)
 class ImageSplits:
-    """What was read.
+    """The data that were read.
 
     Attributes:
         train: all that may be trained on.
@@ -31,10 +31,10 @@ class ImageSplits:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """What is known of an image set before it is read.
+    """Facts about an image set that are known before it is read.
 
     Attributes:
-        title: for people.
+        title: display name.
         num_classes: ``K``.
         num_train: images that may be trained on.
         num_test: test images.
@@ -79,7 +79,7 @@ class ImageTask:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Of one input."""
+        """Shape of one input."""
         return (self.facts.channels, self.size, self.size)
 
     @property

@@ -97,7 +97,7 @@ class StateDictHolder(nn.Module):
         self.content = dict(content)
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What it holds."""
+        """The stored state dict."""
         return dict(self.content)
 
     def load_state_dict(
@@ -180,7 +180,7 @@ def _task(
 def _data_in_words(
     test: Scores, validation: Scores, second: _Function | None, selects_on_test: bool
 ) -> str:
-    """What is known of the function's data."""
+    """Facts about the function's data."""
     told = "one number per network"
     if test.wrong is not None:
         told = f"{len(test.values):,} test examples"

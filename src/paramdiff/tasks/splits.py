@@ -10,7 +10,7 @@ MOST = 5_000
 
 
 def num_validation(num_train: int, num_classes: int) -> int:
-    """How many training examples are set aside: a tenth, but one per class and 5,000 at most."""
+    """Number of training examples to set aside: a tenth, at least one per class, at most 5,000."""
     return min(MOST, max(num_classes, round(num_train / SHARE)))
 
 

@@ -24,7 +24,7 @@ class Table:
     """Rows of numbers and their classes.
 
     Attributes:
-        title: for people.
+        title: display name.
         num_classes: ``K``.
         x_train: float ``[N, F]``.
         y_train: int64 ``[N]``.
@@ -105,7 +105,7 @@ def bundled(title: str, load: Callable) -> Callable[[TaskSettings], VectorTask]:
     """A table that comes with scikit-learn.
 
     Args:
-        title: for people.
+        title: display name.
         load: scikit-learn's function.
 
     Returns:

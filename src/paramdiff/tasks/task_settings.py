@@ -1,4 +1,4 @@
-"""What a recipe says about its task."""
+"""Settings of a task in a recipe."""
 
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from paramdiff.settings import Seed, Settings
 
 
 class TaskSettings(Settings):
-    """What the networks are for."""
+    """Data, network and splits."""
 
     name: str = Field(description="a task's name, or 'module:function' that returns a Task")
     root: Path | None = Field(
@@ -47,7 +47,7 @@ class TaskSettings(Settings):
 
     @property
     def is_shortened(self) -> bool:
-        """Whether not all examples are used."""
+        """If some examples are left out."""
         return (self.num_train, self.num_validation, self.num_test) != (None, None, None)
 
     @model_validator(mode="after")

@@ -20,7 +20,7 @@ MARGIN = 256 / 224
 
 @dataclass(frozen=True)
 class Preparation:
-    """How raw images become inputs.
+    """Conversion of raw images to inputs.
 
     Attributes:
         size: pixels per side of an input.
@@ -33,7 +33,7 @@ class Preparation:
     std: tuple[float, ...]
 
     def in_words(self, images: Images) -> str:
-        """What is done to images of this kind, for people."""
+        """Describe the treatment of images of this kind."""
         if isinstance(images, Pixels) and images.values.is_floating_point():
             told = "as they are"
         else:

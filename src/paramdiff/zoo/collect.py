@@ -54,7 +54,7 @@ def collect(
         zoo_folder: folder to write the zoo to.
         state_folder: folder for unfinished work.
         progress: called with the name of the work, steps done and the total.
-        fan_out: where fine-tuning runs go, side by side; in turn where there is none.
+        fan_out: cluster for parallel fine-tuning runs; None: run them in turn.
 
     Raises:
         UserError: a pattern matches nothing, nothing can be generated or saved, independent runs

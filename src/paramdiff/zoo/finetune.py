@@ -45,7 +45,7 @@ class FrozenLayers:
         network: with the frozen values that count; it is copied, never changed.
         names: the trained parameters.
         data: the training split.
-        num_steps: updates of the whole run; nothing is kept where no example is seen twice.
+        num_steps: updates of the whole run; nothing is cached if no example recurs.
         memory_budget: bytes that the values at the cut may take.
         progress: called with the examples done and the total.
 
@@ -80,8 +80,8 @@ class FrozenLayers:
         """Logits through which a gradient reaches the trained parameters, and nothing else.
 
         Args:
-            network: what is trained; only its trained parameters are read where the cut saves
-                work.
+            network: network in training; only its trained parameters are read if the prefix is
+                shared.
             rows: of the training split, ``[B]``.
             generator: of the augmentation.
 

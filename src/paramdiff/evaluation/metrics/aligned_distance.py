@@ -1,4 +1,4 @@
-"""How far networks lie from the originals, whatever the order of their units.
+"""Distances to the originals with units in any order.
 
 A copy whose units have traded places computes what its original does, but plain L2 calls it new.
 Here each network is matched to the originals' common order, then to those that are nearest to it
@@ -40,7 +40,7 @@ UNORDERED = (
     "do different things. parameters.align brings them into one order."
 )
 
-"""What people are told of such networks."""
+"""Warning about independent runs that are not aligned."""
 LEAST_COMMON = 0.1
 """Independent networks have about 0 of their squared length in common, aligned ones 0.2 and more,
 checkpoints of one run nearly all."""
@@ -55,7 +55,7 @@ class Aligned(Settings):
 
 
 def are_unordered(originals: Tensor) -> bool:
-    """Whether networks ``[N, P]``, normalized per tensor, have hardly anything in common.
+    """Return whether networks ``[N, P]``, normalized per tensor, have hardly anything in common.
 
     Then they come from independent runs: what one does with a unit, another does with any other.
     Of several checkpoints of a run, one counts.

@@ -1,4 +1,4 @@
-"""How widely a group spreads, in parameter space.
+"""Diversity of a group in parameter space.
 
 All vectors here are normalized per tensor whatever the codec uses, so that no tensor counts more
 because its values are larger.
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from paramdiff.evaluation.reference_set import ReferenceSet
 
 LOWEST_DISPERSION, HIGHEST_DISPERSION = 0.8, 1.25
-"""Outside of these, generated networks spread unlike the originals, which people are warned of."""
+"""Outside of these, a warning says that generated networks are not as varied as the originals."""
 NUM_COMPONENTS = 10
-"""Principal components in which spread is told one by one."""
+"""Principal components along which dispersion is given one by one."""
 
 
 def total_variance(vectors: Tensor) -> float:
-    """Sum over coordinates of the unbiased variance over a group ``[M, P]``, maybe mapped."""
+    """Sum over coordinates the unbiased variance over a group ``[M, P]``, maybe mapped."""
     return float(column_moments(vectors)[1].sum())
 
 
 def dispersion(vectors: Tensor, originals: Tensor) -> float | None:
-    """Spread relative to the originals': sqrt of the ratio of total variances.
+    """Compute the square root of the total variance relative to the originals'.
 
     Args:
         vectors: ``[M, P]``.
@@ -45,14 +45,14 @@ def dispersion(vectors: Tensor, originals: Tensor) -> float | None:
 
 
 def relative_dispersion(vectors: Tensor, reference: float) -> float | None:
-    """``dispersion`` of a group ``[M, P]`` where the originals' total variance is known."""
+    """Compute ``dispersion`` of a group ``[M, P]`` if the originals' total variance is known."""
     return (total_variance(vectors) / reference) ** 0.5 if reference > 0 else None
 
 
 def dispersion_per_tensor(
     vectors: Tensor, originals: Tensor, layout: ParameterLayout
 ) -> dict[str, float | None]:
-    """``dispersion`` of each tensor by itself."""
+    """Compute ``dispersion`` of each tensor by itself."""
     return {
         slot.name: dispersion(
             vectors[:, slot.start : slot.stop], originals[:, slot.start : slot.stop]
@@ -62,7 +62,7 @@ def dispersion_per_tensor(
 
 
 def principal_components(originals: Tensor) -> Tensor:
-    """The directions ``[C, P]`` in which the originals ``[N, P]`` vary most, at most ten.
+    """Return the directions ``[C, P]`` in which the originals ``[N, P]`` vary most, at most ten.
 
     Directions that hold less than a millionth of the first one's variance are left out.
     """
@@ -83,13 +83,13 @@ def principal_components(originals: Tensor) -> Tensor:
 def dispersion_in_components(
     vectors: Tensor, originals: Tensor, components: Tensor
 ) -> tuple[float, ...] | None:
-    """``dispersion`` along each of the originals' principal components ``[C, P]``."""
+    """Compute ``dispersion`` along each of the originals' principal components ``[C, P]``."""
     if len(vectors) < 2 or not len(components):
         return None
     groups = vectors, originals
     own, reference = (torch.zeros(len(g), len(components), dtype=torch.float64) for g in groups)
     for columns in column_blocks(*groups):
-        # products with what is far from 0 would lose small spreads
+        # products with what is far from 0 would lose small variances
         center, along = originals[:, columns].double().mean(0), components[:, columns].double().T
         own += (vectors[:, columns].double() - center) @ along
         reference += (originals[:, columns].double() - center) @ along
@@ -97,7 +97,7 @@ def dispersion_in_components(
 
 
 def effective_rank(vectors: Tensor) -> float | None:
-    """Number of directions in which a group ``[M, P]`` varies (Roy and Vetterli 2007).
+    """Compute the number of directions in which a group ``[M, P]`` varies (Roy and Vetterli 2007).
 
     The exponential of the entropy of the covariance's eigenvalues, scaled to sum to 1; None where
     nothing varies.
@@ -111,7 +111,7 @@ def effective_rank(vectors: Tensor) -> float | None:
 
 
 def effective_rank_ratio(vectors: Tensor, originals: Tensor) -> float | None:
-    """Effective rank of a group over that of equally many originals, both evenly spaced."""
+    """Divide a group's effective rank by that of equally many evenly spaced originals."""
     count = min(len(vectors), len(originals))
     own, reference = (
         effective_rank(

@@ -39,7 +39,7 @@ class DataCopying(Settings):
 
 
 def one_of_each(clusters: Tensor, seed: int) -> Tensor:
-    """Rows of one network of each training run, drawn at random.
+    """Draw one network of each training run.
 
     Args:
         clusters: ``[M]`` the run of each network.
@@ -55,7 +55,7 @@ def one_of_each(clusters: Tensor, seed: int) -> Tensor:
 
 
 def z_u(group: Tensor, held_out: Tensor) -> float:
-    """The data-copying statistic ``Z_U`` (Meehan et al. 2020, section 3).
+    """Compute the data-copying statistic ``Z_U`` (Meehan et al. 2020, section 3).
 
     The Mann-Whitney count of pairs in which the group's network is farther from the originals than
     the held-out one, as a z-score: far below 0 means copying, far above 0 that the group lies
@@ -74,10 +74,10 @@ def z_u(group: Tensor, held_out: Tensor) -> float:
 
 
 def z_u_in_parameters(nearest: Tensor, nearest_rescaled: Tensor, held_out: Tensor) -> float:
-    """``Z_U`` of a group as it is and stretched to dispersion 1, whichever is nearer to 0.
+    """Compute ``Z_U`` of a group as it is and stretched to dispersion 1, whichever is nearer to 0.
 
-    Without the stretch the test would measure how widely a group spreads. By itself the stretch
-    would accuse fresh networks: where a few directions hold most of the spread, chance in these
+    Without the stretch the test would measure dispersion. By itself the stretch
+    would accuse fresh networks: where a few directions hold most of the variance, chance in these
     decides how far all others are stretched (2 of 202: a standard deviation of 2.6, not 1).
 
     Args:

@@ -1,4 +1,4 @@
-"""How far a group lies from the originals, in the space normalized per tensor."""
+"""Distances to the nearest originals, in the space normalized per tensor, and copies."""
 
 import torch
 from torch import Tensor

@@ -49,7 +49,7 @@ def compute_metrics(measured: GroupMetrics, name: str) -> dict[str, Any]:
     Returns:
         Metric to value; None for a metric that the group does not have.
     """
-    found = {}
+    found: dict[str, Any] = {}
     for metric in METRICS.values():
         if not all(measured.has(need, name) for need in metric.needs):
             found[metric.name] = None

@@ -24,7 +24,7 @@ class Summary(Settings):
 
 
 def similarity_matrix(wrong: Tensor, others: Tensor) -> Tensor:
-    """IoU of wrong predictions.
+    """Compute the IoU of wrong predictions.
 
     Args:
         wrong: error indicators ``[M, W]``, bool.
@@ -41,7 +41,7 @@ def similarity_matrix(wrong: Tensor, others: Tensor) -> Tensor:
 
 
 def maximum_similarity(wrong: Tensor, originals: Tensor, source: Tensor | None = None) -> Tensor:
-    """For each network the highest similarity to an original.
+    """Compute each network's highest similarity to an original.
 
     Args:
         wrong: error indicators ``[M, W]``.
@@ -59,7 +59,7 @@ def maximum_similarity(wrong: Tensor, originals: Tensor, source: Tensor | None =
 
 
 def pairwise_similarity(wrong: Tensor) -> float | None:
-    """Mean similarity of different networks of a group ``[M, W]``; None for one network."""
+    """Compute the mean similarity within a group ``[M, W]``; None for one network."""
     if len(wrong) < 2:
         return None
     matrix = similarity_matrix(wrong, wrong)

@@ -1,4 +1,4 @@
-"""Is an ensemble as often right as it is sure? Accuracy against confidence."""
+"""Reliability of ensembles: accuracy against confidence."""
 
 import numpy as np
 from matplotlib.figure import Figure

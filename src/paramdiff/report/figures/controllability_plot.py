@@ -1,4 +1,4 @@
-"""What was asked of a conditional generator, and what came."""
+"""Requested and achieved values of a conditional generator."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure

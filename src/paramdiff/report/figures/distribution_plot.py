@@ -67,7 +67,7 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
 
 
 def _bin_width(values: np.ndarray, span: float, num_test: int) -> float:
-    """Where scores are counts of examples, bins of whole examples have no empty teeth."""
+    """Return bin edges at whole examples if scores count examples, so that no bin is empty."""
     counts = values * num_test
     if np.allclose(counts, counts.round(), rtol=0, atol=0.01):
         step = 1 / max(num_test, 1)

@@ -1,4 +1,4 @@
-"""How widely the generated networks spread, tensor by tensor and direction by direction.
+"""Dispersion of the generated networks, tensor by tensor and direction by direction.
 
 One number for the whole hides where a generator has collapsed. Beside it stand the alternatives
 that the numbers must be read against.
@@ -24,7 +24,7 @@ EVEN = "#e9f3ee"
 
 
 @dataclass(frozen=True)
-class SpreadTable:
+class DispersionTable:
     """Dispersion by part, of several groups.
 
     Args:
@@ -55,7 +55,7 @@ def nearest_gaussian(evaluation: Evaluation) -> str | None:
     return min(fits, key=lambda name: fits[name], default=None)
 
 
-def spread_by_tensor(evaluation: Evaluation) -> SpreadTable | None:
+def dispersion_by_tensor(evaluation: Evaluation) -> DispersionTable | None:
     """Dispersion of each tensor; None where the generated networks have none."""
     found = {
         name: per_tensor
@@ -65,12 +65,12 @@ def spread_by_tensor(evaluation: Evaluation) -> SpreadTable | None:
     if "generated" not in found:
         return None
     tensors = tuple(found["generated"])
-    return SpreadTable(
+    return DispersionTable(
         tensors, {name: tuple(map(values.get, tensors)) for name, values in found.items()}
     )
 
 
-def spread_by_component(evaluation: Evaluation) -> SpreadTable | None:
+def dispersion_by_component(evaluation: Evaluation) -> DispersionTable | None:
     """Dispersion in each principal component; None where the generated networks have none."""
     found: dict[str, tuple[float | None, ...]] = {
         name: tuple(values)
@@ -80,19 +80,19 @@ def spread_by_component(evaluation: Evaluation) -> SpreadTable | None:
     if "generated" not in found:
         return None
     parts = tuple(str(index + 1) for index in range(len(found["generated"])))
-    return SpreadTable(parts, found)
+    return DispersionTable(parts, found)
 
 
 def tensor_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
     """Draw the dispersion of each tensor, one row each; None where there is none."""
-    table = spread_by_tensor(evaluation)
+    table = dispersion_by_tensor(evaluation)
     if table is None:
         return None
     count = len(table.parts)
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.axvspan(*text.EVEN_SPREAD, color=EVEN, linewidth=0)
+        axes.axvspan(*text.EVEN_DISPERSION, color=EVEN, linewidth=0)
         for name, values in table.groups.items():
             pairs = [(value, row) for row, value in enumerate(values) if value is not None]
             axes.plot(*zip(*pairs, strict=True), linestyle="none", **_look(name))
@@ -119,13 +119,13 @@ def tensor_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None
 
 def component_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
     """Draw the dispersion in the originals' principal components; None where there is none."""
-    table = spread_by_component(evaluation)
+    table = dispersion_by_component(evaluation)
     if table is None:
         return None
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
-        axes.axhspan(*text.EVEN_SPREAD, color=EVEN, linewidth=0)
+        axes.axhspan(*text.EVEN_DISPERSION, color=EVEN, linewidth=0)
         for name, values in table.groups.items():
             heights = [np.nan if value is None else value for value in values]
             axes.plot(range(1, len(values) + 1), heights, linewidth=1.2, **_look(name))
@@ -166,7 +166,7 @@ def _look(name: str) -> dict[str, Any]:
     }
 
 
-def _ranges(table: SpreadTable) -> str:
+def _ranges(table: DispersionTable) -> str:
     told = []
     for name, values in table.groups.items():
         known = [value for value in values if value is not None]

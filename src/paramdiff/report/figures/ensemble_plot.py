@@ -1,4 +1,4 @@
-"""What networks are worth together: scores of ensembles against their size."""
+"""Scores of ensembles against their size."""
 
 from dataclasses import dataclass
 

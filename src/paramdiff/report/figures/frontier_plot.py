@@ -24,7 +24,7 @@ NARROW: Size = (3.9, 4.3)
 
 @dataclass(frozen=True)
 class View:
-    """What differs between the two figures.
+    """Properties in which the two figures differ.
 
     Args:
         axis: which similarity lies on the horizontal axis.
@@ -125,7 +125,7 @@ def _points(found: Frontier) -> list[Spot]:
 
 
 def _finding(found: Frontier, spots: dict[str, Spot], view: View, score: ShownScore) -> str:
-    """What the figure shows about the generated networks."""
+    """Describe where the generated networks lie in the figure."""
     own = spots["generated"]
     place = f"{score.text(own.score)} at {text.number(own.similarity)}"
     if found.reference is None or found.reference not in spots:

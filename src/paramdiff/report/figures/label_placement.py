@@ -1,4 +1,4 @@
-"""Where to write labels beside points so that they cover neither points, lines nor one another.
+"""Placement of labels beside points, so that they cover neither points, lines nor one another.
 
 Greedy: labels are placed in the order given, each where it overlaps least; one that may be left
 out is left out when no free place is near.
@@ -77,7 +77,7 @@ def place_labels(
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a label could be: its offset from the point, its alignment there and its box."""
+    """A candidate position of a label: offset from the point, alignment there and box."""
 
     offset: tuple[float, float]
     ha: Literal["left", "center", "right"]

@@ -20,9 +20,9 @@ from paramdiff.report.style import Arrays, quiet_grid
 
 PROMINENT = ("original", "held_out", "generated")
 SHOWN_PERCENTILES = (5, 95)
-"""Of the generated networks; the dots of the others may lie outside."""
+"""Percentiles of the generated networks in view; dots of other groups may lie outside."""
 NUM_DOTS = 200
-"""Of a group; more say no more."""
+"""Maximum number of dots per group."""
 FREE = "#eef2f4"
 STEP = "#5d6873"
 

@@ -17,8 +17,8 @@ from paramdiff.report.style import Arrays, Illustration
 FIGURES: dict[str, Callable[[Evaluation, Arrays], Illustration | None]] = {
     "frontier_to_originals": frontier_to_originals,
     "frontier_within": frontier_within,
-    "spread_by_tensor": tensor_figure,
-    "spread_by_component": component_figure,
+    "dispersion_by_tensor": tensor_figure,
+    "dispersion_by_component": component_figure,
     "similarity": similarity_matrix,
     "parameters": parameters,
     "ensembles": ensemble_figure,

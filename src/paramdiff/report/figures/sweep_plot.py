@@ -1,4 +1,4 @@
-"""The figure of a sweep: generated minus original accuracy of every recipe, and the spread."""
+"""The figure of a sweep: generated minus original accuracy of every recipe, and dispersion."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,7 +14,7 @@ WIDTH, ROW_HEIGHT, MARGIN = 9.4, 0.27, 0.9
 
 
 class Compared(Protocol):
-    """What the figure draws of a run."""
+    """Numbers of a run that the figure draws."""
 
     @property
     def minus_original(self) -> float:
@@ -26,7 +26,7 @@ class Compared(Protocol):
 
     @property
     def dispersion(self) -> float | None:
-        """Of the generated networks."""
+        """Dispersion of the generated networks."""
 
 
 def differences_figure(
@@ -38,7 +38,7 @@ def differences_figure(
         results: names, numbers and published differences, from top to bottom.
 
     Returns:
-        The figure; None where there is no result.
+        The figure; None if there is no result.
     """
     if not results:
         return None
@@ -71,7 +71,7 @@ def differences_figure(
         f"Generated minus original mean accuracy with its interval, and the dispersion, of "
         f"{len(results)} recipes.",
         "Left: how much more accurate the generated networks are than the checkpoints that they "
-        "learned from, with 95% intervals. Right: how widely they spread relative to those "
+        "learned from, with 95% intervals. Right: how widely they are dispersed relative to those "
         "checkpoints; a gain at a dispersion well below 1 is what averaging gives for free."
         + (" Grey circles: the difference that was published." if has_published else ""),
         (WIDTH, MARGIN + ROW_HEIGHT * len(results)),
