@@ -63,7 +63,7 @@ class OODInputs:
 
 @dataclass(frozen=True)
 class Scores:
-    """What one network does on one split, by the task's own measure.
+    """A network's results on one split, by the task's own measure.
 
     Attributes:
         values: ``[E]`` float, one per example, or ``[1]`` where only the whole split has a score
@@ -220,7 +220,7 @@ class TaskDescription:
 
     @property
     def is_classification(self) -> bool:
-        """Whether networks map inputs to logits of labelled classes."""
+        """True if networks map inputs to logits of labeled classes."""
         return self.num_classes is not None
 
 

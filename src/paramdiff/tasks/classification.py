@@ -61,7 +61,7 @@ class ClassificationTask:
 
     @property
     def selects_on_test(self) -> bool:
-        """Whether the test split also selects, as in the paper."""
+        """True if the test split also selects, as in the paper."""
         return self.validation is self.test
 
     @property
