@@ -172,6 +172,7 @@ def test_evaluate_by_a_users_function(call, tiny_run, tmp_path, score):
     assert "random" not in found["groups"]
 
 
+@pytest.mark.slow
 def test_evaluate_on_a_users_images_with_a_librarys_network(call, tmp_path):
     import timm
     from PIL import Image

@@ -108,6 +108,7 @@ def test_where_nothing_is_aligned_nothing_is_missed(tiny_run, tiny):
     ]
 
 
+@pytest.mark.slow
 def test_the_report_of_an_aligned_run_does_not_advise_aligning(made, tiny):
     recipe = load_recipe("quickstart", [*tiny, *INDEPENDENT])
     evaluation = run(recipe, made.context.folder.root, device="cpu")

@@ -51,7 +51,7 @@ def write_data(name, folder):
             "minus the error of the predicted noise",
             False,
         ),
-        (
+        pytest.param(
             "other/fcn",
             [
                 "task.network.name=torchvision/lraspp_mobilenet_v3_large",
@@ -60,6 +60,7 @@ def write_data(name, folder):
             ],
             "mIoU",
             True,
+            marks=pytest.mark.slow,
         ),
         pytest.param("other/fcn", ["task.image_size=32"], "mIoU", True, marks=pytest.mark.slow),
         pytest.param(

@@ -273,6 +273,7 @@ def test_a_vae_alone_generates_from_its_prior(tiny_paper, tmp_path):
     assert times_of(tmp_path / "run", "report.html") == before
 
 
+@pytest.mark.slow
 def test_principal_components_alone_are_a_gaussian_of_the_originals(tiny, tiny_run, tmp_path):
     tiny = [one for one in tiny if not one.startswith("diffusion")]
     recipe = load_recipe("quickstart", [*tiny, "diffusion=null", "generation.num_samples=200"])

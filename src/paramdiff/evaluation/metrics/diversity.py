@@ -53,11 +53,16 @@ def dispersion_per_tensor(
     vectors: Tensor, originals: Tensor, layout: ParameterLayout
 ) -> dict[str, float | None]:
     """Compute ``dispersion`` of each tensor by itself."""
-    return {
-        slot.name: dispersion(
-            vectors[:, slot.start : slot.stop], originals[:, slot.start : slot.stop]
-        )
+    if len(vectors) < 2 or len(originals) < 2:
+        return dict.fromkeys(layout.names)
+    own, reference = (column_moments(group)[1] for group in (vectors, originals))
+    totals = {
+        slot.name: tuple(float(part[slot.start : slot.stop].sum()) for part in (own, reference))
         for slot in layout.slots
+    }
+    return {
+        name: (variance / of_originals) ** 0.5 if of_originals > 0 else None
+        for name, (variance, of_originals) in totals.items()
     }
 
 
