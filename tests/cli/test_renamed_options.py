@@ -38,6 +38,24 @@ def test_base_is_another_option_of_a_sweep():
     assert found == ["--base-recipe", "mine"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("generation.num_steps=50", "generation.num_inference_steps=50"),
+        ("codec.kind=linear", "codec.kind=pca"),
+        ("diffusion.schedule.target=velocity", "diffusion.schedule.prediction_type=v_prediction"),
+        ("generator_seeds=[0, 1]", "generator_seeds=[0, 1]"),
+        ("name=generation.num_steps=50", "name=generation.num_steps=50"),
+    ],
+)
+def test_old_keys_after_set_become_the_present_ones(old, new):
+    notes = [] if old == new else [f"{old} is now {new}"]
+    arguments = ["digits", "--set", old, f"--set={old}", old]
+    expected = ["digits", "--set", new, f"--set={new}", old]
+    assert with_present_options("run", arguments, OPTIONS["run"]) == (expected, notes * 2)
+    assert with_present_options("recipes", arguments, OPTIONS["recipes"]) == (arguments, [])
+
+
 def test_what_no_command_has_is_left_alone():
     assert with_present_options("run", ["--num", "3"], OPTIONS["run"]) == (["--num", "3"], [])
     arguments = ["--", "--num", "3"]

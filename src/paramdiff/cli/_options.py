@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from paramdiff.recipe.error_messages import present_override
 from paramdiff.settings import HIGHEST_SEED
 
 RENAMED_COMMANDS = {"evaluate": "compare"}
@@ -34,7 +35,7 @@ RENAMED_OPTIONS_OF = {"sweep": {"--base": "--base-recipe"}}
 def with_present_options(
     command: str, arguments: Sequence[str], known: Collection[str]
 ) -> tuple[list[str], list[str]]:
-    """Replace options of earlier versions.
+    """Replace options of earlier versions, and earlier keys and values of recipes after ``--set``.
 
     Args:
         command: the command's present name.
@@ -55,6 +56,12 @@ def with_present_options(
         if new is not None and new in known:
             notes.append(f"{option} is now {new}")
             argument = f"{new}{equals}{value}"
+        elif "--set" in known and (option == "--set" or arguments[place - 1 : place] == ["--set"]):
+            override = value if equals and option == "--set" else argument
+            changed = present_override(override)
+            if changed != override:
+                notes.append(f"{override} is now {changed}")
+                argument = argument.replace(override, changed)
         present.append(argument)
     return present, notes
 

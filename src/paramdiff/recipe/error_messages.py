@@ -76,6 +76,13 @@ def renamed(content: Mapping[Any, Any], path: str = "") -> str | None:
     return None
 
 
+def present_override(override: str) -> str:
+    """Replace an earlier version's key, or its value, in ``path=value``."""
+    path, separator, value = override.partition("=")
+    field = RENAMED_KEYS.get(path, path)
+    return f"{field}{separator}{RENAMED_VALUES.get(field, {}).get(value, value)}"
+
+
 def explain(error: Any, root: type[Settings]) -> str:
     """Describe a validation error in one line.
 
