@@ -5,7 +5,7 @@ baseline is compared with it *at matched novelty* (similarity to the nearest ori
 diversity* (similarity within the group) and *at matched dispersion* (of the parameters). On each
 of these axes a baseline competes if it is at most as similar, or at least as dispersed, as the
 generated networks are. Every method with a strength is also made at the strength at which it is
-just that (``matching``), so that no gap between fixed strengths leaves a weaker baseline.
+just that (``matched_strengths``), so that no gap between fixed strengths leaves a weaker baseline.
 
 The baseline that decides is chosen on validation data by the standing of *other* networks made the
 same way. Its test score is therefore no maximum over many, and its interval needs no correction.
