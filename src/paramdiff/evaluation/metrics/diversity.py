@@ -46,7 +46,11 @@ def dispersion(vectors: Tensor, originals: Tensor) -> float | None:
 
 def relative_dispersion(vectors: Tensor, reference: float) -> float | None:
     """Compute ``dispersion`` of a group ``[M, P]`` if the originals' total variance is known."""
-    return (total_variance(vectors) / reference) ** 0.5 if reference > 0 else None
+    return _relative(total_variance(vectors), reference)
+
+
+def _relative(variance: float, reference: float) -> float | None:
+    return (variance / reference) ** 0.5 if reference > 0 else None
 
 
 def dispersion_per_tensor(
@@ -56,13 +60,11 @@ def dispersion_per_tensor(
     if len(vectors) < 2 or len(originals) < 2:
         return dict.fromkeys(layout.names)
     own, reference = (column_moments(group)[1] for group in (vectors, originals))
-    totals = {
-        slot.name: tuple(float(part[slot.start : slot.stop].sum()) for part in (own, reference))
-        for slot in layout.slots
-    }
     return {
-        name: (variance / of_originals) ** 0.5 if of_originals > 0 else None
-        for name, (variance, of_originals) in totals.items()
+        slot.name: _relative(
+            *(float(one[slot.start : slot.stop].sum()) for one in (own, reference))
+        )
+        for slot in layout.slots
     }
 
 
