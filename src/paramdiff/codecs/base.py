@@ -6,7 +6,8 @@ standardizes the diffusion's latents with them (the authors' own remedy for gene
 chance, their issue 20); every preset scales samples about that mean.
 
 To add a codec, write one file with its settings and its class, and add the class to ``CODECS`` in
-``registry.py``.
+``registry.py``. Settings of the built-in ones lie apart, in ``codec_settings.py``, so that reading
+a recipe loads no torch.
 """
 
 from abc import abstractmethod

@@ -1,7 +1,8 @@
 """Base of all denoisers, and the embedding of the timestep and the conditions.
 
 To add a denoiser, write one file with its settings and its class, and add the class to
-``DENOISERS`` in ``registry.py``.
+``DENOISERS`` in ``registry.py``. Settings of the built-in ones lie apart, in
+``denoiser_settings.py``, so that reading a recipe loads no torch.
 """
 
 from abc import abstractmethod
