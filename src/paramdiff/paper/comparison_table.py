@@ -60,13 +60,6 @@ class ComparisonTable:
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
 
-    @property
-    def has_changes(self) -> bool:
-        """If any cell holds a difference to the default."""
-        return any(
-            cell.ours_change or cell.theirs_change for line in self.lines for cell in line.cells
-        )
-
 
 @dataclass(frozen=True)
 class ComparisonGrid:
