@@ -1,4 +1,4 @@
-"""Settings of the denoiser, the forward process and the solver."""
+"""Settings of the denoiser, the forward process, the solver and the generation of networks."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from paramdiff.diffusion.denoisers.registry import AnyDenoiserSettings
 from paramdiff.errors import UserError
-from paramdiff.settings import Settings
+from paramdiff.settings import Seed, Settings
 from paramdiff.training_settings import EarlyStopping, Optimization
 
 SolverName = Literal["ddpm", "ddim", "dpmsolver++"]
@@ -99,3 +99,24 @@ def check_num_inference_steps(
             f"generation.num_inference_steps: expected a divisor of T = {num_timesteps}, "
             f"found {num_inference_steps}"
         )
+
+
+class GenerationSettings(Settings):
+    """Settings of generation."""
+
+    num_samples: int = Field(200, gt=0, description="networks to generate per generator seed")
+    seed: Seed = Field(0, description="seed of the first sample; the others count up from it")
+    solver: SolverName = Field("ddpm", description="ancestral DDPM, DDIM or DPM-Solver++")
+    num_inference_steps: int = Field(gt=0, description="denoiser evaluations per sample")
+    temperature: float = Field(
+        1.0, ge=0, description="scales latents about the training latents' mean; below 1 contracts"
+    )
+    condition: dict[str, Value] = Field(
+        {}, description="condition to generate for: names of diffusion.conditions to values"
+    )
+    guidance_scale: float = Field(
+        1.0,
+        ge=0,
+        description="classifier-free guidance: 0 ignores a condition, above 1 exaggerates it",
+    )
+    batch_size: int = Field(50, gt=0, description="samples per denoiser evaluation")

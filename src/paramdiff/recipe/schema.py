@@ -16,10 +16,13 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from paramdiff.codecs.registry import AnyCodecSettings
-from paramdiff.diffusion.diffusion_settings import DiffusionSettings, check_num_inference_steps
+from paramdiff.diffusion.diffusion_settings import (
+    DiffusionSettings,
+    GenerationSettings,
+    check_num_inference_steps,
+)
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.generation_settings import GenerationSettings
 from paramdiff.parameters.parameter_settings import ParameterSettings
 from paramdiff.recipe.differences import OWN, check_factors
 from paramdiff.recipe.error_messages import explain, renamed
