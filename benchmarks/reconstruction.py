@@ -33,7 +33,7 @@ from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.runs.reuse import bind_recipe
 from paramdiff.runs.run_context import RunContext
-from paramdiff.runs.stage import complete
+from paramdiff.runs.stage_loop import complete
 from paramdiff.runs.stages import ZOO_STAGES
 from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo

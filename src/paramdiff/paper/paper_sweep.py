@@ -9,7 +9,7 @@ from paramdiff.paper.paper_table import BASE, paper_tables_like
 from paramdiff.paper.published import published_for
 from paramdiff.recipe.schema import Recipe
 from paramdiff.report.sweep_schema import PageParts, Sweep
-from paramdiff.runs.sweep_extension import SweepExtension
+from paramdiff.runs.sweep_entries import SweepExtension
 
 
 class PaperSweep(SweepExtension):

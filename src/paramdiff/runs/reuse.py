@@ -12,7 +12,7 @@ from paramdiff.errors import UserError
 from paramdiff.recipe.differences import first_difference
 from paramdiff.recipe.schema import Recipe, to_yaml
 from paramdiff.runs.folder import RunFolder, field_of
-from paramdiff.runs.stage import Stage
+from paramdiff.runs.stage_loop import Stage
 from paramdiff.runs.stages import STAGES
 from paramdiff.storage import CARD_FILE, remove, sha256_of, write_text, written_aside
 from paramdiff.zoo.pretrain import pretrained_file

@@ -26,18 +26,18 @@ from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.recipe.schema import FolderSettings, Recipe, load_recipe
 from paramdiff.runs.alignment_stage import is_unordered
+from paramdiff.runs.denoiser_validation import dispersion_warning
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.meta_models import build_meta_models
 from paramdiff.runs.reuse import bind_recipe, later_stage_exists, reuse_stages, rollback
 from paramdiff.runs.run_context import RunContext, SeedRun
-from paramdiff.runs.stage import complete
+from paramdiff.runs.stage_loop import complete
 from paramdiff.runs.stages import (
     CODEC_STAGES,
     EVALUATION_STAGES,
     GENERATION_STAGES,
     ZOO_STAGES,
 )
-from paramdiff.runs.validation import dispersion_warning
 from paramdiff.storage import StrPath, path_or_none
 from paramdiff.tasks.registry import describe_task
 from paramdiff.zoo.import_checkpoints import refuse_changed

@@ -33,8 +33,7 @@ from paramdiff.runs.reuse import (
     shared_stages,
 )
 from paramdiff.runs.run import run
-from paramdiff.runs.sweep_entries import PREDICTION_CACHE, Entry
-from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
+from paramdiff.runs.sweep_entries import PREDICTION_CACHE, RECIPES_ONLY, Entry, SweepExtension
 from paramdiff.storage import write_text
 
 Watch = Callable[[str], AbstractContextManager[StageProgress]]
