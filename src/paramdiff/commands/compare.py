@@ -34,8 +34,8 @@ from paramdiff.report.page import write_report
 from paramdiff.runs.alignment_stage import known_symmetries
 from paramdiff.runs.evaluation_stage import network_facts
 from paramdiff.runs.generated_folder import read_vectors
-from paramdiff.runs.parallel_predictors import distributed
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
+from paramdiff.runs.ray_jobs import distributed
 from paramdiff.runs.run_cards import add_scores
 from paramdiff.runs.stage_log import peak_memory
 from paramdiff.storage import StrPath, path_or_none, write_json, written_aside

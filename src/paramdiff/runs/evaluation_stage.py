@@ -22,9 +22,9 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.description import data_budget, recipe_facts
 from paramdiff.runs.alignment_stage import alignment_facts, known_symmetries
 from paramdiff.runs.controllability import measure_controllability
-from paramdiff.runs.parallel_predictors import distributed
 from paramdiff.runs.prediction_cache import PredictionCache, cache_folder
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
+from paramdiff.runs.ray_jobs import distributed
 from paramdiff.runs.run_cards import write_cards
 from paramdiff.runs.run_context import RunContext
 from paramdiff.runs.stage_log import total_costs
