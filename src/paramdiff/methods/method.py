@@ -1,18 +1,17 @@
 """A method: one way from a zoo to new parameter vectors, and all that a reader must know of it.
 
 A *member* is a method at a strength: ``swag@1.0`` is SWAG with its standard deviations times 1.
-For one seed of the generator, the members of a method that is matched differ in their strength
-alone: each draws the same normal numbers and scales them, so that the measurements of its
-networks change smoothly with the strength.
+For one seed the members of a method that is matched differ in their strength alone: each draws the
+same normal numbers and scales them, so that the measurements of its networks change smoothly with
+the strength.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from paramdiff.methods.data_use import NO_DATA, DataUse
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method_context import MethodContext, Samples, Sampling
 
 GRAY = "#6b7480"
@@ -161,19 +160,19 @@ class Member:
                 return reason
         return None
 
-    def sample(self, context: MethodContext, count: int, generator: torch.Generator) -> Samples:
+    def sample(self, context: MethodContext, draws: Draws) -> Samples:
         """Make networks.
 
         Args:
             context: what they are made from.
-            count: how many; some methods make fewer.
-            generator: of the draws.
+            draws: their number and their random numbers, which are used up; some methods make
+                fewer networks.
 
         Returns:
             The networks.
         """
         assert self.method.sample is not None
-        return self.method.sample(context, count, generator, self.strength)
+        return self.method.sample(context, draws, self.strength)
 
 
 def rounded(strength: float) -> float:

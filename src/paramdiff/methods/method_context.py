@@ -82,4 +82,4 @@ class Samples:
 
 
 Sampling = Callable[..., Samples]
-"""Takes a context, the number of networks, a ``torch.Generator`` and the strength (or None)."""
+"""Takes a context, ``Draws`` and the strength, which is None for a method without one."""
