@@ -76,6 +76,8 @@ class Baselines:
             validation_score=groups.scored["original"].predictions.validation.float().mean(1),
             symmetries=inputs.symmetries,
             runs=inputs.runs,
+            steps=inputs.steps,
+            base=inputs.base,
             validate=partial(self._scores, predictor),
             data_budget=inputs.data_budget,
             data_matched=_training(inputs, normalization, predictor, settings.seed, progress),

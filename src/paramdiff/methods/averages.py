@@ -33,14 +33,15 @@ def sample_greedy_soup(context: MethodContext, draws: Draws, strength: None) -> 
     Originals are tried in the order of their validation score, those of equal score in random
     order; each stays in the average if the average's validation score does not fall.
     """
-    score = context.validation_score
+    score, validate = context.validation_score, context.validate
+    assert score is not None and validate is not None
     shuffled = torch.randperm(len(context.raw), generator=draws.of_group("equal scores"))
     order = shuffled[score[shuffled].argsort(descending=True, stable=True)]
     total = context.raw[order[0]].double()
     members, best = 1, float(score[order[0]])
     for row in order[1:]:
         candidate = ((total + context.raw[row]) / (members + 1)).float()
-        found = float(context.validate(context.normalization.apply(candidate[None]))[0])
+        found = float(validate(context.normalization.apply(candidate[None]))[0])
         if found >= best:
             total, members, best = total + context.raw[row], members + 1, found
         free_pages(context.raw)
@@ -73,6 +74,7 @@ GREEDY_SOUP = Method(
     reference="Wortsman et al. 2022 (arXiv 2203.05482), recipe 1",
     style=Style(GREEN, "P"),
     sample=sample_greedy_soup,
+    needs=frozenset({"validation labels"}),
     data_used=DataUse("labels", "validation"),
     finish="batchnorm",
 )

@@ -1,4 +1,4 @@
-"""The random numbers of a group of networks, of which each network has its own.
+"""The random numbers of a group of networks: each network has its own.
 
 Network ``i`` of a seed is the same however many networks are made beside it, as are the samples of
 a pipeline. Choices that concern the group, such as the order in which originals are disturbed,

@@ -18,7 +18,15 @@ GRAY = "#6b7480"
 
 Strength = float | str
 Role = Literal["evaluated", "baseline", "data-matched baseline", "control"]
-Need = Literal["network", "trajectories", "symmetries", "training examples"]
+Need = Literal[
+    "network",
+    "order",
+    "trajectories",
+    "base",
+    "symmetries",
+    "validation labels",
+    "training examples",
+]
 
 
 @dataclass(frozen=True)
@@ -116,9 +124,25 @@ class Method:
 
 _MISSING: dict[Need, tuple[Callable[[MethodContext], bool], str]] = {
     "network": (lambda context: context.untrained is None, "needs the network"),
+    "order": (
+        lambda context: not context.is_ordered,
+        "needs several checkpoints of a run, in a known order",
+    ),
     "trajectories": (
         lambda context: not context.has_several_trajectories,
         "needs several runs with several checkpoints each",
+    ),
+    "base": (
+        lambda context: context.base is None,
+        "needs the network that training started from",
+    ),
+    "symmetries": (
+        lambda context: context.symmetries is None,
+        "needs the network's permutation symmetries",
+    ),
+    "validation labels": (
+        lambda context: context.validate is None or context.validation_score is None,
+        "needs validation data",
     ),
     "training examples": (
         lambda context: context.data_matched is None,

@@ -27,10 +27,7 @@ def sample_multiswag(context: MethodContext, draws: Draws, scale: float) -> Samp
 
     Needs ``has_several_trajectories``: between runs there is no network worth having.
     """
-    runs = context.runs
-    assert runs is not None
-    each = [(runs == run).nonzero()[:, 0] for run in runs.unique()]
-    return Samples(_sampled(context.originals, each, draws, scale))
+    return Samples(_sampled(context.originals, context.trajectories, draws, scale))
 
 
 def _sampled(originals: Tensor, trajectories: list[Tensor], draws: Draws, scale: float) -> Tensor:
