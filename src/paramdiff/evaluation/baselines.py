@@ -20,12 +20,12 @@ from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.sample_groups import REESTIMATED, SampleGroup, reestimated
 from paramdiff.memmap import map_rows
 from paramdiff.methods.data_matched_training import DataMatchedTraining
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Member, Method, Role
 from paramdiff.methods.method_context import MethodContext
 from paramdiff.methods.registry import METHODS
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import StageProgress
-from paramdiff.random import seeded_generator
 
 FIRST = ("average@all", "greedy_soup")
 LAST = ("interpolation", "noise", "noise_absolute")
@@ -76,6 +76,8 @@ class Baselines:
             validation_score=groups.scored["original"].predictions.validation.float().mean(1),
             symmetries=inputs.symmetries,
             runs=inputs.runs,
+            steps=inputs.steps,
+            base=inputs.base,
             validate=partial(self._scores, predictor),
             data_budget=inputs.data_budget,
             data_matched=_training(inputs, normalization, predictor, settings.seed, progress),
@@ -226,7 +228,7 @@ def made(matched: Matched, context: MethodContext, num: int, seed: int) -> Sampl
         The group.
     """
     member = matched.member
-    samples = member.sample(context, num, seeded_generator(seed, member.name))
+    samples = member.sample(context, Draws(num, seed, member.name))
     raw = samples.raw
     if raw is None:
         size = samples.vectors.shape[1]

@@ -44,6 +44,8 @@ class EvaluationInputs:
         symmetries: permutation symmetries; None unless the whole network is generated and its
             structure is known.
         is_aligned: whether independent runs were aligned.
+        steps: ``[N]`` training step of each original within its run; None if not known.
+        base: ``[P]``, of the network from which all runs started; None if not known.
         data_budget: the training data that each generator learned from beside the originals; None
             if it used none.
         has_all_matrices: whether every matrix of the network is among the parameters.
@@ -67,6 +69,8 @@ class EvaluationInputs:
     untrained: Callable[[int], Tensor] | None = None
     symmetries: Symmetries | None = None
     is_aligned: bool = False
+    steps: Tensor | None = None
+    base: Tensor | None = None
     data_budget: DataBudget | None = None
     has_all_matrices: bool = False
     is_held_out_new: bool = False
@@ -102,6 +106,8 @@ class EvaluationInputs:
             hold_out=zoo.index.hold_out,
             runs=zoo.runs,
             held_out_runs=zoo.held_out_runs,
+            steps=zoo.steps,
+            base=zoo.start,
             has_all_matrices=_has_all_matrices(zoo),
             title=title,
             facts=facts,

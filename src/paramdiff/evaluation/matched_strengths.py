@@ -22,10 +22,10 @@ from paramdiff.evaluation.metrics.diversity import relative_dispersion
 from paramdiff.evaluation.metrics.similarity import maximum_similarity, pairwise_similarity
 from paramdiff.evaluation.predictor import ValidationPredictions
 from paramdiff.methods.data_use import NO_DATA
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.group_names import FINISHED
 from paramdiff.methods.method import Member, Method
 from paramdiff.methods.method_context import MethodContext
-from paramdiff.random import seeded_generator
 
 NUM_STRENGTHS = 5
 """Strengths of a method that are measured first, geometrically spaced over its range."""
@@ -131,9 +131,9 @@ class Pilots:
         One stream draws the same random numbers at every strength of a method, so that the means
         change smoothly with the strength.
         """
-        generator = seeded_generator(self.seed, stream, "pilots")
+        draws = Draws(count, self.seed, stream, "pilots")
         try:
-            made = member.sample(self.context, count, generator)
+            made = member.sample(self.context, draws)
             return self.validation.standing(made.vectors, made.raw)
         except NotFiniteError:
             return None

@@ -124,15 +124,17 @@ def _inputs(run: RunContext) -> EvaluationInputs:
         torch.full((len(vectors),), seed)
         for vectors, seed in zip(generated, recipe.generator_seeds, strict=True)
     ]
+    inputs = EvaluationInputs.of(
+        zoo,
+        torch.cat(generated),
+        title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
+        facts=network_facts(task, zoo)
+        | alignment_facts(run)
+        | recipe_facts(recipe, pipeline.codec.latent_dim),
+    )
     return replace(
-        EvaluationInputs.of(
-            zoo,
-            torch.cat(generated),
-            title=f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name,
-            facts=network_facts(task, zoo)
-            | alignment_facts(run)
-            | recipe_facts(recipe, pipeline.codec.latent_dim),
-        ),
+        inputs,
+        base=None if recipe.parameters.align else inputs.base,  # its channels keep their order
         generator_seeds=torch.cat(seeds) if len(generated) > 1 else None,
         latents=latent_space(pipeline),
         untrained=untrained_vectors(task, zoo.layout),
