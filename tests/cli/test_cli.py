@@ -78,7 +78,7 @@ def test_recipes_are_listed(call):
 
 def test_the_list_needs_nothing_heavy():
     code = (
-        "import sys; from paramdiff.recipe.listing import list_recipes; list_recipes(); "
+        "import sys; from paramdiff.recipe.loading import list_recipes; list_recipes(); "
         "heavy = {'torch', 'diffusers', 'timm', 'sklearn'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

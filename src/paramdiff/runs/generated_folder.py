@@ -9,8 +9,8 @@ from torch import Tensor
 from paramdiff.checkpoints.formats import StoredCheckpoint, write_checkpoint
 from paramdiff.checkpoints.tensor_kinds import is_counter
 from paramdiff.errors import UserError
+from paramdiff.model_cards.card import generated_card
 from paramdiff.model_cards.provenance import Provenance
-from paramdiff.model_cards.readmes import generated_card
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.state_dicts import GeneratedParameters
 from paramdiff.storage import CARD_FILE, write_tensors, write_text, written_aside
