@@ -40,7 +40,7 @@ def test_help_is_the_documented_one():
 
 def test_every_verb_of_the_issue_is_there():
     named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "compare"}
-    named |= {"push", "report", "recipes"}
+    named |= {"push", "report", "recipes", "make", "methods"}
     assert named <= set(commands())
     text = HELP_FILE.read_text(encoding="utf-8")
     for command in ("quickstart", "run", "sweep", "generate", "compare"):
