@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from paramdiff.memmap import row_blocks
 from paramdiff.methods.data_matched_training import DataMatchedTraining
 from paramdiff.methods.data_use import DataBudget, DataUse
 from paramdiff.methods.subspace import Embedding
@@ -64,14 +65,10 @@ class MethodContext:
     @cached_property
     def shared(self) -> list[Slot]:
         """The tensors in which all originals are equal, such as those that were not trained."""
-        return [
-            slot
-            for slot in self.layout.slots
-            if all(
-                torch.equal(one[slot.start : slot.stop], self.raw[0, slot.start : slot.stop])
-                for one in self.raw
-            )
-        ]
+        differs = torch.zeros(self.layout.num_parameters, dtype=torch.bool)
+        for rows in row_blocks(self.raw):
+            differs |= (rows != self.raw[0]).any(0)
+        return [slot for slot in self.layout.slots if not differs[slot.start : slot.stop].any()]
 
     @cached_property
     def trajectories(self) -> list[Tensor]:
