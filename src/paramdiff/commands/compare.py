@@ -12,6 +12,7 @@ from torch import Tensor
 
 from paramdiff.checkpoints.formats import StoredCheckpoint
 from paramdiff.checkpoints.order import first_names
+from paramdiff.checkpoints.recorded import recorded_base
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
 from paramdiff.commands.original_scores import describe_originals
 from paramdiff.commands.run_artifacts import generated_in, originals_in
@@ -89,7 +90,8 @@ def compare(
         score_validation: as ``score_fn``, on other data; its scores select.
         standardize: standardize vectors by the training rows, see ``TaskSettings``.
         select: patterns of the tensors to compare, if the originals are no zoo; all by default.
-        base_checkpoint: a complete checkpoint for what the originals lack, if they are no zoo.
+        base_checkpoint: a complete checkpoint for what the originals lack, if they are no zoo; by
+            default the one that a ``ZooRecorder`` wrote beside selected tensors.
         state_dict_key: the key of the state dict in files that hold several.
         num_held_out: how many originals to hold out, the last ones, if they are no zoo. By
             default those that the generator held out, as far as the files beside the generated
@@ -131,8 +133,11 @@ def compare(
     judged = find_checkpoints([generated])
     if copy_best > len(judged.listed):
         raise UserError(f"--copy-best: expected at most {len(judged.listed)}, found {copy_best}")
-    if select and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
-        select_names(find_runs([originals])[0][0].read(state_dict_key)[0], select)
+    if not (Path(originals) / INDEX_FILE).is_file():  # before anything long
+        runs = find_runs([originals])
+        base = base or recorded_base(stored.path for run in runs for stored in run)
+        if select:
+            select_names(runs[0][0].read(state_dict_key)[0], select)
     task_of = open_task(chosen)
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
