@@ -50,7 +50,7 @@ def values(tensors):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning:transformers")  # between the two libraries
 @pytest.mark.filterwarnings("ignore:Could not find a config file")  # some versions of peft look
-@pytest.mark.filterwarnings("ignore:.*num_workers:UserWarning")  # Lightning
+@pytest.mark.filterwarnings("ignore:.*(num_workers|pin_memory):UserWarning")  # without a GPU
 @pytest.mark.filterwarnings("ignore:.*(log_every_n_steps|LeafSpec|GPU|checkpoint)")  # Lightning
 def test_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
