@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from paramdiff import ZooRecorder, fit, inspect
+from paramdiff import ZooRecorder, compare, fit, inspect, make
 from paramdiff.checkpoints.recorded import recorded_values
 from paramdiff.checkpoints.sources import find_checkpoints
 from paramdiff.errors import NotFiniteError, UserError
@@ -252,6 +252,31 @@ def test_selected_tensors_are_completed_by_the_base(tmp_path):
         assert torch.equal(tensors["0.weight"], network.state_dict()["0.weight"])
         with safe_open(path, "pt") as file:
             assert "step" not in json.loads(file.metadata()["paramdiff"])
+
+
+@pytest.mark.filterwarnings("ignore:.*BatchNorm statistics are made like")
+def test_methods_complete_selected_tensors_too(tmp_path):
+    recorder, network = ZooRecorder(tmp_path / "zoo", every=1, select=["2.*"]), network_of()
+    passed = train(recorder, network, range(1, 11), frozen=["0", "1"])
+    made = make("average", tmp_path / "zoo", tmp_path / "average")
+    ((found,),) = find_checkpoints([str(made.folder)]).runs
+    tensors, _ = found.read()
+    network.load_state_dict(tensors)
+    mean = torch.stack([state["2.weight"] for state, _ in passed.values()]).mean(0)
+    assert torch.allclose(tensors["2.weight"], mean) and tensors["0.weight"].equal(
+        passed[1][0]["0.weight"]
+    )
+    score = tmp_path / "judge.py"
+    score.write_text(
+        "def score(state):\n    return float(state['0.weight'].sum() + state['2.bias'][0])"
+    )
+    evaluation = compare(
+        tmp_path / "zoo", tmp_path / "out", score_fn=f"{score}:score", num_compared=4
+    )
+    originals = [float(s["0.weight"].sum() + s["2.bias"][0]) for s, _ in passed.values()]
+    assert evaluation.groups["original"].score.mean == pytest.approx(
+        sum(originals) / len(originals), rel=1e-5
+    )
 
 
 def test_a_base_beside_its_checkpoints_is_none_of_them(tmp_path):

@@ -25,6 +25,7 @@ from paramdiff.checkpoints.foreign_formats import explain_file
 from paramdiff.checkpoints.formats import StoredCheckpoint, is_checkpoint
 from paramdiff.checkpoints.hub import cached_revisions, download_revisions, names_revisions
 from paramdiff.checkpoints.library_folders import CHECKPOINT_SUFFIXES, WEIGHT_FILES
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file
 from paramdiff.checkpoints.order import (
     LocatedCheckpoint,
     first_names,
@@ -32,7 +33,6 @@ from paramdiff.checkpoints.order import (
     natural_order,
 )
 from paramdiff.checkpoints.recorded import is_recorded_base
-from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.checkpoints.training_step import named_numbers
 from paramdiff.errors import UserError
 
@@ -195,7 +195,7 @@ def _add(
 def _without_state(places: list[_Place]) -> tuple[list[_Place], list[str]]:
     """Skip training state and recorders' bases that a shell's pattern matched, too."""
     loose = [place for place in places if place.rank == LOOSE and not place.path.is_dir()]
-    state = [place for place in loose if is_training_state(place.path.name)]
+    state = [place for place in loose if is_optimizer_file(place.path.name)]
     bases = [place for place in loose if is_recorded_base(place.path)]
     kept = [place for place in places if place not in state and place not in bases]
     if not kept:

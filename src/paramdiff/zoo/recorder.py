@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock
 from torch import Tensor, nn
 
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file
 from paramdiff.checkpoints.recorded import (
     BASE,
     BASE_NAME,
@@ -34,7 +35,6 @@ from paramdiff.checkpoints.recorded import (
     refuse_other_network,
 )
 from paramdiff.checkpoints.tensor_kinds import is_counter
-from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.errors import UserError
 from paramdiff.parameters.selection import select as select_names
 from paramdiff.storage import FOREIGN_MARK, PARTIAL, StrPath, remove, write_tensors
@@ -295,7 +295,7 @@ def _check_count(name: str, value: Any, least: int) -> None:
 
 
 def _check_run(run: Any) -> None:
-    if not isinstance(run, str) or not _RUN_NAME.fullmatch(run) or is_training_state(run):
+    if not isinstance(run, str) or not _RUN_NAME.fullmatch(run) or is_optimizer_file(run):
         raise UserError(f"run: expected the name of a folder, such as 'seed0', found {run!r}")
     if _STEP_NAME.fullmatch(run):
         raise UserError(f"run: {run!r} reads as a training step: choose a name such as 'seed0'")
