@@ -37,11 +37,11 @@ from paramdiff.evaluation.outcome import outcome
 from paramdiff.evaluation.predictor import Predictor, classification
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.evaluation.score_info import ScoreInfo
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method_context import MethodContext
 from paramdiff.methods.registry import METHODS
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import fit_normalization
-from paramdiff.random import seeded_generator
 
 NUM_TRAIN, NUM_VALIDATION = 500, 400
 NUM_GENERATED = 60
@@ -151,8 +151,8 @@ def planted(zoo: Perceptrons, num_seeds: int, first: int = 0) -> Iterator[dict]:
                 validate=lambda vectors: torch.zeros(len(vectors)),
                 runs=runs,
             )
-            generator = seeded_generator(seed, "planted", name)
-            made = METHODS[name].at(strength).sample(context, NUM_GENERATED, generator)
+            draws = Draws(NUM_GENERATED, seed, "planted", name)
+            made = METHODS[name].at(strength).sample(context, draws)
             inputs = EvaluationInputs(
                 layout=zoo.layout,
                 originals=originals,

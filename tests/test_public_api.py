@@ -11,13 +11,15 @@ from pathlib import Path
 import paramdiff
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "api.md"
-COMMANDS = ("inspect", "fit", "generate", "compare", "push", "run", "check")
+REGISTRIES = ("METHODS", "METRICS", "CODECS", "DENOISERS")
+COMMANDS = ("inspect", "fit", "generate", "make", "compare", "push", "run", "check")
 
 
 def test_all_public_names():
     assert sorted(paramdiff.__all__) == sorted(
         [
             *COMMANDS,
+            *REGISTRIES,
             "AutoencoderCodec",
             "BehavioralCodec",
             "Conv1dDenoiser",
@@ -120,12 +122,18 @@ def value(default):
 
 def rendered():
     functions = [
-        name for name in paramdiff.__all__ if not inspect.isclass(getattr(paramdiff, name))
+        name for name in paramdiff.__all__ if inspect.isfunction(getattr(paramdiff, name))
     ]
-    classes = [name for name in paramdiff.__all__ if name not in functions]
+    classes = [name for name in paramdiff.__all__ if inspect.isclass(getattr(paramdiff, name))]
     table = "".join(f"| `{name}` | {first_line(getattr(paramdiff, name))} |\n" for name in classes)
     listed = f"## Classes\n\n| class | is |\n|---|---|\n{table}"
-    return "\n".join([HEAD, *map(entry, functions), listed])
+    table = "".join(f"| `{name}` | {first_line(module_of(name))} |\n" for name in REGISTRIES)
+    registries = f"## Registries\n\n| registry | holds |\n|---|---|\n{table}"
+    return "\n".join([HEAD, *map(entry, functions), listed, registries])
+
+
+def module_of(name):
+    return importlib.import_module(paramdiff._PUBLIC[name])
 
 
 HEAD = """# The public functions and classes
@@ -140,10 +148,12 @@ import paramdiff
 
 with paramdiff.show_progress() as progress:
     result = paramdiff.fit("checkpoints", "runs/mine", num_samples=20, progress=progress)
-    found = paramdiff.compare(
-        result.generated, "checkpoints", "judged", score_fn="judge:score", progress=progress
+    judged = paramdiff.compare(
+        "checkpoints", "judged", generated=result.generated, score_fn="judge:score"
     )
-print(found.verdict.headline)
+found = paramdiff.compare("checkpoints", "compared", score_fn="judge:score")
+print(found.verdict.headline)  # what is worth making
+paramdiff.make(found.ranking.single.winner, "checkpoints", "best", score_fn="judge:score")
 ```
 
 A mistake of the caller is a `UserError` of one line.

@@ -11,15 +11,20 @@ if TYPE_CHECKING:  # as in the table below
     from paramdiff.codecs.autoencoder import AutoencoderCodec as AutoencoderCodec
     from paramdiff.codecs.behavioral import BehavioralCodec as BehavioralCodec
     from paramdiff.codecs.pca import PCACodec as PCACodec
+    from paramdiff.codecs.registry import CODECS as CODECS
     from paramdiff.commands.check import check as check
     from paramdiff.commands.compare import compare as compare
     from paramdiff.commands.fit import fit as fit
     from paramdiff.commands.generate import generate as generate
     from paramdiff.commands.inspect import inspect as inspect
+    from paramdiff.commands.make import make as make
     from paramdiff.commands.push import push as push
     from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser as Conv1dDenoiser
     from paramdiff.diffusion.denoisers.mlp import MLPDenoiser as MLPDenoiser
+    from paramdiff.diffusion.denoisers.registry import DENOISERS as DENOISERS
     from paramdiff.errors import UserError as UserError
+    from paramdiff.evaluation.metrics.registry import METRICS as METRICS
+    from paramdiff.methods.registry import METHODS as METHODS
     from paramdiff.parameters.space import ParameterSpace as ParameterSpace
     from paramdiff.pipeline import ParameterDiffusionPipeline as ParameterDiffusionPipeline
     from paramdiff.progress_display import show_progress as show_progress
@@ -36,6 +41,7 @@ _PUBLIC = {
     "fit": "paramdiff.commands.fit",
     "generate": "paramdiff.commands.generate",
     "inspect": "paramdiff.commands.inspect",
+    "make": "paramdiff.commands.make",
     "push": "paramdiff.commands.push",
     "run": "paramdiff.runs.run",
     "load_recipe": "paramdiff.recipe.schema",
@@ -50,6 +56,10 @@ _PUBLIC = {
     "Zoo": "paramdiff.zoo.zoo",
     "Recipe": "paramdiff.recipe.schema",
     "UserError": "paramdiff.errors",
+    "METHODS": "paramdiff.methods.registry",
+    "METRICS": "paramdiff.evaluation.metrics.registry",
+    "CODECS": "paramdiff.codecs.registry",
+    "DENOISERS": "paramdiff.diffusion.denoisers.registry",
     # diffusers looks its base class up in the module that model_index.json names
     "ModelMixin": "diffusers",
 }

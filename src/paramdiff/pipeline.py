@@ -22,7 +22,7 @@ from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
-    Trajectory,
+    ReverseTrajectory,
     initial_noise,
     record_trajectory,
     sample_latents,
@@ -251,7 +251,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         num_inference_steps: int,
         every: int,
         condition: Mapping[str, Value] | None = None,
-    ) -> Trajectory:
+    ) -> ReverseTrajectory:
         """Record the reverse process (paper Figure 5b).
 
         Args:
@@ -282,7 +282,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         vectors = torch.stack(
             [self.decode(state, seeds, temperature) for state in recorded.states]
         )
-        return Trajectory(recorded.timesteps, vectors)
+        return ReverseTrajectory(recorded.timesteps, vectors)
 
     def _refuse_without_denoiser(self, option: str, value: object) -> None:
         if self.denoiser is None and value is not None:

@@ -40,7 +40,7 @@ def test_help_is_the_documented_one():
 
 def test_every_verb_of_the_issue_is_there():
     named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "compare"}
-    named |= {"push", "report", "recipes"}
+    named |= {"push", "report", "recipes", "make", "methods"}
     assert named <= set(commands())
     text = HELP_FILE.read_text(encoding="utf-8")
     for command in ("quickstart", "run", "sweep", "generate", "compare"):
@@ -78,7 +78,7 @@ def test_recipes_are_listed(call):
 
 def test_the_list_needs_nothing_heavy():
     code = (
-        "import sys; from paramdiff.recipe.listing import list_recipes; list_recipes(); "
+        "import sys; from paramdiff.recipe.loading import list_recipes; list_recipes(); "
         "heavy = {'torch', 'diffusers', 'timm', 'sklearn'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

@@ -210,7 +210,7 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert "one of" in refused(*given, "--task", "digits", "--score-fn", "a:b")
     assert "brings its own" in refused(*given, "--task", "digits", "--network", "timm:resnet18")
     assert "'nothing:at_all'" in refused(*given, "--score-fn", "nothing:at_all")
-    assert "at most 6" in refused(*given, "--task", "digits", "--copy-best", 7)
+    assert "there are 6" in refused(*given, "--task", "digits", "--copy-best", 7)
     told = refused(*given, "--score-fn", f"{__name__}:failing")
     assert "failing' failed: ValueError: no such thing (" in told and "test_compare.py:" in told
     assert refused(*given, "--score-fn", "judge.score").startswith(

@@ -14,6 +14,7 @@ from paramdiff.methods.data_matched_training import (
     DataMatchedTraining,
 )
 from paramdiff.methods.data_use import DataBudget, DataUse
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.finetuning import FURTHER_RATES, LEARNING_RATES
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.progress import ignore_progress
@@ -41,7 +42,7 @@ def made(by, name, count=20):
     """The samples of a data-matched baseline."""
     method = FINE_TUNED_AVERAGE if name == AVERAGE else FINE_TUNED_ORIGINALS
     given = replace(context(), normalization=by.normalization, data_matched=by)
-    return method.at(None).sample(given, count, torch.Generator())
+    return method.at(None).sample(given, Draws(count, 0))
 
 
 def training_loss(vector):

@@ -12,6 +12,7 @@ from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.matched_strengths import Pilots, Validation
 from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import ValidationPredictions
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strengths
 from paramdiff.methods.method_context import Samples
 from paramdiff.methods.registry import METHODS
@@ -57,7 +58,7 @@ def test_a_planted_strength_is_found_between_the_fixed_ones(name, strength):
     originals = good(40, 1)
     normalization = fit_normalization(originals, LAYOUT, "tensor")
     made = given(originals, normalization)
-    planted = METHODS[name].at(strength).sample(made, 200, torch.Generator().manual_seed(5))
+    planted = METHODS[name].at(strength).sample(made, Draws(200, 5, "planted"))
     one = pilots(normalization.invert(planted.vectors), originals)
     found = {axis: matched for matched in one.matched([METHODS[name]]) for axis in matched.axes}
     assert found.keys() == AXES.keys()
@@ -103,10 +104,9 @@ def test_every_axis_is_matched_between_neighbors_of_full_count():
 def staircase(score, similarity, name="steps"):
     """A method whose members' validation score and dispersion are functions of the strength."""
 
-    def sample(given, count, generator, strength):
-        vectors = given.originals[:1] + similarity(strength) * torch.randn(
-            count, given.originals.shape[1], generator=generator
-        )
+    def sample(given, draws, strength):
+        noise = draws.normal(given.originals.shape[1])
+        vectors = given.originals[:1] + similarity(strength) * noise
         vectors[:, 0] = score(strength)
         return Samples(vectors)
 
@@ -182,9 +182,7 @@ def test_networks_that_compute_no_numbers_are_no_pilots():
         "broken",
         "broken",
         "broken",
-        sample=lambda given, count, generator, strength: Samples(
-            torch.full((count, 15), torch.nan)
-        ),
+        sample=lambda given, draws, strength: Samples(torch.full((len(draws), 15), torch.nan)),
     )
     (found,) = one.fixed([broken.at(None)])
     assert found.validation is None

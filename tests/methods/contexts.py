@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Member
 from paramdiff.methods.method_context import MethodContext, Samples
 from paramdiff.methods.registry import METHODS
@@ -76,4 +77,4 @@ def context(raw=None, **fields):
 def built(
     member: Member, given: MethodContext | None = None, count: int = 9, seed: int = 0
 ) -> Samples:
-    return member.sample(given or context(), count, generator(seed))
+    return member.sample(given or context(), Draws(count, seed, "test"))

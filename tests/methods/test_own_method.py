@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-import torch
 
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.methods.method import Method, Strengths, Style
@@ -16,12 +15,12 @@ from tests.evaluation.linear import evaluated, shifted
 FAULT = {"shift": 1.0, "spread": 0.2, "fault": 1.2}
 
 
-def sample(context, count, generator, strength):
+def sample(context, draws, strength):
     """Take the fault of the originals back, and add noise."""
-    source = torch.randint(len(context.raw), (count,), generator=generator)
+    source = draws.integers(len(context.raw))
     raw = context.raw[source].clone()
     raw[:, -1] -= FAULT["fault"]
-    raw += (strength or 0.0) * torch.randn(raw.shape, generator=generator)
+    raw += (strength or 0.0) * draws.normal(raw.shape[1])
     return Samples(context.normalization.apply(raw), source, raw)
 
 

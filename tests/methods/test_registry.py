@@ -169,3 +169,36 @@ def test_a_method_that_cannot_be_made_says_why(method):
     }
     assert method.missing(alone) == expected.get(method.name, "needs 2 checkpoints")
     assert (method.missing(context(raw_originals(6))) is None) == (method.name != "multiswag")
+
+
+def test_what_is_not_known_is_a_reason_in_words():
+    """Of the originals' order, their start, and validation data."""
+    nothing = replace(context(), validate=None, validation_score=None)
+    assert METHODS["greedy_soup"].missing(nothing) == "needs validation data"
+    for need, reason in {
+        "order": "needs several checkpoints of a run, in a known order",
+        "base": "needs the network that training started from",
+        "symmetries": "needs the network's permutation symmetries",
+    }.items():
+        method = replace(METHODS["average"], needs=frozenset({need}))
+        assert method.missing(context()) == reason
+
+
+@pytest.mark.parametrize(
+    ("steps", "runs", "expected"),
+    [
+        *(
+            (None, None, False),
+            ([1, 2, 3, 4, 5, 6], None, True),
+            ([1, 2, 2, 4, 5, 6], None, False),
+        ),
+        *(([1, 2, 3, 1, 2, 3], None, False), ([1, 2, 3, 1, 2, 3], [0, 0, 0, 1, 1, 1], True)),
+        *(([1, 1, 2, 2, 3, 3], [0, 1, 0, 1, 0, 1], True), ([1, 1, 1, 1, 1, 1], range(6), False)),
+    ],
+)
+def test_an_order_is_increasing_steps_of_every_run(steps, runs, expected):
+    given = context(
+        steps=None if steps is None else torch.tensor(steps),
+        runs=None if runs is None else torch.tensor(list(runs)),
+    )
+    assert given.is_ordered == expected

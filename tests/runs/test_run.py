@@ -14,7 +14,7 @@ from paramdiff.evaluation.schema import Evaluation
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.schema import to_yaml
-from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
+from paramdiff.runs.stage_log import forget_peak_memory, peak_memory
 from paramdiff.storage import (
     read_json,
     read_metadata,
@@ -298,7 +298,7 @@ def test_peak_memory_is_the_programs_own():
     large = torch.ones(1 << 28)  # 1 GiB, held while the other starts
     code = """
 import psutil
-from paramdiff.runs.peak_memory import peak_memory
+from paramdiff.runs.stage_log import peak_memory
 print(peak_memory(), psutil.Process().memory_info().rss / 2**20)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,8 +14,8 @@ from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import load_factors, load_recipe, to_yaml
 from paramdiff.report.sweep_page import result_of
 from paramdiff.report.sweep_schema import Sweep
+from paramdiff.runs.copy_stages import pretrained_checkpoint
 from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.reuse import pretrained_checkpoint
 from paramdiff.runs.run import run
 from paramdiff.runs.sweep import run_sweep
 from paramdiff.runs.sweep_entries import plan_sweep

@@ -164,7 +164,8 @@ def test_streaming_equals_keeping_and_respects_the_budget():
         network, network.state_dict(), names, IMAGES, memory_budget=3 * bytes_per_example + 1
     )
     assert (kept.num_chunks, streamed.num_chunks) == (1, 4)
-    assert streamed._kept is None
+    assert streamed.prefix.batches(0) is not streamed.prefix.batches(0)
+    assert kept.prefix.batches(0) is kept.prefix.batches(0)
     assert torch.equal(streamed.predict(iter(sets)), kept.predict(sets))
     for parameters in sets:
         logits = kept.logits(parameters)
@@ -229,7 +230,7 @@ def test_nothing_given_changes():
     base = copy.deepcopy(network.state_dict())
     given, inputs = copy.deepcopy(base), IMAGES.clone()
     scorer = Scorer(network, given, ["4.weight"], inputs)
-    values = copy.deepcopy(scorer._kept)
+    values = copy.deepcopy(scorer.prefix.batches(0))
     sets = random_sets(network, ["4.weight"])
     scorer.predict(sets)
     scorer.logits(sets[0])
@@ -238,7 +239,7 @@ def test_nothing_given_changes():
     for name, tensor in base.items():
         assert torch.equal(network.state_dict()[name], tensor)
         assert torch.equal(given[name], tensor)
-    for batch, before in zip(scorer._kept, values, strict=True):
+    for batch, before in zip(scorer.prefix.batches(0), values, strict=True):
         assert all(map(torch.equal, batch, before))
 
 

@@ -5,7 +5,7 @@ import torch
 
 from paramdiff.commands.task_choice import choose_task, open_task
 from paramdiff.errors import UserError
-from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
+from paramdiff.tasks.user_task import ScoringFunctions, import_scoring
 
 STATE = {"w": torch.tensor([0.5, -1.0, 2.0])}
 

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from paramdiff.errors import UserError
 from paramdiff.tasks.registry import build_task, describe_task
-from paramdiff.tasks.subset import FirstInputs
+from paramdiff.tasks.splits import FirstInputs
 from paramdiff.tasks.task_settings import TaskSettings
 
 SIZES = {"num_train": 50, "num_validation": 20, "num_test": 30}

@@ -12,8 +12,8 @@ from paramdiff.random import seeded_generator
 from paramdiff.tasks.base import Split
 from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.zoo import finetune
-from paramdiff.zoo.finetune import FrozenLayers, depends_on_mode, fine_tune
-from paramdiff.zoo.objective import ClassificationBatches
+from paramdiff.zoo.epoch_batches import ClassificationBatches
+from paramdiff.zoo.finetune import FineTunedNetwork, depends_on_mode, fine_tune
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
 
@@ -195,7 +195,7 @@ def test_what_depends_on_the_mode(network, expected):
 
 def frozen_layers(network, task, names=SELECTED, num_steps=NUM_STEPS, memory_budget=2**30):
     data = ClassificationBatches(task, 16, "stream")
-    return FrozenLayers(
+    return FineTunedNetwork(
         network.eval(),
         names,
         data,
@@ -211,7 +211,9 @@ def test_it_says_why_nothing_is_kept():
     size = 70 * 2 * 6 * 6 * 6 * 4  # two float32 values [6, 6, 6] for each of 70 examples
     assert frozen_layers(network, task, memory_budget=size).reason is None
     too_large = frozen_layers(network, task, memory_budget=size - 1).reason
-    assert too_large == "the values at the cut would take 0 MiB, and the budget is 0 MiB"
+    assert (
+        too_large == "the outputs of the frozen layers would take 0 MiB, and the budget is 0 MiB"
+    )
     assert frozen_layers(network, task, num_steps=5).reason == "no example is seen twice"
     augmented = frozen_layers(network, image_task(is_augmented=True)).reason
     assert augmented == "augmentation changes the inputs of the frozen layers"
@@ -221,7 +223,7 @@ def test_it_says_why_nothing_is_kept():
         first_norm=lambda channels: nn.BatchNorm2d(channels, track_running_stats=False)
     )
     mixed = frozen_layers(batch_statistics, task).reason
-    assert mixed == "the values at the cut are not one per example"
+    assert mixed == "the outputs of the frozen layers are not one per example"
 
 
 def test_values_that_are_no_tensors_cross_the_cut(tmp_path):
@@ -234,7 +236,10 @@ def test_values_that_are_no_tensors_cross_the_cut(tmp_path):
 
     torch.manual_seed(2)
     network, task = Reshaping().eval(), image_task()
-    assert frozen_layers(network, task).reason == "the values at the cut are not one per example"
+    assert (
+        frozen_layers(network, task).reason
+        == "the outputs of the frozen layers are not one per example"
+    )
     found = tuned(tmp_path, network, task)
     torch.testing.assert_close(found, plainly_tuned(network, task), rtol=0, atol=1e-4)
 

@@ -210,3 +210,33 @@ def test_the_first_originals(tmp_path):
         assert zoo.first(1).originals.equal(rows[[0]])
     with pytest.raises(UserError, match=r"num_checkpoints: .* the zoo's 4 originals, found 5"):
         zoo.first(5)
+
+
+START = [{"step": 1, "seed": 0}, {"step": 2, "seed": 0}, {"step": 5, "seed": 0, "held_out": True}]
+
+
+@pytest.mark.parametrize(
+    ("changed", "base_source", "is_known"),
+    [
+        *(({}, None, True), ({"seed": 7}, None, False), ({"source": "a.pt"}, None, False)),
+        ({"source": "a.pt"}, "base.pt", True),
+    ],
+)
+def test_the_start_is_known_of_collections_with_one_and_of_a_base(
+    tmp_path, changed, base_source, is_known
+):
+    entries = [START[0], START[1] | changed, START[2]]
+    folder = tmp_path / "zoo"
+    write_zoo(folder, list(vectors(3)), entries, LAYOUT, BASE, "tail", base_source=base_source)
+    zoo = Zoo.load(folder)
+    assert zoo.steps.tolist() == [1, 2]
+    if is_known:
+        assert zoo.start.equal(LAYOUT.flatten(BASE))
+    else:
+        assert zoo.start is None
+
+
+def test_a_base_that_lacks_tensors_is_no_start(tmp_path):
+    base = {name: one for name, one in BASE.items() if name != LAYOUT.names[0]}
+    write_zoo(tmp_path / "zoo", list(vectors(3)), START, LAYOUT, base, "tail", base_source="b.pt")
+    assert Zoo.load(tmp_path / "zoo").start is None

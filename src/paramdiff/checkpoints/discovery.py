@@ -20,7 +20,7 @@ from paramdiff.checkpoints.library_folders import (
     unread_weights,
     weight_files,
 )
-from paramdiff.checkpoints.training_state import is_training_state, is_zero_shard
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file, is_zero_shard
 from paramdiff.errors import UserError
 
 MAX_DEPTH = 4
@@ -322,7 +322,7 @@ def _refuse_parts(folder: Path, names: Iterable[str]) -> None:
     for name in sorted(names):
         split = _RANK.search(name)
         is_candidate = checkpoint_suffix(name) or (folder / name).is_dir()
-        if split and is_candidate and not is_training_state(name) and not is_zero_shard(name):
+        if split and is_candidate and not is_optimizer_file(name) and not is_zero_shard(name):
             kinds.setdefault(_RANK.sub(r"\1\2", name), []).append(name)
     for parts in kinds.values():
         if len(parts) > 1:
@@ -333,11 +333,11 @@ def _refuse_parts(folder: Path, names: Iterable[str]) -> None:
 
 
 def _is_state_file(path: Path) -> bool:
-    is_kept = is_training_state(path.name) or is_zero_shard(path.name)
+    is_kept = is_optimizer_file(path.name) or is_zero_shard(path.name)
     return is_kept and (checkpoint_suffix(path.name) != "" or path.suffix == ".pkl")
 
 
 def _is_open_folder(path: Path) -> bool:
-    is_other = is_training_state(path.name) or path.name == "__MACOSX"
+    is_other = is_optimizer_file(path.name) or path.name == "__MACOSX"
     is_other |= path.name in ("blobs", "refs") and (path.parent / "snapshots").is_dir()
     return path.is_dir() and not path.name.startswith(".") and not is_other

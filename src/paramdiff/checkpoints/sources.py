@@ -24,13 +24,13 @@ from paramdiff.checkpoints.foreign_formats import explain_file
 from paramdiff.checkpoints.formats import StoredCheckpoint, is_checkpoint
 from paramdiff.checkpoints.hub import cached_revisions, download_revisions, names_revisions
 from paramdiff.checkpoints.library_folders import CHECKPOINT_SUFFIXES, WEIGHT_FILES
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file
 from paramdiff.checkpoints.order import (
     LocatedCheckpoint,
     first_names,
     group_into_runs,
     natural_order,
 )
-from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.checkpoints.training_step import named_numbers
 from paramdiff.errors import UserError
 
@@ -195,7 +195,7 @@ def _without_state(places: list[_Place]) -> tuple[list[_Place], list[str]]:
     state = [
         place
         for place in places
-        if place.rank == LOOSE and is_training_state(place.path.name) and not place.path.is_dir()
+        if place.rank == LOOSE and is_optimizer_file(place.path.name) and not place.path.is_dir()
     ]
     if not state or len(state) == len(places):
         return places, []

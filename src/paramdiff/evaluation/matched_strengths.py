@@ -22,11 +22,13 @@ from paramdiff.evaluation.metrics.diversity import relative_dispersion
 from paramdiff.evaluation.metrics.similarity import maximum_similarity, pairwise_similarity
 from paramdiff.evaluation.predictor import ValidationPredictions
 from paramdiff.methods.data_use import NO_DATA
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.group_names import FINISHED
 from paramdiff.methods.method import Member, Method
 from paramdiff.methods.method_context import MethodContext
-from paramdiff.random import seeded_generator
 
+Finish = Literal["batchnorm"] | None
+"""The last step of a method, if it takes one."""
 NUM_STRENGTHS = 5
 """Strengths of a method that are measured first, geometrically spaced over its range."""
 NUM_PILOTS = 60
@@ -95,7 +97,7 @@ class Matched:
     member: Member
     validation: Standing | None
     axes: tuple[AxisName, ...] = ()
-    finish: Literal["batchnorm"] | None = None
+    finish: Finish = None
 
     @property
     def name(self) -> str:
@@ -122,7 +124,7 @@ class Pilots:
     target: Standing
     num_networks: int
     seed: int
-    finish: Literal["batchnorm"] | None = None
+    finish: Finish = None
     num_pilots: int = NUM_PILOTS
 
     def of(self, member: Member, stream: str, count: int) -> Standing | None:
@@ -131,9 +133,9 @@ class Pilots:
         One stream draws the same random numbers at every strength of a method, so that the means
         change smoothly with the strength.
         """
-        generator = seeded_generator(self.seed, stream, "pilots")
+        draws = Draws(count, self.seed, stream, "pilots")
         try:
-            made = member.sample(self.context, count, generator)
+            made = member.sample(self.context, draws)
             return self.validation.standing(made.vectors, made.raw)
         except NotFiniteError:
             return None

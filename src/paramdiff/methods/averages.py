@@ -9,6 +9,7 @@ from torch import Tensor
 
 from paramdiff.memmap import column_moments, free_pages
 from paramdiff.methods.data_use import DataUse
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strength, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 from paramdiff.methods.subspace import combined
@@ -16,35 +17,31 @@ from paramdiff.methods.subspace import combined
 GREEN = "#009e73"
 
 
-def sample_averages(
-    context: MethodContext, count: int, generator: torch.Generator, members: Strength
-) -> Samples:
+def sample_averages(context: MethodContext, draws: Draws, members: Strength) -> Samples:
     """Average all originals (once), or ``members`` different ones, drawn anew for each network."""
     if isinstance(members, str):
         return of_raw(context, column_moments(context.raw)[0].float()[None])
     num = len(context.raw)
-    draws = [torch.randperm(num, generator=generator) for _ in range(count)]
-    shares = torch.zeros(count, num)
-    shares.scatter_(1, torch.stack(draws)[:, : int(members)], 1 / members)
+    shares = torch.zeros(len(draws), num)
+    shares.scatter_(1, draws.subsets(num, int(members)), 1 / members)
     return of_raw(context, combined(context.raw, shares))
 
 
-def sample_greedy_soup(
-    context: MethodContext, count: int, generator: torch.Generator, strength: None
-) -> Samples:
+def sample_greedy_soup(context: MethodContext, draws: Draws, strength: None) -> Samples:
     """Make one network, chosen on validation data.
 
     Originals are tried in the order of their validation score, those of equal score in random
     order; each stays in the average if the average's validation score does not fall.
     """
-    score = context.validation_score
-    shuffled = torch.randperm(len(context.raw), generator=generator)
+    score, validate = context.validation_score, context.validate
+    assert score is not None and validate is not None
+    shuffled = torch.randperm(len(context.raw), generator=draws.of_group("equal scores"))
     order = shuffled[score[shuffled].argsort(descending=True, stable=True)]
     total = context.raw[order[0]].double()
     members, best = 1, float(score[order[0]])
     for row in order[1:]:
         candidate = ((total + context.raw[row]) / (members + 1)).float()
-        found = float(context.validate(context.normalization.apply(candidate[None]))[0])
+        found = float(validate(context.normalization.apply(candidate[None]))[0])
         if found >= best:
             total, members, best = total + context.raw[row], members + 1, found
         free_pages(context.raw)
@@ -77,6 +74,7 @@ GREEDY_SOUP = Method(
     reference="Wortsman et al. 2022 (arXiv 2203.05482), recipe 1",
     style=Style(GREEN, "P"),
     sample=sample_greedy_soup,
+    needs=frozenset({"validation labels"}),
     data_used=DataUse("labels", "validation"),
     finish="batchnorm",
 )

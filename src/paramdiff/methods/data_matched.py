@@ -1,16 +1,13 @@
 """Data-matched baselines: networks fine-tuned on as much training data as the generator saw."""
 
-import torch
-
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 
 VIOLET = "#5b4bb7"
 
 
-def sample_fine_tuned_average(
-    context: MethodContext, count: int, generator: torch.Generator, strength: None
-) -> Samples:
+def sample_fine_tuned_average(context: MethodContext, draws: Draws, strength: None) -> Samples:
     """Fine-tune the average, once for each of a few orders of the examples."""
     training = context.data_matched
     assert training is not None
@@ -23,13 +20,11 @@ def sample_fine_tuned_average(
     )
 
 
-def sample_fine_tuned_originals(
-    context: MethodContext, count: int, generator: torch.Generator, strength: None
-) -> Samples:
+def sample_fine_tuned_originals(context: MethodContext, draws: Draws, strength: None) -> Samples:
     """Fine-tune a few originals, each on a share of the examples."""
     training = context.data_matched
     assert training is not None
-    raw, source = training.some_originals(FINE_TUNED_ORIGINALS.name, count)
+    raw, source = training.some_originals(FINE_TUNED_ORIGINALS.name, len(draws))
     return Samples(
         context.normalization.apply(raw),
         source,

@@ -6,15 +6,14 @@ Every draw is a combination of the originals, so that it lies in their affine sp
 import torch
 from torch.nn import functional as F
 
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.gaussians import PURPLE
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 from paramdiff.methods.subspace import combined, deviations
 
 
-def sample_mixture(
-    context: MethodContext, count: int, generator: torch.Generator, scale: float
-) -> Samples:
+def sample_mixture(context: MethodContext, draws: Draws, scale: float) -> Samples:
     """Draw from Gaussians with full covariances, one per k-means cluster of the originals.
 
     Clusters are drawn in proportion to their originals; one of a single original spreads as all
@@ -24,22 +23,19 @@ def sample_mixture(
     members = F.one_hot(clusters.labels, clusters.number).double()  # [N, K]
     sizes = members.sum(0)
     means = members / sizes  # [N, K]: shares of originals in the mean of each cluster
-    source = torch.randint(num, (count,), generator=generator)
-    own = clusters.labels[source]
-    draws = torch.randn(count, num, generator=generator).double()
+    own = clusters.labels[draws.integers(num)]
+    normal = draws.normal(num).double()
     alone = sizes[own] == 1
     degrees = torch.where(alone, num - clusters.number, sizes[own] - 1).clamp(min=1)
     within = torch.where(alone[:, None], 1.0, members[:, own].T)  # [M, N]
-    drawn = draws * within / degrees.sqrt()[:, None]
+    drawn = normal * within / degrees.sqrt()[:, None]
     weights = means[:, own].T + scale * (drawn - (drawn @ means) @ members.T)
     tried = ", ".join(map(str, clusters.tried))
     facts = {"Components of the mixture": f"{clusters.number}, of {tried}, by held-out likelihood"}
     return Samples(combined(context.originals, weights), facts=facts)
 
 
-def sample_kde(
-    context: MethodContext, count: int, generator: torch.Generator, bandwidth: float | None
-) -> Samples:
+def sample_kde(context: MethodContext, draws: Draws, bandwidth: float | None) -> Samples:
     """Draw originals, and about each a deviation of ``bandwidth`` times the covariance's root.
 
     Kernels are shaped like the covariance of all originals, as those of
@@ -49,9 +45,8 @@ def sample_kde(
     """
     num = len(context.originals)
     width = context.embedding.bandwidth if bandwidth is None else bandwidth
-    source = torch.randint(num, (count,), generator=generator)
-    draws = torch.randn(count, num, generator=generator)
-    weights = F.one_hot(source, num) + width * deviations(draws)
+    source = draws.integers(num)
+    weights = F.one_hot(source, num) + width * deviations(draws.normal(num))
     facts = {"Bandwidth of the kernel density": f"{width:.3g}, by held-out likelihood"}
     return Samples(
         combined(context.originals, weights), source, facts=facts if bandwidth is None else {}

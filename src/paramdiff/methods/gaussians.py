@@ -1,8 +1,7 @@
 """Gaussians fitted to the originals: independent coordinates, and the full covariance."""
 
-import torch
-
 from paramdiff.memmap import column_moments
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 from paramdiff.methods.subspace import combined, deviations
@@ -10,9 +9,7 @@ from paramdiff.methods.subspace import combined, deviations
 PURPLE = "#a4527f"
 
 
-def sample_gaussian(
-    context: MethodContext, count: int, generator: torch.Generator, scale: float
-) -> Samples:
+def sample_gaussian(context: MethodContext, draws: Draws, scale: float) -> Samples:
     """Draw every coordinate by itself: the originals' mean, ``scale`` times their deviation.
 
     At scale 0 all draws are the mean, so one is made.
@@ -20,21 +17,18 @@ def sample_gaussian(
     mean, variance = (moment.float() for moment in column_moments(context.originals))
     if scale == 0:
         return Samples(mean[None])
-    draw = torch.randn(count, len(mean), generator=generator)
-    return Samples(draw.mul_(scale * variance.sqrt()).add_(mean))
+    return Samples(draws.normal(len(mean)).mul_(scale * variance.sqrt()).add_(mean))
 
 
-def sample_gaussian_full(
-    context: MethodContext, count: int, generator: torch.Generator, scale: float
-) -> Samples:
+def sample_gaussian_full(context: MethodContext, draws: Draws, scale: float) -> Samples:
     """Draw from the normal distribution with the originals' mean and full covariance.
 
     ``scale`` multiplies standard deviations. Every draw is a combination of the originals, and
     lies in their affine space.
     """
     num = len(context.originals)
-    draws = torch.randn(count, num, generator=generator)
-    return Samples(combined(context.originals, 1 / num + scale * deviations(draws)))
+    weights = 1 / num + scale * deviations(draws.normal(num))
+    return Samples(combined(context.originals, weights))
 
 
 GAUSSIAN = Method(

@@ -3,27 +3,23 @@
 import torch
 
 from paramdiff.methods.averages import GREEN, of_raw
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 from paramdiff.methods.subspace import combined
 
 
-def sample_interpolations(
-    context: MethodContext, count: int, generator: torch.Generator, share: float | None
-) -> Samples:
+def sample_interpolations(context: MethodContext, draws: Draws, share: float | None) -> Samples:
     """Draw pairs of different originals, and a point on each line.
 
     The point lies at ``share`` of the way from one original to the other (at 0.5 amid them);
     without a share it is drawn uniformly.
     """
     num = len(context.raw)
-    draws = [torch.randperm(num, generator=generator)[:2] for _ in range(count)]
-    pairs = torch.stack(draws)
-    if share is None:
-        shares = torch.rand(count, 1, generator=generator)
-    else:
-        shares = torch.full((count, 1), share)
-    weights = torch.zeros(count, num)
+    pairs = draws.subsets(num, 2)
+    shares = draws.uniform() if share is None else torch.full((len(draws),), share)
+    shares = shares[:, None]
+    weights = torch.zeros(len(draws), num)
     weights.scatter_(1, pairs, torch.cat([1 - shares, shares], dim=1))
     return of_raw(context, combined(context.raw, weights))
 

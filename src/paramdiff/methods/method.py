@@ -1,25 +1,32 @@
 """A method: one way from a zoo to new parameter vectors, and all that a reader must know of it.
 
 A *member* is a method at a strength: ``swag@1.0`` is SWAG with its standard deviations times 1.
-For one seed of the generator, the members of a method that is matched differ in their strength
-alone: each draws the same normal numbers and scales them, so that the measurements of its
-networks change smoothly with the strength.
+For one seed the members of a method that is matched differ in their strength alone: each draws the
+same normal numbers and scales them, so that the measurements of its networks change smoothly with
+the strength.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-
 from paramdiff.methods.data_use import NO_DATA, DataUse
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method_context import MethodContext, Samples, Sampling
 
 GRAY = "#6b7480"
 
 Strength = float | str
 Role = Literal["evaluated", "baseline", "data-matched baseline", "control"]
-Need = Literal["network", "trajectories", "symmetries", "training examples"]
+Need = Literal[
+    "network",
+    "order",
+    "trajectories",
+    "base",
+    "symmetries",
+    "validation labels",
+    "training examples",
+]
 
 
 @dataclass(frozen=True)
@@ -117,9 +124,25 @@ class Method:
 
 _MISSING: dict[Need, tuple[Callable[[MethodContext], bool], str]] = {
     "network": (lambda context: context.untrained is None, "needs the network"),
+    "order": (
+        lambda context: not context.is_ordered,
+        "needs several checkpoints of a run, in a known order",
+    ),
     "trajectories": (
         lambda context: not context.has_several_trajectories,
         "needs several runs with several checkpoints each",
+    ),
+    "base": (
+        lambda context: context.base is None,
+        "needs the network that training started from",
+    ),
+    "symmetries": (
+        lambda context: context.symmetries is None,
+        "needs the network's permutation symmetries",
+    ),
+    "validation labels": (
+        lambda context: context.validate is None or context.validation_score is None,
+        "needs validation data",
     ),
     "training examples": (
         lambda context: context.data_matched is None,
@@ -161,19 +184,19 @@ class Member:
                 return reason
         return None
 
-    def sample(self, context: MethodContext, count: int, generator: torch.Generator) -> Samples:
+    def sample(self, context: MethodContext, draws: Draws) -> Samples:
         """Make networks.
 
         Args:
             context: what they are made from.
-            count: how many; some methods make fewer.
-            generator: of the draws.
+            draws: their number and their random numbers, which are used up; some methods make
+                fewer networks.
 
         Returns:
             The networks.
         """
         assert self.method.sample is not None
-        return self.method.sample(context, count, generator, self.strength)
+        return self.method.sample(context, draws, self.strength)
 
 
 def rounded(strength: float) -> float:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from paramdiff.methods.data_matched_training import DataMatchedTraining
 from paramdiff.methods.data_use import DataBudget, DataUse
 from paramdiff.methods.subspace import Embedding
-from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.layout import ParameterLayout, Slot
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.permutation.symmetry import Symmetries
 
@@ -29,10 +30,13 @@ class MethodContext:
         normalization: from raw to normalized values and back.
         untrained: a seed to the normalized vector ``[P]`` of a freshly initialized network; None
             if the network is not at hand.
-        validation_score: ``[N]``, of the originals.
-        validate: normalized vectors ``[M, P]`` to their validation scores ``[M]``.
+        validation_score: ``[N]``, of the originals; None without validation data.
+        validate: normalized vectors ``[M, P]`` to their validation scores ``[M]``; None likewise.
         symmetries: the network's permutation symmetries; None if they are not known.
         runs: ``[N]`` number of the training run that each original comes from; None if unknown.
+        steps: ``[N]`` training step of each original within its run; None if unknown. The
+            originals of a run lie in training order.
+        base: ``[P]``, raw, of the network from which all runs started; None if unknown.
         data_budget: the training data that the generator used; None if it used none.
         data_matched: fine-tunes networks on as much training data; None if the generator used
             none, or the task is no classification.
@@ -42,11 +46,13 @@ class MethodContext:
     raw: Tensor
     layout: ParameterLayout
     normalization: Normalization
-    untrained: Callable[[int], Tensor] | None
-    validation_score: Tensor
-    validate: Callable[[Tensor], Tensor]
+    untrained: Callable[[int], Tensor] | None = None
+    validation_score: Tensor | None = None
+    validate: Callable[[Tensor], Tensor] | None = None
     symmetries: Symmetries | None = None
     runs: Tensor | None = None
+    steps: Tensor | None = None
+    base: Tensor | None = None
     data_budget: DataBudget | None = None
     data_matched: DataMatchedTraining | None = None
 
@@ -55,11 +61,37 @@ class MethodContext:
         """The originals as points of N - 1 dimensions; computed once."""
         return Embedding(self.originals)
 
+    @cached_property
+    def shared(self) -> list[Slot]:
+        """The tensors in which all originals are equal, such as those that were not trained."""
+        return [
+            slot
+            for slot in self.layout.slots
+            if all(
+                torch.equal(one[slot.start : slot.stop], self.raw[0, slot.start : slot.stop])
+                for one in self.raw
+            )
+        ]
+
+    @cached_property
+    def trajectories(self) -> list[Tensor]:
+        """The originals ``[n]`` of each run, in training order; one run if none is known."""
+        if self.runs is None:
+            return [torch.arange(len(self.originals))]
+        return [(self.runs == run).nonzero()[:, 0] for run in self.runs.unique()]
+
     @property
     def has_several_trajectories(self) -> bool:
         """Return whether there are several runs, each with several originals."""
-        counts = [] if self.runs is None else self.runs.unique(return_counts=True)[1].tolist()
-        return len(counts) > 1 and min(counts) > 1
+        return len(self.trajectories) > 1 and min(map(len, self.trajectories)) > 1
+
+    @property
+    def is_ordered(self) -> bool:
+        """Return whether every run has several originals, whose training order is known."""
+        steps = self.steps
+        return steps is not None and all(
+            len(rows) > 1 and bool(steps[rows].diff().gt(0).all()) for rows in self.trajectories
+        )
 
 
 @dataclass(frozen=True)
@@ -82,4 +114,4 @@ class Samples:
 
 
 Sampling = Callable[..., Samples]
-"""Takes a context, the number of networks, a ``torch.Generator`` and the strength (or None)."""
+"""Takes a context, ``Draws`` and the strength, which is None for a method without one."""

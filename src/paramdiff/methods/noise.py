@@ -3,43 +3,32 @@
 Originals are used in a shuffled order, each equally often.
 """
 
-import torch
-from torch import Tensor
-
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 
 ORANGE = "#b87900"
 
 
-def sample_noise(
-    context: MethodContext, count: int, generator: torch.Generator, level: float
-) -> Samples:
+def sample_noise(context: MethodContext, draws: Draws, level: float) -> Samples:
     """Add Gaussian noise of ``level`` times each tensor's standard deviation over its elements."""
-    source = _sources(len(context.originals), count, generator)
-    vectors = context.originals[source].clone()
+    source = draws.in_turn(len(context.originals))
+    vectors = draws.normal(context.originals.shape[1])
     for slot in context.layout.slots:
-        part = vectors[:, slot.start : slot.stop]
-        draw = torch.randn(part.shape, generator=generator)
+        place = slice(slot.start, slot.stop)
+        part = context.originals[source, place]
         # one element has no deviation; it is normalized by its size
         deviation = part.std(1, keepdim=True) if part.shape[1] > 1 else 1.0
-        part += level * deviation * draw
+        vectors[:, place].mul_(level * deviation).add_(part)
     return Samples(vectors, source)
 
 
-def sample_absolute_noise(
-    context: MethodContext, count: int, generator: torch.Generator, level: float
-) -> Samples:
+def sample_absolute_noise(context: MethodContext, draws: Draws, level: float) -> Samples:
     """Add Gaussian noise of standard deviation ``level`` to every raw value."""
-    source = _sources(len(context.originals), count, generator)
+    source = draws.in_turn(len(context.originals))
     raw = context.normalization.invert(context.originals[source])
-    draw = torch.randn(raw.shape, generator=generator)
-    return Samples(context.normalization.apply(raw + level * draw), source)
-
-
-def _sources(num_originals: int, count: int, generator: torch.Generator) -> Tensor:
-    order = torch.randperm(num_originals, generator=generator)
-    return order.repeat(-(-count // num_originals))[:count]
+    noise = draws.normal(raw.shape[1]).mul_(level)
+    return Samples(context.normalization.apply(noise.add_(raw)), source)
 
 
 NOISE = Method(

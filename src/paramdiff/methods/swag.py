@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.memmap import column_blocks
+from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 
@@ -11,44 +12,31 @@ RANK = 20
 BLUE = "#3a8fc0"
 
 
-def sample_swag(
-    context: MethodContext, count: int, generator: torch.Generator, scale: float
-) -> Samples:
+def sample_swag(context: MethodContext, draws: Draws, scale: float) -> Samples:
     """Draw from the SWAG posterior of all originals, taken as one run.
 
     The low-rank half is spanned by the deviations of the last 20 originals from the running mean.
     ``scale`` multiplies standard deviations, as for ``gaussian``.
     """
     one = [torch.arange(len(context.originals))]
-    return Samples(_draws(context.originals, one, count, scale, generator))
+    return Samples(_sampled(context.originals, one, draws, scale))
 
 
-def sample_multiswag(
-    context: MethodContext, count: int, generator: torch.Generator, scale: float
-) -> Samples:
+def sample_multiswag(context: MethodContext, draws: Draws, scale: float) -> Samples:
     """Draw from the SWAG posterior of each training run in turn.
 
     Needs ``has_several_trajectories``: between runs there is no network worth having.
     """
-    runs = context.runs
-    assert runs is not None
-    each = [(runs == run).nonzero()[:, 0] for run in runs.unique()]
-    return Samples(_draws(context.originals, each, count, scale, generator))
+    return Samples(_sampled(context.originals, context.trajectories, draws, scale))
 
 
-def _draws(
-    originals: Tensor,
-    trajectories: list[Tensor],
-    count: int,
-    scale: float,
-    generator: torch.Generator,
-) -> Tensor:
+def _sampled(originals: Tensor, trajectories: list[Tensor], draws: Draws, scale: float) -> Tensor:
     """Draw ``[M, P]``, from the rows ``[n]`` of one trajectory after the other."""
-    vectors = torch.randn(count, originals.shape[1], generator=generator)
-    weights = torch.randn(count, RANK, generator=generator)
+    vectors, weights = draws.normal(originals.shape[1]), draws.normal(RANK)
+    turn = draws.numbers % len(trajectories)
     for columns in column_blocks(originals):
         for number, rows in enumerate(trajectories):
-            drawn = slice(number, None, len(trajectories))
+            drawn = (turn == number).nonzero()[:, 0]
             values = originals[rows, columns].double()
             numbers = torch.arange(1, len(rows) + 1)[:, None]
             from_running_mean = (values - values.cumsum(0) / numbers)[-RANK:].float()

@@ -1,7 +1,7 @@
 """A network on fixed examples as a differentiable function of some of its tensors.
 
-What the tensors cannot change is computed once per example and kept where it fits the memory
-budget, as in fast scoring; gradients flow through the rest alone. The network is in evaluation
+The frozen prefix runs once per example, and its outputs are kept if they fit the memory budget
+(``PrefixCache``); gradients flow through the rest alone. The network is in evaluation
 mode: BatchNorm uses the running statistics that it is given.
 """
 
@@ -13,11 +13,10 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from paramdiff.errors import UserError
-from paramdiff.scoring.inputs import Inputs, batches
-from paramdiff.scoring.predict import NUM_CHECKED, check_output, layout_of, loaded, num_bytes
-from paramdiff.scoring.split import cut, is_one_per_example, used_by
-
-PREFIX_BATCH = 500
+from paramdiff.scoring.inputs import Inputs
+from paramdiff.scoring.predict import check_output, loaded
+from paramdiff.scoring.prefix_cache import NUM_CHECKED, PrefixCache
+from paramdiff.scoring.split import used_by
 
 
 class DifferentiableNetwork:
@@ -29,7 +28,7 @@ class DifferentiableNetwork:
         names: the tensors (parameters or buffers) that a parameter set gives.
         inputs: the examples ``[E, ...]``.
         device: where to compute.
-        memory_budget: bytes that the values at the cut may take.
+        memory_budget: bytes that the outputs of the prefix may take.
     """
 
     def __init__(
@@ -44,23 +43,26 @@ class DifferentiableNetwork:
     ) -> None:
         if not len(inputs):
             raise UserError("expected at least one example, found none")
-        self._inputs, self._device = inputs, torch.device(device)
+        device = torch.device(device)
         whole = loaded(network, base).to(device).requires_grad_(False)
         _open_statistics(whole, set(names))
-        self._layout = layout_of(whole, inputs[:NUM_CHECKED].to(device), has_gradients=True)
-        whole = whole.to(memory_format=self._layout)
-        example = self._placed(inputs[:NUM_CHECKED])
-        check_output(whole, example)
-        self.cut = cut(whole, names, example)
-        self._kept: list[Tensor] | None = None
-        total = num_bytes(self.cut.prefix(example)) * len(inputs) // len(example)
-        if total <= memory_budget and is_one_per_example(self.cut, example):
-            computed = [self._prefix(batch) for batch in batches(inputs, PREFIX_BATCH)]
-            self._kept = [torch.cat(column) for column in zip(*computed, strict=True)]
+        check_output(whole, inputs[:NUM_CHECKED].to(device))
+        self._num_examples = len(inputs)
+        self._prefix = PrefixCache(
+            whole,
+            names,
+            inputs,
+            device=device,
+            memory_budget=memory_budget,
+            has_gradients=True,
+        )
+        if self._prefix.obstacle() is None:
+            self._prefix.keep_rows()
+        self.cut = self._prefix.cut
 
     def __len__(self) -> int:
         """Number of examples."""
-        return len(self._inputs)
+        return self._num_examples
 
     def logits(self, parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:
         """The network's logits.
@@ -72,21 +74,9 @@ class DifferentiableNetwork:
         Returns:
             ``[B, K]``.
         """
-        values: Sequence[Tensor]
-        if self._kept is not None:
-            place = rows.to(self._device)
-            values = [value[place] for value in self._kept]
-        else:
-            values = self._prefix(self._inputs[rows])
         suffix = self.cut.suffix
-        return functional_call(suffix, used_by(suffix, dict(parameters)), tuple(values))
-
-    @torch.no_grad()
-    def _prefix(self, inputs: Tensor) -> tuple:
-        return self.cut.prefix(self._placed(inputs))
-
-    def _placed(self, inputs: Tensor) -> Tensor:
-        return inputs.to(self._device, memory_format=self._layout)
+        own = used_by(suffix, dict(parameters))
+        return functional_call(suffix, own, self._prefix.rows(rows))
 
 
 class _OpenBatchNorm(nn.Module):

@@ -1,9 +1,9 @@
 """Predictions of many parameter sets of one network: ``[M, E]`` labels, each shared part once.
 
-What no set can change (the prefix of the cut) is computed once per example; then every set runs
-only the rest. Where the values at the cut do not fit the memory budget, examples go in chunks, and
-all sets are scored on one chunk before the next is computed. Examples that are decoded when asked
-for are asked for batch by batch, and never held together.
+The frozen prefix runs once per example (``PrefixCache``); then each set runs only the rest. If the
+outputs of the prefix do not fit the memory budget, examples go in chunks, and all sets are scored
+on one chunk before the next is computed. Examples that are decoded on access are read batch by
+batch, and never held together.
 """
 
 import copy
@@ -11,24 +11,17 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.torch_version import TorchVersion
-from torch.utils import _pytree as pytree
 
 from paramdiff.errors import NotFiniteError, UserError, in_one_line
-from paramdiff.scoring.inputs import Inputs, batches
-from paramdiff.scoring.split import cut, named_tensors
+from paramdiff.scoring.inputs import Inputs
+from paramdiff.scoring.prefix_cache import NUM_CHECKED, PrefixCache
+from paramdiff.scoring.split import named_tensors
 from paramdiff.scoring.stacked import evaluator_of
 
 ParameterSet = Mapping[str, Tensor]
-NUM_CHECKED = 4  # examples that check the cut and measure the values at it
-_GROUP_NORM_CRASHES = TorchVersion(torch.__version__) < "2.14"
-"""On a CPU its gradient ends the process: channels last, and an input that needs no gradient."""
 
 
 class Scorer:
@@ -40,14 +33,15 @@ class Scorer:
         names: the tensors (parameters or buffers) that a parameter set gives.
         inputs: the examples ``[E, ...]``; read batch by batch.
         device: where to compute.
-        memory_budget: bytes that the values at the cut may take.
+        memory_budget: bytes that the outputs of the prefix may take.
         batch_size: examples in one call of the network.
 
     Attributes:
+        prefix: the part of the network that no set changes, and its outputs.
         cut: the network in two parts, and why nothing is shared if so.
         is_deterministic: whether the same input gave the same output twice.
-        num_chunks: how often ``predict`` goes through the parameter sets; 1 where the values at
-            the cut are kept.
+        num_chunks: how often ``predict`` goes through the parameter sets; 1 if the outputs of the
+            prefix are kept.
     """
 
     def __init__(
@@ -63,27 +57,26 @@ class Scorer:
     ) -> None:
         if not len(inputs):
             raise UserError("expected at least one example, found none")
+        device = torch.device(device)
         whole = loaded(network, base).to(device)
-        self._device = torch.device(device)
-        example = inputs[:NUM_CHECKED]
-        self._layout = layout_of(whole, example.to(device))
-        whole = whole.to(memory_format=self._layout)
-        example = self._placed(example)
+        example = inputs[:NUM_CHECKED].to(device)
         check_output(whole, example)
+        self.prefix = PrefixCache(
+            whole,
+            names,
+            inputs,
+            device=device,
+            memory_budget=memory_budget,
+            batch_size=batch_size,
+        )
         self.is_deterministic = is_deterministic(whole, example)
-        self.cut = cut(whole, names, example)
+        self.cut = self.prefix.cut
+        self.num_chunks = len(self.prefix.chunks)
         own = named_tensors(whole)
         self._like = {name: own[name].detach() for name in names}
-        with torch.inference_mode():
-            values = self.cut.prefix(example)
-        num_fitting = max(1, memory_budget * len(example) // max(1, num_bytes(values)))
-        self._batch_size = min(batch_size, num_fitting)
-        rows = range(len(inputs))
-        self._inputs = inputs
-        self._chunks = [rows[i : i + num_fitting] for i in rows[::num_fitting]]
-        self.num_chunks = len(self._chunks)
-        self._evaluate = evaluator_of(self.cut.suffix, names, values, self._batch_size)
-        self._kept = list(self._computed(rows)) if self.num_chunks == 1 else None
+        self._evaluate = evaluator_of(
+            self.cut.suffix, names, self.prefix.example, self.prefix.batch_size
+        )
 
     def logits(self, parameters: ParameterSet) -> Tensor:
         """The logits of one parameter set.
@@ -142,13 +135,13 @@ class Scorer:
             batches = [
                 self._evaluate(group, values)[0]
                 for chunk in range(self.num_chunks)
-                for values in self._values(chunk)
+                for values in self.prefix.batches(chunk)
             ]
         return torch.cat(batches)  # outside: the result may take part in a gradient
 
     def _labels(self, chunk: int, parameter_sets: Iterable[ParameterSet]) -> Tensor:
-        batches = self._values(chunk)
-        rows = [torch.empty(0, len(self._chunks[chunk]), dtype=torch.int16)]
+        batches = self.prefix.batches(chunk)
+        rows = [torch.empty(0, len(self.prefix.chunks[chunk]), dtype=torch.int16)]
         num_done = 0
         checked = itertools.starmap(self._checked, enumerate(parameter_sets))
         while group := list(itertools.islice(checked, self._evaluate.group_size)):
@@ -161,18 +154,6 @@ class Scorer:
         check_finite(logits, first)
         fits = logits.shape[-1] <= torch.iinfo(torch.int16).max
         return logits.max(dim=-1).indices.to("cpu", torch.int16 if fits else torch.int32)
-
-    def _values(self, chunk: int) -> list[tuple]:
-        """Compute the activations at the split for the examples of a chunk, by batches."""
-        return self._kept or list(self._computed(self._chunks[chunk]))
-
-    def _computed(self, rows: range) -> Iterator[tuple]:
-        with torch.inference_mode():
-            for batch in batches(self._inputs, self._batch_size, rows.start, rows.stop):
-                yield self.cut.prefix(self._placed(batch))
-
-    def _placed(self, inputs: Tensor) -> Tensor:
-        return inputs.to(self._device, memory_format=self._layout)
 
     def _checked(self, index: int, parameters: ParameterSet) -> dict[str, Tensor]:
         tensors = {}
@@ -201,50 +182,6 @@ def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:
             f"the base checkpoint is not the network's: {in_one_line(error)}"
         ) from None
     return whole
-
-
-@torch.inference_mode()
-def layout_of(
-    network: nn.Module, example: Tensor, *, has_gradients: bool = False
-) -> torch.memory_format:
-    """Channels last for images: up to twice as fast, and equal to rounding.
-
-    Not every network can: ``x.view(len(x), -1)`` wants contiguous feature maps.
-
-    Args:
-        network: the architecture; its tensors may change their layout.
-        example: a few inputs ``[B, ...]``.
-        has_gradients: whether any are taken, which not every version of torch can everywhere.
-
-    Returns:
-        The layout to compute in.
-    """
-    if example.dim() != 4:
-        return torch.contiguous_format
-    is_watched = has_gradients and _GROUP_NORM_CRASHES and example.device.type == "cpu"
-    called = _CalledNames()
-    try:
-        with torch.random.fork_rng(devices=()), called if is_watched else nullcontext():
-            network.to(memory_format=torch.channels_last)(
-                example.to(memory_format=torch.channels_last)
-            )
-    except RuntimeError:
-        return torch.contiguous_format
-    return torch.contiguous_format if "group_norm" in called.names else torch.channels_last
-
-
-class _CalledNames(TorchFunctionMode):
-    """Names of the functions of torch that are called meanwhile."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Sequence = (), kwargs: dict | None = None
-    ) -> Any:
-        self.names.add(getattr(func, "__name__", ""))
-        return func(*args, **(kwargs or {}))
 
 
 @torch.inference_mode()
@@ -287,9 +224,3 @@ def check_finite(logits: Tensor, first: int) -> None:
         raise NotFiniteError(
             f"parameter set {index}: expected finite logits, found NaN or infinity"
         )
-
-
-def num_bytes(values: Any) -> int:
-    """The memory of all tensors in a nested structure."""
-    tensors = (leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor))
-    return sum(tensor.nbytes for tensor in tensors)

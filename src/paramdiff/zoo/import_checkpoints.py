@@ -136,7 +136,17 @@ def import_checkpoints(
     duplicates = [
         SkippedDuplicate(source=copy.name, duplicate_of=copy.duplicate_of) for copy in copies
     ]
-    write_zoo(zoo_folder, vectors, entries, layout, complete, rule, checkpoint_format, duplicates)
+    write_zoo(
+        zoo_folder,
+        vectors,
+        entries,
+        layout,
+        complete,
+        rule,
+        checkpoint_format,
+        duplicates,
+        None if base is None else base.name,
+    )
     is_new = uses is not None and rule != "none"
     return Imported(tuple(notes), is_new, frozenset(replaced))
 

@@ -79,6 +79,9 @@ class ZooIndex(Settings):
     duplicates: tuple[SkippedDuplicate, ...] = Field(
         (), description="imported checkpoints that were left out"
     )
+    base_source: str | None = Field(
+        None, description="the checkpoint that imported ones are completed with, if one was given"
+    )
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,30 @@ class Zoo:
         """Training run of each held-out checkpoint, ``[H]``."""
         return self._runs(held_out=True)
 
+    @property
+    def steps(self) -> Tensor | None:
+        """Training step of each original within its run, ``[N]``; None if one is not known."""
+        steps = [one.step for one in self.index.checkpoints if not one.held_out]
+        known = [step for step in steps if step is not None]
+        return torch.tensor(known, dtype=torch.long) if len(known) == len(steps) else None
+
+    @property
+    def start(self) -> Tensor | None:
+        """Raw vector ``[P]`` of the network from which all runs started; None if not known.
+
+        Known are the pretrained network of a collection whose runs share it, and the base
+        checkpoint of an import.
+        """
+        entries = self.index.checkpoints
+        is_imported = any(one.source is not None for one in entries)
+        shares_start = len({one.seed for one in entries}) == 1
+        if self.index.base_source is None and (is_imported or not shares_start):
+            return None
+        try:
+            return self.layout.flatten(self.base, BASE_FILE)
+        except UserError:  # it completes the originals, and may lack what they have
+            return None
+
     def _runs(self, *, held_out: bool) -> Tensor:
         runs = [one.run for one in self.index.checkpoints if one.held_out == held_out]
         return torch.tensor(runs, dtype=torch.long)
@@ -205,6 +232,7 @@ def write_zoo(
     hold_out: HoldOutRule,
     checkpoint_format: CheckpointFormat | None = None,
     duplicates: Sequence[SkippedDuplicate] = (),
+    base_source: str | None = None,
 ) -> None:
     """Write a zoo atomically.
 
@@ -217,6 +245,8 @@ def write_zoo(
         hold_out: rule that chose the held-out checkpoints.
         checkpoint_format: format of imported checkpoints.
         duplicates: imported checkpoints that were left out.
+        base_source: name of the checkpoint that imported ones are completed with; None if none
+            was given.
     """
     _warn_of_single(sum(not entry.get("held_out", False) for entry in entries))
     with written_aside(folder) as aside:
@@ -238,6 +268,7 @@ def write_zoo(
             checkpoints=written,
             checkpoint_format=checkpoint_format,
             duplicates=tuple(duplicates),
+            base_source=base_source,
         )
         write_json(aside / INDEX_FILE, index.model_dump(mode="json"))
 
