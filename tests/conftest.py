@@ -64,7 +64,7 @@ def small_files():
 
 @pytest.fixture(scope="session")
 def undrawn():
-    """A context in which reports get no figures: drawing them takes half the time of a tiny run."""
+    """A context in which reports get no figures, which take half the time of a tiny run."""
 
     @contextmanager
     def context() -> Iterator[None]:
