@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # as in the table below
     from paramdiff.commands.fit import fit as fit
     from paramdiff.commands.generate import generate as generate
     from paramdiff.commands.inspect import inspect as inspect
+    from paramdiff.commands.make import make as make
     from paramdiff.commands.push import push as push
     from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser as Conv1dDenoiser
     from paramdiff.diffusion.denoisers.mlp import MLPDenoiser as MLPDenoiser
@@ -40,6 +41,7 @@ _PUBLIC = {
     "fit": "paramdiff.commands.fit",
     "generate": "paramdiff.commands.generate",
     "inspect": "paramdiff.commands.inspect",
+    "make": "paramdiff.commands.make",
     "push": "paramdiff.commands.push",
     "run": "paramdiff.runs.run",
     "load_recipe": "paramdiff.recipe.schema",

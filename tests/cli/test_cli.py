@@ -40,7 +40,7 @@ def test_help_is_the_documented_one():
 
 def test_every_verb_of_the_issue_is_there():
     named = {"quickstart", "run", "sweep", "check", "inspect", "fit", "generate", "compare"}
-    named |= {"push", "report", "recipes"}
+    named |= {"push", "report", "recipes", "make", "methods"}
     assert named <= set(commands())
     text = HELP_FILE.read_text(encoding="utf-8")
     for command in ("quickstart", "run", "sweep", "generate", "compare"):
@@ -170,6 +170,7 @@ def test_generate_heeds_its_options(call, tiny_run, tmp_path):
     assert not torch.allclose(short, usual)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_run_and_from_print_the_table_and_the_reports_path(call, tiny, tiny_run, tmp_path):
     options = as_options([*tiny, "generation.num_samples=5"])
     out = tmp_path / "run"
@@ -291,6 +292,7 @@ def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     assert re.search(r"none: expected a run's folder with recipe\.yaml", told)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_sweep_names_what_failed(call, tiny, tmp_path):
     bad = tmp_path / "bad.yaml"
     bad.write_text(SHIPPED.joinpath("quickstart.yaml").read_text().replace("norm[23]", "nope"))

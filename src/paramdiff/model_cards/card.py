@@ -15,9 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import TypeAdapter
 
 import paramdiff
+from paramdiff.evaluation.sample_groups import SampleGroup
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.methods.data_use import DataUse, data_used
-from paramdiff.methods.group_names import label_of
+from paramdiff.methods.group_names import label_of, method_of, phrase_of
 from paramdiff.model_cards.provenance import Origin, Provenance, inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.description import data_budget, recipe_facts
@@ -181,6 +182,39 @@ def generated_card(provenance: Provenance, evaluation: Evaluation | None = None)
         else provenance.checkpoint_format.suffix,
         versions=versions(),
         evaluation=evaluation,
+    )
+
+
+def made_card(group: SampleGroup, seed: int, origin: Origin, facts: Mapping[str, str]) -> str:
+    """Render the card of a folder of networks that a method made of checkpoints.
+
+    Args:
+        group: the networks.
+        seed: random seed of the method.
+        origin: the checkpoints.
+        facts: label to value.
+
+    Returns:
+        Markdown.
+    """
+    own = {
+        "method": group.name,
+        "num_networks": len(group.raw),
+        "checkpoints_sha256": origin.sha256,
+        "num_checkpoints": len(origin.hashes),
+        "seed": seed,
+        **data_for_card(group.data_used),
+    }
+    return render_card(
+        "made.md.jinja",
+        card_metadata(group.name, own, None),
+        group=group,
+        seed=seed,
+        origin=origin,
+        facts=facts,
+        reference=method_of(group.name).reference,
+        phrase=phrase_of(group.name),
+        versions=versions(),
     )
 
 
