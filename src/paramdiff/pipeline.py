@@ -17,6 +17,7 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, decode_all, decoding_batch
+from paramdiff.component import Component, index_entry
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
 from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.diffusion_settings import Value
@@ -81,6 +82,11 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             batch_size=batch_size,
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, Component):  # diffusers would name the file of its class
+            self.register_to_config(**{name: index_entry(type(value))})
 
     @property
     def conditions(self) -> Conditions:

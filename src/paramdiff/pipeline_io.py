@@ -17,7 +17,7 @@ from paramdiff.checkpoints.formats import EXTRA_FILES_FOLDER, read_format
 from paramdiff.checkpoints.hub import name_on_hub
 from paramdiff.codecs.codec_settings import Statistics
 from paramdiff.codecs.registry import CODECS
-from paramdiff.component import EARLIER_CLASSES
+from paramdiff.component import EARLIER_CLASSES, index_entry
 from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.errors import UserError, first_line, of_an_earlier_version
 from paramdiff.parameters.space import BASE_FILE, FORMAT_FILE, ParameterSpace
@@ -139,7 +139,7 @@ def check_pipeline_folder(path: Path) -> None:
     for part, classes in PARTS.items():
         if is_prior and part in OPTIONAL_PARTS:
             continue
-        stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes()]
+        stored = [list(index_entry(kind)) for kind in classes()]
         if index.get(part) not in stored:
             raise UserError(
                 f"{path / INDEX_FILE}: {part}: expected one of {stored}, found {index.get(part)}"

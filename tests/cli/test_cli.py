@@ -170,6 +170,7 @@ def test_generate_heeds_its_options(call, tiny_run, tmp_path):
     assert not torch.allclose(short, usual)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_run_and_from_print_the_table_and_the_reports_path(call, tiny, tiny_run, tmp_path):
     options = as_options([*tiny, "generation.num_samples=5"])
     out = tmp_path / "run"
@@ -291,6 +292,7 @@ def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     assert re.search(r"none: expected a run's folder with recipe\.yaml", told)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_sweep_names_what_failed(call, tiny, tmp_path):
     bad = tmp_path / "bad.yaml"
     bad.write_text(SHIPPED.joinpath("quickstart.yaml").read_text().replace("norm[23]", "nope"))

@@ -39,6 +39,7 @@ def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
     assert not list(tmp_path.rglob(".partial*"))
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_evaluate_completes_parts_from_a_base(call, tiny_run, tmp_path):
     """A zoo's own files hold the selected tensors alone."""
     parts, out = tiny_run / "zoo" / "checkpoints", tmp_path / "out"
@@ -52,6 +53,7 @@ def test_evaluate_completes_parts_from_a_base(call, tiny_run, tmp_path):
     assert found["groups"]["generated"]["n"] == expected["groups"]["generated"]["n"]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_evaluate_takes_a_zoo(call, tiny_run, tmp_path):
     out = tmp_path / "out"
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
@@ -223,6 +225,7 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert told.endswith("to return a number, or bool [E] of what is right, found 'text'")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_evaluate_tells_what_lies_beside_the_checkpoints(call, tiny_run, tmp_path):
     folders = {}
     for name in ("zoo/checkpoints", "generated"):

@@ -33,7 +33,7 @@ def unwatched(name):
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_paper, tiny_paper_run, tmp_path_factory):
+def folder(tiny_paper, tiny_paper_run, tmp_path_factory, undrawn):
     """A finished sweep of two ablations over the quickstart; to be read only."""
     out = tmp_path_factory.mktemp("tables")
     shutil.copytree(tiny_paper_run, out / "quickstart")
@@ -41,9 +41,10 @@ def folder(tiny_paper, tiny_paper_run, tmp_path_factory):
     entries = plan_sweep(sources, tiny_paper, base="quickstart", extension=PAPER)
     assert [entry.name for entry in entries] == [QUIET, FEW, "quickstart"]
     requested = requested_sections(sources, PAPER)
-    made = run_sweep(
-        entries, out, device="cpu", watch=unwatched, requested=requested, extension=PAPER
-    )
+    with undrawn():
+        made = run_sweep(
+            entries, out, device="cpu", watch=unwatched, requested=requested, extension=PAPER
+        )
     assert all(row.failure is None for row in made.rows), made.rows
     return out
 

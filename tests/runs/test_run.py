@@ -165,6 +165,7 @@ def test_a_foreign_folder_or_file_is_refused(tmp_path, tiny):
     assert files_of(tmp_path) == ["mine/thesis.tex"] and not (tmp_path / "new").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize(
     ("override", "taken"),
     [
@@ -273,6 +274,7 @@ def test_a_vae_alone_generates_from_its_prior(tiny_paper, tmp_path):
     assert times_of(tmp_path / "run", "report.html") == before
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.slow
 def test_principal_components_alone_are_a_gaussian_of_the_originals(tiny, tiny_run, tmp_path):
     tiny = [one for one in tiny if not one.startswith("diffusion")]
@@ -304,6 +306,7 @@ print(peak_memory(), psutil.Process().memory_info().rss / 2**20)
     assert 50 < peak < held + large.nbytes / 2**20 / 2
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_folders_and_recipes_as_text(tiny, tiny_run, tmp_path):
     recipe = tmp_path / "own.yaml"
     recipe.write_text(to_yaml(load_recipe("quickstart", tiny)))

@@ -21,6 +21,8 @@ from paramdiff.runs.sweep import run_sweep
 from paramdiff.runs.sweep_entries import plan_sweep
 from paramdiff.storage import read_json, sha256_of
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 SHARED = ("zoo", "pipeline/parameter_space", "pipeline/codec", "pipeline/denoiser")
 
 
@@ -54,10 +56,11 @@ def entries(tiny):
 
 
 @pytest.fixture(scope="module")
-def finished(entries, tmp_path_factory):
+def finished(entries, tmp_path_factory, undrawn):
     """A finished sweep of two recipes that differ in their generation only; to be read only."""
     out = tmp_path_factory.mktemp("sweep")
-    return out, *sweep(entries, out)
+    with undrawn():
+        return out, *sweep(entries, out)
 
 
 def test_what_is_equal_is_made_once(entries, finished):
