@@ -78,6 +78,9 @@ def test_what_is_there_is_refused(tmp_path):
         pytest.fail("a file")
     for name in ("file", "folder"):
         (tmp_path / "folder").mkdir(exist_ok=True)
-        with pytest.raises(UserError, match="found an existing one"), sole_maker(tmp_path / name):
+        with (
+            pytest.raises(UserError, match="exists already; name a new folder"),
+            sole_maker(tmp_path / name),
+        ):
             pytest.fail(name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
