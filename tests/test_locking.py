@@ -74,7 +74,7 @@ def test_a_folder_under_another_name_is_the_same(tmp_path, monkeypatch):
 
 def test_what_is_there_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="found a file"), sole_writer(tmp_path / "file"):
+    with pytest.raises(UserError, match="this is a file"), sole_writer(tmp_path / "file"):
         pytest.fail("a file")
     for name in ("file", "folder"):
         (tmp_path / "folder").mkdir(exist_ok=True)
