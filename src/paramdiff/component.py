@@ -42,7 +42,7 @@ class Component(ModelMixin, ConfigMixin):
             if stored in EARLIER_CLASSES:
                 raise of_an_earlier_version(where, stored)
             if stored != cls.__name__:
-                raise UserError(f"{where}: expected a {cls.__name__}, found a {stored}")
+                raise UserError(f"{where}: this is a {stored}, not a {cls.__name__}")
         wanted = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("use_safetensors", True)
         try:

@@ -240,8 +240,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         if not condition:
             if guidance_scale is not None:
                 raise UserError(
-                    f"guidance_scale: expected a condition beside it, found {guidance_scale:g} "
-                    "alone"
+                    f"guidance_scale: {guidance_scale:g} has no effect without a condition"
                 )
             return UNGUIDED
         encoded = self.conditions.encode(condition)
@@ -293,8 +292,8 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
     def _refuse_without_denoiser(self, option: str, value: object) -> None:
         if self.denoiser is None and value is not None:
             raise UserError(
-                f"{option}: expected none, because this pipeline draws latents from N(0, I) "
-                f"without a denoiser, found {value}"
+                f"{option}: {value} has no effect, because this pipeline draws latents from "
+                "N(0, I) without a denoiser"
             )
 
     @classmethod
@@ -338,9 +337,8 @@ def _whole_numbers(seeds: Iterable[int]) -> list[int]:
         found = [operator.index(seed) for seed in seeds]
     except TypeError:
         raise UserError(
-            "seeds: expected whole numbers, one per network (range(4) for four), found "
-            f"{seeds!r:.80}"
+            f"seeds: {seeds!r:.80} are not whole numbers, one per network (range(4) for four)"
         ) from None
     if not found:
-        raise UserError("seeds: expected at least one, found none")
+        raise UserError("seeds: there is none; give one per network")
     return found

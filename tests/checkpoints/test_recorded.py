@@ -34,6 +34,8 @@ def test_numbers_in_anybodys_header_are_values(tmp_path):
         '{"recorder": "checkpoint", "metrics": {"a\\n": 1, "b": "x\\ny", "c": ""}}',
         json.dumps({"recorder": "checkpoint", "metrics": {"a" * 1000: 1, "b": "b" * 1000}}),
         '{"recorder": ["checkpoint"], "metrics": {"a": 1}}',
+        '{"recorder": "checkpoint", "metrics": {"a": 1' + "0" * 400 + "}}",
+        '{"recorder": "checkpoint", "epoch": [1]}',
         '{"metrics": {"a": 1}}',
     ],
 )

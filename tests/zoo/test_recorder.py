@@ -130,6 +130,46 @@ def test_only_the_first_process_writes(tmp_path, monkeypatch, is_other_rank):
     assert (written is None) == is_other_rank == (not (tmp_path / "zoo").exists())
 
 
+PARALLEL = """
+import sys
+import torch
+import torch.distributed as dist
+from torch import multiprocessing, nn
+from paramdiff import ZooRecorder
+
+
+def work(rank, folder):
+    dist.init_process_group("gloo", f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    network = nn.parallel.DistributedDataParallel(nn.Linear(3, 1))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    recorder = ZooRecorder(f"{folder}/zoo", every=2)
+    for step in range(1, 5):
+        optimizer.zero_grad()
+        loss = network(torch.randn(4, 3) + rank).square().mean()
+        loss.backward()
+        optimizer.step()
+        path = recorder.record(network, step, loss=loss)
+        assert (path is not None) == (rank == 0 and step % 2 == 0)
+    torch.save(network.module.state_dict(), f"{folder}/last{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    multiprocessing.spawn(work, (sys.argv[1],), nprocs=2)
+"""
+
+
+def test_of_two_processes_the_first_writes_under_the_bare_names(tmp_path):
+    (tmp_path / "parallel.py").write_text(PARALLEL)
+    program = [sys.executable, str(tmp_path / "parallel.py"), str(tmp_path)]
+    subprocess.run(program, check=True, timeout=300)
+    recorder = ZooRecorder(tmp_path / "zoo", every=2)
+    assert recorder.steps == [2, 4]
+    last = torch.load(tmp_path / "last1.pt")
+    assert same(load_file(tmp_path / "zoo" / "step-00000004.safetensors"), last)
+
+
 KILLED = """
 import sys
 import torch
@@ -258,6 +298,9 @@ def test_selected_tensors_are_completed_by_the_base(tmp_path):
 def test_methods_complete_selected_tensors_too(tmp_path):
     recorder, network = ZooRecorder(tmp_path / "zoo", every=1, select=["2.*"]), network_of()
     passed = train(recorder, network, range(1, 11), frozen=["0", "1"])
+    import_checkpoints([str(tmp_path / "zoo")], tmp_path / "made", ("*",))
+    zoo = Zoo.load(tmp_path / "made")
+    assert zoo.start is None and zoo.steps.tolist() == list(range(1, 11))
     made = make("average", tmp_path / "zoo", tmp_path / "average")
     ((found,),) = find_checkpoints([str(made.folder)]).runs
     tensors, _ = found.read()

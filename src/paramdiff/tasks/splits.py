@@ -106,8 +106,8 @@ class SubsetTask:
         whole = self.source.describe()
         if not whole.is_classification:
             raise UserError(
-                "task.num_train, num_validation, num_test: expected a classification task, found "
-                "one with its own score"
+                "task.num_train, num_validation, num_test: this needs a classification task, but "
+                "this task has its own score"
             )
         return replace(
             whole,
@@ -136,7 +136,7 @@ class SubsetTask:
             return available
         if wanted > available:
             raise UserError(
-                f"task.{field}: expected at most {available:,} examples, found {wanted:,}"
+                f"task.{field}: {wanted:,} is more than the {available:,} examples of the split"
             )
         return wanted
 

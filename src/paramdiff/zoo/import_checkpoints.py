@@ -15,7 +15,7 @@ from torch import Tensor
 
 from paramdiff.checkpoints.duplicates import without_duplicates
 from paramdiff.checkpoints.formats import StoredCheckpoint
-from paramdiff.checkpoints.recorded import recorded_base, recorded_values
+from paramdiff.checkpoints.recorded import is_recorded_base, recorded_base, recorded_values
 from paramdiff.checkpoints.sources import Runs, find_checkpoints, find_runs
 from paramdiff.checkpoints.summary import check_same
 from paramdiff.checkpoints.tensor_kinds import (
@@ -148,7 +148,8 @@ def import_checkpoints(
         rule,
         checkpoint_format,
         duplicates,
-        None if base is None else base.name,
+        # a recorder's base is a network in training, and not the one from which the runs started
+        None if base is None or is_recorded_base(base) else base.name,
     )
     is_new = uses is not None and rule != "none"
     return Imported(tuple(notes), is_new, frozenset(replaced))

@@ -279,8 +279,7 @@ def check_num_originals(wanted: int, available: int) -> None:
     """Raise a ``UserError`` if a recipe uses more originals than there are."""
     if wanted > available:
         raise UserError(
-            f"parameters.num_checkpoints: expected at most the zoo's {available} originals, "
-            f"found {wanted}"
+            f"parameters.num_checkpoints: the zoo has {available} originals, fewer than {wanted}"
         )
 
 
