@@ -130,7 +130,7 @@ class Baselines:
         self, members: list[Matched], count: int, context: MethodContext
     ) -> dict[str, Matched]:
         for one in members:
-            on_validation = one.member.method.data_used.split == "validation"
+            on_validation = one.member.data_used.split == "validation"
             if self._predictor.selects_on_test and on_validation:
                 self._groups.failed[one.name] = CHOSEN_ON_TEST
                 continue
@@ -207,11 +207,11 @@ def matched_methods() -> list[Method]:
 def _members(role: Role) -> list[Member]:
     """Return the members with a role whose strength is not matched."""
     return [
-        method.at(strength)
+        member
         for method in METHODS.values()
         if method.role == role
-        for strength in method.strengths.fixed
-        if strength is None or method.strengths.matched is None
+        for member in method.members
+        if member.strength is None or member.is_chosen or method.strengths.matched is None
     ]
 
 
@@ -233,7 +233,7 @@ def made(matched: Matched, context: MethodContext, num: int, seed: int) -> Sampl
     if raw is None:
         size = samples.vectors.shape[1]
         raw = map_rows(samples.vectors, context.normalization.invert, size, None)
-    used = samples.data_used or member.method.data_used
+    used = samples.data_used or member.data_used
     uses_inputs = matched.finish is not None and used.kind == "none"
     return SampleGroup(
         matched.name,
