@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from paramdiff.methods.from_base import MODEL_STOCK, TASK_ARITHMETIC, WISE_FT, stock_ratio
+from paramdiff.methods.combinations import stock_ratio
+from paramdiff.methods.from_base import MODEL_STOCK, TASK_ARITHMETIC, WISE_FT
 
 from .contexts import LAYOUT, built, context, generator, raw_originals
 

@@ -5,8 +5,9 @@ import torch
 from scipy.optimize import minimize
 from scipy.spatial import geometric_slerp
 
+from paramdiff.methods.combinations import karcher_weights, slerp_weights
 from paramdiff.methods.interpolation import NEIGHBOR_INTERPOLATION
-from paramdiff.methods.spherical import KARCHER_MEAN, SLERP, karcher_weights, slerp_weights
+from paramdiff.methods.spherical import KARCHER_MEAN, SLERP
 
 from .contexts import LAYOUT, SIZE, built, context, generator, raw_originals
 

@@ -14,6 +14,10 @@ DECAYS = {
 }
 """Shapes of a learning rate's decay from 1 to 0, as functions of the share that has passed."""
 
+PARALLEL = 1e-7
+"""Sines below this are those of parallel or of opposite tensors, which no arc joins."""
+MAX_ITERATIONS, TOLERANCE = 100, 1e-10
+
 
 def combined(originals: Tensor, weights: Tensor) -> Tensor:
     """Combine originals linearly.
@@ -105,3 +109,76 @@ def decay_weights(num: int, shape: str) -> Tensor:
     """
     left = [DECAYS[shape](passed / num) for passed in range(num + 1)]
     return -torch.tensor(left, dtype=torch.float64).diff()
+
+
+def slerp_weights(gram: Tensor, pairs: Tensor, share: float) -> Tensor:
+    """Compute the weights of the two ends of spherical interpolations.
+
+    Args:
+        gram: ``[N, N]`` inner products.
+        pairs: ``[M, 2]`` of rows.
+        share: of the way from the first to the second.
+
+    Returns:
+        ``[M, 2]`` of float64: linear ones, if no single arc joins the two.
+    """
+    first, second = pairs.T
+    norms = gram.diagonal().sqrt()
+    cosine = (gram[first, second] / (norms[first] * norms[second])).nan_to_num(1.0).clamp(-1, 1)
+    angle = cosine.arccos()
+    sine = angle.sin()
+    along_arc = torch.stack([((1 - share) * angle).sin(), (share * angle).sin()], 1)
+    linear = torch.tensor([1 - share, share], dtype=torch.float64).expand(len(pairs), 2)
+    return torch.where(sine[:, None] < PARALLEL, linear, along_arc / sine[:, None])
+
+
+def karcher_weights(gram: Tensor) -> Tensor:
+    """Compute the weights of a Karcher mean: of directions on the sphere, with the mean norm.
+
+    Args:
+        gram: ``[N, N]`` inner products.
+
+    Returns:
+        ``[N]`` of float64: equal ones, if a row is 0 or lies opposite to the mean.
+    """
+    num, norms = len(gram), gram.diagonal().sqrt()
+    equal = torch.full((num,), 1 / num, dtype=torch.float64)
+    if bool((norms == 0).any()):
+        return equal
+    cosines = gram / torch.outer(norms, norms)
+    squared_length = float(equal @ cosines @ equal)
+    if squared_length < PARALLEL:
+        return equal
+    mean = equal / squared_length**0.5  # as weights of the directions, here and below
+    for _ in range(MAX_ITERATIONS):
+        towards = (cosines @ mean).clamp(-1, 1)
+        if float(towards.min()) < PARALLEL - 1:
+            return equal
+        angles = towards.arccos()
+        factors = torch.where(angles.sin() < PARALLEL, 1.0, angles / angles.sin()) / num
+        step = factors - (factors @ towards) * mean
+        length = max(0.0, float(step @ cosines @ step)) ** 0.5
+        if length < TOLERANCE:
+            break
+        mean = math.cos(length) * mean + math.sin(length) / length * step
+        mean = mean / float(mean @ cosines @ mean) ** 0.5
+    return mean / norms * norms.mean()
+
+
+def stock_ratio(gram: Tensor) -> float:
+    """Compute the share of the average in a model stock, between 0 and 1.
+
+    Args:
+        gram: ``[N, N]`` inner products of differences from the base.
+
+    Returns:
+        ``N cos / (1 + (N - 1) cos)``, for the mean cosine of pairs; 1 if nothing differs.
+    """
+    num, norms = len(gram), gram.diagonal().sqrt()
+    pairs = torch.outer(norms, norms)
+    known = pairs > 0
+    known.fill_diagonal_(False)
+    if not known.any():
+        return 1.0
+    cosine = float((gram[known] / pairs[known]).mean().clamp(0, 1))
+    return num * cosine / (1 + (num - 1) * cosine)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from paramdiff.memmap import column_moments
 from paramdiff.methods.averages import of_raw
-from paramdiff.methods.combinations import products
+from paramdiff.methods.combinations import products, stock_ratio
 from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
@@ -42,25 +42,6 @@ def sample_model_stock(context: MethodContext, draws: Draws, strength: None) -> 
         ratio = stock_ratio(products(context.raw[:, place], base[place]))
         vector[place] = torch.lerp(base[place], mean[place], ratio)
     return of_raw(context, vector[None])
-
-
-def stock_ratio(gram: Tensor) -> float:
-    """Compute the share of the average in a model stock, between 0 and 1.
-
-    Args:
-        gram: ``[N, N]`` inner products of differences from the base.
-
-    Returns:
-        ``N cos / (1 + (N - 1) cos)``, for the mean cosine of pairs; 1 if nothing differs.
-    """
-    num, norms = len(gram), gram.diagonal().sqrt()
-    pairs = torch.outer(norms, norms)
-    known = pairs > 0
-    known.fill_diagonal_(False)
-    if not known.any():
-        return 1.0
-    cosine = float((gram[known] / pairs[known]).mean().clamp(0, 1))
-    return num * cosine / (1 + (num - 1) * cosine)
 
 
 def _ends(context: MethodContext) -> tuple[Tensor, Tensor]:

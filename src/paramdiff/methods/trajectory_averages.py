@@ -21,7 +21,7 @@ from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 
 DECAYED_SHARE = 0.5
-"""Of a run's checkpoints, the last ones, which stand for the decay of its learning rate."""
+"""Share of a run's checkpoints, at its end, during which the learning rate would decay."""
 
 
 def sample_run_averages(context: MethodContext, draws: Draws, strength: None) -> Samples:
