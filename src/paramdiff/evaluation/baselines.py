@@ -257,7 +257,11 @@ def left_out(context: MethodContext, failed: Mapping[str, str]) -> dict[str, str
         One fact, or none.
     """
     members = [one for one in unmatched_members() if one.method.applies(context)]
-    reasons = {one.name: one.missing(context) for one in members}
+    found = {one: one.missing(context) for one in members}
+    reasons: dict[str, str | None] = {}
+    for one, reason in found.items():
+        others = {why for other, why in found.items() if other.method is one.method}
+        reasons[one.method.name if others == {reason} else one.name] = reason
     reasons |= {one.name: one.missing(context) for one in matched_methods()}
     reasons = {name: reason for name, reason in reasons.items() if reason is not None}
     reasons |= failed
