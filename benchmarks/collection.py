@@ -35,8 +35,8 @@ from paramdiff.scoring.inputs import batches
 from paramdiff.scoring.predict import Scorer
 from paramdiff.tasks.base import Split
 from paramdiff.tasks.classification import ClassificationTask
+from paramdiff.zoo.epoch_batches import ClassificationBatches
 from paramdiff.zoo.finetune import fine_tune
-from paramdiff.zoo.objective import ClassificationBatches
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.pretrain import pretrain
 from paramdiff.zoo.zoo_settings import FineTuningSettings, PretrainingSettings

@@ -31,7 +31,7 @@ from paramdiff.codecs.registry import fit_codec
 from paramdiff.device import resolve_device
 from paramdiff.diffusion.training import build_denoiser, train_denoiser
 from paramdiff.recipe.schema import Recipe, load_recipe
-from paramdiff.runs.peak_memory import peak_memory
+from paramdiff.runs.stage_log import peak_memory
 
 # length, latent, and what the paper measured on one GPU: autoencoder and diffusion, MB
 ROWS = [

@@ -28,7 +28,7 @@ from paramdiff.evaluation.outcome import Outcome, outcome
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.page import write_report
-from paramdiff.runs.network_facts import network_facts
+from paramdiff.runs.evaluation_stage import network_facts
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
 from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.tasks.registry import build_task

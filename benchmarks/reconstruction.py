@@ -29,11 +29,11 @@ from paramdiff.parameters.space import ParameterSpace
 from paramdiff.processes import join
 from paramdiff.progress import ignore_progress
 from paramdiff.recipe.schema import load_recipe
+from paramdiff.runs.copy_stages import bind_recipe
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.runs.reuse import bind_recipe
 from paramdiff.runs.run_context import RunContext
-from paramdiff.runs.stage import complete
+from paramdiff.runs.stage_loop import complete
 from paramdiff.runs.stages import ZOO_STAGES
 from paramdiff.tasks.base import Task
 from paramdiff.zoo.zoo import Zoo

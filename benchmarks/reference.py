@@ -44,7 +44,7 @@ from benchmarks.sides import Reference
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.recipe.schema import Recipe
-from paramdiff.runs.peak_memory import peak_memory
+from paramdiff.runs.stage_log import peak_memory
 
 SIZES = {
     512: Size(512, 128, "main/cifar100_resnet18"),

@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LOOKS = 0.05
 _PROGRAM = (
     "import sys\n"
     "from paramdiff.cli import main\n"
-    "from paramdiff.runs.peak_memory import peak_memory\n"
+    "from paramdiff.runs.stage_log import peak_memory\n"
     "sys.argv = ['paramdiff', *sys.argv[1:]]\n"
     "try:\n"
     "    main()\n"

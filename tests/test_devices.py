@@ -17,7 +17,7 @@ from paramdiff.diffusion.sampling import sample_latents
 from paramdiff.diffusion.schedule import build_scheduler
 from paramdiff.networks.resnet20 import ResNet20
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
+from paramdiff.runs.stage_log import forget_peak_memory, peak_memory
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.scoring.predict import Scorer
 from paramdiff.storage import read_tensors

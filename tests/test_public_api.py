@@ -12,7 +12,7 @@ import paramdiff
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "api.md"
 REGISTRIES = ("METHODS", "METRICS", "CODECS", "DENOISERS")
-COMMANDS = ("inspect", "fit", "generate", "compare", "push", "run", "check")
+COMMANDS = ("inspect", "fit", "generate", "make", "compare", "push", "run", "check")
 
 
 def test_all_public_names():
@@ -30,6 +30,7 @@ def test_all_public_names():
             "Recipe",
             "UserError",
             "Zoo",
+            "ZooRecorder",
             "load_recipe",
             "show_progress",
         ]
@@ -148,10 +149,12 @@ import paramdiff
 
 with paramdiff.show_progress() as progress:
     result = paramdiff.fit("checkpoints", "runs/mine", num_samples=20, progress=progress)
-    found = paramdiff.compare(
-        result.generated, "checkpoints", "judged", score_fn="judge:score", progress=progress
+    judged = paramdiff.compare(
+        "checkpoints", "judged", generated=result.generated, score_fn="judge:score"
     )
-print(found.verdict.headline)
+found = paramdiff.compare("checkpoints", "compared", score_fn="judge:score")
+print(found.verdict.headline)  # what is worth making
+paramdiff.make(found.ranking.single.winner, "checkpoints", "best", score_fn="judge:score")
 ```
 
 A mistake of the caller is a `UserError` of one line.

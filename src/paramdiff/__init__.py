@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # as in the table below
     from paramdiff.commands.fit import fit as fit
     from paramdiff.commands.generate import generate as generate
     from paramdiff.commands.inspect import inspect as inspect
+    from paramdiff.commands.make import make as make
     from paramdiff.commands.push import push as push
     from paramdiff.diffusion.denoisers.conv1d import Conv1dDenoiser as Conv1dDenoiser
     from paramdiff.diffusion.denoisers.mlp import MLPDenoiser as MLPDenoiser
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # as in the table below
     from paramdiff.recipe.schema import Recipe as Recipe
     from paramdiff.recipe.schema import load_recipe as load_recipe
     from paramdiff.runs.run import run as run
+    from paramdiff.zoo.recorder import ZooRecorder as ZooRecorder
     from paramdiff.zoo.zoo import Zoo as Zoo
 
 __version__ = "0.1.0"
@@ -40,6 +42,7 @@ _PUBLIC = {
     "fit": "paramdiff.commands.fit",
     "generate": "paramdiff.commands.generate",
     "inspect": "paramdiff.commands.inspect",
+    "make": "paramdiff.commands.make",
     "push": "paramdiff.commands.push",
     "run": "paramdiff.runs.run",
     "load_recipe": "paramdiff.recipe.schema",
@@ -52,6 +55,7 @@ _PUBLIC = {
     "Conv1dDenoiser": "paramdiff.diffusion.denoisers.conv1d",
     "MLPDenoiser": "paramdiff.diffusion.denoisers.mlp",
     "Zoo": "paramdiff.zoo.zoo",
+    "ZooRecorder": "paramdiff.zoo.recorder",
     "Recipe": "paramdiff.recipe.schema",
     "UserError": "paramdiff.errors",
     "METHODS": "paramdiff.methods.registry",

@@ -17,12 +17,13 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, decode_all, decoding_batch
+from paramdiff.component import Component, index_entry
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
 from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.diffusion.guidance import UNGUIDED, Guidance, LatentScore
 from paramdiff.diffusion.sampling import (
-    Trajectory,
+    ReverseTrajectory,
     initial_noise,
     record_trajectory,
     sample_latents,
@@ -81,6 +82,11 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             batch_size=batch_size,
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, Component):  # diffusers would name the file of its class
+            self.register_to_config(**{name: index_entry(type(value))})
 
     @property
     def conditions(self) -> Conditions:
@@ -234,8 +240,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         if not condition:
             if guidance_scale is not None:
                 raise UserError(
-                    f"guidance_scale: expected a condition beside it, found {guidance_scale:g} "
-                    "alone"
+                    f"guidance_scale: {guidance_scale:g} has no effect without a condition"
                 )
             return UNGUIDED
         encoded = self.conditions.encode(condition)
@@ -251,7 +256,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         num_inference_steps: int,
         every: int,
         condition: Mapping[str, Value] | None = None,
-    ) -> Trajectory:
+    ) -> ReverseTrajectory:
         """Record the reverse process (paper Figure 5b).
 
         Args:
@@ -282,13 +287,13 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         vectors = torch.stack(
             [self.decode(state, seeds, temperature) for state in recorded.states]
         )
-        return Trajectory(recorded.timesteps, vectors)
+        return ReverseTrajectory(recorded.timesteps, vectors)
 
     def _refuse_without_denoiser(self, option: str, value: object) -> None:
         if self.denoiser is None and value is not None:
             raise UserError(
-                f"{option}: expected none, because this pipeline draws latents from N(0, I) "
-                f"without a denoiser, found {value}"
+                f"{option}: {value} has no effect, because this pipeline draws latents from "
+                "N(0, I) without a denoiser"
             )
 
     @classmethod
@@ -332,9 +337,8 @@ def _whole_numbers(seeds: Iterable[int]) -> list[int]:
         found = [operator.index(seed) for seed in seeds]
     except TypeError:
         raise UserError(
-            "seeds: expected whole numbers, one per network (range(4) for four), found "
-            f"{seeds!r:.80}"
+            f"seeds: {seeds!r:.80} are not whole numbers, one per network (range(4) for four)"
         ) from None
     if not found:
-        raise UserError("seeds: expected at least one, found none")
+        raise UserError("seeds: there is none; give one per network")
     return found

@@ -5,8 +5,8 @@ import shutil
 import pytest
 import torch
 
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file
 from paramdiff.checkpoints.sources import find_checkpoints
-from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.errors import UserError
 from paramdiff.storage import write_tensors
 from tests.checkpoints.checkpoint_files import STATE
@@ -110,7 +110,7 @@ def test_training_state_alone_is_refused_with_the_next_step(tmp_path, place):
     ["model_and_optimizer.pt", "opt-125m.bin", "resampler.pt", "unet.pt", "model_optim_rng.pt"],
 )
 def test_names_that_speak_of_weights_are_no_training_state(name):
-    assert not is_training_state(name)
+    assert not is_optimizer_file(name)
 
 
 def test_a_second_network_of_accelerate_is_told(tmp_path):

@@ -39,6 +39,7 @@ def test_evaluate_judges_two_folders(call, tiny_run, tmp_path):
     assert not list(tmp_path.rglob(".partial*"))
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_evaluate_completes_parts_from_a_base(call, tiny_run, tmp_path):
     """A zoo's own files hold the selected tensors alone."""
     parts, out = tiny_run / "zoo" / "checkpoints", tmp_path / "out"
@@ -52,6 +53,7 @@ def test_evaluate_completes_parts_from_a_base(call, tiny_run, tmp_path):
     assert found["groups"]["generated"]["n"] == expected["groups"]["generated"]["n"]
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_evaluate_takes_a_zoo(call, tiny_run, tmp_path):
     out = tmp_path / "out"
     before = {path: path.stat().st_mtime_ns for path in tiny_run.rglob("*")}
@@ -116,7 +118,7 @@ def test_evaluate_of_other_networks_names_both(refused, tiny_run, tmp_path):
         *("compare", other, "--originals", tiny_run, "--task", "digits"),
         *("--out", tmp_path / "out"),
     )
-    assert "it holds layer.weight, layer.bias, and expected are norm2.weight" in told
+    assert "it holds layer.weight, layer.bias, but needs norm2.weight" in told
     assert told.endswith("are these of one network?")
 
 
@@ -208,7 +210,7 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert "one of" in refused(*given, "--task", "digits", "--score-fn", "a:b")
     assert "brings its own" in refused(*given, "--task", "digits", "--network", "timm:resnet18")
     assert "'nothing:at_all'" in refused(*given, "--score-fn", "nothing:at_all")
-    assert "at most 6" in refused(*given, "--task", "digits", "--copy-best", 7)
+    assert "there are 6" in refused(*given, "--task", "digits", "--copy-best", 7)
     told = refused(*given, "--score-fn", f"{__name__}:failing")
     assert "failing' failed: ValueError: no such thing (" in told and "test_compare.py:" in told
     assert refused(*given, "--score-fn", "judge.score").startswith(
@@ -220,9 +222,10 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert "beside it" in refused(*given, "--task", "digits", "--score-validation", "a:b")
     assert "no vectors" in refused(*given, "--task", "digits", "--standardize")
     told = refused(*given, "--score-fn", f"{__name__}:odd")
-    assert told.endswith("to return a number, or bool [E] of what is right, found 'text'")
+    assert told.endswith("return a number, or bool [E] of what is right, but returned 'text'")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_evaluate_tells_what_lies_beside_the_checkpoints(call, tiny_run, tmp_path):
     folders = {}
     for name in ("zoo/checkpoints", "generated"):

@@ -42,7 +42,7 @@ def test_help_lists_and_wrong_arguments_load_no_torch(arguments, status, told, t
 
 
 @pytest.mark.parametrize(
-    "module", ["recipe.schema", "recipe.listing", "paper.paper_table", "codecs.registry"]
+    "module", ["recipe.schema", "recipe.loading", "paper.table_schema", "codecs.registry"]
 )
 def test_settings_load_no_torch(module):
     program = f"import sys, paramdiff.{module}; assert 'torch' not in sys.modules"

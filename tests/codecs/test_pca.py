@@ -129,7 +129,7 @@ import sys, torch
 from pathlib import Path
 from paramdiff import memmap
 from paramdiff.codecs import pca
-from paramdiff.runs.peak_memory import peak_memory
+from paramdiff.runs.stage_log import peak_memory
 memmap.MEMORY_BUDGET, memmap.BLOCK_VALUES, here = 0, 1 << 20, Path(sys.argv[1])
 vectors = memmap.empty_array(64, 1 << 20, torch.float32, here)
 for number, row in enumerate(vectors):

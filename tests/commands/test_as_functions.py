@@ -38,9 +38,9 @@ def test_from_checkpoints_to_a_comparison(tmp_path):
     assert more == tmp_path / "more" and len(list(more.glob("*.pt"))) == 2
     assert paramdiff.push(result.folder, str(tmp_path / "given")) == str(tmp_path / "given")
     evaluation = paramdiff.compare(
-        result.folder,
         folder,
         tmp_path / "judged",
+        generated=result.folder,
         score_fn=f"{__name__}:score",
         device="cpu",
         progress=progress,

@@ -15,8 +15,8 @@ from paramdiff.commands.hyperparameters import (
     affordable_updates,
     measure_pace,
 )
+from paramdiff.runs.copy_stages import bind_recipe
 from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.reuse import bind_recipe
 
 from .test_fit import drifting, planned
 

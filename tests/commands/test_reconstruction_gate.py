@@ -7,7 +7,7 @@ from paramdiff.codecs.pca import fit_pca_codec
 from paramdiff.commands.reconstruction_gate import ReconstructionGate, explained_variance
 from paramdiff.errors import UserError
 from paramdiff.runs.run import make_networks
-from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
+from paramdiff.tasks.user_task import ScoringFunctions, import_scoring
 from tests.runs.inspecting import times_of
 
 from .test_fit import planned

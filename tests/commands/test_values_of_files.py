@@ -73,9 +73,9 @@ def evaluated(originals, generated, out, function="score", **options):
         if not options.pop("tells", False):
             warnings.simplefilter("error")
         return compare(
-            generated,
             originals,
             out,
+            generated=generated,
             score_fn=f"{__name__}:{function}",
             device="cpu",
             **{"num_held_out": 0} | options,

@@ -20,7 +20,7 @@ from paramdiff.report import style
 from paramdiff.report.figures import ensemble_plot, frontier_plot
 from paramdiff.report.page import render
 from paramdiff.runs.predictors import build_predictor
-from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
+from paramdiff.tasks.user_task import ScoringFunctions, import_scoring
 from paramdiff.zoo.zoo import Zoo, ZooIndex
 
 NUM_EXAMPLES, NUM_NETWORKS, SIZE = 200, 40, 6

@@ -63,9 +63,7 @@ def test_groups_and_comparisons(typical):
     free = {point.group for found in evaluation.frontier.values() for point in found.points}
     for name in ("greedy_soup", "top@5", "swag@validation", "wise_ft@validation"):
         assert evaluation.groups[name].data_used == "labels"
-        assert name not in {
-            one.group for found in evaluation.frontier.values() for one in found.points
-        }
+        assert name not in free
         assert evaluation.groups[name].validation is None
     for name in ("last@5", "ema@0.9", "power_ema@0.1", "decayed@cosine", "wise_ft@0.5"):
         assert evaluation.groups[name].validation is not None

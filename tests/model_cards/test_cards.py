@@ -12,7 +12,8 @@ from paramdiff.checkpoints.sources import find_runs
 from paramdiff.commands.generate import generate
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.methods.group_names import label_of, role_of
-from paramdiff.model_cards.card import checkpoints_on_card, data_on_card, inline_code
+from paramdiff.model_cards.card import checkpoints_on_card, data_on_card
+from paramdiff.model_cards.provenance import inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.schema import load_recipe
 from paramdiff.report.tables import ALWAYS

@@ -20,7 +20,7 @@ from paramdiff.tasks.base import seeded_network
 from paramdiff.tasks.registry import build_task, describe_task
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.zoo.collect import check_selection
-from paramdiff.zoo.objective import EpochBatches
+from paramdiff.zoo.epoch_batches import EpochBatches
 from paramdiff.zoo.zoo_settings import CollectionSettings
 
 from .coco_folder import CAT, PERSON, TOASTER, annotations_of, write_coco

@@ -11,13 +11,13 @@ import torch
 from paramdiff.errors import UserError
 from paramdiff.evaluation.parameter_traces import NUM_STATES, shown_parameters
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.paper import panels
+from paramdiff.paper import paper_figures as panels
+from paramdiff.paper.paper_page import lift_notes, sections
 from paramdiff.paper.paper_runs import gather_runs
 from paramdiff.paper.paper_sweep import PAPER
-from paramdiff.paper.paper_table import load_paper_tables
 from paramdiff.paper.replication import count_signs, replications
 from paramdiff.paper.score_similarity_figure import clouds_of
-from paramdiff.paper.sections import lift_notes, sections
+from paramdiff.paper.table_schema import load_paper_tables
 from paramdiff.runs.sweep import redraw_sweep, run_sweep
 from paramdiff.runs.sweep_entries import plan_sweep, requested_sections
 from paramdiff.storage import read_json, write_json
@@ -33,7 +33,7 @@ def unwatched(name):
 
 
 @pytest.fixture(scope="module")
-def folder(tiny_paper, tiny_paper_run, tmp_path_factory):
+def folder(tiny_paper, tiny_paper_run, tmp_path_factory, undrawn):
     """A finished sweep of two ablations over the quickstart; to be read only."""
     out = tmp_path_factory.mktemp("tables")
     shutil.copytree(tiny_paper_run, out / "quickstart")
@@ -41,9 +41,10 @@ def folder(tiny_paper, tiny_paper_run, tmp_path_factory):
     entries = plan_sweep(sources, tiny_paper, base="quickstart", extension=PAPER)
     assert [entry.name for entry in entries] == [QUIET, FEW, "quickstart"]
     requested = requested_sections(sources, PAPER)
-    made = run_sweep(
-        entries, out, device="cpu", watch=unwatched, requested=requested, extension=PAPER
-    )
+    with undrawn():
+        made = run_sweep(
+            entries, out, device="cpu", watch=unwatched, requested=requested, extension=PAPER
+        )
     assert all(row.failure is None for row in made.rows), made.rows
     return out
 

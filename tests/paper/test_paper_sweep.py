@@ -6,8 +6,8 @@ import pytest
 
 from paramdiff.errors import UserError
 from paramdiff.paper.paper_sweep import PAPER
-from paramdiff.paper.paper_table import load_paper_tables
 from paramdiff.paper.published import PUBLISHED, published_for
+from paramdiff.paper.table_schema import load_paper_tables
 from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import load_factors, load_recipe
 from paramdiff.report.sweep_page import render_sweep

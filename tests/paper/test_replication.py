@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.paper.comparison_table import comparison_table
+from paramdiff.paper.comparison_table import QUANTITIES, comparison_table
 from paramdiff.paper.paper_runs import PaperRun, PaperRuns
-from paramdiff.paper.paper_table import PaperTable, Setting
 from paramdiff.paper.published import Published
-from paramdiff.paper.quantities import QUANTITIES
 from paramdiff.paper.replication import count_signs, replications
 from paramdiff.paper.score_similarity_figure import Cloud, common_view
+from paramdiff.paper.table_schema import PaperTable, Setting
 
 MINUS = "\u2212"
 TABLE = PaperTable(

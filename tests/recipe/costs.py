@@ -6,8 +6,7 @@ repository's root writes the table again.
 
 import json
 
-from paramdiff.recipe.listing import COSTS
-from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.loading import COSTS, shipped_recipes
 from paramdiff.recipe.schema import load_recipe
 from paramdiff.runs.cost import PFLOP, estimate_cost
 from paramdiff.runs.meta_models import build_meta_models

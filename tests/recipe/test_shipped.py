@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from paramdiff.recipe.listing import COSTS, list_recipes
-from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.recipe.loading import COSTS, list_recipes, shipped_recipes
 from paramdiff.recipe.schema import load_factors, load_recipe
 from paramdiff.runs.meta_models import build_meta_models, num_values
 from paramdiff.tasks.registry import describe_task

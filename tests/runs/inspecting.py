@@ -32,4 +32,4 @@ def numbers_in(value):
 
 def judged_folders(originals, generated, task, out):
     """What ``paramdiff compare`` finds of two folders, all tensors compared."""
-    return compare(generated, originals, out, task=task, num_held_out=0, device="cpu")
+    return compare(originals, out, generated=generated, task=task, num_held_out=0, device="cpu")

@@ -6,8 +6,8 @@ import pytest
 
 from paramdiff.errors import UserError
 from paramdiff.recipe.schema import load_recipe, to_yaml
+from paramdiff.runs.copy_stages import bind_recipe, copy_stages, rollback, shared_stages
 from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.reuse import bind_recipe, reuse_stages, rollback, shared_stages
 from paramdiff.storage import write_text
 
 
@@ -47,10 +47,10 @@ def test_what_was_made_from_something_else_is_not_taken_over(recipe, folder, tin
     shutil.copytree(tiny_run / "zoo", folder.root / "zoo")
     shutil.copytree(tiny_run / "pipeline/parameter_space", folder.pipeline / "parameter_space")
     write_text(folder.pipeline / "parameter_space" / "README.md", "for people")
-    assert len(reuse_stages(folder, RunFolder(tiny_run), recipe)) > 3
+    assert len(copy_stages(folder, RunFolder(tiny_run), recipe)) > 3
     shutil.rmtree(folder.pipeline / "codec")
     write_text(folder.pipeline / "parameter_space" / "config.json", "{}")
-    assert reuse_stages(folder, RunFolder(tiny_run), recipe) == ["zoo"]
+    assert copy_stages(folder, RunFolder(tiny_run), recipe) == ["zoo"]
     assert not (folder.pipeline / "codec").exists()
 
 

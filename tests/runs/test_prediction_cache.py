@@ -127,6 +127,7 @@ def test_scores_without_labels_are_remembered(tmp_path):
     assert found.wrong is None and found.labels is None
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_an_evaluation_from_memory_is_the_same(tiny, tiny_run, tmp_path):
     recipe = load_recipe("quickstart", tiny)
     for name in ("a", "b"):

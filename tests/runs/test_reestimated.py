@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
 from paramdiff.parameters.layout import ParameterLayout
-from paramdiff.runs import parallel_predictors
+from paramdiff.runs import ray_jobs as parallel_predictors
 from paramdiff.runs.predictors import build_predictor
 from paramdiff.tasks.base import OODInputs, Split, seeded_network
 from paramdiff.tasks.classification import ClassificationTask

@@ -11,7 +11,7 @@ import pytest
 from paramdiff import load_recipe, run
 from paramdiff.storage import read_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_figures")]
 
 # State is saved after every update, and the process kills itself when a stage has come so far:
 # a real SIGKILL, at the same place in every run.

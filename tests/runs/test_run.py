@@ -14,7 +14,7 @@ from paramdiff.evaluation.schema import Evaluation
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.schema import to_yaml
-from paramdiff.runs.peak_memory import forget_peak_memory, peak_memory
+from paramdiff.runs.stage_log import forget_peak_memory, peak_memory
 from paramdiff.storage import (
     read_json,
     read_metadata,
@@ -155,16 +155,19 @@ def test_a_foreign_folder_or_file_is_refused(tmp_path, tiny):
     recipe = load_recipe("quickstart", tiny)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match=r"mine: expected an empty folder .*'thesis\.tex'"):
+    with pytest.raises(
+        UserError, match=r"mine: the folder is neither empty nor a run: it holds 'thesis\.tex'"
+    ):
         run(recipe, tmp_path / "mine", device="cpu")
     assert files_of(tmp_path / "mine") == ["thesis.tex"]
-    with pytest.raises(UserError, match=r"thesis\.tex: expected a folder, found a file"):
+    with pytest.raises(UserError, match=r"thesis\.tex: this is a file, not a folder"):
         run(recipe, tmp_path / "mine" / "thesis.tex", device="cpu")
-    with pytest.raises(UserError, match=r"mine: expected a run's folder with recipe\.yaml"):
+    with pytest.raises(UserError, match=r"mine: this is no run's folder: .* recipe\.yaml"):
         run(recipe, tmp_path / "new", device="cpu", reuse=tmp_path / "mine")
     assert files_of(tmp_path) == ["mine/thesis.tex"] and not (tmp_path / "new").exists()
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize(
     ("override", "taken"),
     [
@@ -210,7 +213,7 @@ def test_bad_input_writes_nothing(tiny, tmp_path):
             f"{tmp_path}/none",
         ),
         (["parameters.select=[nope]"], "'nope'"),
-        (["parameters.num_checkpoints=13"], "at most the zoo's 12 originals, found 13"),
+        (["parameters.num_checkpoints=13"], "the zoo has 12 originals, fewer than 13"),
         (["collection.skip_steps_per_epoch=19"], "an epoch has 19 updates"),
         (["preset=paper", "codec.latent_dim=4096"], "codec.latent_dim"),
     ):
@@ -241,7 +244,7 @@ def test_a_folder_that_cannot_become_a_zoo_leaves_nothing(tiny, tiny_run, tmp_pa
     (source / "0003.safetensors").unlink()
     for wanted, more in ((6, []), (4, ["collection.num_held_out=2"])):
         overrides = [*folder, *more, f"parameters.num_checkpoints={wanted}"]
-        with pytest.raises(UserError, match=f"at most the zoo's {wanted - 1} originals"):
+        with pytest.raises(UserError, match=f"the zoo has {wanted - 1} originals"):
             run(load_recipe("quickstart", overrides), out, device="cpu")
         assert not out.exists()
 
@@ -273,6 +276,7 @@ def test_a_vae_alone_generates_from_its_prior(tiny_paper, tmp_path):
     assert times_of(tmp_path / "run", "report.html") == before
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.slow
 def test_principal_components_alone_are_a_gaussian_of_the_originals(tiny, tiny_run, tmp_path):
     tiny = [one for one in tiny if not one.startswith("diffusion")]
@@ -296,7 +300,7 @@ def test_peak_memory_is_the_programs_own():
     large = torch.ones(1 << 28)  # 1 GiB, held while the other starts
     code = """
 import psutil
-from paramdiff.runs.peak_memory import peak_memory
+from paramdiff.runs.stage_log import peak_memory
 print(peak_memory(), psutil.Process().memory_info().rss / 2**20)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -304,6 +308,7 @@ print(peak_memory(), psutil.Process().memory_info().rss / 2**20)
     assert 50 < peak < held + large.nbytes / 2**20 / 2
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_folders_and_recipes_as_text(tiny, tiny_run, tmp_path):
     recipe = tmp_path / "own.yaml"
     recipe.write_text(to_yaml(load_recipe("quickstart", tiny)))

@@ -6,13 +6,16 @@ from paramdiff import load_recipe, run
 from paramdiff.errors import UserError
 from paramdiff.storage import read_tensors, sha256_of
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 ARTEFACTS = ("zoo", "pipeline", "generated")
 
 
 @pytest.fixture(scope="module")
-def pooled_run(tmp_path_factory, tiny):
+def pooled_run(tmp_path_factory, tiny, undrawn):
     out = tmp_path_factory.mktemp("seeds") / "run"
-    run(load_recipe("quickstart", [*tiny, "generator_seeds=[0, 5]"]), out, device="cpu")
+    with undrawn():
+        run(load_recipe("quickstart", [*tiny, "generator_seeds=[0, 5]"]), out, device="cpu")
     return out
 
 

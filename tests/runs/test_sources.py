@@ -37,6 +37,7 @@ def test_one_of_many_checkpoints_has_no_spread(tiny_run, tiny, tmp_path):
     assert counts == {"original": 1, "held_out": 4, "generated": 6}
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_first_checkpoints_of_a_shared_zoo(tiny_run, tiny, tmp_path):
     """The zoo is taken over whole; what is learned from it is not."""
     recipe = load_recipe("quickstart", [*tiny, "parameters.num_checkpoints=5"])
@@ -89,6 +90,7 @@ def test_a_zoo_without_scores_is_completed(tiny_run, tiny, tmp_path):
     assert sha256_of(out / "zoo") == sha256_of(tiny_run / "zoo")
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_folder_of_checkpoints_is_a_zoo(tiny_run, tiny, tmp_path):
     source = tmp_path / "checkpoints"
     shutil.copytree(tiny_run / "generated", source)
@@ -109,6 +111,7 @@ def test_a_folder_of_checkpoints_is_a_zoo(tiny_run, tiny, tmp_path):
     assert (old == new).float().mean() > 0.998
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_sub_folders_are_runs_and_one_is_held_out_where_asked(tiny_run, tiny, tmp_path):
     for number, path in enumerate(sorted((tiny_run / "generated").glob("*.safetensors"))):
         (tmp_path / "checkpoints" / f"run{number // 2}").mkdir(parents=True, exist_ok=True)

@@ -14,12 +14,14 @@ from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import load_factors, load_recipe, to_yaml
 from paramdiff.report.sweep_page import result_of
 from paramdiff.report.sweep_schema import Sweep
+from paramdiff.runs.copy_stages import pretrained_checkpoint
 from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.reuse import pretrained_checkpoint
 from paramdiff.runs.run import run
 from paramdiff.runs.sweep import run_sweep
 from paramdiff.runs.sweep_entries import plan_sweep
 from paramdiff.storage import read_json, sha256_of
+
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 SHARED = ("zoo", "pipeline/parameter_space", "pipeline/codec", "pipeline/denoiser")
 
@@ -54,10 +56,11 @@ def entries(tiny):
 
 
 @pytest.fixture(scope="module")
-def finished(entries, tmp_path_factory):
+def finished(entries, tmp_path_factory, undrawn):
     """A finished sweep of two recipes that differ in their generation only; to be read only."""
     out = tmp_path_factory.mktemp("sweep")
-    return out, *sweep(entries, out)
+    with undrawn():
+        return out, *sweep(entries, out)
 
 
 def test_what_is_equal_is_made_once(entries, finished):
@@ -212,13 +215,13 @@ def test_varied_values_are_yaml():
 @pytest.mark.parametrize(
     ("sources", "vary", "told"),
     [
-        (["ablation/nois_*"], None, "pattern of shipped recipes, found none"),
+        (["ablation/nois_*"], None, "no shipped recipe fits this pattern"),
         (["quikstart"], None, "'quickstart'"),
         (["quickstart", "quick*"], None, "two recipes are called 'quickstart'"),
-        (["main/pets_*"], "seed=1,2", "--vary: expected one recipe"),
-        (["quickstart"], "seed", "--vary: expected one recipe"),
-        (["quickstart"], "seed=", "--vary: expected one recipe"),
-        (["quickstart"], "seed=[", "--vary: expected one recipe"),
+        (["main/pets_*"], "seed=1,2", "--vary: this takes one recipe"),
+        (["quickstart"], "seed", "--vary: this takes one recipe"),
+        (["quickstart"], "seed=", "--vary: this takes one recipe"),
+        (["quickstart"], "seed=[", "--vary: this takes one recipe"),
         (["quickstart"], "seed=1,1", "two recipes are called 'quickstart,seed=1'"),
         (["quickstart"], "sead=1,2", "sead: unknown key"),
     ],

@@ -42,6 +42,7 @@ def test_the_run_says_what_its_codec_saw_and_has_rivals_that_saw_as_much(finishe
     assert data_budget(load_recipe("quickstart", tiny)) is None
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_who_judges_its_networks_elsewhere_learns_what_they_were_made_with(finished, tmp_path):
     folder, _ = finished
     generate(str(folder / "pipeline"), tmp_path / "new", num_samples=4, seed=0)
@@ -90,5 +91,5 @@ def test_examples_are_asked_as_the_network_would_be(finished, tiny):
 
 def test_a_task_without_classes_is_refused_before_anything_is_made():
     recipe = load_recipe("other/ddpm_unet", BEHAVIOUR)
-    with pytest.raises(UserError, match=r"codec\.behavior: expected a classification task"):
+    with pytest.raises(UserError, match=r"codec\.behavior: this needs a classification task"):
         check_recipe(recipe, describe_task(recipe.task))

@@ -12,8 +12,8 @@ from paramdiff.random import seeded_generator
 from paramdiff.tasks.base import Split
 from paramdiff.tasks.classification import ClassificationTask
 from paramdiff.zoo import finetune
+from paramdiff.zoo.epoch_batches import ClassificationBatches
 from paramdiff.zoo.finetune import FineTunedNetwork, depends_on_mode, fine_tune
-from paramdiff.zoo.objective import ClassificationBatches
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
 

@@ -20,7 +20,8 @@ from paramdiff.checkpoints.library_folders import (
     unread_weights,
     weight_files,
 )
-from paramdiff.checkpoints.training_state import is_training_state, is_zero_shard
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file, is_zero_shard
+from paramdiff.checkpoints.recorded import is_recorded_base
 from paramdiff.errors import UserError
 
 MAX_DEPTH = 4
@@ -28,6 +29,7 @@ MAX_DEPTH = 4
 
 MAX_NAMED = 4
 TRAINING_STATE = "training state"
+COMPLETING = "completes the selected tensors of the others"
 FURTHER = "subfolders with their own checkpoints: pass them to read them"
 _STEP = re.compile(
     r"(?:.*[^a-z])?(?:checkpoint|ckpt|chkpt|global_?step|step|epoch|iter|iteration|it|ep|"
@@ -234,7 +236,8 @@ def _files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """List checkpoint files directly in a folder, and the skipped files beside them."""
     listed = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_file())
     state = [path for path in listed if _is_state_file(path)]
-    files = [path for path in listed if path not in state and is_checkpoint(path)]
+    bases = [path for path in listed if is_recorded_base(path)]
+    files = [path for path in listed if path not in [*state, *bases] and is_checkpoint(path)]
     shards = [path for path in files if is_loose_shard(path.name)]
     if shards:
         raise UserError(
@@ -244,6 +247,7 @@ def _files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     if len(averages) == len(files):
         averages = []
     skipped = [(path, TRAINING_STATE) for path in state]
+    skipped += [(path, COMPLETING) for path in bases]
     skipped += [(path, "averages of weights: pass them to read them") for path in averages]
     return [path for path in files if path not in averages], skipped
 
@@ -322,7 +326,7 @@ def _refuse_parts(folder: Path, names: Iterable[str]) -> None:
     for name in sorted(names):
         split = _RANK.search(name)
         is_candidate = checkpoint_suffix(name) or (folder / name).is_dir()
-        if split and is_candidate and not is_training_state(name) and not is_zero_shard(name):
+        if split and is_candidate and not is_optimizer_file(name) and not is_zero_shard(name):
             kinds.setdefault(_RANK.sub(r"\1\2", name), []).append(name)
     for parts in kinds.values():
         if len(parts) > 1:
@@ -333,11 +337,11 @@ def _refuse_parts(folder: Path, names: Iterable[str]) -> None:
 
 
 def _is_state_file(path: Path) -> bool:
-    is_kept = is_training_state(path.name) or is_zero_shard(path.name)
+    is_kept = is_optimizer_file(path.name) or is_zero_shard(path.name)
     return is_kept and (checkpoint_suffix(path.name) != "" or path.suffix == ".pkl")
 
 
 def _is_open_folder(path: Path) -> bool:
-    is_other = is_training_state(path.name) or path.name == "__MACOSX"
+    is_other = is_optimizer_file(path.name) or path.name == "__MACOSX"
     is_other |= path.name in ("blobs", "refs") and (path.parent / "snapshots").is_dir()
     return path.is_dir() and not path.name.startswith(".") and not is_other

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from paramdiff.checkpoints.training_state import is_training_state, is_zero_shard
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file, is_zero_shard
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
@@ -155,7 +155,7 @@ def explain_folder(folder: Path) -> str | None:
             message = explain_name(name)
             if message is not None:
                 return f"{name}{where}: {message}"
-            if is_training_state(name) and Path(name).suffix:
+            if is_optimizer_file(name) and Path(name).suffix:
                 state.append(name)
     if state:
         named = ", ".join(sorted(set(state))[:3])

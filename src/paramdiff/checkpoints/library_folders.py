@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from paramdiff.checkpoints.training_state import is_training_state
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file
 from paramdiff.errors import UserError
 from paramdiff.storage import read_json
 
@@ -66,7 +66,7 @@ def is_library_folder(folder: Path) -> bool:
     others = {
         name
         for name in names - weights - further_networks(names)
-        if checkpoint_suffix(name) and not is_training_state(name)
+        if checkpoint_suffix(name) and not is_optimizer_file(name)
     }
     is_plain = bool(names & set(WEIGHT_FILES)) and not others
     return is_plain or bool(weights and names & CONFIGURATIONS)

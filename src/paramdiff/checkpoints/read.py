@@ -23,13 +23,13 @@ from paramdiff.checkpoints.foreign_formats import (
     ZIP_MAGIC,
     explain_file,
 )
+from paramdiff.checkpoints.optimizer_files import is_optimizer_file
 from paramdiff.checkpoints.safe_unpickle import (
     EncodedBytes,
     Placeholder,
     placeholder_globals,
     without_encode_calls,
 )
-from paramdiff.checkpoints.training_state import is_training_state
 from paramdiff.errors import UserError
 from paramdiff.storage import parse_json, read_tensors
 
@@ -106,7 +106,7 @@ def _message(error: Exception, path: Path) -> str:
 def _explain_refused_name(name: str, path: Path) -> str:
     """Explain how to save the tensors alone from a trusted pickle that needs a class."""
     found = f"expected only named tensors, found a pickle that needs {name}"
-    if is_training_state(path.name):
+    if is_optimizer_file(path.name):
         return f"{found}; its name says training state: pass the file with the weights instead"
     if name.startswith("torch.distributed."):
         return (

@@ -17,6 +17,8 @@ from paramdiff.cli.compare import compare
 from paramdiff.cli.fit import fit
 from paramdiff.cli.generate import generate
 from paramdiff.cli.inspect import inspect
+from paramdiff.cli.make import make
+from paramdiff.cli.methods import methods
 from paramdiff.cli.push import push
 from paramdiff.cli.quickstart import quickstart
 from paramdiff.cli.recipes import recipes
@@ -26,7 +28,10 @@ from paramdiff.cli.sweep import sweep
 from paramdiff.errors import UserError, in_one_line
 from paramdiff.user_code import add_current_folder
 
-COMMANDS = (quickstart, run, sweep, check, inspect, fit, generate, compare, push, report, recipes)
+COMMANDS = (
+    *(quickstart, inspect, compare, make, methods, fit, generate, push),
+    *(run, sweep, check, report, recipes),
+)
 GOES_ON = "the same command goes on from here"
 
 

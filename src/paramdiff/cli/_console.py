@@ -52,9 +52,21 @@ def show_evaluation(evaluation: "Evaluation") -> None:
     console.print(f"[bold]{escape(evaluation.verdict.headline)}[/bold]")
     for sentence in evaluation.verdict.sentences:
         console.print(escape(sentence))
+    show_commands(evaluation)
     for warning in evaluation.verdict.warnings:
         console.print(f"[yellow]Warning:[/yellow] {escape(warning)}")
     show_facts({k: v for k, v in evaluation.facts.items() if k.startswith("Skipped")}, ())
+
+
+def show_commands(evaluation: "Evaluation") -> None:
+    """Print the commands that make the winners of a ranking."""
+    ranking = evaluation.ranking
+    if ranking is None:
+        return
+    uses = {"one network": ranking.single, "used together": ranking.ensemble}
+    for use, answer in (uses | {"many networks": ranking.diverse}).items():
+        if answer is not None and answer.command is not None:
+            say(f"Make it ({use}): {answer.command}")
 
 
 def show_facts(facts: Mapping[str, str], warnings: Sequence[str]) -> None:

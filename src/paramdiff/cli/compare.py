@@ -19,17 +19,42 @@ from paramdiff.cli._options import (
     TaskName,
     known_seed,
 )
+from paramdiff.errors import UserError
 
 
 def compare(
-    generated: Annotated[
-        str, typer.Argument(help="The checkpoints to judge: a folder, a glob, or a run.")
-    ],
-    originals: Annotated[
+    checkpoints: Annotated[
         str,
-        typer.Option(help="The checkpoints to compare with: a zoo, a run, or others."),
+        typer.Argument(
+            metavar="CHECKPOINTS",
+            help="The checkpoints to make something of: a folder, a glob, a zoo or a run. With "
+            "--originals: the checkpoints to judge.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="A new folder for the report.")],
+    originals: Annotated[
+        str | None,
+        typer.Option(help="The checkpoints that those to judge were generated from."),
+    ] = None,
+    samples: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIR", help="Networks of yours that take part beside all methods."
+        ),
+    ] = None,
+    with_diffusion: Annotated[
+        bool,
+        typer.Option("--with-diffusion", help="Also fit a diffusion model to the checkpoints."),
+    ] = False,
+    write_best: Annotated[
+        bool, typer.Option("--write-best", help="Write the best single network to best/.")
+    ] = False,
+    num_samples: Annotated[
+        int, typer.Option(min=2, help="Networks of every method that is in front.")
+    ] = 30,
+    full: Annotated[
+        bool, typer.Option("--full", help="Make so many of every method, in front or not.")
+    ] = False,
     task: TaskName = None,
     data: Data = None,
     network: Network = None,
@@ -73,7 +98,7 @@ def compare(
     device: Device = "auto",
     ray: Ray = None,
 ) -> None:
-    """Compare checkpoints, whatever made them, with their originals and with every baseline."""
+    """Compare what every method makes of checkpoints, or judge networks generated from them."""
     loading()
     import paramdiff
     from paramdiff.device import resolve_device
@@ -81,9 +106,14 @@ def compare(
 
     with connected(ray, resolve_device(device)) as fan_out, progress_bars() as progress:
         evaluation = paramdiff.compare(
-            generated,
-            originals,
+            checkpoints if originals is None else originals,
             out,
+            generated=None if originals is None else checkpoints,
+            samples=_parse_samples(samples or []),
+            with_diffusion=with_diffusion,
+            write_best=write_best,
+            num_compared=num_samples,
+            full=full,
             task=task,
             data=data,
             network=network,
@@ -109,3 +139,15 @@ def compare(
         shared = evaluation.score_info.selects_on_test
         by = "by the reported scores themselves" if shared else "on validation data"
         say(f"The best {copy_best} {by}: {out / 'best'}")
+    if write_best:
+        say(f"The best single network: {out / 'best'}")
+
+
+def _parse_samples(samples: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in samples:
+        name, equals, folder = one.partition("=")
+        if not (name and equals and folder) or name in found:
+            raise UserError(f"--samples {one}: write NAME=DIR, each name once")
+        found[name] = folder
+    return found

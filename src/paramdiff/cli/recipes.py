@@ -9,8 +9,8 @@ from rich.text import Text
 from paramdiff.cli._console import console
 
 if TYPE_CHECKING:
-    from paramdiff.paper.paper_table import PaperTable
-    from paramdiff.recipe.listing import Listed
+    from paramdiff.paper.table_schema import PaperTable
+    from paramdiff.recipe.loading import Listed
 
 GROUPS = {
     "": "Start here",
@@ -25,8 +25,8 @@ GROUPS = {
 
 def recipes() -> None:
     """List the shipped recipes, and the paper's tables and figures that `sweep` makes of them."""
-    from paramdiff.paper.paper_table import load_paper_tables
-    from paramdiff.recipe.listing import list_recipes
+    from paramdiff.paper.table_schema import load_paper_tables
+    from paramdiff.recipe.loading import list_recipes
 
     show_recipes(list_recipes())
     show_paper_tables(list(load_paper_tables().values()))

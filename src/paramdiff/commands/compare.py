@@ -1,59 +1,57 @@
-"""Compare two folders of checkpoints, whatever made them."""
+"""Compare what methods make of checkpoints, and networks that were generated from them."""
 
 import os
 import shutil
 import time
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import Tensor
 
 from paramdiff.checkpoints.formats import StoredCheckpoint
-from paramdiff.checkpoints.order import first_names
-from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
+from paramdiff.checkpoints.sources import find_checkpoints
+from paramdiff.commands.comparison_inputs import (
+    Reading,
+    Sources,
+    comparison_inputs,
+    completing_checkpoint,
+    open_originals,
+)
+from paramdiff.commands.fit import fit
+from paramdiff.commands.maker import Maker
 from paramdiff.commands.original_scores import describe_originals
-from paramdiff.commands.run_artifacts import generated_in, originals_in
 from paramdiff.commands.task_choice import ONE_OF, choose_task, open_task
+from paramdiff.commands.winners import MakeCommand, with_commands, write_winner
 from paramdiff.device import resolve_device
 from paramdiff.errors import UserError
 from paramdiff.evaluation.evaluate import evaluate
 from paramdiff.evaluation.evaluation_file import write_evaluation
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
-from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.evaluation.schema import Cost, Evaluation
 from paramdiff.locking import refuse_existing, sole_maker
-from paramdiff.methods.data_use import budget_of
-from paramdiff.model_cards.card import data_on_card
+from paramdiff.methods.registry import METHODS
 from paramdiff.parallel import FanOut
-from paramdiff.parameters.selection import select as select_names
 from paramdiff.processes import refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.report.page import write_report
-from paramdiff.runs.alignment_stage import known_symmetries
-from paramdiff.runs.generated_folder import read_vectors
-from paramdiff.runs.network_facts import network_facts
-from paramdiff.runs.parallel_predictors import distributed
-from paramdiff.runs.peak_memory import peak_memory
-from paramdiff.runs.predictors import build_predictor, untrained_vectors
+from paramdiff.runs.predictors import build_predictor
+from paramdiff.runs.ray_jobs import distributed
 from paramdiff.runs.run_cards import add_scores
+from paramdiff.runs.stage_log import peak_memory
 from paramdiff.storage import StrPath, path_or_none, write_json, written_aside
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.learned_from import (
-    LearnedFrom,
-    is_held_out_new,
     learned_from,
 )
-from paramdiff.zoo.zoo import INDEX_FILE, Zoo, read_index
 
 
 def compare(
-    generated: StrPath,
-    originals: StrPath,
+    checkpoints: StrPath,
     out: StrPath,
     *,
+    generated: StrPath | None = None,
+    samples: Mapping[str, StrPath] = MappingProxyType({}),
     task: str | TaskSettings | None = None,
     data: str | None = None,
     network: str | None = None,
@@ -65,6 +63,10 @@ def compare(
     base_checkpoint: StrPath | None = None,
     state_dict_key: str | None = None,
     num_held_out: int | None = None,
+    num_compared: int = 30,
+    full: bool = False,
+    with_diffusion: bool = False,
+    write_best: bool = False,
     copy_best: int = 0,
     seed: int = 0,
     recalibrate_batchnorm: bool = False,
@@ -73,13 +75,18 @@ def compare(
     log: Callable[[str], None] = ignore_progress,
     progress: StageProgress = ignore_progress,
 ) -> Evaluation:
-    """Compare checkpoints with their originals, and with what these give without training.
+    """Compare what every method makes of checkpoints, and networks that were generated from them.
+
+    Without generated networks, all methods race (see ``evaluation.race``), and the report ranks
+    them: for one network, for several used together, for many varied ones. With them, the report
+    judges the generated networks beside every method at matched novelty and diversity.
 
     Args:
-        generated: the checkpoints to judge: a folder, a glob, or a run's folder; tensors beyond
-            the compared ones are ignored.
-        originals: a zoo, a run's folder, or checkpoints (see ``find_runs``).
+        checkpoints: the originals: a zoo, a run's folder, or checkpoints (see ``find_runs``).
         out: a new folder for ``evaluation.json``, its arrays and ``report.html``.
+        generated: checkpoints to judge: a folder, a glob, or a run's folder; tensors beyond the
+            compared ones are ignored.
+        samples: name to further checkpoints, which join the race.
         task: the name of the task whose network the checkpoints belong to, or
             ``module:function``; or its settings.
         data: the name or ``KIND:PATH`` of data instead, see ``choose_task``.
@@ -89,14 +96,20 @@ def compare(
         score_validation: as ``score_fn``, on other data; its scores select.
         standardize: standardize vectors by the training rows, see ``TaskSettings``.
         select: patterns of the tensors to compare, if the originals are no zoo; all by default.
-        base_checkpoint: a complete checkpoint for what the originals lack, if they are no zoo.
+        base_checkpoint: a complete checkpoint for what the originals lack, if they are no zoo; by
+            default the one that a ``ZooRecorder`` wrote beside selected tensors.
         state_dict_key: the key of the state dict in files that hold several.
         num_held_out: how many originals to hold out, the last ones, if they are no zoo. By
             default those that the generator held out, as far as the files beside the generated
             checkpoints say; else none.
+        num_compared: networks of every method that is in front of the race.
+        full: make so many of every method.
+        with_diffusion: fit a generator to the checkpoints as ``fit`` does, and let its networks
+            join the race as ``generated``.
+        write_best: also write the best single network to ``best/``.
         copy_best: how many of the generated checkpoints to copy to ``best/``: those with the best
             validation scores.
-        seed: random seed of baselines and intervals.
+        seed: random seed of methods and intervals.
         recalibrate_batchnorm: score with BatchNorm statistics estimated anew, too.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         fan_out: workers that score networks side by side.
@@ -123,179 +136,129 @@ def compare(
     )
     if chosen is None:
         raise UserError(ONE_OF)
-    generated, originals = generated_in(str(generated), log), originals_in(str(originals), log)
+    _refuse_options(generated, samples, num_held_out, copy_best, with_diffusion, write_best)
     out, target = Path(out), resolve_device(device)
-    base = path_or_none(base_checkpoint)
     refuse_several(target, "compare")
     refuse_existing(out)
-    judged = find_checkpoints([generated])
-    if copy_best > len(judged.listed):
-        raise UserError(f"--copy-best: expected at most {len(judged.listed)}, found {copy_best}")
-    if select and not (Path(originals) / INDEX_FILE).is_file():  # before anything long
-        select_names(find_runs([originals])[0][0].read(state_dict_key)[0], select)
+    found = Sources.find(checkpoints, generated, samples, log)
+    if found.judged is not None and copy_best > len(found.judged.listed):
+        raise UserError(
+            f"--copy-best: there are {len(found.judged.listed)} generated checkpoints, fewer than "
+            f"{copy_best}"
+        )
+    base = completing_checkpoint(found.originals, path_or_none(base_checkpoint))
+    reading = Reading(tuple(select), base, state_dict_key, num_held_out)
+    reading.check(found.originals)
     task_of = open_task(chosen)
+    settings = EvaluationSettings(
+        seed=seed,
+        recalibrate_batchnorm=recalibrate_batchnorm,
+        num_compared=num_compared,
+        is_full=full,
+    )
     with sole_maker(out), written_aside(out) as aside:
         aside.mkdir()
-        given = _open_originals(
-            originals,
-            judged,
-            aside,
-            tuple(select),
-            base=base,
-            state_dict_key=state_dict_key,
-            num_held_out=num_held_out,
-        )
-        zoo = given.zoo
-        notes = [f"Generated checkpoints: {note}." for note in judged.notes] + given.notes
-        vectors = read_vectors(
-            judged.listed, zoo.layout, state_dict_key, rest=zoo.base, counters=given.replaced
-        )
-        built = task_of(zoo.base)
-        used = data_on_card(Path(generated))
-        facts = {
-            "Task data in what is judged": "not known, no card beside it tells"
-            if used is None
-            else used.in_words,
-            "What the generator learned from": _told_of(given.known, given.is_held_out_new, zoo),
-            **_skipped_files(judged, "what is judged"),
-            **given.facts,
-            **_completed(zoo, given.replaced, base),
-        }
-        inputs = replace(
-            EvaluationInputs.of(
-                zoo,
-                vectors,
-                title=f"{Path(generated).name} against {Path(originals).name}",
-                facts=network_facts(built, zoo) | facts,
-            ),
-            untrained=untrained_vectors(built, zoo.layout),
-            symmetries=known_symmetries(built, zoo),
-            data_budget=budget_of(used),
-            is_held_out_new=given.is_held_out_new,
-            notes=tuple(notes),
-            scratch=aside,
-        )
-        predictor = build_predictor(built, zoo, target, recalibrate=recalibrate_batchnorm)
-        for line in describe_originals(built, predictor, zoo.originals):
+        if with_diffusion:
+            fitted = fit(
+                found.originals,
+                aside / "diffusion",
+                select=reading.patterns,
+                base_checkpoint=reading.base,
+                state_dict_key=state_dict_key,
+                num_samples=num_compared,
+                task=task,
+                data=data,
+                network=network,
+                image_size=image_size,
+                score_fn=score_fn,
+                score_validation=score_validation,
+                standardize=standardize,
+                force=True,  # the race tells what its reconstructions are worth
+                seed=seed,
+                device=device,
+                log=log,
+                progress=progress,
+            )
+            found.samples["generated"] = find_checkpoints([str(fitted.generated)])
+        opened = open_originals(found, aside, reading)
+        zoo, built = opened.zoo, task_of(opened.zoo.base)
+        inputs = comparison_inputs(found, opened, built, reading, aside)
+        own = build_predictor(built, zoo, target, recalibrate=recalibrate_batchnorm)
+        for line in describe_originals(built, own, zoo.originals):
             log(line)
+        predictor = own
         if fan_out is not None:
-            predictor = distributed(predictor, built, zoo, target, fan_out)
+            predictor = distributed(own, built, zoo, target, fan_out)
         evaluation, arrays = evaluate(
             inputs,
             predictor,
-            EvaluationSettings(seed=seed, recalibrate_batchnorm=recalibrate_batchnorm),
+            settings,
             progress,
             cost=lambda: {"evaluation": _cost_since(started)},
         )
+        if evaluation.ranking is not None:
+            choice = {
+                "--task": task if isinstance(task, str) else None,
+                "--data": data,
+                "--network": network,
+                "--image-size": image_size,
+                "--score-fn": score_fn,
+                "--score-validation": score_validation,
+                "--standardize": standardize or None,
+                "--base-checkpoint": base_checkpoint,
+                "--state-dict-key": state_dict_key,
+            }
+            command = MakeCommand(str(checkpoints), choice, tuple(select), settings, found.samples)
+            evaluation = with_commands(evaluation, command)
         write_evaluation(aside, evaluation, arrays)
         write_report(aside)
-        if copy_best:
-            _copy_best(aside / "best", judged.listed, arrays["validation/generated"], copy_best)
-    add_scores(Path(generated), evaluation)
+        if copy_best and found.judged is not None:
+            scores = arrays["validation/generated"]
+            _copy_best(aside / "best", found.judged.listed, scores, copy_best)
+        if write_best and evaluation.ranking is not None:
+            maker = Maker(zoo, built, own, target, aside, seed, progress)
+            write_winner(aside / "best", evaluation.ranking, maker, found.samples)
+    if found.generated is not None:
+        add_scores(Path(found.generated), evaluation)
     return evaluation
+
+
+def _refuse_options(
+    generated: StrPath | None,
+    samples: Mapping[str, StrPath],
+    num_held_out: int | None,
+    copy_best: int,
+    with_diffusion: bool,
+    write_best: bool,
+) -> None:
+    """Refuse options that have no meaning beside, or without, generated networks."""
+    alone: dict[str, object] = {"--num-held-out": num_held_out, "--copy-best": copy_best}
+    racing: dict[str, object] = {
+        "--samples": samples,
+        "--with-diffusion": with_diffusion,
+        "--write-best": write_best,
+    }
+    for option, value in alone.items() if generated is None else ():
+        if value:
+            raise UserError(f"{option}: this is for generated networks; name them, too")
+    for option, value in racing.items() if generated is not None else ():
+        if value:
+            raise UserError(
+                f"{option}: this is for a race of all methods; leave the generated networks out, "
+                "or name them with --samples"
+            )
+    taken = {*METHODS} - {"generated"}
+    for name in samples:
+        if name in taken or not name.isidentifier() or (name == "generated" and with_diffusion):
+            raise UserError(
+                f"--samples {name}=...: choose another name, of letters and digits, that is no "
+                "method's"
+            )
 
 
 def _cost_since(started: float) -> Cost:
     seconds = time.monotonic() - started
     return Cost(seconds=round(seconds, 3), peak_memory_mb=round(peak_memory(), 1))
-
-
-@dataclass
-class _Originals:
-    """The originals as a zoo, and what must be said of them.
-
-    Attributes:
-        zoo: the originals.
-        known: what the generator learned from, as far as it is known.
-        is_held_out_new: whether it is proved that nothing held out trained the generator.
-        replaced: names of the tensors in which vectors are completed with other values.
-        facts: label to value.
-        notes: one sentence each.
-    """
-
-    zoo: Zoo
-    known: LearnedFrom | None
-    is_held_out_new: bool
-    replaced: set[str] = field(default_factory=set)
-    facts: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-def _open_originals(
-    originals: str,
-    judged: FoundCheckpoints,
-    scratch: Path,
-    patterns: tuple[str, ...],
-    *,
-    base: Path | None,
-    state_dict_key: str | None,
-    num_held_out: int | None,
-) -> _Originals:
-    """Load a zoo, or make one of checkpoints."""
-    known = learned_from(sorted({stored.path.absolute().parent for stored in judged.listed}))
-    if (Path(originals) / INDEX_FILE).is_file():
-        _refuse_what_a_zoo_has(patterns, base, num_held_out)
-        is_new = is_held_out_new(read_index(Path(originals)), known)
-        return _Originals(Zoo.load(Path(originals)), known, is_new)
-    imported = import_checkpoints(
-        [originals],
-        scratch / "zoo",
-        patterns or ("*",),
-        base=base,
-        num_held_out=num_held_out,
-        state_dict_key=state_dict_key,
-        known=known,
-        compared=judged.listed,
-    )
-    return _Originals(
-        Zoo.load(scratch / "zoo"),
-        known,
-        imported.is_held_out_new,
-        set(imported.replaced),
-        _skipped_files(find_checkpoints([originals]), "the originals"),
-        [f"Originals: {note}." for note in imported.notes],
-    )
-
-
-def _skipped_files(found: FoundCheckpoints, where: str) -> dict[str, str]:
-    return {f"{label} among {where}": value for label, value in found.facts.items()}
-
-
-def _told_of(known: LearnedFrom | None, is_new: bool, zoo: Zoo) -> str:
-    """Describe what is known of the checkpoints that trained the generator."""
-    if known is None:
-        return "not known, nothing beside the generated checkpoints tells"
-    told = f"{len(known.trained)} checkpoints; it held out {len(known.held_out)}"
-    if not len(zoo.held_out):
-        return told
-    proof = "none of those held out here trained it" if is_new else "not compared with those here"
-    return f"{told}; {proof}"
-
-
-def _completed(zoo: Zoo, replaced: set[str], base: Path | None) -> dict[str, str]:
-    """Tell where networks are scored with other values than their files hold."""
-    # BatchNorm's own counter decides nothing
-    names = [name for name in zoo.base if name in replaced and "num_batches_tracked" not in name]
-    if not names:
-        return {}
-    first = zoo.index.checkpoints[0].source or "the first checkpoint"
-    source = first if base is None else base.name
-    told = f"{first_names(names)} of every network: those of {source}"
-    if base is not None:
-        told += ", so that the scores of the originals are not those of their files"
-        warnings.warn(told, stacklevel=2)
-    return {"Completed with": told}
-
-
-def _refuse_what_a_zoo_has(
-    patterns: tuple[str, ...], base: Path | None, num_held_out: int | None
-) -> None:
-    given = {"--select": patterns, "--base-checkpoint": base, "--num-held-out": num_held_out}
-    for option, value in given.items():
-        if value:
-            raise UserError(
-                f"{option}: expected for checkpoints, but --originals is a zoo, which has its own"
-            )
 
 
 def _copy_best(

@@ -7,7 +7,7 @@ from paramdiff.checkpoints.sources import find_runs
 from paramdiff.energies import Energy, larger_distance, lower_loss
 from paramdiff.errors import UserError
 from paramdiff.methods.data_use import DataUse
-from paramdiff.model_cards.card import inline_code
+from paramdiff.model_cards.provenance import inline_code
 from paramdiff.parameters.space import ParameterSpace
 from paramdiff.random import seeded_generator
 from paramdiff.recipe.schema import load_recipe

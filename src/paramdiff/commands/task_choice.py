@@ -9,8 +9,8 @@ from paramdiff.errors import UserError
 from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.base import Task
 from paramdiff.tasks.registry import build_task
-from paramdiff.tasks.scoring_function import ScoringFunctions, import_scoring
 from paramdiff.tasks.task_settings import TaskSettings
+from paramdiff.tasks.user_task import ScoringFunctions, import_scoring
 
 ALIASES = {"imagefolder": "image_folder", "images": "image_folder"}
 ONE_OF = "expected one of --task, --data and --score-fn"

@@ -19,7 +19,7 @@ from paramdiff.progress import Progress, ignore_progress
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class ReverseTrajectory:
     """The recorded states of a reverse process (paper Figure 5b).
 
     Attributes:
@@ -108,7 +108,7 @@ def record_trajectory(
     every: int,
     device: torch.device,
     guidance: Guidance = UNGUIDED,
-) -> Trajectory:
+) -> ReverseTrajectory:
     """Sample and keep every so many states.
 
     Args:
@@ -143,7 +143,7 @@ def record_trajectory(
         record=keep,
     )
     kept = sorted({*range(0, len(states), every), len(states) - 1})
-    return Trajectory(
+    return ReverseTrajectory(
         torch.tensor([timesteps[i] for i in kept]), torch.stack([states[i] for i in kept])
     )
 

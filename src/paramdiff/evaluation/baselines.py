@@ -61,27 +61,11 @@ class Baselines:
         progress: StageProgress,
     ) -> None:
         self._groups, self._settings, self._predictor = groups, settings, predictor
-        self._normalization = normalization
-        originals = groups.kept["original"].vectors
         self._generated = groups.kept["generated"].vectors
-        untrained = inputs.untrained
-        self.context = MethodContext(
-            originals=originals,
-            raw=inputs.originals,
-            layout=inputs.layout,
-            normalization=normalization,
-            untrained=None
-            if untrained is None
-            else lambda number: normalization.apply(untrained(number).float()),
-            validation_score=groups.scored["original"].predictions.validation.float().mean(1),
-            symmetries=inputs.symmetries,
-            runs=inputs.runs,
-            steps=inputs.steps,
-            base=inputs.base,
-            validate=partial(self._scores, predictor),
-            data_budget=inputs.data_budget,
-            data_matched=_training(inputs, normalization, predictor, settings.seed, progress),
+        self.context = method_context(
+            inputs, normalization, predictor, groups, settings.seed, progress
         )
+        originals = self.context.originals
         self._validation = Validation(
             predict=partial(groups.predictor.predict_validation, predictor),
             originals_wrong=predictor.predict_validation(groups.kept["original"].raw).wrong,
@@ -106,7 +90,7 @@ class Baselines:
         predictor = self._predictor.reestimated
         if predictor is None or not self._settings.num_reestimated:
             return found
-        context = replace(self.context, validate=partial(self._scores, predictor))
+        context = validated_by(self.context, predictor, self._groups)
         count = min(count, self._settings.num_reestimated)
         for name in ("original", "generated"):  # the value of the last step alone
             make = partial(reestimated, self._groups.kept[name], count)
@@ -138,14 +122,62 @@ class Baselines:
             self._groups.try_to_add(one.name, make)
         return {one.name: one for one in members if one.name in self._groups.scored}
 
-    def _scores(self, predictor: Predictor, vectors: Tensor) -> Tensor:
-        """Compute validation scores ``[M]`` of normalized vectors ``[M, P]``."""
-        raw = self._normalization.invert(vectors)
-        found = self._groups.predictor.predict_validation(predictor, raw)
-        return found.values.float().mean(1)
-
     def _count_and_seed(self) -> tuple[int, int]:
         return len(self._generated), self._settings.seed
+
+
+def method_context(
+    inputs: EvaluationInputs,
+    normalization: Normalization,
+    predictor: Predictor,
+    groups: GroupEvaluator,
+    seed: int,
+    progress: StageProgress,
+) -> MethodContext:
+    """Collect what methods make networks from.
+
+    Args:
+        inputs: as for ``evaluate``.
+        normalization: of the space in which networks are made.
+        predictor: as for ``evaluate``.
+        groups: predicts; holds the originals.
+        seed: of trainings.
+        progress: as for ``evaluate``.
+
+    Returns:
+        The context.
+    """
+    untrained = inputs.untrained
+    context = MethodContext(
+        originals=groups.kept["original"].vectors,
+        raw=inputs.originals,
+        layout=inputs.layout,
+        normalization=normalization,
+        untrained=None
+        if untrained is None
+        else lambda number: normalization.apply(untrained(number).float()),
+        validation_score=groups.scored["original"].predictions.validation.float().mean(1),
+        symmetries=inputs.symmetries,
+        runs=inputs.runs,
+        steps=inputs.steps,
+        base=inputs.base,
+        validate=None,
+        data_budget=inputs.data_budget,
+        data_matched=_training(inputs, normalization, predictor, seed, progress),
+    )
+    return validated_by(context, predictor, groups)
+
+
+def validated_by(
+    context: MethodContext, predictor: Predictor, groups: GroupEvaluator
+) -> MethodContext:
+    """Return the context in which a predictor validates networks, and ``groups`` counts them."""
+
+    def scores(vectors: Tensor) -> Tensor:
+        raw = context.normalization.invert(vectors)
+        return groups.predictor.predict_validation(predictor, raw).values.float().mean(1)
+
+    return replace(context, validate=scores)
 
 
 def _training(
@@ -233,6 +265,11 @@ def made(matched: Matched, context: MethodContext, num: int, seed: int) -> Sampl
     if raw is None:
         size = samples.vectors.shape[1]
         raw = map_rows(samples.vectors, context.normalization.invert, size, None)
+    if not member.method.is_control:
+        for slot in context.shared:  # to the bit; disturbing them would be no method's idea
+            place = slice(slot.start, slot.stop)
+            raw[:, place] = context.raw[0, place]
+            samples.vectors[:, place] = context.originals[0, place]
     used = samples.data_used or member.data_used
     uses_inputs = matched.finish is not None and used.kind == "none"
     return SampleGroup(

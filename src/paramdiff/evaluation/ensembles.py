@@ -7,7 +7,7 @@ Networks that are not sure enough have a bad likelihood that one number mends: e
 scored as it is and at the temperature that validation data choose for it.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -165,20 +165,39 @@ def compare_ensembles(
     """Generated minus every other group at every size, paired on the draws of examples."""
     if "generated" not in groups:
         return ()
-    own, streams = groups["generated"], {name: stream for stream, name in enumerate(groups)}
-    found = []
-    for name, other in groups.items():
-        for members, parts in own.parts.items() if name != "generated" else ():
-            if members not in other.parts:
-                continue
-            mine = _draws(parts, bootstrap, streams["generated"])
-            its = _draws(other.parts[members], bootstrap, streams[name])
-            values: dict[str, object] = {"members": members, "reference": name}
-            for score in mine.keys() & its.keys():
-                values[score] = _level(parts, score) - _level(other.parts[members], score)
-                values[f"{score}_ci95"] = percentile_interval(mine[score] - its[score])
-            found.append(EnsembleComparison.model_validate(values))
-    return tuple(found)
+    return tuple(
+        compare_pair(groups, "generated", name, members, bootstrap)
+        for name, other in groups.items()
+        if name != "generated"
+        for members in groups["generated"].parts
+        if members in other.parts
+    )
+
+
+def compare_pair(
+    groups: Mapping[str, Ensembles], name: str, reference: str, members: int, bootstrap: Bootstrap
+) -> EnsembleComparison:
+    """Compare ensembles of two groups, paired on the draws of examples.
+
+    Args:
+        groups: the ensembles of every group, in the order of their streams.
+        name: of the group whose scores are given minus those of ``reference``.
+        reference: of the other group.
+        members: networks of an ensemble.
+        bootstrap: shared draws of test examples.
+
+    Returns:
+        Differences with intervals.
+    """
+    streams = {name: stream for stream, name in enumerate(groups)}
+    own, other = groups[name].parts[members], groups[reference].parts[members]
+    mine = _draws(own, bootstrap, streams[name])
+    its = _draws(other, bootstrap, streams[reference])
+    values: dict[str, object] = {"members": members, "reference": reference}
+    for score in mine.keys() & its.keys():
+        values[score] = _level(own, score) - _level(other, score)
+        values[f"{score}_ci95"] = percentile_interval(mine[score] - its[score])
+    return EnsembleComparison.model_validate(values)
 
 
 def _each(

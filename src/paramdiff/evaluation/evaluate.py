@@ -13,7 +13,7 @@ from torch import Tensor
 
 from paramdiff.evaluation.best_of_n import best_of_n
 from paramdiff.evaluation.comparison import compare, needed_to_decide
-from paramdiff.evaluation.comparison_schema import Comparison
+from paramdiff.evaluation.comparison_schema import BestOfN, Comparison
 from paramdiff.evaluation.ensembles import (
     MEMBERS,
     Ensembles,
@@ -40,6 +40,8 @@ from paramdiff.evaluation.metrics.similarity import (
 )
 from paramdiff.evaluation.outcome import ACCURACY_MARGIN, outcome
 from paramdiff.evaluation.predictor import Predictor
+from paramdiff.evaluation.ranking import rank
+from paramdiff.evaluation.ranking_text import write_ranking
 from paramdiff.evaluation.recalibration import recalibration
 from paramdiff.evaluation.schema import Cost, Evaluation, Reconstruction
 from paramdiff.evaluation.score_info import ScoreInfo
@@ -92,8 +94,14 @@ def evaluate(
     comparisons = _comparisons(measured, groups, score)
     level = groups["original"].score.mean
     beaten = {one.reference for one in comparisons if outcome(one, score, level) == "better"}
-    frontiers = {name: frontier(groups, axis, beaten) for name, axis in AXES.items()}
+    has_generated = inputs.generated is not None
+    frontiers = {
+        name: frontier(groups, axis, beaten) for name, axis in AXES.items() if has_generated
+    }
     ensembles = _ensembles(evaluated, predictor, settings.seed)
+    ranking = None
+    if evaluated.race is not None:
+        ranking = rank(evaluated.race, measured, groups, ensembles, score)
     warnings = find_warnings(
         groups,
         score,
@@ -106,14 +114,7 @@ def evaluate(
         and not inputs.is_aligned
         and are_unordered(evaluated.kept["original"].vectors),
     )
-    count = min(len(inputs.generated), len(inputs.originals))
-    best = {
-        name: best_of_n(measured, name, count)
-        for name in groups
-        if groups[name].n >= count > 1
-        and name != "reconstructed"
-        and not predictor.selects_on_test  # the highest of what is reported is no choice
-    }
+    best = _best_of_n(inputs, measured, predictor)
     evaluation = Evaluation(
         title=inputs.title,
         facts=inputs.facts | evaluated.facts,
@@ -141,9 +142,12 @@ def evaluate(
         if settings.finetuning_curves
         else None,
         reconstruction=_reconstruction(measured),
-        verdict=write_verdict(find(groups, comparisons, frontiers, best, score)).model_copy(
-            update={"warnings": (*inputs.notes, *warnings)}
-        ),
+        verdict=(
+            write_verdict(find(groups, comparisons, frontiers, best, score))
+            if ranking is None
+            else write_ranking(ranking, groups, score)
+        ).model_copy(update={"warnings": (*inputs.notes, *warnings)}),
+        ranking=ranking,
         controllability=dict(controllability),
         cost=cost(),
     )
@@ -151,6 +155,20 @@ def evaluate(
     for name, group in ensembles.items():
         arrays[f"reliability/{name}"] = group.reliability
     return evaluation, arrays
+
+
+def _best_of_n(
+    inputs: EvaluationInputs, measured: GroupMetrics, predictor: Predictor
+) -> dict[str, BestOfN]:
+    """Choose the best of equally many networks; the highest of what is reported is no choice."""
+    if inputs.generated is None or predictor.selects_on_test:
+        return {}
+    count = min(len(inputs.generated), len(inputs.originals))
+    return {
+        name: best_of_n(measured, name, count)
+        for name in measured.groups
+        if measured.num_networks(name) >= count > 1 and name != "reconstructed"
+    }
 
 
 def _score_info(
@@ -174,15 +192,21 @@ def _score_info(
 def _comparisons(
     measured: GroupMetrics, groups: dict[str, Group], score: ScoreInfo
 ) -> list[Comparison]:
-    """The generated networks minus every other group; undecided ones say what would decide."""
+    """The generated networks minus every other group; without any, every group minus originals.
+
+    Undecided comparisons say what would decide.
+    """
+    if "generated" in groups:
+        pairs = [("generated", name) for name in groups if name != "generated"]
+    else:
+        pairs = [(name, "original") for name in groups if name != "original"]
     found = []
-    for name in groups:
-        if name != "generated":
-            one = compare(measured, "generated", name)
-            if outcome(one, score, groups["original"].score.mean) == "undecided":
-                enough = needed_to_decide(measured, one, score.equivalence_margin)
-                one = one.model_copy(update={"needed": enough})
-            found.append(one)
+    for name, reference in pairs:
+        one = compare(measured, name, reference)
+        if outcome(one, score, groups["original"].score.mean) == "undecided":
+            enough = needed_to_decide(measured, one, score.equivalence_margin)
+            one = one.model_copy(update={"needed": enough})
+        found.append(one)
     return found
 
 
@@ -202,12 +226,13 @@ def _groups(evaluated: EvaluatedGroups, is_held_out_independent: bool) -> dict[s
     measured, kept = evaluated.measured, evaluated.kept
     measured = replace(measured, is_held_out_independent=is_held_out_independent)
     groups = {name: group_record(measured, name) for name in measured.groups}
-    of_seeds = seed_records(
-        measured, "generated", kept["generated"].vectors, kept["original"].vectors
-    )
-    groups["generated"] = groups["generated"].model_copy(
-        update={"seeds": of_seeds, "validation": evaluated.standing}
-    )
+    if "generated" in groups:
+        of_seeds = seed_records(
+            measured, "generated", kept["generated"].vectors, kept["original"].vectors
+        )
+        groups["generated"] = groups["generated"].model_copy(
+            update={"seeds": of_seeds, "validation": evaluated.standing}
+        )
     for name, group in groups.items():
         method = method_of(name)
         update = {
@@ -232,7 +257,8 @@ def _ensembles(
     found: dict[str, Ensembles] = {}
     if predictor.probabilities is None or predictor.test_truth is None:
         return found
-    for name in MEMBERS:
+    names = MEMBERS if evaluated.race is None else ("original", *evaluated.race.finalists)
+    for name in names:
         if name in evaluated.kept:
             raw = evaluated.kept[name].raw
             rows = chosen_members(len(raw), seeded_generator(seed, name))
@@ -275,6 +301,8 @@ def _arrays(evaluated: EvaluatedGroups, predictor: Predictor) -> dict[str, Tenso
         similarities = maximum_similarities(measured, name)
         if similarities is not None:
             arrays[f"max_similarity/{name}"] = similarities
+    if "generated" not in measured.groups:
+        return arrays
     originals, made = measured.wrong("original"), measured.wrong("generated")
     if originals is not None and made is not None:
         originals = originals[:HEAT_MAP_ROWS]

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from paramdiff.evaluation.baselines import Baselines, left_out
+from paramdiff.evaluation.baselines import Baselines, left_out, method_context, validated_by
 from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.ensembles import MEMBERS
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
@@ -16,9 +16,11 @@ from paramdiff.evaluation.matched_strengths import NUM_PILOTS, Matched
 from paramdiff.evaluation.metrics.aligned_distance import AlignedSpace
 from paramdiff.evaluation.metrics.base import GroupMetrics
 from paramdiff.evaluation.predictor import Predictor
+from paramdiff.evaluation.race import NUM_RACED, Race, Starter
 from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.evaluation.sample_groups import SampleGroup, given_groups
 from paramdiff.evaluation.trajectory import Trajectory, trajectory_of
+from paramdiff.methods.method_context import MethodContext
 from paramdiff.parameters.normalization import Normalization, fit_for_comparison
 from paramdiff.progress import StageProgress
 
@@ -49,7 +51,8 @@ class EvaluatedGroups:
         is_single_trajectory: whether all originals come from one run and lie along it.
         facts: the methods that were left out, and how others were made, for the report.
         matched: name to baseline.
-        standing: of the generated networks on validation data.
+        standing: of the generated networks on validation data; None if there are none.
+        race: of all methods, if there are no generated networks.
     """
 
     measured: GroupMetrics
@@ -60,7 +63,8 @@ class EvaluatedGroups:
     is_single_trajectory: bool
     facts: dict[str, str]
     matched: dict[str, Matched]
-    standing: Standing
+    standing: Standing | None
+    race: Race | None = None
 
 
 def evaluate_groups(
@@ -108,18 +112,22 @@ def evaluate_groups(
         CountedPredictor(
             predictor,
             partial(progress, "evaluating"),
-            3 * len(original.raw)
-            + NETWORKS_SCORED * len(inputs.generated)
-            + expected_pilots(len(inputs.generated)),
+            3 * len(original.raw) + _expected(inputs, settings),
         ),
-        (*KEPT, *RECALIBRATED) if settings.recalibrate_batchnorm else KEPT,
+        (*KEPT, *inputs.samples, *(RECALIBRATED if settings.recalibrate_batchnorm else ())),
         FINETUNED_GROUPS if settings.finetuning_curves else (),
     )
     groups.add(original)
     for group in given:
         groups.add(group)
-    baselines = Baselines(inputs, normalization, predictor, groups, settings, progress)
-    matched = baselines.add()
+    baselines, race = None, None
+    if inputs.generated is None:
+        context = method_context(inputs, normalization, predictor, groups, settings.seed, progress)
+        race = _race(context, predictor, groups, settings, tuple(inputs.samples))
+        matched = race.run()
+    else:
+        baselines = Baselines(inputs, normalization, predictor, groups, settings, progress)
+        context, matched = baselines.context, baselines.add()
     groups.predictor.finish()
     num_scores = groups.scored["original"].predictions.test.shape[1]
     return EvaluatedGroups(
@@ -134,10 +142,41 @@ def evaluate_groups(
         normalization,
         trajectory,
         is_single,
-        left_out(baselines.context, groups.failed) | groups.facts,
+        left_out(context, groups.failed) | groups.facts,
         matched,
-        baselines.standing,
+        None if baselines is None else baselines.standing,
+        race,
     )
+
+
+def _race(
+    context: MethodContext,
+    predictor: Predictor,
+    groups: GroupEvaluator,
+    settings: EvaluationSettings,
+    given: tuple[str, ...],
+) -> Race:
+    """Set up the race of all methods, with and without re-estimated BatchNorm statistics."""
+    starters = [Starter(context, predictor)]
+    again = predictor.reestimated
+    if again is not None and settings.num_reestimated:
+        starters.append(Starter(validated_by(context, again, groups), again, "batchnorm"))
+    return Race(
+        groups,
+        starters,
+        given=given,
+        seed=settings.seed,
+        num_networks=settings.num_compared,
+        is_full=settings.is_full,
+    )
+
+
+def _expected(inputs: EvaluationInputs, settings: EvaluationSettings) -> int:
+    """Estimate how many networks are predicted for beside the originals."""
+    if inputs.generated is None:
+        return 60 * NUM_RACED + 12 * settings.num_compared
+    num = len(inputs.generated)
+    return NETWORKS_SCORED * num + expected_pilots(num)
 
 
 def expected_pilots(num_generated: int) -> int:

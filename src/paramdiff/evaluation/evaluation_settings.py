@@ -25,6 +25,13 @@ class EvaluationSettings(Settings):
         "difference lies within this margin, in units of the score; null is 0.005 (0.5 points) "
         "for accuracies, and makes no claim of equivalence for other scores",
     )
+    num_compared: int = Field(
+        30,
+        ge=2,
+        description="networks of every method that is in front, if methods are compared without "
+        "generated networks",
+    )
+    is_full: bool = Field(False, description="then make so many of every method, in front or not")
     num_reestimated: int = Field(
         50,
         ge=0,

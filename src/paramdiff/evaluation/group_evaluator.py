@@ -44,20 +44,21 @@ class CountedPredictor:
             found = predictor.predict(group.raw)
         except UserError as error:
             raise type(error)(f"group {group.name!r}: {error}") from None
-        self._count(len(group.raw))
+        self.count(len(group.raw))
         return found
 
     def predict_validation(self, predictor: Predictor, raw: Tensor) -> ValidationPredictions:
         """Predict for raw vectors ``[M, P]`` on validation data alone."""
         found = predictor.predict_validation(raw)
-        self._count(len(raw))
+        self.count(len(raw))
         return found
 
     def finish(self) -> None:
         """Report that all networks are done."""
         self._progress(self._done, self._done)
 
-    def _count(self, num: int) -> None:
+    def count(self, num: int) -> None:
+        """Count networks that were predicted for."""
         self._done += num
         self._progress(self._done, max(self._done, self._expected))
 

@@ -1,7 +1,7 @@
 """The inputs of an evaluation: originals, generated networks, and where they come from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class EvaluationInputs:
         layout: where each tensor lies in a vector.
         originals: ``[N, P]``, in the order in which they were saved.
         held_out: ``[H, P]``; ``H`` may be 0.
-        generated: ``[M, P]``.
+        generated: ``[M, P]``; None if there are none, and methods are ranked instead.
         hold_out: how the held-out checkpoints were chosen.
         runs: ``[N]`` number of the training run that each original comes from, as far as known.
         title: of the report.
@@ -48,6 +48,7 @@ class EvaluationInputs:
         base: ``[P]``, of the network from which all runs started; None if not known.
         data_budget: the training data that each generator learned from beside the originals; None
             if it used none.
+        samples: name to ``[M, P]``, networks of other origin to evaluate beside all others.
         has_all_matrices: whether every matrix of the network is among the parameters.
         is_held_out_new: whether it is known that no held-out checkpoint trained the generator.
         notes: warnings that come before those of the evaluation.
@@ -58,7 +59,7 @@ class EvaluationInputs:
     layout: ParameterLayout
     originals: Tensor
     held_out: Tensor
-    generated: Tensor
+    generated: Tensor | None
     hold_out: HoldOutRule
     runs: Tensor
     title: str
@@ -72,6 +73,7 @@ class EvaluationInputs:
     steps: Tensor | None = None
     base: Tensor | None = None
     data_budget: DataBudget | None = None
+    samples: Mapping[str, Tensor] = field(default_factory=dict)
     has_all_matrices: bool = False
     is_held_out_new: bool = False
     notes: tuple[str, ...] = ()
@@ -92,7 +94,7 @@ class EvaluationInputs:
     def of(
         cls,
         zoo: Zoo,
-        generated: Tensor,
+        generated: Tensor | None,
         *,
         title: str,
         facts: dict[str, str],

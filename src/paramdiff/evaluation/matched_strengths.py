@@ -27,6 +27,8 @@ from paramdiff.methods.group_names import FINISHED
 from paramdiff.methods.method import Member, Method
 from paramdiff.methods.method_context import MethodContext
 
+Finish = Literal["batchnorm"] | None
+"""The last step of a method, if it takes one."""
 NUM_STRENGTHS = 5
 """Strengths of a method that are measured first, geometrically spaced over its range."""
 NUM_PILOTS = 60
@@ -95,7 +97,7 @@ class Matched:
     member: Member
     validation: Standing | None
     axes: tuple[AxisName, ...] = ()
-    finish: Literal["batchnorm"] | None = None
+    finish: Finish = None
 
     @property
     def name(self) -> str:
@@ -122,7 +124,7 @@ class Pilots:
     target: Standing
     num_networks: int
     seed: int
-    finish: Literal["batchnorm"] | None = None
+    finish: Finish = None
     num_pilots: int = NUM_PILOTS
 
     def of(self, member: Member, stream: str, count: int) -> Standing | None:

@@ -54,7 +54,10 @@ def given_groups(inputs: EvaluationInputs, normalization: Normalization) -> Iter
     own_index = torch.arange(len(inputs.originals))
     used = data_used(inputs.data_budget)
     yield replace(group("original", inputs.originals), source=own_index)
-    yield replace(group("generated", inputs.generated, used), seeds=inputs.generator_seeds)
+    if inputs.generated is not None:
+        yield replace(group("generated", inputs.generated, used), seeds=inputs.generator_seeds)
+    for name, raw in inputs.samples.items():
+        yield group(name, raw)
     if len(inputs.held_out):
         yield group("held_out", inputs.held_out)
     if inputs.latents is not None:

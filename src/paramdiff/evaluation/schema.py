@@ -23,6 +23,7 @@ from paramdiff.evaluation.further_schema import (
     Recalibration,
 )
 from paramdiff.evaluation.group_schema import Group
+from paramdiff.evaluation.ranking_schema import Ranking
 from paramdiff.evaluation.score_info import ScoreInfo
 from paramdiff.evaluation.trajectory import Trajectory
 from paramdiff.settings import Settings
@@ -131,6 +132,9 @@ class Evaluation(Settings):
         {}, description="by numeric condition; empty for a pipeline without"
     )
     verdict: Verdict
+    ranking: Ranking | None = Field(
+        None, description="of all methods; null beside generated networks"
+    )
     cost: dict[str, Cost]
 
     @property

@@ -63,10 +63,10 @@ def find_warnings(
     """
     found = [
         SELECTED_ON_TEST if score.selects_on_test else None,
-        _spread(groups["generated"], groups["original"], score),
+        _spread(groups.get("generated"), groups["original"], score),
         _trajectory(hold_out) if single_trajectory else None,
         UNORDERED if is_unordered else None,
-        _seeds(groups["generated"]),
+        _seeds(groups.get("generated")),
         _runs(groups["original"], num_runs),
         None if errors is None else _errors(errors),
         _intervals(score),
@@ -80,10 +80,12 @@ def find_warnings(
     return tuple(warning for warning in found if warning is not None)
 
 
-def _spread(generated: Group, original: Group, score: ScoreInfo) -> str | None:
-    spread = generated.dispersion
+def _spread(generated: Group | None, original: Group, score: ScoreInfo) -> str | None:
     if original.n > 1 and original.dispersion is None:
         return "All originals are equal: there is no spread to learn or to compare with."
+    if generated is None:
+        return None
+    spread = generated.dispersion
     if spread is None:
         return "The spread of the generated networks cannot be measured here."
     # pooled, generators that have collapsed on different places spread widely
@@ -107,8 +109,8 @@ def _spread(generated: Group, original: Group, score: ScoreInfo) -> str | None:
     return None
 
 
-def _seeds(generated: Group) -> str | None:
-    if generated.seeds is None or len(generated.seeds) >= FEWEST_SEEDS:
+def _seeds(generated: Group | None) -> str | None:
+    if generated is None or generated.seeds is None or len(generated.seeds) >= FEWEST_SEEDS:
         return None
     return (
         f"Of only {len(generated.seeds)} generator seeds, intervals are too short where seeds "

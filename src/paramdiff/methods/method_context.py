@@ -14,7 +14,7 @@ from torch import Tensor
 from paramdiff.methods.data_matched_training import DataMatchedTraining
 from paramdiff.methods.data_use import DataBudget, DataUse
 from paramdiff.methods.subspace import Embedding
-from paramdiff.parameters.layout import ParameterLayout
+from paramdiff.parameters.layout import ParameterLayout, Slot
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.permutation.symmetry import Symmetries
 
@@ -60,6 +60,18 @@ class MethodContext:
     def embedding(self) -> Embedding:
         """The originals as points of N - 1 dimensions; computed once."""
         return Embedding(self.originals)
+
+    @cached_property
+    def shared(self) -> list[Slot]:
+        """The tensors in which all originals are equal, such as those that were not trained."""
+        return [
+            slot
+            for slot in self.layout.slots
+            if all(
+                torch.equal(one[slot.start : slot.stop], self.raw[0, slot.start : slot.stop])
+                for one in self.raw
+            )
+        ]
 
     @cached_property
     def trajectories(self) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Rendering of model cards: Markdown with a metadata block, as the Hugging Face Hub reads it."""
+"""Model cards of pipelines and generated networks: Markdown with a metadata block for the Hub."""
 
 import platform
 import re
@@ -9,14 +9,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import TypeAdapter
 
 import paramdiff
+from paramdiff.evaluation.sample_groups import SampleGroup
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.methods.data_use import DataUse
-from paramdiff.methods.group_names import label_of
+from paramdiff.methods.data_use import DataUse, data_used
+from paramdiff.methods.group_names import label_of, method_of, phrase_of
+from paramdiff.model_cards.provenance import Origin, Provenance, inline_code
+from paramdiff.pipeline import ParameterDiffusionPipeline
+from paramdiff.recipe.description import data_budget, recipe_facts
+from paramdiff.recipe.schema import Recipe
 from paramdiff.report.tables import score_headings, score_rows
 from paramdiff.storage import CARD_FILE
 
@@ -84,12 +90,6 @@ def versions() -> str:
     return f"paramdiff {paramdiff.__version__}, {libraries}, Python {platform.python_version()}"
 
 
-def inline_code(text: str) -> str:
-    """Quote arbitrary text as a Markdown code span that fits into a table cell."""
-    plain = " ".join(str(text).split()).replace("`", "'").replace("|", "\\|")
-    return f"`{plain}`"
-
-
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -155,3 +155,122 @@ def checkpoints_on_card(folder: Path) -> str | None:
 def _own(folder: Path) -> dict[str, Any]:
     """Read our metadata; an untrusted card may raise anything."""
     return ModelCard.load(folder / CARD_FILE).data[METADATA]
+
+
+def generated_card(provenance: Provenance, evaluation: Evaluation | None = None) -> str:
+    """Render the card of a folder of generated networks.
+
+    Args:
+        provenance: provenance of the networks.
+        evaluation: their evaluation, if there is one.
+
+    Returns:
+        Markdown.
+    """
+    own = {
+        "pipeline_sha256": provenance.pipeline_sha256,
+        "num_networks": len(provenance.seeds),
+        "first_seed": provenance.seeds[0],
+        **data_for_card(provenance.data),
+    }
+    return render_card(
+        "generated.md.jinja",
+        card_metadata(provenance.pipeline, own, evaluation),
+        provenance=provenance,
+        suffix=".safetensors"
+        if provenance.checkpoint_format is None
+        else provenance.checkpoint_format.suffix,
+        versions=versions(),
+        evaluation=evaluation,
+    )
+
+
+def made_card(group: SampleGroup, seed: int, origin: Origin, facts: Mapping[str, str]) -> str:
+    """Render the card of a folder of networks that a method made of checkpoints.
+
+    Args:
+        group: the networks.
+        seed: random seed of the method.
+        origin: the checkpoints.
+        facts: label to value.
+
+    Returns:
+        Markdown.
+    """
+    own = {
+        "method": group.name,
+        "num_networks": len(group.raw),
+        "checkpoints_sha256": origin.sha256,
+        "num_checkpoints": len(origin.hashes),
+        "seed": seed,
+        **data_for_card(group.data_used),
+    }
+    return render_card(
+        "made.md.jinja",
+        card_metadata(group.name, own, None),
+        group=group,
+        seed=seed,
+        origin=origin,
+        facts=facts,
+        reference=method_of(group.name).reference,
+        phrase=phrase_of(group.name),
+        versions=versions(),
+    )
+
+
+SHOWN_TENSORS = 12
+
+
+def pipeline_card(
+    recipe: Recipe,
+    pipeline: ParameterDiffusionPipeline,
+    origin: Origin,
+    evaluation: Evaluation | None = None,
+) -> str:
+    """Render the card of a run's pipeline.
+
+    Args:
+        recipe: recipe of the run, with one generator seed.
+        pipeline: the pipeline.
+        origin: its training checkpoints.
+        evaluation: evaluation of its networks, if there is one.
+
+    Returns:
+        Markdown.
+    """
+    space = pipeline.parameter_space
+    layout = space.layout
+    rest = [tensor for name, tensor in space.base.items() if name not in layout.names]
+    own = {
+        "num_parameters": layout.num_parameters,
+        "num_checkpoints": len(origin.hashes),
+        "checkpoints_sha256": origin.sha256,
+        "seed": recipe.generator_seeds[0],
+        **data_for_card(data_used(data_budget(recipe))),
+    }
+    return render_card(
+        "pipeline.md.jinja",
+        card_metadata(recipe.name, own, evaluation),
+        recipe=recipe,
+        slots=layout.slots[:SHOWN_TENSORS],
+        num_more=max(0, len(layout.slots) - SHOWN_TENSORS),
+        layout=layout,
+        types=sorted({_type(slot.dtype) for slot in layout.slots}),
+        num_kept=len(rest),
+        num_kept_values=sum(tensor.numel() for tensor in rest),
+        checkpoint_format=space.checkpoint_format,
+        conditions=pipeline.conditions.known,
+        origin=origin,
+        facts=recipe_facts(recipe, pipeline.codec.latent_dim),
+        versions=versions(),
+        evaluation=evaluation,
+        num_generators=_num_generators(evaluation),
+    )
+
+
+def _type(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _num_generators(evaluation: Evaluation | None) -> int:
+    return 1 if evaluation is None else len(evaluation.groups["generated"].seeds or [0])

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from paramdiff.checkpoints.formats import CheckpointFormat
 from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.methods.data_use import NO_DATA, DataUse
-from paramdiff.model_cards.card import inline_code
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.zoo.learned_from import LearnedFrom
 from paramdiff.zoo.zoo import CheckpointEntry, ZooIndex
@@ -126,3 +125,9 @@ def generation_settings(
         settings["Energy"] = energy
     together = min(pipeline.config.batch_size, num)
     return settings | {"Batch": f"{together} networks at a time"}
+
+
+def inline_code(text: str) -> str:
+    """Quote arbitrary text as a Markdown code span that fits into a table cell."""
+    plain = " ".join(str(text).split()).replace("`", "'").replace("|", "\\|")
+    return f"`{plain}`"

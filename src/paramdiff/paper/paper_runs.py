@@ -16,10 +16,10 @@ import yaml
 
 from paramdiff.evaluation.evaluation_file import read_evaluation
 from paramdiff.evaluation.schema import ARRAYS_FILE, EVALUATION_FILE, Evaluation
-from paramdiff.paper.paper_table import BASE, PaperTable, Setting, load_paper_tables
 from paramdiff.paper.published import Published, deviations_of, published_for
+from paramdiff.paper.table_schema import BASE, PaperTable, Setting, load_paper_tables
 from paramdiff.recipe.differences import OWN, differences, variation
-from paramdiff.recipe.listing import list_recipes
+from paramdiff.recipe.loading import list_recipes
 from paramdiff.recipe.schema import load_factors
 from paramdiff.storage import read_tensors
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paramdiff.paper.paper_table import BASE, paper_tables_like
 from paramdiff.paper.published import published_for
+from paramdiff.paper.table_schema import BASE, paper_tables_like
 from paramdiff.recipe.schema import Recipe
 from paramdiff.report.sweep_schema import PageParts, Sweep
-from paramdiff.runs.sweep_extension import SweepExtension
+from paramdiff.runs.sweep_entries import SweepExtension
 
 
 class PaperSweep(SweepExtension):

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from paramdiff.evaluation.comparison_schema import Pair
-from paramdiff.paper.paper_table import load_paper_tables
+from paramdiff.paper.table_schema import load_paper_tables
 from paramdiff.recipe.differences import differences
 from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import Recipe, load_recipe

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from paramdiff.evaluation.metrics.similarity import maximum_similarity
 from paramdiff.methods.group_names import label_of, method_of
-from paramdiff.paper.panels import panels
+from paramdiff.paper.paper_figures import panels
 from paramdiff.paper.paper_runs import PaperRun
 from paramdiff.report.style import Illustration, percent_axis, quiet_grid
 

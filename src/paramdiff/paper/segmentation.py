@@ -27,9 +27,9 @@ from paramdiff.paper.coco import (
 from paramdiff.paper.networks import NUM_SEGMENTATION_CLASSES, build_segmenter
 from paramdiff.tasks.base import Scores, TaskDescription
 from paramdiff.tasks.custom import CustomTask
+from paramdiff.tasks.images import Preparation
 from paramdiff.tasks.public import IMAGENET_MEAN, IMAGENET_STD
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.tasks.transforms import Preparation
 
 VOC_CLASSES = (
     "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",

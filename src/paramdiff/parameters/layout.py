@@ -188,6 +188,23 @@ class ParameterLayout:
         tensors = {slot.name: slot.tensor(vector[slot.start : slot.stop]) for slot in self.slots}
         return tensors | {name: tensors[source] for name, source in self.ties}
 
+    def complete(self, vector: Tensor, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Complete a vector to a whole state dict.
+
+        Args:
+            vector: ``[P]``.
+            base: complete state dict that provides the tensors outside the layout.
+
+        Returns:
+            Copies, in the base's order and types; tied tensors are one object.
+        """
+        copies: dict[int, Tensor] = {}  # tied tensors are copied once
+        own = {
+            name: copies.setdefault(id(tensor), tensor.clone())
+            for name, tensor in self.unflatten(vector.cpu()).items()
+        }
+        return {name: own[name] if name in own else base[name].clone() for name in base}
+
     def to_json(self) -> list[list]:
         """List the slots as ``[name, shape, dtype]`` in order (JSON objects lose their order)."""
         return [[s.name, list(s.shape), str(s.dtype).removeprefix("torch.")] for s in self.slots]

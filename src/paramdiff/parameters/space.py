@@ -124,15 +124,7 @@ class ParameterSpace(Component):
             A state dict that ``load_state_dict(strict=True)`` accepts, in the base checkpoint's
             order; tensors outside the layout are copied from it. Tied tensors are one object.
         """
-        copies: dict[int, Tensor] = {}  # tied tensors are copied once
-        generated = {
-            name: copies.setdefault(id(tensor), tensor.clone())
-            for name, tensor in self.layout.unflatten(vector.cpu()).items()
-        }
-        return {
-            name: generated[name] if name in generated else tensor.clone()
-            for name, tensor in self.base.items()
-        }
+        return self.layout.complete(vector, self.base)
 
     def complete_from(
         self, base: Mapping[str, Tensor], checkpoint_format: CheckpointFormat | None, where: str

@@ -1,10 +1,12 @@
-"""Recipe files as mappings: read, layered and overridden.
+"""Recipe files as mappings: listed, read, layered and overridden.
 
 A layer replaces the one below key by key; a part of another ``kind`` replaces it whole.
 """
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -164,3 +166,52 @@ def _assign(content: dict, path: list[str], value: Any) -> None:
         if not isinstance(content, dict):
             raise UserError(f"--set {'.'.join(path)}: {key!r} is a value and has no fields")
     content[path[-1]] = value
+
+
+COSTS = SHIPPED / "costs.json"
+"""Sizes and costs of the shipped recipes, so that listing them builds no network; tests keep the
+table true."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One line of the list.
+
+    Attributes:
+        name: of the shipped recipe.
+        description: from the recipe.
+        num_parameters: generated parameters per network.
+        pflop: estimated floating-point operations from data to report, in units of 10^15; None
+            if the task has its own loss and score, whose operations are not counted.
+        factors: changes of an ablation, dotted path to value (for a whole part, its kind); empty
+            for a complete recipe.
+    """
+
+    name: str
+    description: str
+    num_parameters: int
+    pflop: float | None
+    factors: dict[str, Any]
+
+    @property
+    def group(self) -> str:
+        """The folder of the recipe; empty for those outside any."""
+        return self.name.rpartition("/")[0]
+
+
+def list_recipes() -> list[Listed]:
+    """List all shipped recipes, those outside any folder first."""
+    costs = json.loads(COSTS.read_text(encoding="utf-8"))
+    listed = []
+    for name in sorted(shipped_recipes(), key=lambda name: ("/" in name, name)):
+        content = read(name)
+        factors = {path: _value(content, path) for path in content.get("factors", [])}
+        num_parameters, pflop = costs[name]
+        listed.append(Listed(name, content["description"], num_parameters, pflop, factors))
+    return listed
+
+
+def _value(content: Any, path: str) -> Any:
+    for key in path.split("."):
+        content = content[key]
+    return content["kind"] if isinstance(content, dict) else content

@@ -24,8 +24,7 @@ from paramdiff.report.figures.diversity_plot import dispersion_by_component, dis
 from paramdiff.report.figures.ensemble_plot import measured_scores, together
 from paramdiff.report.figures.registry import draw_figures
 from paramdiff.report.key_numbers import key_numbers
-from paramdiff.report.metric_tables import explanations, metric_tables
-from paramdiff.report.tables import differences, marks
+from paramdiff.report.tables import differences, explanations, marks, metric_tables
 from paramdiff.report.text import ShownScore
 from paramdiff.storage import StrPath, read_tensors, write_text
 

@@ -22,14 +22,15 @@ from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.description import data_budget, recipe_facts
 from paramdiff.runs.alignment_stage import alignment_facts, known_symmetries
 from paramdiff.runs.controllability import measure_controllability
-from paramdiff.runs.network_facts import network_facts
-from paramdiff.runs.parallel_predictors import distributed
 from paramdiff.runs.prediction_cache import PredictionCache, cache_folder
 from paramdiff.runs.predictors import build_predictor, untrained_vectors
+from paramdiff.runs.ray_jobs import distributed
 from paramdiff.runs.run_cards import write_cards
 from paramdiff.runs.run_context import RunContext
 from paramdiff.runs.stage_log import total_costs
+from paramdiff.tasks.base import Task
 from paramdiff.zoo.learned_from import LearnedFrom, is_held_out_new
+from paramdiff.zoo.zoo import Zoo
 
 TRAJECTORY_STATES = 50
 
@@ -188,3 +189,34 @@ def score_trajectory(
     accuracy = scores.float().mean(1).view(states.shape[:2])
     arrays = {"trajectory/timestep": trajectory.timesteps, "trajectory/score": accuracy.T}
     return arrays | reverse_traces(states[:, 0], pipeline.parameter_space.layout)
+
+
+def network_facts(task: Task, zoo: Zoo) -> dict[str, str]:
+    """Describe the task, the network and the checkpoints.
+
+    Args:
+        task: of the run.
+        zoo: of the run.
+
+    Returns:
+        Label to text.
+    """
+    total = sum(tensor.numel() for tensor in zoo.base.values() if tensor.is_floating_point())
+    shown = ", ".join(zoo.layout.names[:6]) + (", ..." if len(zoo.layout.names) > 6 else "")
+    held_out = {
+        "run": "separate runs",
+        "tail": "the last of a run whose others are originals",
+        "spaced": "evenly spaced among the others",
+        "none": "none",
+    }[zoo.index.hold_out]
+    return {
+        **task.facts(),
+        "Network": _network_of(task),
+        "Generated parameters": f"{zoo.layout.num_parameters:,} of {total:,} ({shown})",
+        "Checkpoints": f"{len(zoo.originals)}, and {len(zoo.held_out)} held out ({held_out})",
+    }
+
+
+def _network_of(task: Task) -> str:
+    name = task.network_name or type(task.build_network()).__name__
+    return f"{name}, from published weights" if task.build_pretrained else name

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from paramdiff.checkpoints.formats import StoredCheckpoint, write_checkpoint
+from paramdiff.checkpoints.formats import CheckpointFormat, StoredCheckpoint, write_checkpoint
 from paramdiff.checkpoints.tensor_kinds import is_counter
 from paramdiff.errors import UserError
+from paramdiff.model_cards.card import generated_card
 from paramdiff.model_cards.provenance import Provenance
-from paramdiff.model_cards.readmes import generated_card
 from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.state_dicts import GeneratedParameters
 from paramdiff.storage import CARD_FILE, write_tensors, write_text, written_aside
@@ -29,34 +29,45 @@ def write_generated(folder: Path, generated: GeneratedParameters, provenance: Pr
         generated: the networks.
         provenance: how they were generated.
     """
-    checkpoint_format = generated.checkpoint_format
+    names = set(generated.names)
+    networks: Iterable[dict[str, Tensor]] = generated
+    if provenance.selected_only:
+        networks = ({name: one[name] for name in one if name in names} for one in generated)
     origin = {"pipeline_sha256": provenance.pipeline_sha256}
     if provenance.base is not None:
         origin["base_sha256"] = provenance.base[1]
-    names = set(generated.names)
     with written_aside(folder) as aside:
-        aside.mkdir()
-        for number, (seed, state_dict) in enumerate(zip(generated.seeds, generated, strict=True)):
-            metadata = {"seed": seed, **origin}
-            tensors = (
-                {name: one for name, one in state_dict.items() if name in names}
-                if provenance.selected_only
-                else state_dict
-            )
-            if checkpoint_format is None:
-                write_tensors(
-                    aside / f"{number:04d}.safetensors", tensors, metadata, keeps_order=True
-                )
-            else:
-                write_checkpoint(
-                    aside / f"{number:04d}{checkpoint_format.suffix}",
-                    tensors,
-                    checkpoint_format,
-                    metadata,
-                )
+        write_networks(aside, generated.seeds, networks, generated.checkpoint_format, origin)
         if provenance.learned_from is not None:
             provenance.learned_from.write(aside)
         write_text(aside / CARD_FILE, generated_card(provenance))
+
+
+def write_networks(
+    folder: Path,
+    seeds: Iterable[int],
+    networks: Iterable[Mapping[str, Tensor]],
+    checkpoint_format: CheckpointFormat | None,
+    origin: Mapping[str, str],
+) -> None:
+    """Write state dicts as numbered checkpoints.
+
+    Args:
+        folder: where; must not exist yet.
+        seeds: one per network.
+        networks: consumed one at a time.
+        checkpoint_format: that of the originals; None for safetensors files.
+        origin: metadata of each file, beside its seed, if the format has metadata.
+    """
+    folder.mkdir(parents=True)
+    for number, (seed, tensors) in enumerate(zip(seeds, networks, strict=True)):
+        metadata = {"seed": seed, **origin}
+        if checkpoint_format is None:
+            path = folder / f"{number:04d}.safetensors"
+            write_tensors(path, tensors, metadata, keeps_order=True)
+        else:
+            path = folder / f"{number:04d}{checkpoint_format.suffix}"
+            write_checkpoint(path, tensors, checkpoint_format, metadata)
 
 
 def read_vectors(
@@ -104,10 +115,10 @@ def _refuse_other_shapes(
         found = tensors.get(slot.name)
         if found is None or tuple(found.shape) != slot.shape:
             odd = "is missing" if found is None else f"has shape {list(found.shape)}"
-            wanted = "" if found is None else f", expected {list(slot.shape)}"
+            wanted = "" if found is None else f", not {list(slot.shape)}"
             raise UserError(
-                f"{path}: tensor {slot.name!r} {odd}{wanted}; it holds {_some(tensors)}, and "
-                f"expected are {_some(layout.names)}: are these of one network?"
+                f"{path}: tensor {slot.name!r} {odd}{wanted}; it holds {_some(tensors)}, "
+                f"but needs {_some(layout.names)}: are these of one network?"
             )
 
 

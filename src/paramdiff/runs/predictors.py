@@ -31,6 +31,9 @@ from paramdiff.zoo.zoo import Zoo
 
 NUM_RECALIBRATION_INPUTS = 1000
 
+StatisticsOf = Callable[[ParameterSet], dict[str, Tensor]]
+"""Selected tensors to running means and variances by name."""
+
 
 def build_predictor(
     task: Task, zoo: Zoo, device: torch.device, *, recalibrate: bool = False
@@ -126,8 +129,8 @@ def _of_classifiers(
     statistics = statistics_of(network)
     if recalibrate and not statistics:
         raise UserError(
-            "evaluation.recalibrate_batchnorm: expected a network with BatchNorm layers, found "
-            "none that keeps statistics"
+            "evaluation.recalibrate_batchnorm: the network has no BatchNorm layer that keeps "
+            "statistics"
         )
     is_deterministic = own.of_both.is_deterministic  # refuses what cannot be scored
     reestimated = None
@@ -155,10 +158,7 @@ def _reestimated(
 
     @cache  # training inputs may have to be decoded
     def reestimator() -> Reestimator:
-        # at random: splits may come class by class, and so would the statistics of a batch
-        order = torch.randperm(len(task.train), generator=seeded_generator("recalibration"))
-        inputs = task.train.inputs[order[:NUM_RECALIBRATION_INPUTS]]
-        return Reestimator(network, zoo.base, inputs, device=device)
+        return _reestimator(task, network, zoo, device)
 
     def with_statistics(vectors: Tensor) -> list[ParameterSet]:
         return [one | reestimator().statistics(one) for one in map(dict, sets(vectors))]
@@ -166,6 +166,39 @@ def _reestimated(
     names = tuple(dict.fromkeys((*zoo.layout.names, *statistics_of(network))))
     labels = _Labels(task, network, zoo.base, names, with_statistics, device)
     return labels.predictor(is_deterministic)
+
+
+def _reestimator(
+    task: ClassificationTask, network: nn.Module, zoo: Zoo, device: torch.device
+) -> Reestimator:
+    # at random: splits may come class by class, and so would the statistics of a batch
+    order = torch.randperm(len(task.train), generator=seeded_generator("recalibration"))
+    inputs = task.train.inputs[order[:NUM_RECALIBRATION_INPUTS]]
+    return Reestimator(network, zoo.base, inputs, device=device)
+
+
+def statistics_estimator(
+    task: Task, zoo: Zoo, device: torch.device, *, always: bool = False
+) -> StatisticsOf | None:
+    """Build a function from selected tensors to the BatchNorm statistics that fit them.
+
+    Args:
+        task: data and network.
+        zoo: the base checkpoint and the layout of a vector.
+        device: where to compute.
+        always: even if no selected tensor is such a statistic.
+
+    Returns:
+        The function, which predictors with re-estimated statistics use, too; None if they
+        have nothing to fit, or the task is no classification.
+    """
+    labelled = task.as_classification
+    if labelled is None:
+        return None
+    network = labelled.build_network()
+    if not always and not set(statistics_of(network)) & set(zoo.layout.names):
+        return None
+    return _reestimator(labelled, network, zoo, device).statistics
 
 
 @dataclass(frozen=True)

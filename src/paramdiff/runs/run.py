@@ -7,10 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec
@@ -26,18 +24,19 @@ from paramdiff.processes import join, own_share, refuse_several
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.recipe.schema import FolderSettings, Recipe, load_recipe
 from paramdiff.runs.alignment_stage import is_unordered
+from paramdiff.runs.copy_stages import bind_recipe, copy_stages, later_stage_exists, rollback
+from paramdiff.runs.denoiser_validation import dispersion_warning
 from paramdiff.runs.folder import RunFolder
 from paramdiff.runs.meta_models import build_meta_models
-from paramdiff.runs.reuse import bind_recipe, later_stage_exists, reuse_stages, rollback
+from paramdiff.runs.ray_jobs import complete_seeds
 from paramdiff.runs.run_context import RunContext, SeedRun
-from paramdiff.runs.stage import complete
+from paramdiff.runs.stage_loop import complete
 from paramdiff.runs.stages import (
     CODEC_STAGES,
     EVALUATION_STAGES,
     GENERATION_STAGES,
     ZOO_STAGES,
 )
-from paramdiff.runs.validation import dispersion_warning
 from paramdiff.storage import StrPath, path_or_none
 from paramdiff.tasks.registry import describe_task
 from paramdiff.zoo.import_checkpoints import refuse_changed
@@ -82,7 +81,7 @@ def run(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
     if recipe.task is None:
-        raise UserError("task: expected data and a network to evaluate with, found none")
+        raise UserError("task: the recipe has no data and no network to evaluate with")
     reuse, cache = path_or_none(reuse), path_or_none(prediction_cache)
     context = _context(recipe, Path(out), device, fan_out, progress, cache)
     with _sole_writer(context):
@@ -212,11 +211,7 @@ def _make_networks(
         raise
     numbers = range(len(context.recipe.generator_seeds))
     if context.fan_out is not None and len(numbers) > 1:
-        # each seed leaves its artifacts where they are found below
-        other = None if reuse is None else reuse.absolute()
-        root, device = context.folder.root, context.device
-        job = context.fan_out.job(_seed_worker, context.recipe, root, device, other)
-        job.run(numbers, partial(context.progress, "training generators"))
+        complete_seeds(context.fan_out, context, reuse, _complete_seed)  # found done below
     found = [_complete_seed(context, number, reuse, check) for number in numbers]
     return found[0]
 
@@ -225,7 +220,7 @@ def _refuse_early(context: RunContext, reuse: Path | None) -> None:
     """Refuse what cannot work before anything is fetched or written."""
     recipe, folder = context.recipe, context.folder
     if reuse is not None and not RunFolder(reuse).recipe_file.is_file():
-        raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
+        raise UserError(f"{reuse}: this is no run's folder: it has no recipe.yaml")
     if not folder.artifact("zoo").exists():
         build_meta_models(recipe, None if recipe.task is None else describe_task(recipe.task))
     learns = recipe.codec.learns_from is not None
@@ -246,7 +241,7 @@ def _bind(context: RunContext, reuse: Path | None, may_change: bool) -> bool:
     context.task  # noqa: B018  # its errors come before anything is written
     is_new = bind_recipe(folder, recipe, may_change=may_change)
     if reuse is not None:
-        reuse_stages(folder, RunFolder(reuse), recipe)
+        copy_stages(folder, RunFolder(reuse), recipe)
     zoo = folder.artifact("zoo")
     if zoo.exists() and isinstance(recipe.collection, FolderSettings):
         refuse_changed(recipe.collection.checkpoints, zoo)
@@ -278,7 +273,7 @@ def _complete_seed(
         bind_recipe(run.folder, run.recipe)
         other = None if reuse is None else RunFolder(reuse).of_seed(run.recipe.generator_seeds[0])
         if other is not None and other.root.is_dir():
-            reuse_stages(run.folder, other, run.recipe)
+            copy_stages(run.folder, other, run.recipe)
     complete(CODEC_STAGES, run)
     checked = None
     if check is not None and not later_stage_exists(run.folder, "codec"):
@@ -295,18 +290,6 @@ def _check_codec(run: SeedRun, check: CodecCheck) -> str:
         if run.processes.is_main_process:
             run.folder.finish()  # no stage is unfinished
         raise
-
-
-def _seed_worker(
-    recipe: Recipe, root: Path, device: torch.device, reuse: Path | None
-) -> Callable[[int], None]:
-    """Prepare a Ray worker that completes generator seeds."""
-    context = RunContext(recipe, RunFolder(root), device, ignore_progress, join(device))
-
-    def finish(number: int) -> None:
-        _complete_seed(context, number, reuse, None)
-
-    return finish
 
 
 def _finish(context: RunContext) -> None:

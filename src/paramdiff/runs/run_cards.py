@@ -8,8 +8,8 @@ from diffusers.utils import logging
 from paramdiff.errors import UserError
 from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.methods.data_use import data_used
+from paramdiff.model_cards.card import generated_card, pipeline_card
 from paramdiff.model_cards.provenance import Origin, Provenance, generation_settings
-from paramdiff.model_cards.readmes import generated_card, pipeline_card
 from paramdiff.pipeline import ParameterDiffusionPipeline
 from paramdiff.recipe.description import data_budget
 from paramdiff.recipe.schema import Recipe, load_recipe

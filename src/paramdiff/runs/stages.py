@@ -24,12 +24,12 @@ from paramdiff.pipeline_io import INDEX_FILE
 from paramdiff.recipe.schema import FolderSettings
 from paramdiff.report.page import REPORT_FILE, write_report
 from paramdiff.runs.alignment_stage import align_zoo
+from paramdiff.runs.denoiser_validation import build_validation
 from paramdiff.runs.evaluation_stage import evaluate_run
 from paramdiff.runs.generated_folder import write_generated
 from paramdiff.runs.run_cards import has_cards, provenance_in_run, write_cards
 from paramdiff.runs.run_context import RunContext, SeedRun
-from paramdiff.runs.stage import Stage, Trained
-from paramdiff.runs.validation import build_validation
+from paramdiff.runs.stage_loop import Stage, Trained
 from paramdiff.scoring.differentiable import DifferentiableNetwork
 from paramdiff.storage import CARD_FILE, remove, written_aside
 from paramdiff.tasks.base import Task, require_classification

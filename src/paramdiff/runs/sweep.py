@@ -19,22 +19,22 @@ from paramdiff.evaluation.schema import EVALUATION_FILE, Evaluation
 from paramdiff.locking import sole_writer
 from paramdiff.parallel import FanOut
 from paramdiff.processes import refuse_several
-from paramdiff.progress import StageProgress, ignore_progress
+from paramdiff.progress import StageProgress
 from paramdiff.recipe.schema import Recipe
 from paramdiff.report.page import REPORT_FILE
 from paramdiff.report.sweep_page import render_sweep, result_of, write_sweep
 from paramdiff.report.sweep_schema import SWEEP_FILE, SWEEP_PAGE, Sweep, SweepRow, read_sweep
-from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.reuse import (
+from paramdiff.runs.copy_stages import (
     bind_recipe,
     equal_stages,
     has_equal_pretraining,
     pretrained_checkpoint,
     shared_stages,
 )
+from paramdiff.runs.folder import RunFolder
+from paramdiff.runs.ray_jobs import complete_rows
 from paramdiff.runs.run import run
-from paramdiff.runs.sweep_entries import PREDICTION_CACHE, Entry
-from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
+from paramdiff.runs.sweep_entries import PREDICTION_CACHE, RECIPES_ONLY, Entry, SweepExtension
 from paramdiff.storage import write_text
 
 Watch = Callable[[str], AbstractContextManager[StageProgress]]
@@ -114,24 +114,14 @@ def _side_by_side(
 ) -> Iterator[tuple[int, SweepRow]]:
     """Run each recipe after the earlier one with which it shares most, if it shares anything."""
     after = waits_for([entry.recipe for entry in entries])
-    job = fan_out.job(_rows_of, tuple(entries), out.absolute(), device, after)
     with watch(f"{len(entries)} recipes side by side") as progress:
-        results = job.results(range(len(entries)), after)
+        results = complete_rows(fan_out, entries, out, device, after, _row)
         for done, (index, found) in enumerate(results, start=1):
             progress("recipes", done, len(entries))
-            is_row = isinstance(found, SweepRow)
-            yield index, found if is_row else _unfinished(entries[index], found)
-
-
-def _rows_of(
-    entries: tuple[Entry, ...], out: Path, device: str, after: dict[int, int]
-) -> Callable[[int], SweepRow]:
-    def row(index: int) -> SweepRow:
-        # the folders of all others may be changing right now
-        others = [e.name for i, e in enumerate(entries) if i not in (index, after.get(index))]
-        return _row(entries[index], out, device, others, ignore_progress)
-
-    return row
+            if isinstance(found, SweepRow):
+                yield index, found
+            else:
+                yield index, _unfinished(entries[index], found)
 
 
 def _row(

@@ -1,4 +1,4 @@
-"""The resolved recipes of a sweep, from names, patterns and the sources of an extension."""
+"""The recipes of a sweep, from names, patterns and the sources of an extension."""
 
 import re
 from collections.abc import Sequence
@@ -13,8 +13,67 @@ from paramdiff.errors import UserError
 from paramdiff.recipe.differences import differences, variation
 from paramdiff.recipe.loading import shipped_recipes
 from paramdiff.recipe.schema import Recipe, load_factors, load_recipe
-from paramdiff.report.sweep_schema import SWEEP_FILE, SWEEP_PAGE
-from paramdiff.runs.sweep_extension import RECIPES_ONLY, SweepExtension
+from paramdiff.report.sweep_schema import SWEEP_FILE, SWEEP_PAGE, PageParts, Sweep
+
+
+class SweepExtension:
+    """An extension that adds nothing; subclasses override what they add.
+
+    ``paramdiff.paper`` adds the paper's tables and figures. Instances are sent to workers, so they
+    must be picklable.
+    """
+
+    def sections(self, source: str) -> tuple[str, ...]:
+        """Find the page sections that a source of a sweep names.
+
+        Args:
+            source: an argument of ``paramdiff sweep``.
+
+        Returns:
+            Names of sections; empty if the source is a recipe or a pattern of recipes.
+        """
+        return ()
+
+    def variants(self, source: str, base: str | None) -> Sequence[tuple[str, str | None]]:
+        """List the recipes that must run for the sections that a source names.
+
+        Args:
+            source: names at least one section.
+            base: recipe to which ablations apply instead of the one that they extend.
+
+        Returns:
+            Recipes, each with a change ``path=value`` or None.
+        """
+        return ()
+
+    def published(self, name: str, recipe: Recipe | None) -> dict[str, Any] | None:
+        """Look up the published numbers of a recipe, as they are stored in ``sweep.json``.
+
+        Args:
+            name: of the sweep's entry.
+            recipe: the recipe that runs under that name.
+
+        Returns:
+            Plain values; None if nothing is published.
+        """
+        return None
+
+    def page_parts(self, sweep: Sweep, out: Path | None) -> PageParts:
+        """Draw the extension's parts of the sweep's page.
+
+        Args:
+            sweep: the rows.
+            out: the sweep's folder; None leaves out what is drawn from the runs' own files.
+
+        Returns:
+            Columns, notes and sections.
+        """
+        return PageParts()
+
+
+RECIPES_ONLY = SweepExtension()
+"""The extension of a sweep that has none."""
+
 
 PREDICTION_CACHE = "prediction_cache"
 OWN_NAMES = (PREDICTION_CACHE, SWEEP_FILE, SWEEP_PAGE)
@@ -110,7 +169,9 @@ def _expand(source: str) -> list[str]:
         return [source]
     found = [name for name in shipped_recipes() if fnmatchcase(name, source)]
     if not found:
-        raise UserError(f"{source}: expected a pattern of shipped recipes, found none that fits")
+        raise UserError(
+            f"{source}: no shipped recipe fits this pattern; list them with `paramdiff recipes`"
+        )
     return found
 
 
@@ -133,7 +194,7 @@ def _varied(
         values = []
     if len(sources) != 1 or not separator or not values:
         raise UserError(
-            "--vary: expected one recipe and path=value,value,..., found "
+            f"--vary: this takes one recipe and path=value,value,..., but there are "
             f"{len(sources)} recipes and {vary!r}"
         )
     written = [

@@ -56,7 +56,7 @@ class Scorer:
         batch_size: int = 500,
     ) -> None:
         if not len(inputs):
-            raise UserError("expected at least one example, found none")
+            raise UserError("there are no examples to score on")
         device = torch.device(device)
         whole = loaded(network, base).to(device)
         example = inputs[:NUM_CHECKED].to(device)
@@ -159,12 +159,12 @@ class Scorer:
         tensors = {}
         for name, like in self._like.items():
             if name not in parameters:
-                raise UserError(f"parameter set {index}: expected a tensor {name!r}, found none")
+                raise UserError(f"parameter set {index}: tensor {name!r} is missing")
             tensor = parameters[name]
             if tensor.shape != like.shape:
                 raise UserError(
-                    f"parameter set {index}: expected shape {tuple(like.shape)} for {name!r}, "
-                    f"found {tuple(tensor.shape)}"
+                    f"parameter set {index}: {name!r} has shape {tuple(tensor.shape)}, but the "
+                    f"network's has {tuple(like.shape)}"
                 )
             # comparing is cheaper than a conversion to what it is already
             same = tensor.dtype is like.dtype and tensor.device == like.device
@@ -191,7 +191,7 @@ def check_output(network: nn.Module, example: Tensor) -> None:
         output = network(example)
     if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(example):
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"expected a network with logits [examples, classes], found {found}")
+        raise UserError(f"the network must return logits [examples, classes], but returns {found}")
 
 
 @torch.inference_mode()
@@ -221,6 +221,4 @@ def check_finite(logits: Tensor, first: int) -> None:
     finite = logits.isfinite().all(dim=-1).all(dim=-1)
     if not finite.all():
         index = first + int(finite.int().argmin())
-        raise NotFiniteError(
-            f"parameter set {index}: expected finite logits, found NaN or infinity"
-        )
+        raise NotFiniteError(f"parameter set {index}: its logits are not finite (NaN or infinity)")

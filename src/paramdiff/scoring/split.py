@@ -98,7 +98,7 @@ def chosen_tensors(network: nn.Module, names: Iterable[str]) -> dict[str, Tensor
     tensors = named_tensors(network)
     for name in names:
         if name not in tensors:
-            raise UserError(f"expected the name of a parameter or buffer, found {name!r}")
+            raise UserError(f"the network has no parameter or buffer {name!r}")
     return {name: tensors[name] for name in names}
 
 

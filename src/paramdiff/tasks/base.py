@@ -35,8 +35,8 @@ class Split:
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.labels) or len(self.labels) == 0:
             raise UserError(
-                f"task split: expected as many labels as inputs and at least one, found "
-                f"{len(self.labels)} labels and {len(self.inputs)} inputs"
+                f"task split: {len(self.labels)} labels for {len(self.inputs)} inputs; there must "
+                "be one for each, and at least one"
             )
 
     def __len__(self) -> int:
@@ -166,8 +166,8 @@ def require_classification(task: Task | None, where: str) -> "ClassificationTask
     """Return the classification task; a ``UserError`` that begins with ``where`` otherwise."""
     found = None if task is None else task.as_classification
     if found is None:
-        kind = "none" if task is None else "one with its own score"
-        raise UserError(f"{where}: expected a classification task, found {kind}")
+        kind = "there is none" if task is None else "this task has its own score"
+        raise UserError(f"{where}: this needs a classification task, but {kind}")
     return found
 
 

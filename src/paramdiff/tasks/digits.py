@@ -11,9 +11,8 @@ from paramdiff.errors import UserError
 from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.base import OODInputs, Split, TaskDescription, network_builders
 from paramdiff.tasks.classification import Augmented, ClassificationTask
-from paramdiff.tasks.images import Pixels
+from paramdiff.tasks.images import Pixels, Preparation, PreparedImages
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.tasks.transforms import Preparation, PreparedImages
 
 PATCHES_PER_PHOTOGRAPH = 500
 

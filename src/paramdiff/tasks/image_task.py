@@ -8,10 +8,9 @@ import torch
 from paramdiff.networks.network_settings import NetworkSettings
 from paramdiff.tasks.base import Split, TaskDescription, network_builders
 from paramdiff.tasks.classification import ClassificationTask
-from paramdiff.tasks.images import LabelledImages
+from paramdiff.tasks.images import LabelledImages, Preparation, PreparedImages
 from paramdiff.tasks.splits import carve, split_sizes
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.tasks.transforms import Preparation, PreparedImages
 
 
 @dataclass(frozen=True)

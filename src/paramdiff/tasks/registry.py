@@ -12,7 +12,7 @@ from paramdiff.tasks.base import Task, TaskDescription, TaskSpec
 from paramdiff.tasks.digits import DigitsTask
 from paramdiff.tasks.image_folder import image_folder, imagenet1k
 from paramdiff.tasks.public import FACTS, cifar10_10k, public_task
-from paramdiff.tasks.subset import SubsetTask
+from paramdiff.tasks.splits import SubsetTask
 from paramdiff.tasks.tables import VectorTask, breast_cancer, wine
 from paramdiff.tasks.task_settings import TaskSettings
 from paramdiff.tasks.user_task import named_function

@@ -27,7 +27,7 @@ from paramdiff.tasks.base import Task
 from paramdiff.tasks.classification import training_logits
 from paramdiff.training_loop import train
 from paramdiff.training_settings import Optimization
-from paramdiff.zoo.objective import ClassificationBatches, EpochBatches
+from paramdiff.zoo.epoch_batches import ClassificationBatches, EpochBatches
 from paramdiff.zoo.plan import Run
 from paramdiff.zoo.zoo_settings import FineTuningSettings
 

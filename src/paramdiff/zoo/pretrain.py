@@ -15,7 +15,7 @@ from paramdiff.storage import read_tensors, write_tensors
 from paramdiff.tasks.base import Task
 from paramdiff.training_loop import train
 from paramdiff.training_settings import Optimization
-from paramdiff.zoo.objective import EpochBatches, validation_score
+from paramdiff.zoo.epoch_batches import EpochBatches, validation_score
 from paramdiff.zoo.zoo_settings import PretrainingSettings
 
 

@@ -20,8 +20,7 @@ from paramdiff.evaluation.metrics.nearest_neighbors import (
 )
 from paramdiff.evaluation.trajectory import related_groups
 from paramdiff.memmap import column_blocks, empty_array, free_pages
-from paramdiff.permutation.align import find_permutations
-from paramdiff.permutation.matching import match
+from paramdiff.permutation.align import find_permutations, match
 from paramdiff.permutation.symmetry import Symmetries
 from paramdiff.random import seeded_generator
 from paramdiff.settings import Settings

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.report.figures.calibration_plot import reliability
 from paramdiff.report.figures.controllability_plot import requested
 from paramdiff.report.figures.distribution_plot import accuracy_histograms
 from paramdiff.report.figures.diversity_plot import component_figure, tensor_figure
-from paramdiff.report.figures.ensemble_plot import ensemble_figure
+from paramdiff.report.figures.ensemble_plot import ensemble_figure, reliability
 from paramdiff.report.figures.finetuning_plot import finetuning_figure
 from paramdiff.report.figures.frontier_plot import frontier_to_originals, frontier_within
 from paramdiff.report.figures.similarity_plot import parameters, similarity_matrix

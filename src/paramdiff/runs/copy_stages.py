@@ -1,4 +1,4 @@
-"""Binding a run's folder to a recipe, and copying matching stages from other runs.
+"""Copy the stages of another run that match; bind a run's folder to its recipe.
 
 A stage of another run matches if all fields that it and the stages before it depend on are equal.
 """
@@ -12,7 +12,7 @@ from paramdiff.errors import UserError
 from paramdiff.recipe.differences import first_difference
 from paramdiff.recipe.schema import Recipe, to_yaml
 from paramdiff.runs.folder import RunFolder, field_of
-from paramdiff.runs.stage import Stage
+from paramdiff.runs.stage_loop import Stage
 from paramdiff.runs.stages import STAGES
 from paramdiff.storage import CARD_FILE, remove, sha256_of, write_text, written_aside
 from paramdiff.zoo.pretrain import pretrained_file
@@ -36,7 +36,7 @@ def bind_recipe(folder: RunFolder, recipe: Recipe, *, may_change: bool = False) 
     Args:
         folder: of the run.
         recipe: of the run.
-        may_change: whether another recipe of the same zoo may take the folder over as long as no
+        may_change: if another recipe of the same zoo may take the folder over as long as no
             denoiser is trained and no training was begun; finished stages that it does not share
             are removed.
 
@@ -90,7 +90,7 @@ def later_stage_exists(folder: RunFolder, name: str) -> bool:
     return any(folder.artifact(stage.artifact).exists() for stage in later)
 
 
-def reuse_stages(folder: RunFolder, other: RunFolder, recipe: Recipe) -> list[str]:
+def copy_stages(folder: RunFolder, other: RunFolder, recipe: Recipe) -> list[str]:
     """Copy from another run the stages, or else the pretrained checkpoint, that match.
 
     Args:
@@ -142,7 +142,7 @@ def shared_stages(folder: RunFolder, recipe: Recipe) -> list[str]:
 def _shared(folder: RunFolder, recipe: Recipe) -> list[Stage[Any]]:
     saved = folder.saved_recipe()
     if saved is None:
-        raise UserError(f"{folder.root}: expected a run's folder with recipe.yaml, found none")
+        raise UserError(f"{folder.root}: this is no run's folder: it has no recipe.yaml")
     equal = equal_stages(saved, recipe.model_dump(mode="json"))
     present = [stage for stage in REUSABLE if stage.name in equal and stage.is_in(recipe)]
     return list(takewhile(lambda stage: folder.artifact(stage.artifact).exists(), present))

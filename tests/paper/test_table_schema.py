@@ -5,11 +5,10 @@ import json
 import pytest
 
 from paramdiff.errors import UserError
-from paramdiff.paper.paper_table import load_paper_tables, paper_tables_like, variation
+from paramdiff.paper.comparison_table import QUANTITIES
 from paramdiff.paper.published import PUBLISHED, published_for
-from paramdiff.paper.quantities import QUANTITIES
-from paramdiff.recipe.listing import list_recipes
-from paramdiff.recipe.loading import shipped_recipes
+from paramdiff.paper.table_schema import load_paper_tables, paper_tables_like, variation
+from paramdiff.recipe.loading import list_recipes, shipped_recipes
 from paramdiff.recipe.schema import load_recipe
 
 TABLES = load_paper_tables()

@@ -12,9 +12,9 @@ from paramdiff.errors import NotFiniteError
 from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.parameters.normalization import fit_normalization
 from paramdiff.pipeline import ParameterDiffusionPipeline
-from paramdiff.runs import validation
+from paramdiff.runs import denoiser_validation as validation
+from paramdiff.runs.denoiser_validation import NUM_SAMPLES, dispersion_warning, few_steps
 from paramdiff.runs.run import make_networks
-from paramdiff.runs.validation import NUM_SAMPLES, dispersion_warning, few_steps
 from tests.commands.test_fit import QUICK, drifting, planned
 
 WATCHED = [

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from paramdiff.tasks.images import ImageFiles, Pixels, decode
-from paramdiff.tasks.transforms import Preparation, PreparedImages
+from paramdiff.tasks.images import ImageFiles, Pixels, Preparation, PreparedImages, decode
 
 from .formats import pixels, write_image
 

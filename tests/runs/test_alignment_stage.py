@@ -11,8 +11,8 @@ from paramdiff.commands.check import check_recipe
 from paramdiff.errors import UserError
 from paramdiff.networks.small import DigitsNetwork
 from paramdiff.runs.alignment_stage import alignment_facts
+from paramdiff.runs.copy_stages import shared_stages
 from paramdiff.runs.folder import RunFolder
-from paramdiff.runs.reuse import shared_stages
 from paramdiff.runs.run import make_networks, warn_if_unordered
 from paramdiff.tasks.registry import describe_task
 from paramdiff.zoo.zoo import Zoo

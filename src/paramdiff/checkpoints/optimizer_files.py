@@ -1,4 +1,4 @@
-"""Training state known by file name: optimizers, schedulers, random states.
+"""Files of a training beside the weights, by name: optimizers, schedulers, random states.
 
 Names are those of transformers' Trainer, accelerate (``optimizer_1.bin``), DeepSpeed, BasicSR and
 guided-diffusion (``opt010000.pt``), and of training loops that write ``optimizer_epoch3.pt``.
@@ -24,8 +24,8 @@ _WEIGHTS = re.compile(r"model(?!_states)|net(?![a-z])|weights")
 _ZERO_SHARD = re.compile(r"(?:bf16_|fp16_)?zero_pp_rank_\d+_.*states?")
 
 
-def is_training_state(name: str) -> bool:
-    """Check by its name if a file or folder holds the state of a training.
+def is_optimizer_file(name: str) -> bool:
+    """Check by its name if a file or folder holds an optimizer, or other state of a training.
 
     Args:
         name: file name with suffix.

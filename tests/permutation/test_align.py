@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from paramdiff.networks.small import CNNMedium
-from paramdiff.permutation.align import align
-from paramdiff.permutation.matching import match
+from paramdiff.permutation.align import align, match
 from tests.permutation.networks import Attending, Grouped, outputs, random_vector, symmetries_of
 
 NETWORKS = {

@@ -1,0 +1,132 @@
+"""The sentences of a ranking, and its headline."""
+
+from collections.abc import Mapping
+
+from paramdiff.evaluation.group_schema import Group
+from paramdiff.evaluation.outcome import RELATIONS
+from paramdiff.evaluation.ranking import ORIGINAL
+from paramdiff.evaluation.ranking_schema import Answer, Ranking
+from paramdiff.evaluation.schema import Verdict
+from paramdiff.evaluation.score_info import ScoreInfo
+from paramdiff.methods.group_names import phrase_of, short_phrase_of
+
+
+def write_ranking(ranking: Ranking, groups: Mapping[str, Group], score: ScoreInfo) -> Verdict:
+    """Put a ranking into words.
+
+    Args:
+        ranking: winners and their comparisons.
+        groups: every group's numbers.
+        score: the task's.
+
+    Returns:
+        A headline, and a sentence for each use.
+    """
+    writer = _Writer(ranking, groups, score)
+    return Verdict(headline=writer.headline(), sentences=tuple(writer.sentences()), warnings=())
+
+
+class _Writer:
+    """Writes the sentences of one ranking."""
+
+    def __init__(self, ranking: Ranking, groups: Mapping[str, Group], score: ScoreInfo) -> None:
+        self._ranking, self._groups, self._score = ranking, groups, score
+        self._data = "the reported examples" if score.selects_on_test else "test data"
+
+    def headline(self) -> str:
+        """Name what is worth making, if anything is."""
+        ranking = self._ranking
+        uses = {
+            "as one network": ranking.single,
+            "as an ensemble": ranking.ensemble,
+        }
+        won = [
+            f"{short_phrase_of(one.winner)} {use}"
+            for use, one in uses.items()
+            if one is not None and one.outcome == "better"
+        ]
+        reference = phrase_of(ranking.single.reference)
+        if won:
+            found = f"Worth making: {'; '.join(won)}"
+            if ranking.single.outcome != "better":
+                found += f". As one network, nothing is shown to be better than {reference}"
+            return f"{found}."
+        together = " and ensembles of the originals" if ranking.ensemble is not None else ""
+        return f"Nothing here is shown to be worth more than {reference}{together}."
+
+    def sentences(self) -> list[str]:
+        """One sentence for each use."""
+        ranking = self._ranking
+        found = [self._single(ranking.single)]
+        if ranking.ensemble is not None:
+            found.append(self._ensemble(ranking.ensemble))
+        if ranking.diverse is not None:
+            found.append(self._diverse(ranking.diverse))
+        return found
+
+    def _single(self, answer: Answer) -> str:
+        level = self._score.text(self._groups[answer.reference].score.mean)
+        if answer.winner == answer.reference:
+            return (
+                f"One network: {self._chosen(answer)}, none of {len(answer.candidates)} scores "
+                f"higher than {phrase_of(answer.reference)}, which has {level} on {self._data}."
+            )
+        own = self._score.text(self._groups[answer.winner].score.mean)
+        return (
+            f"One network: {self._chosen(answer)}, {phrase_of(answer.winner)} comes first of "
+            f"{len(answer.candidates)}. With {own} on {self._data} it is "
+            f"{RELATIONS[answer.outcome]} {phrase_of(answer.reference)} with {level} "
+            f"({self._difference(answer)})."
+        )
+
+    def _ensemble(self, answer: Answer) -> str:
+        pair = answer.ensembles
+        if pair is None:
+            return (
+                f"Used together: {self._chosen(answer)}, nothing is better than "
+                f"{answer.members} of the originals."
+            )
+        nll = pair.nll if pair.nll_calibrated is None else pair.nll_calibrated
+        interval = pair.nll_calibrated_ci95 or pair.nll_ci95
+        low, high = (f"{100 * bound:+.2f}" for bound in pair.accuracy_ci95)
+        return (
+            f"Used together, {answer.members} at a time: {self._chosen(answer)}, "
+            f"{phrase_of(answer.winner)} come first. On {self._data} they are "
+            f"{RELATIONS[answer.outcome]} as many originals: {nll:+.4f} nats "
+            f"[{interval[0]:+.4f} to {interval[1]:+.4f}] in log-likelihood loss, "
+            f"{100 * pair.accuracy:+.2f} points [{low} to {high}] in accuracy."
+        )
+
+    def _diverse(self, answer: Answer) -> str:
+        if answer.winner == ORIGINAL:
+            return (
+                f"Many networks: no method makes networks as good as the originals on average "
+                f"and more varied ({self._chosen(answer)})."
+            )
+        if answer.similarity is not None:
+            own, other = answer.similarity
+            varied = f"their errors overlap by {own:.2f}, those of originals by {other:.2f}"
+        elif answer.dispersion is not None:
+            own, other = answer.dispersion
+            varied = f"their dispersion is {own:.2f}, that of the originals {other:.2f}"
+        else:
+            varied = "how varied they are cannot be measured"
+        level = self._score.text(self._groups[answer.winner].score.mean)
+        return (
+            f"Many networks: the most varied that are as good as the originals are "
+            f"{phrase_of(answer.winner)} with {level} on {self._data}, "
+            f"{RELATIONS[answer.outcome]} the originals ({self._difference(answer)}); {varied}."
+        )
+
+    def _chosen(self, answer: Answer) -> str:
+        return f"by {answer.chosen_by}"
+
+    def _difference(self, answer: Answer) -> str:
+        score = self._score
+        assert answer.difference is not None
+        words = f"{score.difference(answer.difference)} {score.of_difference}"
+        if answer.ci95 is not None:
+            low, high = (score.difference(bound) for bound in answer.ci95)
+            return f"{words}, 95% interval {low} to {high}"
+        typical = score.deviation(answer.typical or 0.0)
+        return f"{words}; no interval, as each has one number; originals differ by ±{typical}"
