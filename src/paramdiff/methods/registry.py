@@ -17,6 +17,7 @@ from paramdiff.methods.given import GENERATED, HELD_OUT, ORIGINAL, RECONSTRUCTED
 from paramdiff.methods.interpolation import INTERPOLATION, NEIGHBOR_INTERPOLATION
 from paramdiff.methods.method import VALIDATION, Member, Method, Strength
 from paramdiff.methods.noise import NOISE, NOISE_ABSOLUTE
+from paramdiff.methods.single_checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
 from paramdiff.methods.spherical import KARCHER_MEAN, SLERP
 from paramdiff.methods.swag import MULTISWAG, SWAG
 from paramdiff.methods.trajectory_averages import DECAYED, EMA, LAST, POWER_EMA, RUN_AVERAGE
@@ -25,6 +26,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         *(ORIGINAL, HELD_OUT, GENERATED, RECONSTRUCTED),
+        *(LAST_CHECKPOINT, BEST_CHECKPOINT),
         *(AVERAGE, RUN_AVERAGE, LAST, EMA, POWER_EMA, DECAYED),
         *(TOP, GREEDY_SOUP),
         *(WISE_FT, TASK_ARITHMETIC, MODEL_STOCK),
@@ -72,7 +74,7 @@ def _parsed(method: Method, text: str) -> Strength:
     """Read a strength: one of the fixed ones, or another number of their kind."""
     if method.strengths.chosen and text == VALIDATION:
         return text
-    known = [one for one in method.strengths.fixed if one is not None]
+    known = [one.strength for one in method.members if one.strength is not None]
     for one in known:
         if text == str(one):
             return one

@@ -2,8 +2,8 @@
 
 An adapter adds ``B A`` to a weight (LoRA: Hu et al. 2021, arXiv 2106.09685; the magnitudes of
 DoRA, arXiv 2402.09353, are further tensors). Many factors have one product, so an average of
-factors is not the average of what the adapters do. Methods therefore work on products, which are factored
-again to the same rank by a singular value decomposition.
+factors is not the average of what the adapters do. Methods therefore work on products, which are
+factored again to the same rank by a singular value decomposition.
 """
 
 import re
