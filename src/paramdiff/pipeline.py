@@ -134,7 +134,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
 
         Raises:
             UserError: there is no seed, or something else for one; ``num_inference_steps`` or an
-                energy is given where there is no denoiser; the condition is not one of
+                energy is given without a denoiser; the condition is not one of
                 ``conditions``, or there is a scale without it; or the energy's scores have
                 another shape, no gradient, or are not finite.
         """

@@ -34,7 +34,7 @@ PARTS: dict[str, Callable[[], Iterable[type]]] = {
 }
 """Each part, and the classes that may lie there: those that are registered when it is loaded."""
 OPTIONAL_PARTS = ("denoiser", "scheduler")
-"""Absent together where the codec is a VAE whose prior is sampled directly."""
+"""Absent together if the codec is a VAE whose prior is sampled directly."""
 
 
 class StoredSettings(Settings):
@@ -64,7 +64,7 @@ _ALLOWED_FILES = {
 
 
 def locate_pipeline(folder: str | os.PathLike[str], **wanted: Any) -> Path:
-    """The local folder of a pipeline, downloaded where it is a Hub repository.
+    """Find the local folder of a pipeline, downloaded if it is a Hub repository.
 
     Args:
         folder: a pipeline's folder or a run's, or ``owner/name`` or ``hf://owner/name`` on the
@@ -101,7 +101,7 @@ def locate_pipeline(folder: str | os.PathLike[str], **wanted: Any) -> Path:
 
 
 def pipeline_files(path: Path) -> list[str]:
-    """The files of a pipeline's folder that travel with it, the card among them.
+    """List the files of a pipeline's folder that travel with it, the card among them.
 
     Args:
         path: the folder.

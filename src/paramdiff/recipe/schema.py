@@ -85,7 +85,7 @@ class Recipe(Settings):
         "generate is pooled; by default the recipe's seed alone",
     )
     task: TaskSettings | None = Field(
-        description="data and network; none where existing checkpoints are not evaluated"
+        description="data and network; null if existing checkpoints are not evaluated"
     )
     collection: ZooSettings = Field(description="where the checkpoints come from")
     parameters: ParameterSettings = Field(description="what is generated")

@@ -65,7 +65,7 @@ class DifferentiableNetwork:
         return self._num_examples
 
     def logits(self, parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        """The network's logits.
+        """Compute the network's logits.
 
         Args:
             parameters: the chosen tensors by name.

@@ -79,7 +79,7 @@ class Scorer:
         )
 
     def logits(self, parameters: ParameterSet) -> Tensor:
-        """The logits of one parameter set.
+        """Compute the logits of one parameter set.
 
         Args:
             parameters: the chosen tensors by name; others are ignored.
@@ -109,12 +109,12 @@ class Scorer:
             yield logits.softmax(dim=-1)
 
     def predict(self, parameter_sets: Iterable[ParameterSet]) -> Tensor:
-        """The predicted labels of many parameter sets.
+        """Predict the labels of many parameter sets.
 
         Args:
             parameter_sets: the chosen tensors by name, of each set. They are read ``num_chunks``
-                times: an iterator that can be read only once is kept as a list where that exceeds
-                1, so give a sequence that loads its items where they are many and large.
+                times: an iterator that can be read only once is kept as a list if that exceeds
+                1, so give a sequence that loads its items if they are many and large.
 
         Returns:
             Labels ``[M, E]``: int16, or int32 for more than 32,767 classes.
@@ -173,7 +173,7 @@ class Scorer:
 
 
 def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:
-    """A copy of a network with a state dict, in evaluation mode; ``UserError`` if they differ."""
+    """Copy a network with a state dict, in evaluation mode; a ``UserError`` if they differ."""
     whole = copy.deepcopy(network).eval()
     try:
         whole.load_state_dict(dict(base), strict=True)
@@ -210,7 +210,7 @@ def is_deterministic(network: nn.Module, example: Tensor) -> bool:
 
 
 def check_finite(logits: Tensor, first: int) -> None:
-    """Raise a ``NotFiniteError`` where one of the sets has a logit that is not finite.
+    """Raise a ``NotFiniteError`` if one of the sets has a logit that is not finite.
 
     Args:
         logits: ``[S, B, K]``.

@@ -130,7 +130,7 @@ class TaskScorer:
     def scores(
         self, parameter_sets: Iterable[Mapping[str, Tensor]], split: SplitName
     ) -> list[Scores]:
-        """The scores of many parameter sets on one split.
+        """Compute the scores of many parameter sets on one split.
 
         Args:
             parameter_sets: the chosen tensors by name, of each set.
@@ -187,7 +187,7 @@ def score_network(task: Task, network: nn.Module, split: SplitName, whose: str) 
         whose: the network's name in a message.
 
     Returns:
-        The scores on the CPU: float32, or bool where the task gives that.
+        The scores on the CPU: float32, or bool if the task gives that.
 
     Raises:
         UserError: there is neither one score per example nor one for the split, or what is wrong
