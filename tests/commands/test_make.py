@@ -136,7 +136,7 @@ def test_without_data_a_warning_says_what_becomes_of_batchnorm(checkpoints, tmp_
     ("method", "options", "words"),
     [
         ("averagge", {}, "the nearest is 'average'"),
-        ("generated", {}, "there is no such method"),
+        ("generated", {}, "paramdiff fit"),
         ("average@some", {}, "a whole number of checkpoints"),
         ("average@0", {}, "a whole number of checkpoints"),
         ("average@64", {}, "needs 64 checkpoints"),
