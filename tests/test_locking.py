@@ -74,10 +74,13 @@ def test_a_folder_under_another_name_is_the_same(tmp_path, monkeypatch):
 
 def test_what_is_there_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UserError, match="found a file"), sole_writer(tmp_path / "file"):
+    with pytest.raises(UserError, match="this is a file"), sole_writer(tmp_path / "file"):
         pytest.fail("a file")
     for name in ("file", "folder"):
         (tmp_path / "folder").mkdir(exist_ok=True)
-        with pytest.raises(UserError, match="found an existing one"), sole_maker(tmp_path / name):
+        with (
+            pytest.raises(UserError, match="exists already; name a new folder"),
+            sole_maker(tmp_path / name),
+        ):
             pytest.fail(name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]

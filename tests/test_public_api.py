@@ -30,6 +30,7 @@ def test_all_public_names():
             "Recipe",
             "UserError",
             "Zoo",
+            "ZooRecorder",
             "load_recipe",
             "show_progress",
         ]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # as in the table below
     from paramdiff.recipe.schema import Recipe as Recipe
     from paramdiff.recipe.schema import load_recipe as load_recipe
     from paramdiff.runs.run import run as run
+    from paramdiff.zoo.recorder import ZooRecorder as ZooRecorder
     from paramdiff.zoo.zoo import Zoo as Zoo
 
 __version__ = "0.1.0"
@@ -54,6 +55,7 @@ _PUBLIC = {
     "Conv1dDenoiser": "paramdiff.diffusion.denoisers.conv1d",
     "MLPDenoiser": "paramdiff.diffusion.denoisers.mlp",
     "Zoo": "paramdiff.zoo.zoo",
+    "ZooRecorder": "paramdiff.zoo.recorder",
     "Recipe": "paramdiff.recipe.schema",
     "UserError": "paramdiff.errors",
     "METHODS": "paramdiff.methods.registry",

@@ -1,8 +1,8 @@
 """Base class of the saved parts of a pipeline: a diffusers module that loads strictly.
 
 diffusers only warns about missing or unexpected tensors; a pipeline with a missing part would
-generate nonsense. A ``Component`` raises an error that names the tensor, and stores a class path
-that does not change when a file of this package moves.
+generate nonsense. A ``Component`` raises an error that names the tensor. A pipeline's index names
+its class as a member of this package, so that saved pipelines stay valid when files move.
 """
 
 from pathlib import Path
@@ -20,10 +20,6 @@ EARLIER_CLASSES = ("LinearCodec", "ConvolutionalCodec", "CorrectedCodec", "Convo
 
 class Component(ModelMixin, ConfigMixin):
     """A saved part of a pipeline: ``config.json`` and ``diffusion_pytorch_model.safetensors``."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls.__module__ = "paramdiff"  # stored in model_index.json; the package exports the class
 
     @classmethod
     def from_pretrained(cls, folder: Any, **kwargs: Any) -> Any:
@@ -46,7 +42,7 @@ class Component(ModelMixin, ConfigMixin):
             if stored in EARLIER_CLASSES:
                 raise of_an_earlier_version(where, stored)
             if stored != cls.__name__:
-                raise UserError(f"{where}: expected a {cls.__name__}, found a {stored}")
+                raise UserError(f"{where}: this is a {stored}, not a {cls.__name__}")
         wanted = kwargs.pop("output_loading_info", False)
         kwargs.setdefault("use_safetensors", True)
         try:
@@ -59,6 +55,19 @@ class Component(ModelMixin, ConfigMixin):
             if names:
                 raise UserError(f"{where}: {problem.replace('_', ' ')}: {sorted(map(str, names))}")
         return (component, info) if wanted else component
+
+
+def index_entry(kind: type) -> tuple[str, str]:
+    """Return the library and the class by which a pipeline's index names a part.
+
+    Args:
+        kind: class of the part: a component of this package, a registered one, or a scheduler.
+
+    Returns:
+        Names of a module, which exports the class, and of the class.
+    """
+    root = "paramdiff" if issubclass(kind, Component) else kind.__module__.split(".")[0]
+    return root, kind.__name__
 
 
 def on_device_only(tensor: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:

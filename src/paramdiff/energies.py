@@ -50,7 +50,7 @@ def lower_loss(
 
 
 def larger_distance(networks: Tensor, space: ParameterSpace) -> Energy:
-    """The distance from the nearest of given networks, as the space normalizes parameters.
+    """Build the distance from the nearest of given networks, as the space normalizes parameters.
 
     Args:
         networks: raw vectors ``[G, P]``.

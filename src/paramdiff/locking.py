@@ -28,7 +28,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
         UserError: another program is at work there, or the path is a file.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: expected a folder, found a file")
+        raise UserError(f"{folder}: this is a file, not a folder")
     with _locked(folder / f"{PARTIAL}lock", folder):
         yield
 
@@ -55,7 +55,7 @@ def sole_maker(path: Path) -> Iterator[None]:
 def refuse_existing(path: Path) -> None:
     """Raise a ``UserError`` if the path of a new folder exists."""
     if path.exists():
-        raise UserError(f"{path}: expected a new folder, found an existing one")
+        raise UserError(f"{path}: this exists already; name a new folder")
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def _locked(file: Path, whose: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(
-            f"{whose}: another program is at work in this folder; expected to be alone"
+            f"{whose}: another program is at work in this folder; wait for it to end"
         ) from None
     try:
         yield

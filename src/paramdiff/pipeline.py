@@ -17,6 +17,7 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor
 
 from paramdiff.codecs.base import Codec, decode_all, decoding_batch
+from paramdiff.component import Component, index_entry
 from paramdiff.diffusion.conditioning import UNCONDITIONAL, Conditions
 from paramdiff.diffusion.denoisers.base import Denoiser
 from paramdiff.diffusion.diffusion_settings import Value
@@ -82,6 +83,11 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
             batch_size=batch_size,
         )
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, Component):  # diffusers would name the file of its class
+            self.register_to_config(**{name: index_entry(type(value))})
+
     @property
     def conditions(self) -> Conditions:
         """Conditions that networks can be generated for."""
@@ -128,7 +134,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
 
         Raises:
             UserError: there is no seed, or something else for one; ``num_inference_steps`` or an
-                energy is given where there is no denoiser; the condition is not one of
+                energy is given without a denoiser; the condition is not one of
                 ``conditions``, or there is a scale without it; or the energy's scores have
                 another shape, no gradient, or are not finite.
         """
@@ -234,8 +240,7 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
         if not condition:
             if guidance_scale is not None:
                 raise UserError(
-                    f"guidance_scale: expected a condition beside it, found {guidance_scale:g} "
-                    "alone"
+                    f"guidance_scale: {guidance_scale:g} has no effect without a condition"
                 )
             return UNGUIDED
         encoded = self.conditions.encode(condition)
@@ -287,8 +292,8 @@ class ParameterDiffusionPipeline(DiffusionPipeline):
     def _refuse_without_denoiser(self, option: str, value: object) -> None:
         if self.denoiser is None and value is not None:
             raise UserError(
-                f"{option}: expected none, because this pipeline draws latents from N(0, I) "
-                f"without a denoiser, found {value}"
+                f"{option}: {value} has no effect, because this pipeline draws latents from "
+                "N(0, I) without a denoiser"
             )
 
     @classmethod
@@ -332,9 +337,8 @@ def _whole_numbers(seeds: Iterable[int]) -> list[int]:
         found = [operator.index(seed) for seed in seeds]
     except TypeError:
         raise UserError(
-            "seeds: expected whole numbers, one per network (range(4) for four), found "
-            f"{seeds!r:.80}"
+            f"seeds: {seeds!r:.80} are not whole numbers, one per network (range(4) for four)"
         ) from None
     if not found:
-        raise UserError("seeds: expected at least one, found none")
+        raise UserError("seeds: there is none; give one per network")
     return found

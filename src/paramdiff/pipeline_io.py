@@ -17,7 +17,7 @@ from paramdiff.checkpoints.formats import EXTRA_FILES_FOLDER, read_format
 from paramdiff.checkpoints.hub import name_on_hub
 from paramdiff.codecs.codec_settings import Statistics
 from paramdiff.codecs.registry import CODECS
-from paramdiff.component import EARLIER_CLASSES
+from paramdiff.component import EARLIER_CLASSES, index_entry
 from paramdiff.diffusion.denoisers.registry import DENOISERS
 from paramdiff.errors import UserError, first_line, of_an_earlier_version
 from paramdiff.parameters.space import BASE_FILE, FORMAT_FILE, ParameterSpace
@@ -34,7 +34,7 @@ PARTS: dict[str, Callable[[], Iterable[type]]] = {
 }
 """Each part, and the classes that may lie there: those that are registered when it is loaded."""
 OPTIONAL_PARTS = ("denoiser", "scheduler")
-"""Absent together where the codec is a VAE whose prior is sampled directly."""
+"""Absent together if the codec is a VAE whose prior is sampled directly."""
 
 
 class StoredSettings(Settings):
@@ -64,7 +64,7 @@ _ALLOWED_FILES = {
 
 
 def locate_pipeline(folder: str | os.PathLike[str], **wanted: Any) -> Path:
-    """The local folder of a pipeline, downloaded where it is a Hub repository.
+    """Find the local folder of a pipeline, downloaded if it is a Hub repository.
 
     Args:
         folder: a pipeline's folder or a run's, or ``owner/name`` or ``hf://owner/name`` on the
@@ -90,7 +90,7 @@ def locate_pipeline(folder: str | os.PathLike[str], **wanted: Any) -> Path:
                 f"{folder}: no folder of this name, and the Hub gave none: {first_line(error)}"
             ) from None
     if not path.is_dir():
-        raise UserError(f"{path}: expected a pipeline's folder or a run's, found none")
+        raise UserError(f"{path}: this is neither a pipeline's folder nor a run's")
     if not (path / INDEX_FILE).is_file() and (path / "recipe.yaml").is_file():
         if not (path / "pipeline" / INDEX_FILE).is_file():
             raise UserError(
@@ -101,7 +101,7 @@ def locate_pipeline(folder: str | os.PathLike[str], **wanted: Any) -> Path:
 
 
 def pipeline_files(path: Path) -> list[str]:
-    """The files of a pipeline's folder that travel with it, the card among them.
+    """List the files of a pipeline's folder that travel with it, the card among them.
 
     Args:
         path: the folder.
@@ -139,21 +139,17 @@ def check_pipeline_folder(path: Path) -> None:
     for part, classes in PARTS.items():
         if is_prior and part in OPTIONAL_PARTS:
             continue
-        stored = [[kind.__module__.split(".")[0], kind.__name__] for kind in classes()]
+        stored = [list(index_entry(kind)) for kind in classes()]
         if index.get(part) not in stored:
-            raise UserError(
-                f"{path / INDEX_FILE}: {part}: expected one of {stored}, found {index.get(part)}"
-            )
+            raise UserError(f"{path / INDEX_FILE}: {part}: {index.get(part)} is none of {stored}")
         if not (path / part).is_dir():
-            raise UserError(f"{path / part}: expected a folder, found none")
+            raise UserError(f"{path / part}: this folder is missing")
         weights = {p.name for p in (path / part).glob("diffusion_pytorch_model*.safetensors*")}
         extra = {EXTRA_FILES_FOLDER} if part == SPACE and _extra_files(path) else set()
         _refuse_foreign(path / part, _ALLOWED_FILES | weights | extra)
     _refuse_foreign_extra_files(path)
     if not is_prior and not (path / "scheduler" / "scheduler_config.json").is_file():
-        raise UserError(
-            f"{path / 'scheduler' / 'scheduler_config.json'}: expected a file, found none"
-        )
+        raise UserError(f"{path / 'scheduler' / 'scheduler_config.json'}: this file is missing")
 
 
 def _extra_files(path: Path) -> tuple[str, ...]:
@@ -173,7 +169,7 @@ def _refuse_foreign_extra_files(path: Path) -> None:
 def _read_index(path: Path) -> dict[str, Any]:
     index = read_json(path / INDEX_FILE)
     if not isinstance(index, dict) or index.get("_class_name") != _PIPELINE:
-        raise UserError(f"{path / INDEX_FILE}: expected the index of a {_PIPELINE}")
+        raise UserError(f"{path / INDEX_FILE}: this is not the index of a {_PIPELINE}")
     old = [key for key in EARLIER_KEYS if key in index]
     old += [value[1] for value in index.values() if _is_of_earlier_class(value)]
     if old:
@@ -194,6 +190,6 @@ def _refuse_foreign(path: Path, expected: set[str]) -> None:
     found = {entry.name for entry in path.iterdir() if not entry.name.startswith(".")}
     if found - expected:
         raise UserError(
-            f"{path}: foreign file {sorted(found - expected)[0]!r}; "
-            f"expected only {sorted(expected)}"
+            f"{path}: foreign file {sorted(found - expected)[0]!r}; only {sorted(expected)} may "
+            "lie here"
         )

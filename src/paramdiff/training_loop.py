@@ -72,7 +72,7 @@ def train(
     Args:
         module: to train, in the mode that the caller set; only parameters that require a
             gradient move. On return it is in evaluation mode on the CPU, with averaged weights
-            where ``ema_decay`` is set, and those of the best validation if there is one.
+            if ``ema_decay`` is set, and those of the best validation if there is one.
         batch_loss: see ``BatchLoss``; it draws everything random from the generator.
         settings: steps, optimizer, schedule, precision, averaging.
         seed: of the stream that the steps' generators come from.

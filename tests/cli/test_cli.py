@@ -147,7 +147,7 @@ def test_generate_refuses_what_cannot_be_requested_sections(refused, tiny_run, t
         ("--condition", "score=0.8"): "condition score: the pipeline was trained without",
         ("--condition", "score"): "--condition: expected NAME=VALUE, found 'score'",
         ("--condition", "step=1", "--condition", "step=2"): "--condition: expected step once",
-        ("--guidance-scale", 2): "guidance_scale: expected a condition beside it, found 2 alone",
+        ("--guidance-scale", 2): "guidance_scale: 2 has no effect without a condition",
         ("--energy-scale", 2): "--energy-scale: expected --energy beside it, found 2 alone",
         ("--recipe", "quickstart"): "belong together; found no energy with --recipe",
         ("--energy", "loss"): "belong together; found loss without --recipe",
@@ -245,7 +245,7 @@ def test_bad_pipelines_are_refused(refused, tiny_run, tmp_path):
     out = ("--out", tmp_path / "new")
     assert str(tmp_path / "none") in refused("generate", tmp_path / "none", *out)
     assert "model_index.json" in refused("generate", tiny_run / "zoo", *out)
-    assert "expected a pipeline's folder or a run's" in refused("generate", "src/nope", *out)
+    assert "is neither a pipeline's folder nor a run's" in refused("generate", "src/nope", *out)
     copied = tmp_path / "pipeline"
     shutil.copytree(tiny_run / "pipeline", copied)
     (copied / "evil.py").write_text("")
@@ -259,10 +259,10 @@ def test_bad_pipelines_are_refused(refused, tiny_run, tmp_path):
 def test_existing_outputs_are_refused(refused, tiny_run, tmp_path):
     (tmp_path / "mine").mkdir()
     told = refused("generate", tiny_run / "pipeline", "--out", tmp_path / "mine")
-    assert told == f"{tmp_path / 'mine'}: expected a new folder, found an existing one"
+    assert told == f"{tmp_path / 'mine'}: this exists already; name a new folder"
     folders = (tiny_run / "generated", "--originals", tiny_run / "zoo")
     told = refused("compare", *folders, "--task", "digits", "--out", tmp_path / "mine")
-    assert told == f"{tmp_path / 'mine'}: expected a new folder, found an existing one"
+    assert told == f"{tmp_path / 'mine'}: this exists already; name a new folder"
 
 
 def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
@@ -289,7 +289,7 @@ def test_bad_folders_are_refused(refused, tiny_run, tmp_path):
     told = judged(generated, generated, "--select", "norm2.*")
     assert "unselected tensors differ" in told and "norm3.weight" in told
     told = refused("run", "quickstart", "--out", tmp_path / "run", "--reuse", tmp_path / "none")
-    assert re.search(r"none: expected a run's folder with recipe\.yaml", told)
+    assert re.search(r"none: this is no run's folder: .* recipe\.yaml", told)
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -307,7 +307,7 @@ def test_a_sweep_names_what_failed(call, tiny, tmp_path):
 
 def test_bad_sweeps_are_refused(refused, tmp_path):
     out = ("--out", tmp_path / "out")
-    assert refused("sweep", "quickstart", "nope/*", *out).startswith("nope/*: expected")
+    assert refused("sweep", "quickstart", "nope/*", *out).startswith("nope/*: no shipped recipe")
     assert "abacus" in refused("sweep", "quickstart", *out, "--device", "abacus")
     assert "--vary" in refused("sweep", "quickstart", *out, "--vary", "seed")
 
@@ -352,7 +352,7 @@ def test_push_copies_a_runs_pipeline(call, refused, tiny_run, tmp_path):
     assert (status, stderr) == (0, "")
     assert stdout.replace("\n", "") == f"Pipeline: {tmp_path / 'given'}"
     assert (tmp_path / "given" / "README.md").is_file()
-    assert "found an existing one" in refused("push", tiny_run, tmp_path / "given")
+    assert "exists already; name a new folder" in refused("push", tiny_run, tmp_path / "given")
     assert "found neither" in refused("push", tiny_run / "zoo", tmp_path / "other")
 
 

@@ -118,7 +118,7 @@ def test_evaluate_of_other_networks_names_both(refused, tiny_run, tmp_path):
         *("compare", other, "--originals", tiny_run, "--task", "digits"),
         *("--out", tmp_path / "out"),
     )
-    assert "it holds layer.weight, layer.bias, and expected are norm2.weight" in told
+    assert "it holds layer.weight, layer.bias, but needs norm2.weight" in told
     assert told.endswith("are these of one network?")
 
 
@@ -222,7 +222,7 @@ def test_what_evaluate_needs_is_said(refused, tiny_run, tmp_path):
     assert "beside it" in refused(*given, "--task", "digits", "--score-validation", "a:b")
     assert "no vectors" in refused(*given, "--task", "digits", "--standardize")
     told = refused(*given, "--score-fn", f"{__name__}:odd")
-    assert told.endswith("to return a number, or bool [E] of what is right, found 'text'")
+    assert told.endswith("return a number, or bool [E] of what is right, but returned 'text'")
 
 
 @pytest.mark.usefixtures("without_figures")

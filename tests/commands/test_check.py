@@ -64,7 +64,7 @@ def test_measuring_draws_no_random_numbers():
         ),
         ("collection.independent_runs=true", "'conv1.weight' is not selected"),
         ("parameters.select=['norm2.running*']", "no trainable parameter is selected"),
-        ("parameters.num_checkpoints=301", "at most the zoo's 300 originals, found 301"),
+        ("parameters.num_checkpoints=301", "the zoo has 300 originals, fewer than 301"),
     ],
 )
 def test_a_collection_that_cannot_work_is_refused(override, named):

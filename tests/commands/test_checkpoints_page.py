@@ -3,11 +3,13 @@
 import re
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
+from paramdiff.checkpoints.recorded import recorded_values
 from paramdiff.checkpoints.sources import find_runs
 from paramdiff.cli import main
 from paramdiff.storage import read_json
@@ -19,7 +21,8 @@ QUICK = (
     "generation.num_inference_steps=10",
 )
 """At a tiny size: nothing but these is added to what the page says."""
-LIBRARIES = {"vit", "detector", "bert", "lora", "unet"}
+LIBRARIES = {"vit", "detector", "bert", "lora", "unet", "zoo"}
+HAS_LIGHTNING = find_spec("lightning") is not None
 
 
 def blocks():
@@ -47,6 +50,8 @@ def values(tensors):
 
 @pytest.mark.filterwarnings("ignore::FutureWarning:transformers")  # between the two libraries
 @pytest.mark.filterwarnings("ignore:Could not find a config file")  # some versions of peft look
+@pytest.mark.filterwarnings("ignore:.*(num_workers|pin_memory):UserWarning")  # without a GPU
+@pytest.mark.filterwarnings("ignore:.*(log_every_n_steps|LeafSpec|GPU|checkpoint)")  # Lightning
 def test_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -54,6 +59,8 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     made, loaded = None, set()
     for language, content in blocks():
         if language == "python":
+            if "lightning" in content and not HAS_LIGHTNING:
+                continue
             exec(compile(content, PAGE.name, "exec"), page)
             if made is not None:  # the library has loaded the first that was generated
                 (checkpoints,) = find_runs([f"runs/{made}/generated"])
@@ -71,6 +78,11 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
             call(command, monkeypatch, capsys)
             made = command.split()[2] if " fit " in command else None
     assert loaded == LIBRARIES
+    recorded = {"zoo": 50, "zoo-bert": 5} | ({"zoo-lightning": 50} if HAS_LIGHTNING else {})
+    for folder, every in recorded.items():
+        (run,) = find_runs([folder])
+        assert [one.step for one in run] == [every * number for number in range(1, 7)]
+        assert {"loss"} <= set(recorded_values(run[0].path))
     same = [torch.load(Path(folder) / "0001.pth") for folder in ("more", "as-many")]
     assert all(one.equal(same[1][name]) for name, one in same[0].items())
     assert len(read_json(Path("judged/best/validation.json"))) == 1

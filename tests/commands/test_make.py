@@ -168,8 +168,7 @@ def test_an_existing_folder_is_refused(checkpoints, tmp_path):
 
 def test_names_of_members_are_read_back():
     for method in METHODS.values():
-        for strength in method.strengths.fixed if method.sample is not None else ():
-            member = method.at(strength)
-            if strength is not None or method.strengths.fixed[0] is None:
+        for member in method.members if method.sample is not None else ():
+            if member.strength is not None or method.strengths.fixed[0] is None:
                 assert find_member(member.name) == (member, False)
     assert find_member("swag@1.234567")[0].name == "swag@1.23"

@@ -69,7 +69,7 @@ def test_what_cannot_be_copied_is_refused(run_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "found neither" in refusal(tmp_path, "new")
     Path("mine").mkdir()
-    assert "found an existing one" in refusal(run_folder, "mine")
+    assert "exists already; name a new folder" in refusal(run_folder, "mine")
     assert "found what may be either: say ./mine/new or hf://mine/new" in refusal(
         run_folder, "mine/new"
     )
@@ -102,7 +102,7 @@ def test_another_kind_of_repository_is_not_downloaded(hub):
         locate_pipeline("me/network")
     index = json.dumps({"_class_name": "StableDiffusionPipeline"}).encode()
     hub.create("me/images", private=False, files={**files, "model_index.json": index})
-    with pytest.raises(UserError, match="expected the index of a ParameterDiffusionPipeline"):
+    with pytest.raises(UserError, match="not the index of a ParameterDiffusionPipeline"):
         locate_pipeline("me/images")
     assert not [path for _, path in hub.requests if path.endswith("model.safetensors")]
 

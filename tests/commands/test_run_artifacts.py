@@ -61,7 +61,7 @@ def test_what_looks_like_a_path_is_not_looked_for_on_the_hub(tmp_path, monkeypat
     monkeypatch.setattr("paramdiff.pipeline_io.snapshot_download", None)
     (tmp_path / "runs").mkdir()
     for name in ("runs/nope", "./runs/nope", str(tmp_path / "nope"), "nope", "../nope", "a/b/c"):
-        with pytest.raises(UserError, match="expected a pipeline's folder or a run's, found none"):
+        with pytest.raises(UserError, match="neither a pipeline's folder nor a run's"):
             locate_pipeline(name)
         with pytest.raises(UserError, match="there is no such checkpoint or folder"):
             find_runs([name])

@@ -33,6 +33,8 @@ def given(originals, normalization):
         layout=LAYOUT,
         normalization=normalization,
         validation_score=torch.zeros(len(originals)),
+        steps=None,
+        base=None,
     )
 
 
@@ -190,8 +192,10 @@ def test_networks_that_compute_no_numbers_are_no_pilots():
 
 def test_controls_and_what_sees_labels_have_no_pilots():
     originals = good(30, 1)
-    one = pilots(good(20, 3), originals)
-    members = [member for member in unmatched_members() if member.method.applies(one.context)]
-    found = {matched.name: matched for matched in one.fixed(members)}
+    made = pilots(good(20, 3), originals)
+    members = [one for one in unmatched_members() if one.method.applies(made.context)]
+    members = [one for one in members if one.missing(made.context) is None]
+    found = {matched.name: matched for matched in made.fixed(members)}
     without = {name for name, matched in found.items() if matched.validation is None}
-    assert without == {"greedy_soup", "random", "permuted"}
+    tuned = {f"{name}@validation" for name in ("gaussian", "gaussian_full", "swag")}
+    assert without == {"greedy_soup", "top@5", "top@10", "random", "permuted", *tuned}

@@ -62,8 +62,8 @@ def test_conditions_that_are_none_do_not_load(conditional, tmp_path):
         ({"condition": {"scores": 0.8}}, "the nearest is 'score'"),
         ({"condition": {"score": "good"}}, "expected a number"),
         ({"condition": {"run": 7}}, "expected one of a, b"),
-        ({"guidance_scale": 2}, "guidance_scale: expected a condition beside it, found 2 alone"),
-        ({"guidance_scale": 2, "condition": {}}, "guidance_scale: expected a condition"),
+        ({"guidance_scale": 2}, "guidance_scale: 2 has no effect without a condition"),
+        ({"guidance_scale": 2, "condition": {}}, "guidance_scale: 2 has no effect"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(conditional, options, told):

@@ -28,6 +28,17 @@ def test_a_saved_pipeline_names_its_classes_and_holds_no_pickle(pipeline, tmp_pa
         assert b"{" in (path.read_bytes()[:1], path.read_bytes()[8:9]), path
 
 
+def test_classes_stay_members_of_their_files(pipeline, tmp_path):
+    pipeline.codec = pipeline.codec  # a part that is replaced is named alike
+    pipeline.save_pretrained(tmp_path / "p")
+    loaded = ParameterDiffusionPipeline.from_pretrained(tmp_path / "p")
+    assert loaded.config.codec == ("paramdiff", type(pipeline.codec).__name__)
+    for part in (loaded.parameter_space, loaded.codec, loaded.denoiser):
+        module = sys.modules[type(part).__module__]
+        assert getattr(module, type(part).__name__) is type(part)
+        assert module.__name__.startswith("paramdiff.")
+
+
 def test_loaded_parts_are_equal_and_ready(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "p")
     loaded = ParameterDiffusionPipeline.from_pretrained(tmp_path / "p")

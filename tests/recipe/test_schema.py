@@ -361,7 +361,8 @@ def test_a_conditional_recipe_resolves(tmp_path):
     [
         (
             ["diffusion.conditions=[scores]"],
-            "diffusion.conditions.0: input should be 'score'",
+            "diffusion.conditions: 'scores' is unknown of checkpoints that are trained; the "
+            "nearest is 'score'",
         ),
         (["diffusion.conditions=[step, step]"], "conditions.expected different conditions"),
         (["diffusion.conditions=[run]"], "num_runs of at least 3"),

@@ -189,7 +189,7 @@ def test_logits_that_are_not_finite_are_refused():
     made = zoo(given)
     made.originals[2] = 3e38
     predictor = build_predictor(given, made, CPU)
-    with pytest.raises(UserError, match="parameter set 2: expected finite logits"):
+    with pytest.raises(UserError, match="parameter set 2: its logits are not finite"):
         predictor.predict(made.originals)
 
 

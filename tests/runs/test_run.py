@@ -155,12 +155,14 @@ def test_a_foreign_folder_or_file_is_refused(tmp_path, tiny):
     recipe = load_recipe("quickstart", tiny)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")
-    with pytest.raises(UserError, match=r"mine: expected an empty folder .*'thesis\.tex'"):
+    with pytest.raises(
+        UserError, match=r"mine: the folder is neither empty nor a run: it holds 'thesis\.tex'"
+    ):
         run(recipe, tmp_path / "mine", device="cpu")
     assert files_of(tmp_path / "mine") == ["thesis.tex"]
-    with pytest.raises(UserError, match=r"thesis\.tex: expected a folder, found a file"):
+    with pytest.raises(UserError, match=r"thesis\.tex: this is a file, not a folder"):
         run(recipe, tmp_path / "mine" / "thesis.tex", device="cpu")
-    with pytest.raises(UserError, match=r"mine: expected a run's folder with recipe\.yaml"):
+    with pytest.raises(UserError, match=r"mine: this is no run's folder: .* recipe\.yaml"):
         run(recipe, tmp_path / "new", device="cpu", reuse=tmp_path / "mine")
     assert files_of(tmp_path) == ["mine/thesis.tex"] and not (tmp_path / "new").exists()
 
@@ -211,7 +213,7 @@ def test_bad_input_writes_nothing(tiny, tmp_path):
             f"{tmp_path}/none",
         ),
         (["parameters.select=[nope]"], "'nope'"),
-        (["parameters.num_checkpoints=13"], "at most the zoo's 12 originals, found 13"),
+        (["parameters.num_checkpoints=13"], "the zoo has 12 originals, fewer than 13"),
         (["collection.skip_steps_per_epoch=19"], "an epoch has 19 updates"),
         (["preset=paper", "codec.latent_dim=4096"], "codec.latent_dim"),
     ):
@@ -242,7 +244,7 @@ def test_a_folder_that_cannot_become_a_zoo_leaves_nothing(tiny, tiny_run, tmp_pa
     (source / "0003.safetensors").unlink()
     for wanted, more in ((6, []), (4, ["collection.num_held_out=2"])):
         overrides = [*folder, *more, f"parameters.num_checkpoints={wanted}"]
-        with pytest.raises(UserError, match=f"at most the zoo's {wanted - 1} originals"):
+        with pytest.raises(UserError, match=f"the zoo has {wanted - 1} originals"):
             run(load_recipe("quickstart", overrides), out, device="cpu")
         assert not out.exists()
 

@@ -215,13 +215,13 @@ def test_varied_values_are_yaml():
 @pytest.mark.parametrize(
     ("sources", "vary", "told"),
     [
-        (["ablation/nois_*"], None, "pattern of shipped recipes, found none"),
+        (["ablation/nois_*"], None, "no shipped recipe fits this pattern"),
         (["quikstart"], None, "'quickstart'"),
         (["quickstart", "quick*"], None, "two recipes are called 'quickstart'"),
-        (["main/pets_*"], "seed=1,2", "--vary: expected one recipe"),
-        (["quickstart"], "seed", "--vary: expected one recipe"),
-        (["quickstart"], "seed=", "--vary: expected one recipe"),
-        (["quickstart"], "seed=[", "--vary: expected one recipe"),
+        (["main/pets_*"], "seed=1,2", "--vary: this takes one recipe"),
+        (["quickstart"], "seed", "--vary: this takes one recipe"),
+        (["quickstart"], "seed=", "--vary: this takes one recipe"),
+        (["quickstart"], "seed=[", "--vary: this takes one recipe"),
         (["quickstart"], "seed=1,1", "two recipes are called 'quickstart,seed=1'"),
         (["quickstart"], "sead=1,2", "sead: unknown key"),
     ],

@@ -91,5 +91,5 @@ def test_examples_are_asked_as_the_network_would_be(finished, tiny):
 
 def test_a_task_without_classes_is_refused_before_anything_is_made():
     recipe = load_recipe("other/ddpm_unet", BEHAVIOUR)
-    with pytest.raises(UserError, match=r"codec\.behavior: expected a classification task"):
+    with pytest.raises(UserError, match=r"codec\.behavior: this needs a classification task"):
         check_recipe(recipe, describe_task(recipe.task))

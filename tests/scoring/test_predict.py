@@ -257,7 +257,7 @@ def test_logits_that_are_not_finite_name_their_set(build, name, value):
     sets = random_sets(network, [name])
     sets[3][name].view(-1)[0] = value
     scorer = Scorer(network, network.state_dict(), [name], IMAGES)
-    with pytest.raises(UserError, match="parameter set 3: expected finite logits"):
+    with pytest.raises(UserError, match="parameter set 3: its logits are not finite"):
         scorer.predict(sets)
 
 
@@ -325,9 +325,9 @@ def test_user_mistakes_are_named():
     base = network.state_dict()
     with pytest.raises(UserError, match=r"not the network's.*1\.weight"):
         Scorer(network, {"3.weight": base["3.weight"]}, ["3.weight"], IMAGES)
-    with pytest.raises(UserError, match=r"found '9\.bias'"):
+    with pytest.raises(UserError, match=r"buffer '9\.bias'"):
         Scorer(network, base, ["9.bias"], IMAGES)
-    with pytest.raises(UserError, match="at least one example"):
+    with pytest.raises(UserError, match="no examples"):
         Scorer(network, base, ["3.weight"], IMAGES[:0])
     with pytest.raises(UserError, match=r"logits \[examples, classes\]"):
         Scorer(
@@ -337,7 +337,7 @@ def test_user_mistakes_are_named():
             IMAGES,
         )
     scorer = Scorer(network, base, ["3.weight"], IMAGES)
-    with pytest.raises(UserError, match="parameter set 1: expected a tensor"):
+    with pytest.raises(UserError, match=r"parameter set 1: tensor .* is missing"):
         scorer.predict([base, {}])
-    with pytest.raises(UserError, match="parameter set 0: expected shape"):
+    with pytest.raises(UserError, match=r"parameter set 0: .* has shape"):
         scorer.predict([{"3.weight": torch.zeros(2, 2)}])

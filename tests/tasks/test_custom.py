@@ -70,10 +70,10 @@ def test_the_networks_mode_is_kept(mode):
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        (Scores(torch.zeros(7)), r"expected 150 test scores, or one .*, found shape \(7,\)"),
-        (Scores(torch.zeros(150, 1)), r"found shape \(150, 1\)"),
-        (Scores(torch.tensor(0.5)), r"found shape \(\)"),
-        (Scores(torch.zeros(1), torch.zeros(3)), r"as bool \[W\], found torch.float32 of shape"),
+        (Scores(torch.zeros(7)), r"must be 150 test scores, or one .*, but their shape is \(7,\)"),
+        (Scores(torch.zeros(150, 1)), r"their shape is \(150, 1\)"),
+        (Scores(torch.tensor(0.5)), r"their shape is \(\)"),
+        (Scores(torch.zeros(1), torch.zeros(3)), r"be bool \[W\], but are torch.float32 of shape"),
         (Scores(torch.zeros(1), torch.zeros(0, dtype=torch.bool)), r"of shape \(0,\)"),
     ],
 )
@@ -86,7 +86,7 @@ def test_what_is_no_score_is_refused(scores, message):
 def test_a_score_that_is_no_number_names_the_network(value):
     values = iter([0.5, 0.5, value])
     task = with_score(lambda *_: Scores(torch.tensor([next(values)])))
-    with pytest.raises(NotFiniteError, match="parameter set 2: expected finite test scores"):
+    with pytest.raises(NotFiniteError, match="parameter set 2: its test scores are not finite"):
         TaskScorer(task, base(), device=CPU).scores(sets(3), "test")
 
 
@@ -98,7 +98,9 @@ def test_all_networks_are_scored_alike():
     )
     networks = TaskScorer(task, base(), device=CPU)
     networks.scores(sets(2), "test")
-    with pytest.raises(UserError, match=r"set 0: .* found 1 values, 5 that may be wrong after 1"):
+    with pytest.raises(
+        UserError, match=r"set 0: .* but are 1 values, 5 that may be wrong after 1"
+    ):
         networks.scores(sets(1), "test")
 
 
@@ -118,5 +120,5 @@ def test_another_networks_checkpoint_is_refused():
 
 
 def test_a_task_without_examples_is_refused():
-    with pytest.raises(UserError, match=r"'empty': .* found 3, 0 and 2"):
+    with pytest.raises(UserError, match=r"'empty': 3 training, 0 validation and 2 test"):
         CustomTask("empty", "score", True, 3, 0, 2, build_network, None, None)

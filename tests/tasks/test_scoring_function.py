@@ -94,7 +94,7 @@ def test_a_second_function_for_validation():
     ("functions", "found"),
     [
         (("two",), r"a function \(state_dict\) or \(state_dict, split\), found two\("),
-        (("Scorer",), "found a class"),
+        (("Scorer",), "but is a class"),
         (("fails",), r"failed: KeyError: 'missing' \(.*test_scoring_function.py:\d+\); it was"),
         (("of_split", "number"), "has an argument 'split'"),
         (("number", "two"), "^--score-validation: "),

@@ -43,8 +43,8 @@ def test_rows_of_inputs_that_are_decoded_when_asked_for():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"name": "digits", "num_train": 10**6}, r"task\.num_train: expected at most 300 ex"),
-        ({"name": "cifar10_denoising", "num_test": 3}, "expected a classification task"),
+        ({"name": "digits", "num_train": 10**6}, r"task\.num_train: .* more than the 300 ex"),
+        ({"name": "cifar10_denoising", "num_test": 3}, "needs a classification task"),
     ],
 )
 def test_what_cannot_be_shortened_is_refused(settings, told):

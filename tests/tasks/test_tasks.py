@@ -207,7 +207,7 @@ def test_a_users_function_is_described_by_its_data():
 
 @pytest.mark.usefixtures("module")
 def test_a_users_function_whose_network_does_not_suit_its_data():
-    assert "below 2, the number of its network's classes, found 2" in refusal(
+    assert "below 2, the number of its network's classes, but one is 2" in refusal(
         "users_tasks:more_labels"
     )
     assert "cannot take inputs of shape (2, 4)" in refusal("users_tasks:other_inputs")
@@ -264,7 +264,7 @@ def test_functions_that_cannot_be_found(name):
 
 @pytest.mark.parametrize(("num_inputs", "num_labels"), [(2, 3), (3, 2), (0, 0)])
 def test_splits_of_other_lengths_are_refused(num_inputs, num_labels):
-    with pytest.raises(UserError, match=f"{num_labels} labels and {num_inputs} inputs"):
+    with pytest.raises(UserError, match=f"{num_labels} labels for {num_inputs} inputs"):
         Split(torch.ones(num_inputs, 2), torch.zeros(num_labels, dtype=torch.int64))
 
 

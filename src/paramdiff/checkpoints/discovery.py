@@ -21,6 +21,7 @@ from paramdiff.checkpoints.library_folders import (
     weight_files,
 )
 from paramdiff.checkpoints.optimizer_files import is_optimizer_file, is_zero_shard
+from paramdiff.checkpoints.recorded import is_recorded_base
 from paramdiff.errors import UserError
 
 MAX_DEPTH = 4
@@ -28,6 +29,7 @@ MAX_DEPTH = 4
 
 MAX_NAMED = 4
 TRAINING_STATE = "training state"
+COMPLETING = "completes the selected tensors of the others"
 FURTHER = "subfolders with their own checkpoints: pass them to read them"
 _STEP = re.compile(
     r"(?:.*[^a-z])?(?:checkpoint|ckpt|chkpt|global_?step|step|epoch|iter|iteration|it|ep|"
@@ -234,7 +236,8 @@ def _files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """List checkpoint files directly in a folder, and the skipped files beside them."""
     listed = sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_file())
     state = [path for path in listed if _is_state_file(path)]
-    files = [path for path in listed if path not in state and is_checkpoint(path)]
+    bases = [path for path in listed if is_recorded_base(path)]
+    files = [path for path in listed if path not in [*state, *bases] and is_checkpoint(path)]
     shards = [path for path in files if is_loose_shard(path.name)]
     if shards:
         raise UserError(
@@ -244,6 +247,7 @@ def _files(folder: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     if len(averages) == len(files):
         averages = []
     skipped = [(path, TRAINING_STATE) for path in state]
+    skipped += [(path, COMPLETING) for path in bases]
     skipped += [(path, "averages of weights: pass them to read them") for path in averages]
     return [path for path in files if path not in averages], skipped
 

@@ -15,6 +15,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from paramdiff.checkpoints.discovery import (
+    COMPLETING,
     TRAINING_STATE,
     describe_skipped,
     discover,
@@ -31,6 +32,7 @@ from paramdiff.checkpoints.order import (
     group_into_runs,
     natural_order,
 )
+from paramdiff.checkpoints.recorded import is_recorded_base
 from paramdiff.checkpoints.training_step import named_numbers
 from paramdiff.errors import UserError
 
@@ -191,16 +193,18 @@ def _add(
 
 
 def _without_state(places: list[_Place]) -> tuple[list[_Place], list[str]]:
-    """Skip training state that a shell's pattern matched, too."""
-    state = [
-        place
-        for place in places
-        if place.rank == LOOSE and is_optimizer_file(place.path.name) and not place.path.is_dir()
-    ]
-    if not state or len(state) == len(places):
+    """Skip training state and recorders' bases that a shell's pattern matched, too."""
+    loose = [place for place in places if place.rank == LOOSE and not place.path.is_dir()]
+    state = [place for place in loose if is_optimizer_file(place.path.name)]
+    bases = [place for place in loose if is_recorded_base(place.path)]
+    kept = [place for place in places if place not in state and place not in bases]
+    if not kept:
         return places, []
-    names = ", ".join(sorted({place.path.name for place in state}))
-    return [one for one in places if one not in state], [f"{names} ({TRAINING_STATE})"]
+    notes = []
+    for skipped, reason in ((state, TRAINING_STATE), (bases, COMPLETING)):
+        names = ", ".join(sorted({place.path.name for place in skipped}))
+        notes += [f"{names} ({reason})"] if names else []
+    return kept, notes
 
 
 def _describe_skipped(found: _Named) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from paramdiff.commands.comparison_inputs import (
     Reading,
     Sources,
     comparison_inputs,
+    completing_checkpoint,
     open_originals,
 )
 from paramdiff.commands.fit import fit
@@ -95,7 +96,8 @@ def compare(
         score_validation: as ``score_fn``, on other data; its scores select.
         standardize: standardize vectors by the training rows, see ``TaskSettings``.
         select: patterns of the tensors to compare, if the originals are no zoo; all by default.
-        base_checkpoint: a complete checkpoint for what the originals lack, if they are no zoo.
+        base_checkpoint: a complete checkpoint for what the originals lack, if they are no zoo; by
+            default the one that a ``ZooRecorder`` wrote beside selected tensors.
         state_dict_key: the key of the state dict in files that hold several.
         num_held_out: how many originals to hold out, the last ones, if they are no zoo. By
             default those that the generator held out, as far as the files beside the generated
@@ -144,7 +146,8 @@ def compare(
             f"--copy-best: there are {len(found.judged.listed)} generated checkpoints, fewer than "
             f"{copy_best}"
         )
-    reading = Reading(tuple(select), path_or_none(base_checkpoint), state_dict_key, num_held_out)
+    base = completing_checkpoint(found.originals, path_or_none(base_checkpoint))
+    reading = Reading(tuple(select), base, state_dict_key, num_held_out)
     reading.check(found.originals)
     task_of = open_task(chosen)
     settings = EvaluationSettings(

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from paramdiff.checkpoints.order import first_names
+from paramdiff.checkpoints.recorded import recorded_base
 from paramdiff.checkpoints.sources import FoundCheckpoints, find_checkpoints, find_runs
 from paramdiff.commands.run_artifacts import generated_in, originals_in
 from paramdiff.errors import UserError
@@ -95,6 +96,13 @@ class Reading:
         elif self.patterns:
             first = find_runs([originals])[0][0]
             select_names(first.read(self.state_dict_key)[0], self.patterns)
+
+
+def completing_checkpoint(originals: str, given: Path | None) -> Path | None:
+    """Return the given base checkpoint, or the one that a recorder wrote beside the originals."""
+    if given is not None or (Path(originals) / INDEX_FILE).is_file():
+        return given
+    return recorded_base(stored.path for run in find_runs([originals]) for stored in run)
 
 
 @dataclass

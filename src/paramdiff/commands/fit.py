@@ -9,6 +9,7 @@ from pathlib import Path
 from paramdiff.checkpoints.duplicates import without_duplicates
 from paramdiff.checkpoints.formats import CheckpointFormat
 from paramdiff.checkpoints.order import first_names
+from paramdiff.checkpoints.recorded import recorded_base
 from paramdiff.checkpoints.sources import FoundCheckpoints, Runs, find_checkpoints, find_runs
 from paramdiff.commands.hyperparameters import Configuration, configure
 from paramdiff.commands.inspect import READING, inspect, sources_of
@@ -112,7 +113,8 @@ def fit(
         out: the run's folder.
         select: patterns of the tensors to generate; by default all that differ.
         include_buffers: let ``select`` match normalization statistics, too.
-        base_checkpoint: a complete checkpoint for the tensors that are not selected.
+        base_checkpoint: a complete checkpoint for the tensors that are not selected; by default
+            the one that a ``ZooRecorder`` wrote beside selected tensors.
         state_dict_key: the key of the state dict in files that hold several.
         num_samples: networks to generate.
         task: see ``choose_task``.
@@ -142,6 +144,7 @@ def fit(
     resolve_device(device)
     RunFolder(out).refuse_foreign()
     runs = find_runs(sources)
+    base = base or recorded_base(stored.path for run in runs for stored in run)
     if select:  # a pattern that is wrong, before anything long is read
         _selected(runs, select, include_buffers, state_dict_key)
     chosen = choose_task(
@@ -286,6 +289,8 @@ def plan_fit(
         "generation": {"num_samples": num_samples},
     }
     recipe = resolve_recipe(content | sizes.content, overrides, "paramdiff fit")
+    if base_checkpoint is not None:
+        facts["Completed by"] = str(base_checkpoint)
     facts["Held out"] = _describe_held_out(num_held_out)
     facts |= sizes.facts(changes)
     return FitPlan(recipe, facts, warnings)

@@ -133,7 +133,7 @@ def _refuse_without_task(
             "--align: channels are matched by the network's structure; name it with --task, or "
             "--data and --network"
         )
-    if member.method.data_used.split == "validation":
+    if member.data_used.split == "validation":
         raise UserError(
             f"{method}: {phrase_of(member.name)} is chosen by validation scores; name the data "
             "with --task or --data, or a --score-fn"

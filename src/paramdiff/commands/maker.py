@@ -140,7 +140,7 @@ class Maker:
             assert predictor is not None
             return predictor.predict_validation(raw).values.float().mean(1)
 
-        chooses = predictor is not None and member.method.data_used.split == "validation"
+        chooses = predictor is not None and member.data_used.split == "validation"
         untrained = None
         if "network" in needs and task is not None:
             untrained = untrained_vectors(task, zoo.layout)

@@ -40,7 +40,7 @@ class NumberCondition(Settings):
         return f"{self.low:.4g} to {self.high:.4g}"
 
     def encode(self, value: Value) -> list[float]:
-        """A value to what the denoiser reads; a ``UserError`` where it is no number."""
+        """A value to what the denoiser reads; a ``UserError`` if it is no number."""
         return [1.0, (self.parse(value) - self.mean) / self.std]
 
     def parse(self, value: Value) -> float:
@@ -72,7 +72,7 @@ class LabelCondition(Settings):
         return ", ".join(self.labels)
 
     def encode(self, value: Value) -> list[float]:
-        """A label to what the denoiser reads; a ``UserError`` where the zoo has none such."""
+        """A label to what the denoiser reads; a ``UserError`` if the zoo has none such."""
         if str(value) not in self.labels:
             raise UserError(
                 f"condition {self.name}: expected one of {self.words}, found {str(value)!r}"
@@ -89,7 +89,7 @@ class Conditions:
     """The conditions of a denoiser.
 
     Attributes:
-        known: each condition; none where it can be asked for nothing.
+        known: each condition; empty if it is unconditional.
     """
 
     known: tuple[NumberCondition | LabelCondition, ...] = ()
@@ -111,7 +111,7 @@ class Conditions:
 
     @classmethod
     def from_json(cls, content: Sequence[Mapping[str, Any]]) -> "Conditions":
-        """The inverse of ``to_json``; a ``ValueError`` where the content is something else."""
+        """Read what ``to_json`` gave; a ``ValueError`` if the content is something else."""
         return cls(_STORED.validate_python(content))
 
     def to_json(self) -> list[dict[str, Any]]:

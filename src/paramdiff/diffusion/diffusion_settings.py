@@ -12,8 +12,8 @@ from paramdiff.training_settings import EarlyStopping, Optimization
 SolverName = Literal["ddpm", "ddim", "dpmsolver++"]
 Value = int | float | str
 """The value of a condition: a number, or a label."""
-ConditionName = Literal["score", "step", "run"]
-"""Names of the conditions that a zoo records of its checkpoints."""
+KNOWN_CONDITIONS = ("score", "step", "run")
+"""Conditions that every zoo knows of its checkpoints; further ones are in their headers."""
 
 
 class ScheduleSettings(Settings):
@@ -43,10 +43,10 @@ class DiffusionSettings(Settings):
     standardize: bool = Field(
         description="shift and scale each latent dimension to mean 0 and standard deviation 1"
     )
-    conditions: tuple[ConditionName, ...] = Field(
+    conditions: tuple[str, ...] = Field(
         (),
-        description="what generated networks can be asked for: the validation score (score), "
-        "the training step, the run",
+        description="what networks can be generated for: the validation score (score), the "
+        "training step, the run, or a number or label in the headers of imported checkpoints",
     )
     condition_dropout: float = Field(
         0.1,

@@ -34,7 +34,7 @@ class Guidance:
         condition: ``[C]``, as the denoiser reads it; None asks for nothing.
         condition_scale: 0 ignores the condition, 1 samples what was learned of it, more
             exaggerates it.
-        score: of the finished sample; None where there is none.
+        score: of the finished sample; None if there is none.
         score_scale: how much a unit of score counts, in nats.
         variance: of clean latents, ``[D]`` or one for all; only a score needs it.
     """
@@ -54,7 +54,7 @@ class Guidance:
         seeds: Sequence[int],
         prediction_type: str = "epsilon",
     ) -> Tensor:
-        """The noise in ``x``, or the velocity, shifted towards what is wanted.
+        """Predict the noise in ``x``, or the velocity, shifted towards what is wanted.
 
         Args:
             denoiser: predicts it.
@@ -99,7 +99,7 @@ UNGUIDED = Guidance()
 
 
 def _slopes(scores: object, clean: Tensor, seeds: Sequence[int]) -> Tensor:
-    """The gradient of each score in its own row, checked."""
+    """Compute the gradient of each score in its own row, checked."""
     if not isinstance(scores, Tensor) or scores.shape != (len(seeds),):
         found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise UserError(

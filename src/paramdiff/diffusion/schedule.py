@@ -16,7 +16,7 @@ from paramdiff.diffusion.diffusion_settings import ScheduleSettings, SolverName
 
 
 def build_scheduler(settings: ScheduleSettings, solver: SolverName = "ddpm") -> SchedulerMixin:
-    """A diffusers scheduler.
+    """Build a diffusers scheduler.
 
     Args:
         settings: the forward process.

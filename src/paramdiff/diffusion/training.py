@@ -77,7 +77,7 @@ def held_out_loss(
     device: torch.device,
     conditions: Tensor | None = None,
 ) -> Callable[[nn.Module], float]:
-    """The denoising loss on latents that train nothing, with the same noise at every call.
+    """Build the denoising loss on latents that train nothing, with the same noise at every call.
 
     Args:
         latents: clean latents ``[H, D]`` of held-out checkpoints.

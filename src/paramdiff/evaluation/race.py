@@ -135,7 +135,7 @@ class Race:
     def _start(self, member: Member, starter: Starter) -> None:
         """Let a method make a few networks; one whose networks compute no numbers drops out."""
         matched = Matched(member, None, finish=starter.finish)
-        if starter.predictor.selects_on_test and member.method.data_used.split == "validation":
+        if starter.predictor.selects_on_test and member.data_used.split == "validation":
             self._groups.failed[matched.name] = CHOSEN_ON_TEST
             return
         try:

@@ -7,22 +7,28 @@ report and model cards read all that they say of it from the entry.
 import math
 
 from paramdiff.errors import UserError, suggestion
-from paramdiff.methods.averages import AVERAGE, GREEDY_SOUP
+from paramdiff.methods.averages import AVERAGE, GREEDY_SOUP, TOP
 from paramdiff.methods.controls import PERMUTED_COPIES, SHUFFLED, UNTRAINED
 from paramdiff.methods.data_matched import FINE_TUNED_AVERAGE, FINE_TUNED_ORIGINALS
 from paramdiff.methods.densities import KDE, MIXTURE
+from paramdiff.methods.from_base import MODEL_STOCK, TASK_ARITHMETIC, WISE_FT
 from paramdiff.methods.gaussians import GAUSSIAN, GAUSSIAN_FULL
 from paramdiff.methods.given import GENERATED, HELD_OUT, ORIGINAL, RECONSTRUCTED
-from paramdiff.methods.interpolation import INTERPOLATION
-from paramdiff.methods.method import Member, Method, Strength
+from paramdiff.methods.interpolation import INTERPOLATION, NEIGHBOR_INTERPOLATION
+from paramdiff.methods.method import VALIDATION, Member, Method, Strength
 from paramdiff.methods.noise import NOISE, NOISE_ABSOLUTE
+from paramdiff.methods.spherical import KARCHER_MEAN, SLERP
 from paramdiff.methods.swag import MULTISWAG, SWAG
+from paramdiff.methods.trajectory_averages import DECAYED, EMA, LAST, POWER_EMA, RUN_AVERAGE
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         *(ORIGINAL, HELD_OUT, GENERATED, RECONSTRUCTED),
-        *(AVERAGE, GREEDY_SOUP, INTERPOLATION),
+        *(AVERAGE, RUN_AVERAGE, LAST, EMA, POWER_EMA, DECAYED),
+        *(TOP, GREEDY_SOUP),
+        *(WISE_FT, TASK_ARITHMETIC, MODEL_STOCK),
+        *(KARCHER_MEAN, SLERP, INTERPOLATION, NEIGHBOR_INTERPOLATION),
         *(GAUSSIAN, GAUSSIAN_FULL, MIXTURE),
         *(SWAG, MULTISWAG),
         KDE,
@@ -64,6 +70,8 @@ def find_member(name: str) -> tuple[Member, bool]:
 
 def _parsed(method: Method, text: str) -> Strength:
     """Read a strength: one of the fixed ones, or another number of their kind."""
+    if method.strengths.chosen and text == VALIDATION:
+        return text
     known = [one for one in method.strengths.fixed if one is not None]
     for one in known:
         if text == str(one):

@@ -30,7 +30,6 @@ RENAMED_KEYS = {
     "diffusion.schedule.target": "diffusion.schedule.prediction_type",
     "diffusion.standardise": "diffusion.standardize",
     "diffusion.training.optimiser": "diffusion.training.optimizer",
-    "generation.condition.accuracy": "generation.condition.score",
     "generation.num_steps": "generation.num_inference_steps",
     "generation.spread": "generation.temperature",
 }
@@ -42,7 +41,6 @@ RENAMED_VALUES = {
         "convolutional": "autoencoder",
         "corrected": "behavioral",
     },
-    "diffusion.conditions": {"accuracy": "score"},
     "diffusion.denoiser.kind": {"convolutional": "conv1d"},
     "diffusion.schedule.prediction_type": {"noise": "epsilon", "velocity": "v_prediction"},
     "generation.solver": {"dpm": "dpmsolver++"},

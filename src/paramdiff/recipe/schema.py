@@ -17,11 +17,12 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from paramdiff.codecs.registry import AnyCodecSettings
 from paramdiff.diffusion.diffusion_settings import (
+    KNOWN_CONDITIONS,
     DiffusionSettings,
     GenerationSettings,
     check_num_inference_steps,
 )
-from paramdiff.errors import UserError
+from paramdiff.errors import UserError, suggestion
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.parameters.parameter_settings import ParameterSettings
 from paramdiff.recipe.differences import OWN, check_factors
@@ -84,7 +85,7 @@ class Recipe(Settings):
         "generate is pooled; by default the recipe's seed alone",
     )
     task: TaskSettings | None = Field(
-        description="data and network; none where existing checkpoints are not evaluated"
+        description="data and network; null if existing checkpoints are not evaluated"
     )
     collection: ZooSettings = Field(description="where the checkpoints come from")
     parameters: ParameterSettings = Field(description="what is generated")
@@ -138,6 +139,14 @@ class Recipe(Settings):
         if "score" in names and self.task is None:
             raise ValueError("diffusion.conditions: score: expected a task, found none")
         source = self.collection
+        for name in names:
+            if source.kind == "train" and name not in KNOWN_CONDITIONS:
+                if name == "accuracy":
+                    raise ValueError("diffusion.conditions: 'accuracy' is now called 'score'")
+                raise ValueError(
+                    f"diffusion.conditions: {name!r} is unknown of checkpoints that are trained; "
+                    f"{suggestion(name, KNOWN_CONDITIONS)}"
+                )
         if "run" in names and source.kind == "train" and source.num_runs < 3:
             raise ValueError(
                 "diffusion.conditions: run: expected collection.num_runs of at least 3, two to "

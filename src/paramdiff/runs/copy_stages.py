@@ -142,7 +142,7 @@ def shared_stages(folder: RunFolder, recipe: Recipe) -> list[str]:
 def _shared(folder: RunFolder, recipe: Recipe) -> list[Stage[Any]]:
     saved = folder.saved_recipe()
     if saved is None:
-        raise UserError(f"{folder.root}: expected a run's folder with recipe.yaml, found none")
+        raise UserError(f"{folder.root}: this is no run's folder: it has no recipe.yaml")
     equal = equal_stages(saved, recipe.model_dump(mode="json"))
     present = [stage for stage in REUSABLE if stage.name in equal and stage.is_in(recipe)]
     return list(takewhile(lambda stage: folder.artifact(stage.artifact).exists(), present))

@@ -99,12 +99,12 @@ class RunFolder:
         if not self.root.exists() or self.recipe_file.is_file():
             return
         if not self.root.is_dir():
-            raise UserError(f"{self.root}: expected a folder for the run, found a file")
+            raise UserError(f"{self.root}: this is a file, not a folder for the run")
         found = [entry.name for entry in self.root.iterdir() if not entry.name.startswith(PARTIAL)]
         if found:
             raise UserError(
-                f"{self.root}: expected an empty folder or a run of this recipe, found "
-                f"{found[0]!r}"
+                f"{self.root}: the folder is neither empty nor a run: it holds {found[0]!r}; "
+                "choose another folder"
             )
 
     def finish(self) -> None:

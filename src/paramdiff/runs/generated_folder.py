@@ -115,10 +115,10 @@ def _refuse_other_shapes(
         found = tensors.get(slot.name)
         if found is None or tuple(found.shape) != slot.shape:
             odd = "is missing" if found is None else f"has shape {list(found.shape)}"
-            wanted = "" if found is None else f", expected {list(slot.shape)}"
+            wanted = "" if found is None else f", not {list(slot.shape)}"
             raise UserError(
-                f"{path}: tensor {slot.name!r} {odd}{wanted}; it holds {_some(tensors)}, and "
-                f"expected are {_some(layout.names)}: are these of one network?"
+                f"{path}: tensor {slot.name!r} {odd}{wanted}; it holds {_some(tensors)}, "
+                f"but needs {_some(layout.names)}: are these of one network?"
             )
 
 

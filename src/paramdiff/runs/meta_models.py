@@ -92,8 +92,12 @@ def build_meta_models(recipe: Recipe, description: TaskDescription | None) -> Me
 def _check_behavior(description: TaskDescription | None) -> None:
     """Refuse a codec that is trained on predictions if the recipe has no classification task."""
     if description is None or not description.is_classification:
-        found = "none" if description is None else "one with its own score"
-        raise UserError(f"codec.behavior: expected a classification task, found {found}")
+        raise UserError(f"codec.behavior: {_unlike_classification(description)}")
+
+
+def _unlike_classification(description: TaskDescription | None) -> str:
+    found = "there is none" if description is None else "this task has its own score"
+    return f"this needs a classification task, but {found}"
 
 
 def _check_alignment(
@@ -101,8 +105,7 @@ def _check_alignment(
 ) -> None:
     """Refuse a network that cannot be aligned, as far as this shows without values."""
     if description is None or description.input_shape is None:
-        found = "none" if description is None else "one with its own score"
-        raise UserError(f"parameters.align: expected a classification task, found {found}")
+        raise UserError(f"parameters.align: {_unlike_classification(description)}")
     network = network or _untrained_network(description)
     example = torch.empty(2, *description.input_shape, device="meta")
     find_symmetries(network, layout, example)

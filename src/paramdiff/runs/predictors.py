@@ -129,8 +129,8 @@ def _of_classifiers(
     statistics = statistics_of(network)
     if recalibrate and not statistics:
         raise UserError(
-            "evaluation.recalibrate_batchnorm: expected a network with BatchNorm layers, found "
-            "none that keeps statistics"
+            "evaluation.recalibrate_batchnorm: the network has no BatchNorm layer that keeps "
+            "statistics"
         )
     is_deterministic = own.of_both.is_deterministic  # refuses what cannot be scored
     reestimated = None

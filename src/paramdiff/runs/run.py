@@ -81,7 +81,7 @@ def run(
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
     if recipe.task is None:
-        raise UserError("task: expected data and a network to evaluate with, found none")
+        raise UserError("task: the recipe has no data and no network to evaluate with")
     reuse, cache = path_or_none(reuse), path_or_none(prediction_cache)
     context = _context(recipe, Path(out), device, fan_out, progress, cache)
     with _sole_writer(context):
@@ -220,7 +220,7 @@ def _refuse_early(context: RunContext, reuse: Path | None) -> None:
     """Refuse what cannot work before anything is fetched or written."""
     recipe, folder = context.recipe, context.folder
     if reuse is not None and not RunFolder(reuse).recipe_file.is_file():
-        raise UserError(f"{reuse}: expected a run's folder with recipe.yaml, found none")
+        raise UserError(f"{reuse}: this is no run's folder: it has no recipe.yaml")
     if not folder.artifact("zoo").exists():
         build_meta_models(recipe, None if recipe.task is None else describe_task(recipe.task))
     learns = recipe.codec.learns_from is not None

@@ -169,7 +169,9 @@ def _expand(source: str) -> list[str]:
         return [source]
     found = [name for name in shipped_recipes() if fnmatchcase(name, source)]
     if not found:
-        raise UserError(f"{source}: expected a pattern of shipped recipes, found none that fits")
+        raise UserError(
+            f"{source}: no shipped recipe fits this pattern; list them with `paramdiff recipes`"
+        )
     return found
 
 
@@ -192,7 +194,7 @@ def _varied(
         values = []
     if len(sources) != 1 or not separator or not values:
         raise UserError(
-            "--vary: expected one recipe and path=value,value,..., found "
+            f"--vary: this takes one recipe and path=value,value,..., but there are "
             f"{len(sources)} recipes and {vary!r}"
         )
     written = [

@@ -43,7 +43,7 @@ class Reestimator:
 
     @torch.no_grad()
     def statistics(self, parameters: ParameterSet) -> dict[str, Tensor]:
-        """The statistics that a network has with given parameters, by one pass over the inputs.
+        """Compute a network's statistics with given parameters, by one pass over the inputs.
 
         Args:
             parameters: the chosen tensors by name; all others are the base's.
@@ -61,7 +61,7 @@ class Reestimator:
 
 
 def statistics_of(network: nn.Module) -> tuple[str, ...]:
-    """The names of all running means and variances that BatchNorm layers keep."""
+    """List the names of all running means and variances that BatchNorm layers keep."""
     return tuple(
         f"{prefix}.{name}".lstrip(".")
         for prefix, layer in network.named_modules(remove_duplicate=False)

@@ -42,7 +42,7 @@ class DifferentiableNetwork:
         memory_budget: int = 2**30,
     ) -> None:
         if not len(inputs):
-            raise UserError("expected at least one example, found none")
+            raise UserError("there are no examples to compute logits on")
         device = torch.device(device)
         whole = loaded(network, base).to(device).requires_grad_(False)
         _open_statistics(whole, set(names))
@@ -65,7 +65,7 @@ class DifferentiableNetwork:
         return self._num_examples
 
     def logits(self, parameters: Mapping[str, Tensor], rows: Tensor) -> Tensor:
-        """The network's logits.
+        """Compute the network's logits.
 
         Args:
             parameters: the chosen tensors by name.

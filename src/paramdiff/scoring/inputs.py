@@ -19,7 +19,7 @@ class Inputs(Protocol):
         """``E``."""
 
     def __getitem__(self, rows: Tensor | slice, /) -> Tensor:
-        """The examples of some rows (int64 ``[B]``, or a slice) as a float tensor ``[B, ...]``."""
+        """Read the examples of some rows (int64 ``[B]``, or a slice) as floats ``[B, ...]``."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class JoinedInputs:
 
 
 def join(first: Inputs, second: Inputs) -> Inputs:
-    """The examples of two splits as one; two tensors give a tensor."""
+    """Join the examples of two splits as one; two tensors give a tensor."""
     if isinstance(first, Tensor) and isinstance(second, Tensor):
         return torch.cat([first, second])
     return JoinedInputs(first, second)
@@ -56,7 +56,7 @@ def join(first: Inputs, second: Inputs) -> Inputs:
 def batches(
     inputs: Inputs, size: int, start: int = 0, stop: int | None = None
 ) -> Iterator[Tensor]:
-    """Examples in order.
+    """Yield examples in order.
 
     Args:
         inputs: the examples.

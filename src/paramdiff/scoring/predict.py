@@ -56,7 +56,7 @@ class Scorer:
         batch_size: int = 500,
     ) -> None:
         if not len(inputs):
-            raise UserError("expected at least one example, found none")
+            raise UserError("there are no examples to score on")
         device = torch.device(device)
         whole = loaded(network, base).to(device)
         example = inputs[:NUM_CHECKED].to(device)
@@ -79,7 +79,7 @@ class Scorer:
         )
 
     def logits(self, parameters: ParameterSet) -> Tensor:
-        """The logits of one parameter set.
+        """Compute the logits of one parameter set.
 
         Args:
             parameters: the chosen tensors by name; others are ignored.
@@ -109,12 +109,12 @@ class Scorer:
             yield logits.softmax(dim=-1)
 
     def predict(self, parameter_sets: Iterable[ParameterSet]) -> Tensor:
-        """The predicted labels of many parameter sets.
+        """Predict the labels of many parameter sets.
 
         Args:
             parameter_sets: the chosen tensors by name, of each set. They are read ``num_chunks``
-                times: an iterator that can be read only once is kept as a list where that exceeds
-                1, so give a sequence that loads its items where they are many and large.
+                times: an iterator that can be read only once is kept as a list if that exceeds
+                1, so give a sequence that loads its items if they are many and large.
 
         Returns:
             Labels ``[M, E]``: int16, or int32 for more than 32,767 classes.
@@ -159,12 +159,12 @@ class Scorer:
         tensors = {}
         for name, like in self._like.items():
             if name not in parameters:
-                raise UserError(f"parameter set {index}: expected a tensor {name!r}, found none")
+                raise UserError(f"parameter set {index}: tensor {name!r} is missing")
             tensor = parameters[name]
             if tensor.shape != like.shape:
                 raise UserError(
-                    f"parameter set {index}: expected shape {tuple(like.shape)} for {name!r}, "
-                    f"found {tuple(tensor.shape)}"
+                    f"parameter set {index}: {name!r} has shape {tuple(tensor.shape)}, but the "
+                    f"network's has {tuple(like.shape)}"
                 )
             # comparing is cheaper than a conversion to what it is already
             same = tensor.dtype is like.dtype and tensor.device == like.device
@@ -173,7 +173,7 @@ class Scorer:
 
 
 def loaded(network: nn.Module, base: ParameterSet) -> nn.Module:
-    """A copy of a network with a state dict, in evaluation mode; ``UserError`` if they differ."""
+    """Copy a network with a state dict, in evaluation mode; a ``UserError`` if they differ."""
     whole = copy.deepcopy(network).eval()
     try:
         whole.load_state_dict(dict(base), strict=True)
@@ -191,7 +191,7 @@ def check_output(network: nn.Module, example: Tensor) -> None:
         output = network(example)
     if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(example):
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"expected a network with logits [examples, classes], found {found}")
+        raise UserError(f"the network must return logits [examples, classes], but returns {found}")
 
 
 @torch.inference_mode()
@@ -210,7 +210,7 @@ def is_deterministic(network: nn.Module, example: Tensor) -> bool:
 
 
 def check_finite(logits: Tensor, first: int) -> None:
-    """Raise a ``NotFiniteError`` where one of the sets has a logit that is not finite.
+    """Raise a ``NotFiniteError`` if one of the sets has a logit that is not finite.
 
     Args:
         logits: ``[S, B, K]``.
@@ -221,6 +221,4 @@ def check_finite(logits: Tensor, first: int) -> None:
     finite = logits.isfinite().all(dim=-1).all(dim=-1)
     if not finite.all():
         index = first + int(finite.int().argmin())
-        raise NotFiniteError(
-            f"parameter set {index}: expected finite logits, found NaN or infinity"
-        )
+        raise NotFiniteError(f"parameter set {index}: its logits are not finite (NaN or infinity)")

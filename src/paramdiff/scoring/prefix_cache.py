@@ -208,7 +208,7 @@ class _CalledNames(TorchFunctionMode):
 
 
 def num_bytes(values: Any) -> int:
-    """The memory of all tensors in a nested structure."""
+    """Measure the memory of all tensors in a nested structure."""
     tensors = (leaf for leaf in pytree.tree_leaves(values) if isinstance(leaf, Tensor))
     return sum(tensor.nbytes for tensor in tensors)
 

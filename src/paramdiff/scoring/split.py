@@ -30,7 +30,7 @@ class Cut:
         prefix: inputs ``[B, ...]`` to the tuple of values that cross the cut; holds none of the
             chosen tensors.
         suffix: the crossing values to the output; its chosen tensors have the network's names.
-        reason: in plain words, why nothing is shared; None where the prefix saves work.
+        reason: in plain words, why nothing is shared; None if the prefix saves work.
     """
 
     prefix: nn.Module
@@ -73,7 +73,7 @@ def cut(network: nn.Module, names: Collection[str], example: Tensor) -> Cut:
 
 
 def private_copy(network: nn.Module) -> nn.Module:
-    """A copy in evaluation mode whose activations do not overwrite their inputs."""
+    """Make a copy in evaluation mode whose activations do not overwrite their inputs."""
     private = copy.deepcopy(network).eval()
     activation: Any
     for activation in private.modules():
@@ -83,22 +83,22 @@ def private_copy(network: nn.Module) -> nn.Module:
 
 
 def uncut(network: nn.Module, reason: str) -> Cut:
-    """The cut that shares nothing: the suffix is the whole network."""
+    """Make the cut that shares nothing: the suffix is the whole network."""
     return Cut(PassThrough(), network, reason)
 
 
 def named_tensors(network: nn.Module) -> dict[str, Tensor]:
-    """All parameters and buffers by name; a tied tensor appears under each of its names."""
+    """Return all parameters and buffers by name; a tied tensor appears under each of its names."""
     parameters = network.named_parameters(remove_duplicate=False)
     return dict(parameters) | dict(network.named_buffers(remove_duplicate=False))
 
 
 def chosen_tensors(network: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    """The tensors of these names; a ``UserError`` where the network has no such tensor."""
+    """Return the tensors of these names; a ``UserError`` if the network has no such tensor."""
     tensors = named_tensors(network)
     for name in names:
         if name not in tensors:
-            raise UserError(f"expected the name of a parameter or buffer, found {name!r}")
+            raise UserError(f"the network has no parameter or buffer {name!r}")
     return {name: tensors[name] for name in names}
 
 
@@ -110,7 +110,7 @@ class SingleInput(nn.Module):
         self.network = network
 
     def forward(self, inputs: Tensor) -> Any:
-        """The network's output."""
+        """Return the network's output."""
         return self.network(inputs)
 
 
@@ -118,7 +118,7 @@ class PassThrough(nn.Module):
     """The prefix that computes nothing."""
 
     def forward(self, inputs: Tensor) -> tuple[Tensor]:
-        """The inputs, as the one value that crosses the cut."""
+        """Return the inputs, as the one value that crosses the cut."""
         return (inputs,)
 
 
@@ -198,7 +198,7 @@ def copy_nodes(
 
 
 def module_of(network: nn.Module, graph: fx.Graph) -> nn.Module:
-    """A runnable module of a graph, without what the graph does not use."""
+    """Build a runnable module of a graph, without what the graph does not use."""
     module = fx.GraphModule(network, graph)
     module.graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
@@ -228,6 +228,6 @@ def is_exact(
 
 
 def used_by(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of the tensors that a module has."""
+    """Return those of the tensors that a module has."""
     present = named_tensors(module)
     return {name: tensor for name, tensor in tensors.items() if name in present}

@@ -29,7 +29,7 @@ SUFFIX = "_inplace"
 
 
 def overwriting(module: fx.GraphModule) -> fx.GraphModule:
-    """A graph with the same results and the same tensors that allocates less.
+    """Build a graph with the same results and the same tensors that allocates less.
 
     Args:
         module: a graph without in-place operations.

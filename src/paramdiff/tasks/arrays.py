@@ -48,7 +48,7 @@ class Arrays:
 
 
 def npz(settings: TaskSettings) -> ImageTask | VectorTask:
-    """The task of a user's arrays.
+    """Build the task of a user's arrays.
 
     Args:
         settings: whose ``root`` is the file.
@@ -86,7 +86,7 @@ def npz(settings: TaskSettings) -> ImageTask | VectorTask:
 
 
 def image_splits(arrays: Arrays) -> ImageSplits:
-    """The images of a file's arrays."""
+    """Return the images of a file's arrays."""
     return ImageSplits(
         LabelledImages(Pixels(arrays.x_train), arrays.y_train),
         LabelledImages(Pixels(arrays.x_test), arrays.y_test),

@@ -35,8 +35,8 @@ class Split:
     def __post_init__(self) -> None:
         if len(self.inputs) != len(self.labels) or len(self.labels) == 0:
             raise UserError(
-                f"task split: expected as many labels as inputs and at least one, found "
-                f"{len(self.labels)} labels and {len(self.inputs)} inputs"
+                f"task split: {len(self.labels)} labels for {len(self.inputs)} inputs; there must "
+                "be one for each, and at least one"
             )
 
     def __len__(self) -> int:
@@ -66,10 +66,10 @@ class Scores:
     """A network's results on one split, by the task's own measure.
 
     Attributes:
-        values: ``[E]`` float, one per example, or ``[1]`` where only the whole split has a score
+        values: ``[E]`` float, one per example, or ``[1]`` if only the whole split has a score
             (average precision); higher is better, and the mean is the network's score.
         wrong: ``[W]`` bool, what it gets wrong of a fixed list (objects, pixels, examples); None
-            where nothing is right or wrong.
+            if nothing is right or wrong.
     """
 
     values: Tensor
@@ -166,8 +166,8 @@ def require_classification(task: Task | None, where: str) -> "ClassificationTask
     """Return the classification task; a ``UserError`` that begins with ``where`` otherwise."""
     found = None if task is None else task.as_classification
     if found is None:
-        kind = "none" if task is None else "one with its own score"
-        raise UserError(f"{where}: expected a classification task, found {kind}")
+        kind = "there is none" if task is None else "this task has its own score"
+        raise UserError(f"{where}: this needs a classification task, but {kind}")
     return found
 
 
@@ -180,12 +180,12 @@ def data_sizes(task: Task) -> str:
 
 
 def seeded_network(task: Task, seed: int) -> nn.Module:
-    """The network that training starts from; the seed determines its random weights."""
+    """Build the network that training starts from; the seed determines its random weights."""
     return _seeded(task.build_pretrained or task.build_network, seed)
 
 
 def untrained_network(task: Task, seed: int) -> nn.Module:
-    """The network with none but random weights, which the seed determines."""
+    """Build the network with none but random weights, which the seed determines."""
     return _seeded(task.build_network, seed)
 
 
@@ -207,7 +207,7 @@ class TaskDescription:
         num_validation: validation examples; under the paper's protocol, the test examples.
         num_test: test examples.
         build_network: the untrained network; reads no data and fetches no weights. It raises a
-            ``UserError`` where the network does not suit the task.
+            ``UserError`` if the network does not suit the task.
     """
 
     title: str
@@ -228,16 +228,16 @@ class TaskSpec(Protocol):
     """A task before its data are read."""
 
     def describe(self) -> TaskDescription:
-        """Sizes and the untrained network, without data where they can be told without."""
+        """Describe sizes and the untrained network, reading data only if necessary."""
 
     def build(self) -> Task:
-        """The task, with its data."""
+        """Build the task, with its data."""
 
 
 def network_builders(
     network: NetworkSettings, num_classes: int, input_shape: tuple[int, ...]
 ) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module] | None]:
-    """The functions that build a task's network.
+    """Return the functions that build a task's network.
 
     Args:
         network: which, and whether training starts from published weights.

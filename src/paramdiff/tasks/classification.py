@@ -37,12 +37,12 @@ class ClassificationTask:
         build_network: an untrained network; draws from torch's global generator, which the caller
             seeds.
         augmented: training inputs ``[B, ...]`` of these rows ``[B]`` of the training split, as the
-            generator's draws change them; None where training sees the inputs as they are.
+            generator's draws change them; None if training sees the inputs as they are.
         build_pretrained: the same network with published weights, where training starts from them.
         out_of_distribution: what a network should be less sure about, where there is such a set.
-        network_name: for people; the class's name where there is none.
+        network_name: for people; by default the class's name.
         inputs_in_words: what is done to the raw data before a network sees them, for people; None
-            where nobody says.
+            if nobody says.
     """
 
     score_name: ClassVar[str] = "accuracy"

@@ -68,8 +68,8 @@ class CustomTask:
         sizes = (self.num_train, self.num_validation, self.num_test)
         if min(sizes) < 1:
             raise UserError(
-                f"task {self.name!r}: expected at least one training, validation and test example "
-                f"each, found {sizes[0]}, {sizes[1]} and {sizes[2]}"
+                f"task {self.name!r}: {sizes[0]} training, {sizes[1]} validation and {sizes[2]} "
+                "test examples; each split needs at least one"
             )
 
     @property
@@ -130,7 +130,7 @@ class TaskScorer:
     def scores(
         self, parameter_sets: Iterable[Mapping[str, Tensor]], split: SplitName
     ) -> list[Scores]:
-        """The scores of many parameter sets on one split.
+        """Compute the scores of many parameter sets on one split.
 
         Args:
             parameter_sets: the chosen tensors by name, of each set.
@@ -151,8 +151,8 @@ class TaskScorer:
             form = _form(scores)
             if form != self._forms.setdefault(split, form):
                 raise UserError(
-                    f"parameter set {index}: expected {split} scores of one form for all "
-                    f"networks, found {form} after {self._forms[split]}"
+                    f"parameter set {index}: {split} scores must have one form for all "
+                    f"networks, but are {form} after {self._forms[split]}"
                 )
             found.append(scores)
         return found
@@ -187,7 +187,7 @@ def score_network(task: Task, network: nn.Module, split: SplitName, whose: str) 
         whose: the network's name in a message.
 
     Returns:
-        The scores on the CPU: float32, or bool where the task gives that.
+        The scores on the CPU: float32, or bool if the task gives that.
 
     Raises:
         UserError: there is neither one score per example nor one for the split, or what is wrong
@@ -201,16 +201,16 @@ def score_network(task: Task, network: nn.Module, split: SplitName, whose: str) 
     num_examples = task.num_validation if split == "validation" else task.num_test
     if values.dim() != 1 or len(values) not in (1, num_examples):
         raise UserError(
-            f"{whose}: expected {num_examples} {split} scores, or one for the whole split, found "
-            f"shape {tuple(values.shape)}"
+            f"{whose}: there must be {num_examples} {split} scores, or one for the whole split, "
+            f"but their shape is {tuple(values.shape)}"
         )
     if wrong is not None and (wrong.dim() != 1 or wrong.dtype != torch.bool or not len(wrong)):
         raise UserError(
-            f"{whose}: expected what is wrong as bool [W], found {wrong.dtype} of shape "
-            f"{tuple(wrong.shape)}"
+            f"{whose}: the answers that are wrong must be bool [W], but are {wrong.dtype} of "
+            f"shape {tuple(wrong.shape)}"
         )
     if not torch.isfinite(values).all():
-        raise NotFiniteError(f"{whose}: expected finite {split} scores, found NaN or infinity")
+        raise NotFiniteError(f"{whose}: its {split} scores are not finite (NaN or infinity)")
     if values.dtype != torch.bool:
         values = values.float()
     return Scores(values, None if wrong is None else wrong.cpu())

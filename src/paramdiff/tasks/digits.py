@@ -117,7 +117,7 @@ def crops_of(split: Split) -> Augmented:
 
 
 def refuse_root(settings: TaskSettings) -> None:
-    """Raise a ``UserError`` where data are given for a set that comes with scikit-learn."""
+    """Raise a ``UserError`` if data are given for a set that comes with scikit-learn."""
     if settings.root is not None:
         raise UserError(
             f"task.root: {settings.name} comes with scikit-learn and is read from nowhere else, "
@@ -126,7 +126,7 @@ def refuse_root(settings: TaskSettings) -> None:
 
 
 def digits(seed: int = 0) -> ClassificationTask:
-    """The digits task of the quickstart.
+    """Build the digits task of the quickstart.
 
     Args:
         seed: of the split into training, validation and test images.

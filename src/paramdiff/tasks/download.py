@@ -1,4 +1,4 @@
-"""Public image sets where torchvision looks for them; downloaded and verified where missing.
+"""Public image sets where torchvision looks for them; downloaded and verified if missing.
 
 A download goes into a folder aside and is moved when it is whole, so that what a killed process
 leaves is never taken for data. An archive that lies in the data folder already is used instead of
@@ -57,7 +57,7 @@ class PublicSet:
 
 
 def read_public(public: PublicSet, root: Path | None) -> ImageSplits:
-    """Read a set, and download it first where it is missing.
+    """Read a set, and download it first if it is missing.
 
     Args:
         public: which.
@@ -77,7 +77,7 @@ def read_public(public: PublicSet, root: Path | None) -> ImageSplits:
         return public.read(datasets, folder, False)
     except UserError:
         raise
-    except Exception as error:  # of torchvision where a file is missing, of a parser where damaged
+    except Exception as error:  # of torchvision if a file is missing, of a parser if damaged
         reason = in_one_line(error)
     files = public.files(datasets)
     missing = [file for file in files if not _is_there(folder, file)]

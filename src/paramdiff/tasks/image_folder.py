@@ -18,7 +18,7 @@ NUM_IMAGENET_CLASSES = 1000
 
 
 def image_folder(settings: TaskSettings) -> ImageTask:
-    """The task of a user's folder.
+    """Build the task of a user's folder.
 
     Args:
         settings: whose ``root`` is the folder.

@@ -41,8 +41,8 @@ class ImageSet:
         size: pixels per side, where the recipe says nothing.
         mean: per channel, for pixels in [0, 1].
         std: per channel.
-        network: where the recipe says nothing.
-        num_validation: where the set has a split for it.
+        network: the default of a recipe.
+        num_validation: if the set has a split for it.
     """
 
     title: str

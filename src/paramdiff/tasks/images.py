@@ -23,7 +23,7 @@ class Images(Protocol):
         """``N``."""
 
     def read(self, numbers: Tensor, change: Change) -> Tensor | Sequence[Tensor]:
-        """Some of them, each ``[C, H, W]`` after a change that works on one or several alike."""
+        """Read some, each ``[C, H, W]`` after a change that works on one or several alike."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Preparation:
         return transforms.center_crop(resized, [self.size, self.size])
 
     def random_crops(self, images: Sequence[Tensor], seed: int) -> Tensor:
-        """One random crop of each image, resized, and mirrored half of the time.
+        """Take one random crop of each image, resized, and mirrored half of the time.
 
         Args:
             images: ``[C, H, W]`` each.
@@ -189,7 +189,7 @@ class PreparedImages:
         return self.preparation.normalized(_stacked(found))
 
     def augmented(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """The inputs of some rows, each cropped and mirrored at random.
+        """Make the inputs of some rows, each cropped and mirrored at random.
 
         Args:
             rows: ``[B]``.

@@ -39,7 +39,7 @@ def in_memory(images: Any, labels: Any) -> LabelledImages:
 
 
 def labelled_files(samples: Sequence[tuple[Path, int]]) -> LabelledImages:
-    """The images of a list; a ``UserError`` where one of them is missing."""
+    """Load the images of a list; a ``UserError`` if one of them is missing."""
     for path, _ in samples:
         if not path.is_file():
             raise UserError(f"{path}: expected an image, found no file")
@@ -52,7 +52,7 @@ def unread(dataset: Any) -> list[tuple[Path, int]]:
 
 
 def unopened(path: str | Path) -> Path:
-    """The loader that opens nothing."""
+    """Return the loader that opens nothing."""
     return Path(path)
 
 
@@ -63,7 +63,7 @@ def read_cifar(kind: Any, root: Path, download: bool) -> ImageSplits:
 
 
 def files_of_cifar(kind: Any) -> list[File]:
-    """The batches that torchvision reads."""
+    """List the batches that torchvision reads."""
     names = [*kind.train_list, *kind.test_list, [kind.meta["filename"], kind.meta["md5"]]]
     return [File(f"{kind.base_folder}/{name}", md5) for name, md5 in names]
 
@@ -81,14 +81,14 @@ def labelled_stl10(datasets: Any) -> Any:
 
 
 def read_stl10(datasets: Any, root: Path, download: bool) -> ImageSplits:
-    """The 5,000 labeled training images and the test images."""
+    """Read the 5,000 labeled training images and the test images."""
     kind = labelled_stl10(datasets)
     splits = [kind(root, split=name, download=download) for name in ("train", "test")]
     return ImageSplits(*[in_memory(split.data, split.labels) for split in splits])
 
 
 def files_of_stl10(datasets: Any) -> list[File]:
-    """The binary files."""
+    """List the binary files."""
     kind = labelled_stl10(datasets)
     names = [*kind.train_list, *kind.test_list]
     return [File(f"{kind.base_folder}/{name}", md5) for name, md5 in names]
@@ -109,12 +109,12 @@ def read_svhn(datasets: Any, root: Path, download: bool) -> ImageSplits:
 
 
 def files_of_svhn(datasets: Any) -> list[File]:
-    """The two that are read; torchvision knows a third."""
+    """List the two files that are read; torchvision knows a third."""
     return [File(*datasets.SVHN.split_list[name][1:]) for name in ("train", "test")]
 
 
 def read_flowers(datasets: Any, root: Path, download: bool) -> ImageSplits:
-    """The official training split of 1,020 images, and the test split."""
+    """Read the official training split of 1,020 images, and the test split."""
     splits = [
         datasets.Flowers102(root, split=name, download=download, loader=unopened)
         for name in ("train", "test")
@@ -123,7 +123,7 @@ def read_flowers(datasets: Any, root: Path, download: bool) -> ImageSplits:
 
 
 def files_of_flowers(*archives: str) -> list[File]:
-    """The labels and splits, and perhaps the images' archive."""
+    """List the labels and splits, and perhaps the images' archive."""
     names = [*archives, "imagelabels.mat", "setid.mat"]
     return [File(f"flowers-102/{name}", FLOWERS_MD5[name]) for name in names]
 
@@ -235,7 +235,7 @@ PUBLIC: dict[str, PublicSet] = {
 
 
 def public_task(settings: TaskSettings) -> ImageTask:
-    """A task on one of the sets.
+    """Build a task on one of the sets.
 
     Args:
         settings: whose name is the set's.

@@ -21,14 +21,14 @@ MOST = 5_000
 
 
 def num_validation(num_train: int, num_classes: int) -> int:
-    """Number of training examples to set aside: a tenth, at least one per class, at most 5,000."""
+    """Count the examples to set aside: a tenth, at least one per class, at most 5,000."""
     return min(MOST, max(num_classes, round(num_train / SHARE)))
 
 
 def split_sizes(
     num_train: int, num_test: int, num_classes: int, protocol: str
 ) -> tuple[int, int, int]:
-    """The sizes of the three splits.
+    """Compute the sizes of the three splits.
 
     Args:
         num_train: all examples that may be trained on.
@@ -46,7 +46,7 @@ def split_sizes(
 
 
 def carve(labels: Tensor, num_classes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Rows for training and rows for validation.
+    """Choose rows for training and rows for validation.
 
     Args:
         labels: of all examples that may be trained on, ``[N]``.
@@ -102,12 +102,12 @@ class SubsetTask:
     settings: TaskSettings
 
     def describe(self) -> TaskDescription:
-        """Sizes and the untrained network; a ``UserError`` where a split has fewer examples."""
+        """Describe the smaller task; a ``UserError`` if a split has fewer examples."""
         whole = self.source.describe()
         if not whole.is_classification:
             raise UserError(
-                "task.num_train, num_validation, num_test: expected a classification task, found "
-                "one with its own score"
+                "task.num_train, num_validation, num_test: this needs a classification task, but "
+                "this task has its own score"
             )
         return replace(
             whole,
@@ -117,7 +117,7 @@ class SubsetTask:
         )
 
     def build(self) -> Task:
-        """The task, with its data."""
+        """Build the task, with its data."""
         sizes = self.describe()
         whole = require_classification(self.source.build(), "task")
         test = _first(whole.test, sizes.num_test)
@@ -136,7 +136,7 @@ class SubsetTask:
             return available
         if wanted > available:
             raise UserError(
-                f"task.{field}: expected at most {available:,} examples, found {wanted:,}"
+                f"task.{field}: {wanted:,} is more than the {available:,} examples of the split"
             )
         return wanted
 

@@ -102,7 +102,7 @@ class VectorTask:
 
 
 def bundled(title: str, load: Callable) -> Callable[[TaskSettings], VectorTask]:
-    """A table that comes with scikit-learn.
+    """Build a table that comes with scikit-learn.
 
     Args:
         title: display name.

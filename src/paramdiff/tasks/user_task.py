@@ -56,7 +56,7 @@ class UserTask:
         task = call("task.name", name, hint, self.function, *given)
         if not isinstance(task, Task):
             raise UserError(
-                f"task.name: expected {name!r} to return a paramdiff Task, found "
+                f"task.name: {name!r} must return a paramdiff Task, but returned "
                 f"{type(task).__name__}"
             )
         labelled = task.as_classification
@@ -73,7 +73,7 @@ class UserTask:
         return replace(found, num_classes=self._num_classes(labelled))
 
     def _num_classes(self, task: ClassificationTask) -> int:
-        """The network's; a ``UserError`` where the data have more."""
+        """Count the classes of the network; a ``UserError`` if the data have more."""
         with torch.random.fork_rng(devices=[]):
             name = self.settings.name
             network = call("task.name", name, "its network was built", task.build_network)
@@ -81,14 +81,14 @@ class UserTask:
         most = max(int(split.labels.max()) for split in (task.train, task.validation, task.test))
         if most >= found:
             raise UserError(
-                f"task.name: expected labels of {self.settings.name!r} below {found}, the number "
-                f"of its network's classes, found {most}"
+                f"task.name: labels of {self.settings.name!r} must lie below {found}, the number "
+                f"of its network's classes, but one is {most}"
             )
         return found
 
 
 def named_function(settings: TaskSettings) -> UserTask:
-    """The task of a name ``module:function``.
+    """Build the task of a name ``module:function``.
 
     Args:
         settings: whose name it is.
@@ -104,7 +104,7 @@ def named_function(settings: TaskSettings) -> UserTask:
         return UserTask(settings, lambda: found)
     if not callable(found):
         kind = type(found).__name__
-        raise UserError(f"task.name: expected {settings.name!r} to be {WANTED}, found {kind}")
+        raise UserError(f"task.name: {settings.name!r} must be {WANTED}, but is {kind}")
     return UserTask(settings, found)
 
 
@@ -117,9 +117,9 @@ class ScoringFunctions:
     """Users' functions by name, before any is imported.
 
     Attributes:
-        test: from a complete state dict to a score. Where it has an argument ``split``, that is
+        test: from a complete state dict to a score. If it has an argument ``split``, that is
             ``"validation"`` or ``"test"``.
-        validation: a second one, whose scores select; None where there is no such function.
+        validation: a second one, whose scores select; None without one.
     """
 
     test: str
@@ -134,7 +134,7 @@ class _Function:
         option: that names it.
         name: as it was named.
         function: itself.
-        takes_split: whether it is told which split is asked for.
+        takes_split: if it has an argument ``split``.
     """
 
     option: str
@@ -147,7 +147,7 @@ class _Function:
         """Import a function and look at what it takes."""
         function = import_function(name, option)
         if isinstance(function, type):
-            raise UserError(f"{option}: expected {name!r} to be {WANTED_SCORING}, found a class")
+            raise UserError(f"{option}: {name!r} must be {WANTED_SCORING}, but is a class")
         takes_split = "split" in parameters_of(function)
         named = {"split": "test"} if takes_split else {}
         if not accepts(function, {}, **named):
@@ -155,7 +155,7 @@ class _Function:
         return cls(option, name, function, takes_split)
 
     def __call__(self, state_dict: Mapping[str, Tensor], split: SplitName) -> Scores:
-        """The scores of one network."""
+        """Compute the scores of one network."""
         named = {"split": split} if self.takes_split else {}
         hint = HINT + (f", and split={split!r}" if self.takes_split else "")
         own = {key: tensor.clone() for key, tensor in state_dict.items()}  # it may change them
@@ -169,8 +169,8 @@ class _Function:
         if values.dim() == 1 and values.dtype == torch.bool and len(values):
             return Scores(values, ~values)
         raise UserError(
-            f"{self.option}: expected {self.name!r} to return a number, or bool [E] of what is "
-            f"right, found {found!r:.80}"
+            f"{self.option}: {self.name!r} must return a number, or bool [E] of what is right, "
+            f"but returned {found!r:.80}"
         )
 
 
@@ -186,7 +186,7 @@ class StateDictHolder(nn.Module):
         self.content = dict(content)
 
     def state_dict(self, *_: Any, **__: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The stored state dict."""
+        """Return the stored state dict."""
         return dict(self.content)
 
     def load_state_dict(
@@ -220,8 +220,8 @@ def import_scoring(
         validation = _Function.imported("--score-validation", functions.validation)
         if test.takes_split:
             raise UserError(
-                f"--score-validation: expected none, because {functions.test!r} has an argument "
-                f"'split', found {functions.validation!r}"
+                f"--score-validation: {functions.validation!r} is not needed, because "
+                f"{functions.test!r} has an argument 'split'"
             )
     return lambda example: _task(test, validation, example)
 
@@ -229,7 +229,7 @@ def import_scoring(
 def _task(
     test: _Function, validation: _Function | None, example: Mapping[str, Tensor]
 ) -> CustomTask:
-    """The task of one function or two.
+    """Build the task of one function or two.
 
     Without a second one and without ``split``, the same scores select and are reported.
     """
@@ -237,8 +237,8 @@ def _task(
     of_test, of_validation = test(example, "test"), selecting(example, "validation")
     if (of_test.wrong is None) != (of_validation.wrong is None):
         raise UserError(
-            f"{selecting.option}: expected validation and test scores of one kind, found a number "
-            "and bool [E]"
+            f"{selecting.option}: validation and test scores must be of one kind, but one is a "
+            "number and the other bool [E]"
         )
     is_right = of_test.wrong is not None
     selects_on_test = validation is None and not test.takes_split
@@ -269,7 +269,7 @@ def _task(
 def _data_in_words(
     test: Scores, validation: Scores, second: _Function | None, selects_on_test: bool
 ) -> str:
-    """Facts about the function's data."""
+    """Describe the function's data."""
     told = "one number per network"
     if test.wrong is not None:
         told = f"{len(test.values):,} test examples"

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from paramdiff.checkpoints.duplicates import without_duplicates
 from paramdiff.checkpoints.formats import StoredCheckpoint
+from paramdiff.checkpoints.recorded import is_recorded_base, recorded_base, recorded_values
 from paramdiff.checkpoints.sources import Runs, find_checkpoints, find_runs
 from paramdiff.checkpoints.summary import check_same
 from paramdiff.checkpoints.tensor_kinds import (
@@ -74,7 +75,8 @@ def import_checkpoints(
         sources: see ``find_checkpoints``.
         zoo_folder: folder to write the zoo to.
         patterns: patterns of the tensors to select.
-        base: checkpoint that provides unselected tensors; the first one by default.
+        base: checkpoint that provides unselected tensors; by default the one beside recorded
+            checkpoints of selected tensors, else the first one.
         num_held_out: number of checkpoints to hold out from the end. None holds out those that
             the generator held out, if known.
         spaced: hold out evenly spaced checkpoints instead.
@@ -92,6 +94,7 @@ def import_checkpoints(
             too few checkpoints remain; or a checkpoint to hold out trained the generator.
     """
     found = find_checkpoints(sources)
+    base = base or recorded_base(stored.path for stored in found.listed)
     first, _ = found.listed[0].read(state_dict_key)
     counting = None if base is None else select(first, patterns)  # the rest comes from the base
     found, copies = without_duplicates(found, state_dict_key, counting)
@@ -145,7 +148,8 @@ def import_checkpoints(
         rule,
         checkpoint_format,
         duplicates,
-        None if base is None else base.name,
+        # a recorder's base is a network in training, and not the one from which the runs started
+        None if base is None or is_recorded_base(base) else base.name,
     )
     is_new = uses is not None and rule != "none"
     return Imported(tuple(notes), is_new, frozenset(replaced))
@@ -162,6 +166,7 @@ def _entries(runs: Runs) -> list[dict]:
             "run": number,
             "held_out": False,
             "source": stored.name,
+            "known": recorded_values(stored.path),
         }
         for number, run in enumerate(runs)
         for place, stored in enumerate(run)

@@ -1,7 +1,8 @@
 """Metadata of a zoo's checkpoints: validation scores, and conditions for generation.
 
 Scores are computed once, after collection and for all checkpoints together, and written beside the
-index. The score is accuracy, or the task's own.
+index. The score is accuracy, or the task's own. Conditions are the score, the training step, the
+run, and the numbers and labels that the headers of imported checkpoints state.
 """
 
 from collections.abc import Callable, Sequence
@@ -110,12 +111,20 @@ def _values(name: str, entries: Sequence[CheckpointEntry], folder: Path) -> Sequ
         path = folder / SCORES_FILE
         scores = read_json(path)["score"]
         known = [scores.get(entry.file) for entry in entries]
+    elif name == "step":
+        path, known = folder, [entry.step for entry in entries]
     else:
-        path = folder
-        known = [entry.step for entry in entries]
-    missing = [entry.file for entry, value in zip(entries, known, strict=True) if value is None]
+        path, known = folder, [entry.known.get(name) for entry in entries]
+    missing = [entry for entry, value in zip(entries, known, strict=True) if value is None]
     if missing:
-        raise UserError(f"{path}: diffusion.conditions: {missing[0]} has no {name}")
+        which = missing[0].source or missing[0].file
+        others = "".join(f"; it has {', '.join(missing[0].known)}" if missing[0].known else "")
+        raise UserError(f"{path}: diffusion.conditions: {which} has no {name}{others}")
+    if len({isinstance(value, str) for value in known}) > 1:
+        raise UserError(
+            f"{path}: diffusion.conditions: {name} is a number in some checkpoints and a label in "
+            "others"
+        )
     return known
 
 

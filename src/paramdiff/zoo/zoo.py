@@ -18,6 +18,7 @@ from torch import Tensor
 
 from paramdiff.checkpoints.duplicates import values_sha256
 from paramdiff.checkpoints.formats import CheckpointFormat
+from paramdiff.diffusion.diffusion_settings import Value
 from paramdiff.errors import UserError, of_an_earlier_version
 from paramdiff.memmap import empty_array, free_pages
 from paramdiff.parameters.layout import ParameterLayout
@@ -56,6 +57,7 @@ class CheckpointEntry(Settings):
     values_sha256: str | None = Field(
         None, description="SHA-256 of the selected tensors, independent of the file"
     )
+    known: dict[str, Value] = Field({}, description="numbers and labels from its header")
 
 
 class SkippedDuplicate(Settings):
@@ -277,8 +279,7 @@ def check_num_originals(wanted: int, available: int) -> None:
     """Raise a ``UserError`` if a recipe uses more originals than there are."""
     if wanted > available:
         raise UserError(
-            f"parameters.num_checkpoints: expected at most the zoo's {available} originals, "
-            f"found {wanted}"
+            f"parameters.num_checkpoints: the zoo has {available} originals, fewer than {wanted}"
         )
 
 

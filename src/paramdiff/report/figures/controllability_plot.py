@@ -23,7 +23,7 @@ def requested(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         arrays: none is needed.
 
     Returns:
-        The figure; None where nothing was asked for.
+        The figure; None if nothing was asked for.
     """
     conditions, score = evaluation.controllability, ShownScore.of(evaluation)
     if not conditions:

@@ -20,7 +20,7 @@ def accuracy_histograms(evaluation: Evaluation, arrays: Arrays) -> Illustration 
         arrays: ``score/GROUP`` ``[M]``.
 
     Returns:
-        The figure; None where an array is absent.
+        The figure; None if an array is absent.
     """
     gaussian = nearest_gaussian(evaluation)
     names = ["original", "generated", *([gaussian] if gaussian else [])]

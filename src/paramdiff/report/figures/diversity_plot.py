@@ -29,20 +29,20 @@ class DispersionTable:
 
     Args:
         parts: the tensors or the components, in order.
-        groups: name to one value a part; None where it is not defined.
+        groups: name to one value a part; None if it is not defined.
     """
 
     parts: tuple[str, ...]
     groups: dict[str, tuple[float | None, ...]]
 
     def rows(self) -> list[tuple[str, list[float | None]]]:
-        """Every part with its value in each group; None where a group lacks it."""
+        """Every part with its value in each group; None if a group lacks it."""
         columns = list(zip_longest(*self.groups.values()))
         return [(part, list(values)) for part, values in zip(self.parts, columns, strict=False)]
 
 
 def nearest_gaussian(evaluation: Evaluation) -> str | None:
-    """The Gaussian fit whose dispersion is nearest to that of the generated networks."""
+    """Find the Gaussian fit whose dispersion is nearest to that of the generated networks."""
     generated = evaluation.groups.get("generated")
     if generated is None or generated.dispersion is None:
         return None
@@ -56,7 +56,7 @@ def nearest_gaussian(evaluation: Evaluation) -> str | None:
 
 
 def dispersion_by_tensor(evaluation: Evaluation) -> DispersionTable | None:
-    """Dispersion of each tensor; None where the generated networks have none."""
+    """Dispersion of each tensor; None if the generated networks have none."""
     found = {
         name: per_tensor
         for name in _compared(evaluation)
@@ -71,7 +71,7 @@ def dispersion_by_tensor(evaluation: Evaluation) -> DispersionTable | None:
 
 
 def dispersion_by_component(evaluation: Evaluation) -> DispersionTable | None:
-    """Dispersion in each principal component; None where the generated networks have none."""
+    """Dispersion in each principal component; None if the generated networks have none."""
     found: dict[str, tuple[float | None, ...]] = {
         name: tuple(values)
         for name in _compared(evaluation)
@@ -84,7 +84,7 @@ def dispersion_by_component(evaluation: Evaluation) -> DispersionTable | None:
 
 
 def tensor_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw the dispersion of each tensor, one row each; None where there is none."""
+    """Draw the dispersion of each tensor, one row each; None if there is none."""
     table = dispersion_by_tensor(evaluation)
     if table is None:
         return None
@@ -118,7 +118,7 @@ def tensor_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None
 
 
 def component_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw the dispersion in the originals' principal components; None where there is none."""
+    """Draw the dispersion in the originals' principal components; None if there is none."""
     table = dispersion_by_component(evaluation)
     if table is None:
         return None
@@ -146,7 +146,7 @@ def component_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | N
 
 
 def _compared(evaluation: Evaluation) -> list[str]:
-    """The generated networks, a Gaussian that spreads as widely, and a separate run."""
+    """Return the generated networks, a Gaussian that spreads as widely, and a separate run."""
     names = ["generated", nearest_gaussian(evaluation)]
     if evaluation.hold_out == "run":
         names.append("held_out")

@@ -45,7 +45,7 @@ class Panel:
     is_fraction: bool = False
 
     def interval(self, score: EnsembleScore) -> str | None:
-        """Its 95% interval, in words; None where it has none."""
+        """Its 95% interval, in words; None if it has none."""
         found: tuple[float, float] | None = getattr(score, f"{self.field}_ci95", None)
         if found is None:
             return None
@@ -54,7 +54,7 @@ class Panel:
         return f"{low} to {high}"
 
     def of(self, score: EnsembleScore) -> float | None:
-        """The value; None where it was not measured."""
+        """Return the value; None if it was not measured."""
         value: float | None = getattr(score, self.field)
         return value
 
@@ -72,13 +72,13 @@ SCORES = (
 
 
 def measured_scores(evaluation: Evaluation) -> list[Panel]:
-    """The scores that at least one ensemble has."""
+    """List the scores that at least one ensemble has."""
     every = [score for scores in evaluation.ensembles.values() for score in scores]
     return [column for column in SCORES if any(column.of(score) is not None for score in every)]
 
 
 def ensemble_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw every score against the number of networks; None where no ensembles were scored.
+    """Draw every score against the number of networks; None if no ensembles were scored.
 
     Args:
         evaluation: the scores.
@@ -119,7 +119,7 @@ def ensemble_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | No
 
 
 def together(evaluation: Evaluation) -> list[str]:
-    """The paired comparisons at the largest size that both sides have, in text."""
+    """Format the paired comparisons at the largest size that both sides have, in text."""
     largest: dict[str, EnsembleComparison] = {}
     for comparison in evaluation.ensemble_comparisons:
         known = largest.get(comparison.reference)
@@ -205,7 +205,7 @@ def reliability(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         arrays: ``reliability/GROUP`` ``[2, bins]``, mean confidence and accuracy by bin.
 
     Returns:
-        The figure; None where no array can be drawn.
+        The figure; None if no array can be drawn.
     """
     lines = {
         name: arrays[PREFIX + name]

@@ -11,7 +11,7 @@ from paramdiff.report.text import ShownScore
 
 
 def finetuning_figure(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw what a few updates make of each group; None where that was not asked for.
+    """Draw what a few updates make of each group; None if that was not asked for.
 
     Args:
         evaluation: the numbers.

@@ -57,7 +57,7 @@ def frontier_to_originals(evaluation: Evaluation, arrays: Arrays) -> Illustratio
         arrays: ``score/GROUP`` and ``max_similarity/GROUP`` ``[M]`` for the clouds of dots.
 
     Returns:
-        The figure, in a wide and in a narrow drawing; None where the generated networks have no
+        The figure, in a wide and in a narrow drawing; None if the generated networks have no
         such similarity.
     """
     return _frontier(evaluation, arrays, TO_ORIGINALS)
@@ -109,7 +109,7 @@ def _frontier(evaluation: Evaluation, arrays: Arrays, view: View) -> Illustratio
 
 
 def _spots(evaluation: Evaluation, axis: Axis) -> dict[str, Spot]:
-    """The groups that have a place on an axis, the controls last."""
+    """List the groups that have a place on an axis, the controls last."""
     names = in_reading_order(evaluation.groups)
     found = {}
     for name in sorted(names, key=is_control):

@@ -26,7 +26,7 @@ class Label:
         text: what to write.
         point: where it belongs, in data coordinates.
         rank: labels of lower rank are placed first.
-        is_required: whether it is written even where it overlaps.
+        is_required: if it is written even where it overlaps.
         style: options of matplotlib's texts.
     """
 
@@ -104,7 +104,7 @@ def _place(
 
 
 def _lead(axes: Axes, label: Label, offset: tuple[float, float]) -> None:
-    """A hair line from a far label to its point, so that none is taken for a neighbor's."""
+    """Draw a hair line from a far label to its point, so that none is taken for a neighbor's."""
     color = label.style.get("color")
     hair = {"arrowstyle": "-", "color": color, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 3}
     options: dict[str, Any] = {"textcoords": "offset points", "arrowprops": hair, "zorder": 5.5}

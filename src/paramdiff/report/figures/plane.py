@@ -75,7 +75,7 @@ class Plane:
     has_clouds: bool
 
     def outside(self) -> list[Spot]:
-        """The groups that the view does not hold."""
+        """List the groups that the view does not hold."""
         (left, right), (bottom, top) = self._view()
         height = self.height
         return [
@@ -201,7 +201,7 @@ class Plane:
             )
 
     def _labels(self, family: Sequence[Spot], height: Height) -> list[Label]:
-        """The name of a group; of a joined family its strengths, and the name at the last."""
+        """Name a group; of a joined family its strengths, and the name at the last."""
         labels = []
         for index, spot in enumerate(family):
             point = (spot.similarity, float(height(spot.score)))

@@ -23,7 +23,7 @@ class Height(Protocol):
 
 
 def height_of(score: ShownScore, num_test: int) -> Height:
-    """The scale on which groups can be told apart.
+    """Choose the scale on which groups can be told apart.
 
     Args:
         score: of the task.

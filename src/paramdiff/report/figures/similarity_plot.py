@@ -18,7 +18,7 @@ def similarity_matrix(evaluation: Evaluation, arrays: Arrays) -> Illustration | 
         arrays: ``similarity`` ``[R, R]`` and ``similarity_num_original`` ``[1]``.
 
     Returns:
-        The figure; None where an array is absent.
+        The figure; None if an array is absent.
     """
     if not {"similarity", "similarity_num_original"} <= arrays.keys():
         return None
@@ -75,7 +75,7 @@ def parameters(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         arrays: ``parameters/generated`` and ``parameters/nearest`` ``[4, 64]``.
 
     Returns:
-        The figure; None where an array is absent.
+        The figure; None if an array is absent.
     """
     if not {"parameters/generated", "parameters/nearest"} <= arrays.keys():
         return None

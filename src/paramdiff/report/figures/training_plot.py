@@ -24,12 +24,12 @@ ORIGINAL, GENERATED = method_of("original").style.color, method_of("generated").
 
 
 def codec_loss(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw ``losses/codec`` ``[steps]``; None where it is absent."""
+    """Draw ``losses/codec`` ``[steps]``; None if it is absent."""
     return _loss(arrays, "losses/codec", "codec")
 
 
 def denoiser_loss(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw ``losses/denoiser`` ``[steps]``; None where it is absent."""
+    """Draw ``losses/denoiser`` ``[steps]``; None if it is absent."""
     return _loss(arrays, "losses/denoiser", "denoiser")
 
 
@@ -74,7 +74,7 @@ def trajectory(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
         arrays: ``trajectory/timestep`` ``[S]`` and ``trajectory/score`` ``[seeds, S]``.
 
     Returns:
-        The figure; None where an array is absent.
+        The figure; None if an array is absent.
     """
     if not {"trajectory/timestep", "trajectory/score"} <= arrays.keys():
         return None
@@ -120,7 +120,7 @@ def _reference(axes: Axes, accuracy: float) -> None:
 
 
 def cost(evaluation: Evaluation, arrays: Arrays) -> Illustration | None:
-    """Draw the time of every stage with its peak memory; None where no cost was kept."""
+    """Draw the time of every stage with its peak memory; None if no cost was kept."""
     stages = evaluation.cost
     if not stages:
         return None
