@@ -32,6 +32,7 @@ def test_a_command_is_there_exactly_once(command):
     assert len(found) == 1, found
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_python_example_runs(tmp_path, monkeypatch, tiny):
     """At a tiny size: only the overrides are added, every line of the example is executed."""
     import paramdiff
