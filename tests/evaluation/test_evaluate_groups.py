@@ -23,6 +23,7 @@ from .linear import (
     labels,
     perfect_codec,
     predictor,
+    typical,
     warnings,
 )
 
@@ -153,7 +154,7 @@ def test_checkpoints_in_double_precision(tmp_path):
             how=predictor(**UNSURE),
         ),
     )
-    same, _ = evaluated(good(20, 3))
+    same, _ = typical()
     assert evaluation.groups["generated"].score == same.groups["generated"].score
 
 
@@ -216,7 +217,7 @@ def test_random_networks_are_told():
 
 
 def test_without_probabilities_there_are_no_ensembles(tmp_path):
-    evaluation = written(tmp_path, *evaluated(good(20, 3)))
+    evaluation = written(tmp_path, *typical())
     assert evaluation.ensembles == {} and evaluation.ensemble_comparisons == ()
     assert evaluation.ood is None and evaluation.recalibration == {}
 

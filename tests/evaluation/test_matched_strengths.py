@@ -19,7 +19,7 @@ from paramdiff.methods.registry import METHODS
 from paramdiff.parameters.normalization import Normalization, fit_normalization
 from tests.methods.contexts import context
 
-from .linear import LAYOUT, evaluated, good, predictor
+from .linear import LAYOUT, good, predictor, typical
 
 NOVELTY, DIVERSITY, DISPERSION = AXES
 
@@ -156,7 +156,7 @@ def test_a_method_that_is_always_as_dispersed_competes_at_its_best():
 
 
 def test_pilot_networks_are_not_those_that_are_scored():
-    evaluation, arrays = evaluated(good(20, 3))
+    evaluation, arrays = typical()
     group = evaluation.groups["noise@0.15"]
     assert group.validation.n == 20
     scored = float(arrays["validation/noise@0.15"].mean())
@@ -164,7 +164,7 @@ def test_pilot_networks_are_not_those_that_are_scored():
 
 
 def test_matched_members_say_what_they_are_matched_to():
-    evaluation, _ = evaluated(good(20, 3))
+    evaluation, _ = typical()
     matched = {name: one for name, one in evaluation.groups.items() if one.matched_to}
     methods = {name.partition("@")[0] for name in matched}
     assert {"noise", "gaussian", "swag", "kde", "interpolation", "mixture"} & methods

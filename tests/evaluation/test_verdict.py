@@ -12,7 +12,17 @@ from paramdiff.evaluation.score_info import plain
 from paramdiff.evaluation.verdict import find
 from paramdiff.evaluation.verdict_text import write_verdict
 
-from .linear import SIZE, evaluated, good, shifted, to, warnings, without_errors, words
+from .linear import (
+    SIZE,
+    evaluated,
+    good,
+    shifted,
+    to,
+    typical,
+    warnings,
+    without_errors,
+    words,
+)
 
 
 def drawn(*shape, seed=7):
@@ -196,7 +206,7 @@ def test_where_no_baseline_matches_the_originals_alone_are_compared():
 
 
 def test_without_a_baseline_the_headline_still_tells_what_data_were_used():
-    evaluation, _ = evaluated(good(20, 3))
+    evaluation, _ = typical()
     generated = evaluation.groups["generated"].model_copy(update={"data_used": "labels"})
     verdict = judged(evaluation, alone(evaluation), generated=generated)
     assert "no baseline matches them in novelty or diversity, using training labels" in (
@@ -245,7 +255,7 @@ def with_difference(evaluation, **differences):
     ],
 )
 def test_mixed_outcomes_name_their_axis(at_novelty, at_diversity, expected):
-    evaluation, _ = evaluated(good(20, 3), good(30, 1))
+    evaluation, _ = typical()
     decide = {"max_similarity": "swag@1.0", "pairwise_similarity": "noise@0.15"}
     frontiers = {
         axis: evaluation.frontier[axis].model_copy(
@@ -283,7 +293,7 @@ def test_mixed_outcomes_name_their_axis(at_novelty, at_diversity, expected):
 
 def test_one_baseline_that_is_not_beaten_is_enough_not_to_be_better():
     """Test data find it, among many: it is never called more than not distinguishable."""
-    evaluation, _ = evaluated(good(20, 3), good(30, 1))
+    evaluation, _ = typical()
     frontiers = {
         axis: evaluation.frontier[axis].model_copy(
             update={"reference": "swag@1.0", "unbeaten": ("kde", "noise@0.15")}
@@ -303,7 +313,7 @@ def test_one_baseline_that_is_not_beaten_is_enough_not_to_be_better():
 
 
 def test_what_would_decide_is_told_where_nothing_is_decided():
-    evaluation, _ = evaluated(good(20, 3), good(30, 1))
+    evaluation, _ = typical()
     undecided = [one for one in evaluation.comparisons if one.needed is not None]
     level = evaluation.groups["original"].score.mean
     for one in evaluation.comparisons:
@@ -388,7 +398,7 @@ def test_without_errors_one_network_has_no_dispersion_to_match():
 
 
 def test_who_has_labels_is_told_what_they_are_worth():
-    evaluation, _ = evaluated(good(20, 3))
+    evaluation, _ = typical()
     sentence = next(one for one in evaluation.verdict.sentences if "labels" in one)
     own = evaluation.best_of_n["generated"]
     soup = evaluation.groups["greedy_soup"].score.mean
@@ -401,7 +411,7 @@ def test_who_has_labels_is_told_what_they_are_worth():
 
 
 def test_without_enough_held_out_runs_distances_stand_side_by_side_and_claim_no_more():
-    evaluation, _ = evaluated(good(20, 3))
+    evaluation, _ = typical()
     told = next(one for one in evaluation.verdict.sentences if "descriptions" in one)
     for name in ("generated", "original", "held_out"):
         assert plain(evaluation.groups[name].min_distance.mean, 3) in told

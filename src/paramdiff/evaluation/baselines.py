@@ -24,6 +24,7 @@ from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Member, Method, Role
 from paramdiff.methods.method_context import MethodContext
 from paramdiff.methods.registry import METHODS
+from paramdiff.parameters.adapters import AdapterProducts
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import StageProgress
 
@@ -161,6 +162,7 @@ def method_context(
         runs=inputs.runs,
         steps=inputs.steps,
         base=inputs.base,
+        adapters=AdapterProducts.find(inputs.layout),
         validate=None,
         data_budget=inputs.data_budget,
         data_matched=_training(inputs, normalization, predictor, seed, progress),
