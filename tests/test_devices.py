@@ -202,6 +202,7 @@ def test_peak_memory_is_the_devices(device):
     del large
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_whole_run_is_scored_as_on_the_cpu(device, tiny, tmp_path):
     recipe = load_recipe("quickstart", tiny)
     assert run(recipe, tmp_path, device=device.type).groups["generated"].n == 6

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from paramdiff.early_stopping import ValidationCallback, ValidationRecord, best_record
@@ -27,6 +26,9 @@ from paramdiff.progress import Progress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.storage import write_torch
 from paramdiff.training_settings import Optimization
+
+if TYPE_CHECKING:
+    from diffusers.training_utils import EMAModel
 
 BatchLoss = Callable[[nn.Module, int, torch.Generator], Tensor]
 """Module, index of the update and its generator to a scalar loss."""
@@ -162,7 +164,7 @@ class _State:
     module: nn.Module
     parameters: list[nn.Parameter]
     optimizer: Any
-    average: EMAModel | None
+    average: "EMAModel | None"
     recorded: dict[str, Any]
     losses: list[float] = field(default_factory=list)
     validation: list[ValidationRecord] = field(default_factory=list)
@@ -273,5 +275,9 @@ def _build_optimizer(
     return kind(parameters, **shared)
 
 
-def _build_average(parameters: list[nn.Parameter], decay: float) -> EMAModel | None:
-    return EMAModel(parameters, decay=decay, foreach=True) if decay else None
+def _build_average(parameters: list[nn.Parameter], decay: float) -> "EMAModel | None":
+    if not decay:
+        return None
+    from diffusers.training_utils import EMAModel  # loads all of diffusers' networks
+
+    return EMAModel(parameters, decay=decay, foreach=True)

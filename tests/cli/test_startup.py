@@ -1,9 +1,12 @@
-"""Commands that need no network answer without loading torch."""
+"""Commands load what they need: those without a network no torch, and none all of diffusers."""
 
 import subprocess
 import sys
 
 import pytest
+import torch
+
+from paramdiff.storage import write_tensors
 
 PROGRAM = """
 import sys
@@ -11,9 +14,19 @@ from paramdiff.cli import main
 try:
     main()
 finally:
-    loaded = {"torch", "diffusers", "matplotlib", "scipy"} & set(sys.modules)
-    print(sorted(loaded), file=sys.stderr)
+    heavy = {"torch", "diffusers", "diffusers.models.transformers", "peft", "timm", "torchvision",
+             "torchmetrics", "sklearn", "scipy", "matplotlib", "pandas", "ray"}
+    print(*sorted(heavy & set(sys.modules)), file=sys.stderr)
 """
+
+
+def start(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,12 +46,26 @@ finally:
     ],
 )
 def test_help_lists_and_wrong_arguments_load_no_torch(arguments, status, told, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = start(*arguments, cwd=tmp_path)
     assert done.returncode == status, done.stderr
     assert told in done.stderr
-    assert done.stderr.splitlines()[-1] == "[]"
+    assert done.stderr.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [
+        (["inspect", "."], {"torch"}),
+        # the codec and the denoiser are modules of diffusers; the digits are scikit-learn's
+        (["check", "quickstart"], {"torch", "diffusers", "sklearn", "scipy"}),
+    ],
+)
+def test_commands_load_what_they_need(arguments, loaded, tmp_path):
+    for number in range(3):
+        write_tensors(tmp_path / f"{number}.safetensors", {"weight": torch.randn(4)})
+    done = start(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stderr.splitlines()[-1].split()) == loaded
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,13 @@ from .linear import (
 @pytest.fixture(scope="module")
 def typical():
     """20 fresh classifiers against 30: with a codec, probabilities and foreign points."""
-    return evaluated(good(20, 3), how=predictor(**UNSURE), latents=perfect_codec())
+    return evaluated(
+        good(20, 3),
+        how=predictor(**UNSURE),
+        latents=perfect_codec(),
+        steps=torch.arange(30),
+        base=good(1, 9)[0],
+    )
 
 
 def test_groups_and_comparisons(typical):
@@ -54,7 +60,14 @@ def test_groups_and_comparisons(typical):
     assert evaluation.groups["noise@0.05"].max_similarity_with_source is not None
     assert evaluation.groups["gaussian@1.0"].max_similarity_with_source is None
     assert (evaluation.num_test, evaluation.num_validation) == (NUM_TEST, NUM_VALIDATION)
-    assert evaluation.groups["greedy_soup"].data_used == "labels"
+    free = {point.group for found in evaluation.frontier.values() for point in found.points}
+    for name in ("greedy_soup", "top@5", "swag@validation", "wise_ft@validation"):
+        assert evaluation.groups[name].data_used == "labels"
+        assert name not in free
+        assert evaluation.groups[name].validation is None
+    for name in ("last@5", "ema@0.9", "power_ema@0.1", "decayed@cosine", "wise_ft@0.5"):
+        assert evaluation.groups[name].validation is not None
+    assert "of 0.1, 0.25, 0.5, 0.75, 1.0, by" in evaluation.facts["swag@validation is at"]
 
 
 def test_without_the_network_untrained_values_are_left_out():

@@ -19,7 +19,7 @@ from paramdiff.methods.registry import METHODS
 from paramdiff.parameters.normalization import Normalization, fit_normalization
 from tests.methods.contexts import context
 
-from .linear import LAYOUT, evaluated, good, predictor
+from .linear import LAYOUT, good, predictor, typical
 
 NOVELTY, DIVERSITY, DISPERSION = AXES
 
@@ -33,6 +33,8 @@ def given(originals, normalization):
         layout=LAYOUT,
         normalization=normalization,
         validation_score=torch.zeros(len(originals)),
+        steps=None,
+        base=None,
     )
 
 
@@ -154,7 +156,7 @@ def test_a_method_that_is_always_as_dispersed_competes_at_its_best():
 
 
 def test_pilot_networks_are_not_those_that_are_scored():
-    evaluation, arrays = evaluated(good(20, 3))
+    evaluation, arrays = typical()
     group = evaluation.groups["noise@0.15"]
     assert group.validation.n == 20
     scored = float(arrays["validation/noise@0.15"].mean())
@@ -162,7 +164,7 @@ def test_pilot_networks_are_not_those_that_are_scored():
 
 
 def test_matched_members_say_what_they_are_matched_to():
-    evaluation, _ = evaluated(good(20, 3))
+    evaluation, _ = typical()
     matched = {name: one for name, one in evaluation.groups.items() if one.matched_to}
     methods = {name.partition("@")[0] for name in matched}
     assert {"noise", "gaussian", "swag", "kde", "interpolation", "mixture"} & methods
@@ -190,8 +192,10 @@ def test_networks_that_compute_no_numbers_are_no_pilots():
 
 def test_controls_and_what_sees_labels_have_no_pilots():
     originals = good(30, 1)
-    one = pilots(good(20, 3), originals)
-    members = [member for member in unmatched_members() if member.method.applies(one.context)]
-    found = {matched.name: matched for matched in one.fixed(members)}
+    made = pilots(good(20, 3), originals)
+    members = [one for one in unmatched_members() if one.method.applies(made.context)]
+    members = [one for one in members if one.missing(made.context) is None]
+    found = {matched.name: matched for matched in made.fixed(members)}
     without = {name for name, matched in found.items() if matched.validation is None}
-    assert without == {"greedy_soup", "random", "permuted"}
+    tuned = {f"{name}@validation" for name in ("gaussian", "gaussian_full", "swag")}
+    assert without == {"greedy_soup", "top@5", "top@10", "random", "permuted", *tuned}

@@ -104,8 +104,15 @@ def test_seeds_determine_the_draws_and_every_group_has_its_own():
 def test_what_is_left_out_is_a_fact():
     several = raw_originals(64)
     assert left_out(context(several), {}) == {
-        "Left out": "multiswag (needs several runs with several checkpoints each)"
+        "Left out": "run_average (needs several runs with several checkpoints each), "
+        "multiswag (needs several runs with several checkpoints each)"
     }
+    unknown = context(several, runs=torch.arange(64) // 32, steps=None, base=None)
+    order, base = (METHODS[name].missing(unknown) for name in ("last", "wise_ft"))
+    assert left_out(unknown, {})["Left out"] == ", ".join(
+        [f"{name} ({order})" for name in ("last", "ema", "power_ema", "decayed")]
+        + [f"{name} ({base})" for name in ("wise_ft", "task_arithmetic", "model_stock")]
+    )
     few = context(raw_originals(20), untrained=None, runs=torch.arange(20) // 10)
     assert left_out(few, {"kde": "broken"}) == {
         "Left out": "average@64 (needs 64 checkpoints), random (needs the network), kde (broken)"

@@ -12,10 +12,11 @@ from paramdiff.parameters.layout import ParameterLayout
 from paramdiff.parameters.normalization import Normalization, fit_normalization
 
 MEMBERS = [
-    method.at(strength)
+    member
     for method in METHODS.values()
-    if method.role in ("baseline", "control") and method.name not in ("multiswag", "rearranged")
-    for strength in method.strengths.fixed
+    if method.role in ("baseline", "control")
+    and method.name not in ("multiswag", "run_average", "rearranged")
+    for member in method.members
 ]
 """Baselines and controls of every evaluation of one training run."""
 STATE = {
@@ -64,9 +65,12 @@ def context(raw=None, **fields):
         untrained=lambda seed: normalization.apply(untrained(seed)),
         validation_score=torch.zeros(len(raw)),
         validate=lambda vectors: torch.zeros(len(vectors)),
+        steps=torch.arange(len(raw)) + 1,
+        base=raw_originals(1, seed=9)[0],
     )
     if "originals" in fields:
         nothing = torch.zeros(fields["originals"].shape[1])
+        fields = {"steps": torch.arange(len(fields["originals"])) + 1, "base": nothing, **fields}
         fields |= {
             "raw": fields["originals"],
             "normalization": Normalization(nothing, nothing + 1, nothing),

@@ -11,9 +11,10 @@ from sklearn.metrics import adjusted_rand_score
 
 from paramdiff.evaluation.metrics.diversity import dispersion
 from paramdiff.methods import subspace
+from paramdiff.methods.combinations import combined
 from paramdiff.methods.densities import KDE, MIXTURE
 from paramdiff.methods.gaussians import GAUSSIAN_FULL
-from paramdiff.methods.subspace import ClusteredGaussians, Embedding, combined
+from paramdiff.methods.subspace import ClusteredGaussians, Embedding
 
 from .contexts import built, context, generator
 

@@ -6,18 +6,27 @@ import pytest
 import torch
 
 from paramdiff.methods.controls import NUM_CONTROLS
+from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.methods.registry import METHODS
 
 from .contexts import MEMBERS, SIZE, built, context, raw_originals
 
-ALONE = {"average@all", "greedy_soup"}  # one network each, whatever the seed
-WITH_SOURCE = ("noise", "kde", "permuted")
+SINGLE = {"last", "ema", "power_ema", "decayed", "top", "greedy_soup", "karcher_mean"}
+SINGLE |= {"wise_ft", "task_arithmetic", "model_stock"}
+AS_THEY_ARE = {"last_checkpoint", "best_checkpoint"}
+SINGLE |= AS_THEY_ARE
+"""Methods of one network for a run."""
+WITH_SOURCE = ("noise", "kde", "permuted", *AS_THEY_ARE)
 
 MATCHED = [one for one in METHODS.values() if one.strengths.matched is not None]
 UNMATCHED = [one for one in MEMBERS if one.strength is None or one.method not in MATCHED]
 
 every_method = pytest.mark.parametrize("method", MATCHED, ids=lambda one: one.name)
 every_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda one: one.name)
+
+
+def is_single(member):
+    return member.name == "average@all" or member.method.name in SINGLE
 
 
 def fitting(member, num):
@@ -53,7 +62,9 @@ def test_the_generator_determines_the_result(member):
     one, same, other = (built(member, given, seed=seed) for seed in (3, 3, 4))
     assert torch.get_rng_state().equal(before)
     assert one.vectors.equal(same.vectors)
-    assert one.vectors.equal(other.vectors) == (member.name in ALONE)
+    by_scores = {"top", "best_checkpoint"}  # which are equal here
+    draws_nothing = is_single(member) and member.method.name not in by_scores
+    assert one.vectors.equal(other.vectors) == draws_nothing
 
 
 @every_member
@@ -63,7 +74,7 @@ def test_counts_and_shapes(member, num, count):
     given = fitting(member, num)
     num = len(given.originals)
     samples = built(member, given, count)
-    expected = 1 if member.name in ALONE else count
+    expected = 1 if is_single(member) else count
     if member.name == "random":
         expected = min(count, NUM_CONTROLS)
     if member.name == "permuted":
@@ -87,17 +98,21 @@ def test_what_cannot_be_made_says_why(member):
     assert member.missing(without) == expected
 
 
-def test_only_the_greedy_soup_looks_at_labels():
-    used = {member.name: member.method.data_used.kind for member in MEMBERS}
-    assert used.pop("greedy_soup") == "labels"
-    assert set(used.values()) == {"none"}
+def test_what_is_chosen_by_validation_score_is_marked_so():
+    used = {member.name: member.data_used for member in MEMBERS if member.data_used != NO_DATA}
+    assert set(used.values()) == {DataUse("labels", "validation")}
+    tuned = {f"{name}@validation" for name in ("swag", "gaussian", "gaussian_full")}
+    tuned |= {f"{name}@validation" for name in ("wise_ft", "task_arithmetic")}
+    assert used.keys() == {"best_checkpoint", "greedy_soup", "top@5", "top@10", *tuned}
+    assert all("validation labels" in one.needs for one in MEMBERS if one.name in used)
 
 
 CONTROLS = {"random", "permuted"}
 
 
 def test_methods_finish_with_new_statistics_and_controls_do_not():
-    assert {one.name for one in UNMATCHED if not one.method.finish} == CONTROLS
+    without = {one.name for one in UNMATCHED if not one.method.finish}
+    assert without == CONTROLS | AS_THEY_ARE
     assert all(method.finish for method in MATCHED)
     assert CONTROLS < {one.name for one in METHODS.values() if one.is_control}
 
@@ -173,7 +188,7 @@ def test_a_method_that_cannot_be_made_says_why(method):
 
 def test_what_is_not_known_is_a_reason_in_words():
     """Of the originals' order, their start, and validation data."""
-    nothing = replace(context(), validate=None, validation_score=None)
+    nothing = replace(context(), validate=None, validation_score=None, steps=None, base=None)
     assert METHODS["greedy_soup"].missing(nothing) == "needs validation data"
     for need, reason in {
         "order": "needs several checkpoints of a run, in a known order",
@@ -181,7 +196,7 @@ def test_what_is_not_known_is_a_reason_in_words():
         "symmetries": "needs the network's permutation symmetries",
     }.items():
         method = replace(METHODS["average"], needs=frozenset({need}))
-        assert method.missing(context()) == reason
+        assert method.missing(nothing) == reason
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,8 @@ def methods() -> None:
     for method in METHODS.values():
         if method.sample is None or method.role == "data-matched baseline":
             continue
-        strengths = [f"@{one}" for one in method.strengths.fixed if one is not None]
+        strengths = [f"@{one.strength}" for one in method.members if one.strength is not None]
         needs: list[str] = sorted(method.needs)
-        if method.data_used.split == "validation":
-            needs.append("validation data")
         table.add_row(
             f"{method.name}\n  {' '.join(strengths)}" if strengths else method.name,
             Text(method.phrase),
@@ -33,6 +31,7 @@ def methods() -> None:
     console.print(table)
     console.print(
         "After the @ stands the strength, or how many checkpoints: swag@1.3, average@16. With +bn "
-        "at the end, BatchNorm statistics are re-estimated.",
+        "at the end, BatchNorm statistics are re-estimated; @validation chooses the strength by "
+        "validation labels.",
         highlight=False,
     )

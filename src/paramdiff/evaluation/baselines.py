@@ -24,6 +24,7 @@ from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Member, Method, Role
 from paramdiff.methods.method_context import MethodContext
 from paramdiff.methods.registry import METHODS
+from paramdiff.parameters.adapters import AdapterProducts
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import StageProgress
 
@@ -114,7 +115,7 @@ class Baselines:
         self, members: list[Matched], count: int, context: MethodContext
     ) -> dict[str, Matched]:
         for one in members:
-            on_validation = one.member.method.data_used.split == "validation"
+            on_validation = one.member.data_used.split == "validation"
             if self._predictor.selects_on_test and on_validation:
                 self._groups.failed[one.name] = CHOSEN_ON_TEST
                 continue
@@ -161,6 +162,7 @@ def method_context(
         runs=inputs.runs,
         steps=inputs.steps,
         base=inputs.base,
+        adapters=AdapterProducts.find(inputs.layout),
         validate=None,
         data_budget=inputs.data_budget,
         data_matched=_training(inputs, normalization, predictor, seed, progress),
@@ -239,11 +241,11 @@ def matched_methods() -> list[Method]:
 def _members(role: Role) -> list[Member]:
     """Return the members with a role whose strength is not matched."""
     return [
-        method.at(strength)
+        member
         for method in METHODS.values()
         if method.role == role
-        for strength in method.strengths.fixed
-        if strength is None or method.strengths.matched is None
+        for member in method.members
+        if member.strength is None or member.is_chosen or method.strengths.matched is None
     ]
 
 
@@ -270,7 +272,7 @@ def made(matched: Matched, context: MethodContext, num: int, seed: int) -> Sampl
             place = slice(slot.start, slot.stop)
             raw[:, place] = context.raw[0, place]
             samples.vectors[:, place] = context.originals[0, place]
-    used = samples.data_used or member.method.data_used
+    used = samples.data_used or member.data_used
     uses_inputs = matched.finish is not None and used.kind == "none"
     return SampleGroup(
         matched.name,
@@ -294,7 +296,11 @@ def left_out(context: MethodContext, failed: Mapping[str, str]) -> dict[str, str
         One fact, or none.
     """
     members = [one for one in unmatched_members() if one.method.applies(context)]
-    reasons = {one.name: one.missing(context) for one in members}
+    found = {one: one.missing(context) for one in members}
+    reasons: dict[str, str | None] = {}
+    for one, reason in found.items():
+        others = {why for other, why in found.items() if other.method is one.method}
+        reasons[one.method.name if others == {reason} else one.name] = reason
     reasons |= {one.name: one.missing(context) for one in matched_methods()}
     reasons = {name: reason for name, reason in reasons.items() if reason is not None}
     reasons |= failed

@@ -22,6 +22,7 @@ from paramdiff.evaluation.ensembles import (
     compare_ensembles,
     form_ensembles,
     score_ensembles,
+    with_equivalents,
 )
 from paramdiff.evaluation.evaluate_groups import EvaluatedGroups, evaluate_groups
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
@@ -129,10 +130,12 @@ def evaluate(
         comparisons=tuple(comparisons),
         frontier=frontiers,
         best_of_n=best,
-        ensembles={
-            name: score_ensembles(group, measured.bootstrap, stream)
-            for stream, (name, group) in enumerate(ensembles.items())
-        },
+        ensembles=with_equivalents(
+            {
+                name: score_ensembles(group, measured.bootstrap, stream)
+                for stream, (name, group) in enumerate(ensembles.items())
+            }
+        ),
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=predictor.out_of_distribution,
         recalibration=recalibration(evaluated, predictor)

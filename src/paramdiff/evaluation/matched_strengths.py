@@ -144,8 +144,7 @@ class Pilots:
         """Measure members without a matched strength, if they can decide."""
         count = min(self.num_networks, self.num_pilots)
         for member in members:
-            method = member.method
-            decides = method.role == "baseline" and method.data_used == NO_DATA
+            decides = member.method.role == "baseline" and member.data_used == NO_DATA
             standing = self.of(member, member.name, count) if decides else None
             yield Matched(member, standing, finish=self.finish)
 

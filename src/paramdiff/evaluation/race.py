@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.baselines import CHOSEN_ON_TEST, made, unmatched_members
+from paramdiff.evaluation.baselines import CHOSEN_ON_TEST, made
 from paramdiff.evaluation.calibration import (
     best_temperature,
     negative_log_likelihood,
@@ -135,7 +135,7 @@ class Race:
     def _start(self, member: Member, starter: Starter) -> None:
         """Let a method make a few networks; one whose networks compute no numbers drops out."""
         matched = Matched(member, None, finish=starter.finish)
-        if starter.predictor.selects_on_test and member.method.data_used.split == "validation":
+        if starter.predictor.selects_on_test and member.data_used.split == "validation":
             self._groups.failed[matched.name] = CHOSEN_ON_TEST
             return
         try:
@@ -234,15 +234,13 @@ def members(context: MethodContext, finish: Finish) -> list[Member]:
     Returns:
         The members.
     """
-    unmatched = [one for one in unmatched_members() if one.method.applies(context)]
-    matched = [
-        method.at(strength)
+    roles = ("baseline", "control")
+    every = [
+        member
         for method in METHODS.values()
-        if method.strengths.matched is not None
-        for strength in method.strengths.fixed
-        if strength is not None
+        if method.role in roles and method.applies(context)
+        for member in method.members
     ]
-    every = {one.name: one for one in (*unmatched, *matched)}.values()
     return [
         one
         for one in every

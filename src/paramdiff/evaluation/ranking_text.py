@@ -129,4 +129,5 @@ class _Writer:
             low, high = (score.difference(bound) for bound in answer.ci95)
             return f"{words}, 95% interval {low} to {high}"
         typical = score.deviation(answer.typical or 0.0)
-        return f"{words}; no interval, as each has one number; originals differ by ±{typical}"
+        beside = f"originals typically differ by {typical}"
+        return f"{words}; no interval, as each has one number; {beside}"

@@ -1,4 +1,4 @@
-"""Weight averages: of all originals, of k of them, and a greedy soup.
+"""Weight averages: of all originals, of k drawn ones, of the k best, and a greedy soup.
 
 Averages are taken of raw values, running variances included, as the paper's ensemble does. All are
 combinations with shares between 0 and 1, so that variances stay positive.
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from paramdiff.memmap import column_moments, free_pages
+from paramdiff.methods.combinations import combined
 from paramdiff.methods.data_use import DataUse
 from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strength, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
-from paramdiff.methods.subspace import combined
 
 GREEN = "#009e73"
 
@@ -35,8 +35,7 @@ def sample_greedy_soup(context: MethodContext, draws: Draws, strength: None) -> 
     """
     score, validate = context.validation_score, context.validate
     assert score is not None and validate is not None
-    shuffled = torch.randperm(len(context.raw), generator=draws.of_group("equal scores"))
-    order = shuffled[score[shuffled].argsort(descending=True, stable=True)]
+    order = best_first(score, draws)
     total = context.raw[order[0]].double()
     members, best = 1, float(score[order[0]])
     for row in order[1:]:
@@ -46,6 +45,28 @@ def sample_greedy_soup(context: MethodContext, draws: Draws, strength: None) -> 
             total, members, best = total + context.raw[row], members + 1, found
         free_pages(context.raw)
     return of_raw(context, (total / members).float()[None])
+
+
+def sample_top(context: MethodContext, draws: Draws, members: int) -> Samples:
+    """Average the ``members`` originals with the best validation scores."""
+    assert context.validation_score is not None
+    best = best_first(context.validation_score, draws)[: int(members)]
+    shares = torch.zeros(1, len(context.raw)).index_fill_(1, best, 1 / len(best))
+    return of_raw(context, combined(context.raw, shares))
+
+
+def best_first(score: Tensor, draws: Draws) -> Tensor:
+    """Order originals by their validation score.
+
+    Args:
+        score: ``[N]``.
+        draws: of the group; those of equal score are in random order.
+
+    Returns:
+        Rows ``[N]``, the best first.
+    """
+    shuffled = torch.randperm(len(score), generator=draws.of_group("equal scores"))
+    return shuffled[score[shuffled].argsort(descending=True, stable=True)]
 
 
 def of_raw(context: MethodContext, raw: Tensor) -> Samples:
@@ -65,6 +86,21 @@ AVERAGE = Method(
     sample=sample_averages,
     strengths=Strengths(("all", 2, 4, 8, 16, 64)),
     min_originals=None,
+    finish="batchnorm",
+)
+TOP = Method(
+    "top",
+    label="Average of the best originals",
+    label_at="Average of the best {} originals",
+    phrase="the average of the checkpoints with the best validation scores",
+    phrase_at="the average of the {} checkpoints with the best validation scores",
+    reference="As avg_checkpoints.py of timm (Wightman 2020)",
+    style=Style(GREEN, "p"),
+    sample=sample_top,
+    strengths=Strengths((5, 10)),
+    needs=frozenset({"validation labels"}),
+    min_originals=None,
+    data_used=DataUse("labels", "validation"),
     finish="batchnorm",
 )
 GREEDY_SOUP = Method(

@@ -52,6 +52,7 @@ UNTRAINED = Method(
     style=Style(GRAY, "x"),
     sample=sample_untrained,
     role="control",
+    works_on_products=False,
     needs=frozenset({"network"}),
 )
 SHUFFLED = Method(
@@ -61,6 +62,7 @@ SHUFFLED = Method(
     style=Style(GRAY, "d"),
     sample=sample_shuffled,
     role="control",
+    works_on_products=False,
 )
 PERMUTED_COPIES = Method(
     "rearranged",
@@ -71,5 +73,6 @@ PERMUTED_COPIES = Method(
     style=Style(GRAY, "h"),
     sample=sample_permuted_copies,
     role="control",
+    works_on_products=False,
     needs=frozenset({"symmetries"}),
 )

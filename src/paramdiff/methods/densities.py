@@ -6,11 +6,11 @@ Every draw is a combination of the originals, so that it lies in their affine sp
 import torch
 from torch.nn import functional as F
 
+from paramdiff.methods.combinations import combined, deviations
 from paramdiff.methods.draws import Draws
 from paramdiff.methods.gaussians import PURPLE
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
-from paramdiff.methods.subspace import combined, deviations
 
 
 def sample_mixture(context: MethodContext, draws: Draws, scale: float) -> Samples:

@@ -1,12 +1,14 @@
 """Gaussians fitted to the originals: independent coordinates, and the full covariance."""
 
 from paramdiff.memmap import column_moments
+from paramdiff.methods.combinations import combined, deviations
 from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
-from paramdiff.methods.subspace import combined, deviations
 
 PURPLE = "#a4527f"
+SCALES = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""From which validation data choose."""
 
 
 def sample_gaussian(context: MethodContext, draws: Draws, scale: float) -> Samples:
@@ -41,7 +43,7 @@ GAUSSIAN = Method(
     reference="At scale 1: Zeng et al. 2025 (arXiv 2506.07998)",
     style=Style(PURPLE, "o"),
     sample=sample_gaussian,
-    strengths=Strengths((0.25, 0.5, 0.75, 1.0, 1.25, 1.5), (0.01, 3.0)),
+    strengths=Strengths((0.25, 0.5, 0.75, 1.0, 1.25, 1.5), (0.01, 3.0), SCALES),
     finish="batchnorm",
 )
 GAUSSIAN_FULL = Method(
@@ -55,7 +57,7 @@ GAUSSIAN_FULL = Method(
     "N - 1)",
     style=Style(PURPLE, "h"),
     sample=sample_gaussian_full,
-    strengths=Strengths((0.5, 1.0), (0.01, 3.0)),
+    strengths=Strengths((0.5, 1.0), (0.01, 3.0), SCALES),
     min_originals=2,
     finish="batchnorm",
 )

@@ -6,11 +6,12 @@ BatchNorm statistics were re-estimated as the last step.
 
 from collections.abc import Iterable
 
-from paramdiff.methods.method import Method, Role
+from paramdiff.methods.method import VALIDATION, Method, Role
 from paramdiff.methods.registry import METHODS
 
 FINISHED = "+bn"
 _WITH_BATCHNORM = "with re-estimated BatchNorm statistics"
+_CHOSEN = "tuned on validation data"
 _ROLES: tuple[Role, ...] = ("evaluated", "baseline", "data-matched baseline", "control")
 
 
@@ -46,6 +47,8 @@ def label_of(name: str) -> str:
     method, strength = method_of(name), strength_of(name)
     template = method.label_at or f"{method.label} {{}}"
     label = template.replace("{}", strength) if strength else method.label
+    if _is_chosen(name):
+        label = f"{method.label}, {_CHOSEN}"
     return f"{label}, BatchNorm re-estimated" if is_finished(name) else label
 
 
@@ -54,13 +57,17 @@ def phrase_of(name: str) -> str:
     method, strength = method_of(name), strength_of(name)
     has_template = method.phrase_at is not None and _number(strength) is not None
     phrase = (method.phrase_at or "").replace("{}", strength) if has_template else method.phrase
+    if _is_chosen(name):
+        phrase = f"{method.phrase} {_CHOSEN}"
     return _finished_phrase(name, phrase)
 
 
 def short_phrase_of(name: str) -> str:
     """Return the phrase for a group in a headline, without a strength if it says enough."""
     short = method_of(name).short_phrase
-    return phrase_of(name) if short is None else _finished_phrase(name, short)
+    if short is None or _is_chosen(name):
+        return phrase_of(name)
+    return _finished_phrase(name, short)
 
 
 def in_reading_order(names: Iterable[str]) -> list[str]:
@@ -81,6 +88,10 @@ def in_reading_order(names: Iterable[str]) -> list[str]:
         )
 
     return sorted(names, key=key)
+
+
+def _is_chosen(name: str) -> bool:
+    return strength_of(name) == VALIDATION and bool(method_of(name).strengths.chosen)
 
 
 def _finished_phrase(name: str, phrase: str) -> str:

@@ -1,12 +1,12 @@
-"""Interpolation: points on the lines between pairs of originals, in raw values."""
+"""Interpolation: points on the lines between originals, in raw values."""
 
 import torch
 
 from paramdiff.methods.averages import GREEN, of_raw
+from paramdiff.methods.combinations import combined
 from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
-from paramdiff.methods.subspace import combined
 
 
 def sample_interpolations(context: MethodContext, draws: Draws, share: float | None) -> Samples:
@@ -24,6 +24,18 @@ def sample_interpolations(context: MethodContext, draws: Draws, share: float | N
     return of_raw(context, combined(context.raw, weights))
 
 
+def sample_between_neighbors(context: MethodContext, draws: Draws, strength: None) -> Samples:
+    """Draw a point on the line from each original in turn to its nearest neighbor."""
+    points = context.embedding.points
+    distances = torch.cdist(points, points).fill_diagonal_(torch.inf)
+    first = draws.in_turn(len(points))
+    shares = draws.uniform()[:, None]
+    weights = torch.zeros(len(draws), len(points))
+    pairs = torch.stack([first, distances.argmin(1)[first]], dim=1)
+    weights.scatter_(1, pairs, torch.cat([1 - shares, shares], dim=1))
+    return of_raw(context, combined(context.raw, weights))
+
+
 INTERPOLATION = Method(
     "interpolation",
     label="Interpolated originals",
@@ -36,6 +48,16 @@ INTERPOLATION = Method(
     style=Style(GREEN, "<"),
     sample=sample_interpolations,
     strengths=Strengths((None, 0.25), (0.01, 0.5)),
+    min_originals=2,
+    finish="batchnorm",
+)
+NEIGHBOR_INTERPOLATION = Method(
+    "neighbor_interpolation",
+    label="Interpolated neighbors",
+    phrase="interpolations between neighboring checkpoints",
+    reference="As SMOTE: Chawla et al. 2002 (arXiv 1106.1813), of the nearest neighbor",
+    style=Style(GREEN, "X"),
+    sample=sample_between_neighbors,
     min_originals=2,
     finish="batchnorm",
 )

@@ -7,14 +7,20 @@ the strength.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from paramdiff.errors import NotFiniteError
 from paramdiff.methods.data_use import NO_DATA, DataUse
 from paramdiff.methods.draws import Draws
 from paramdiff.methods.method_context import MethodContext, Samples, Sampling
 
 GRAY = "#6b7480"
+VALIDATION = "validation"
+"""The strength of a member whose strength is chosen by validation score."""
+NUM_CHOOSING = 8
+"""Networks of each strength that is tried for that."""
 
 Strength = float | str
 Role = Literal["evaluated", "baseline", "data-matched baseline", "control"]
@@ -53,10 +59,13 @@ class Strengths:
         fixed: those of every evaluation; None is the method without a strength.
         matched: the smallest and the largest strength of the search for those at which its
             networks are as similar or as dispersed as the generated ones; None if there is none.
+        chosen: those from which the member ``@validation`` chooses by validation score; it does
+            not exist if there are none.
     """
 
     fixed: tuple[Strength | None, ...] = (None,)
     matched: tuple[float, float] | None = None
+    chosen: tuple[Strength, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,8 @@ class Method:
         needs: without one of these the method is left out.
         min_originals: with fewer originals a member is left out; None if its strength is the
             number of originals that it needs.
+        counts_each_run: whether every run must have so many.
+        works_on_products: whether it sees the products of low-rank factors in their place.
         data_used: the task data that it looks at beside the parameters.
         finish: its own last step, which re-estimates BatchNorm statistics; None for controls.
     """
@@ -97,6 +108,8 @@ class Method:
     short_phrase: str | None = None
     needs: frozenset[Need] = frozenset()
     min_originals: int | None = 1
+    counts_each_run: bool = False
+    works_on_products: bool = True
     data_used: DataUse = NO_DATA
     finish: Literal["batchnorm"] | None = None
 
@@ -110,6 +123,12 @@ class Method:
         if self.strengths.matched is not None and isinstance(strength, int | float):
             return Member(self, rounded(strength))
         return Member(self, strength)
+
+    @property
+    def members(self) -> "list[Member]":
+        """The members of every evaluation, and the one whose strength validation data choose."""
+        chosen = (VALIDATION,) if self.strengths.chosen else ()
+        return [self.at(strength) for strength in (*self.strengths.fixed, *chosen)]
 
     def applies(self, context: MethodContext) -> bool:
         """Return whether the method has a meaning for these originals and this generator."""
@@ -169,6 +188,22 @@ class Member:
         return self.method.name + ("" if self.strength is None else f"@{self.strength}")
 
     @property
+    def is_chosen(self) -> bool:
+        """Return whether validation data choose its strength."""
+        return self.strength == VALIDATION and bool(self.method.strengths.chosen)
+
+    @property
+    def data_used(self) -> DataUse:
+        """The task data that it looks at beside the parameters."""
+        return DataUse("labels", "validation") if self.is_chosen else self.method.data_used
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """Without one of these it is left out."""
+        chosen: frozenset[Need] = frozenset({"validation labels"} if self.is_chosen else ())
+        return self.method.needs | chosen
+
+    @property
     def min_originals(self) -> int:
         """With fewer originals it is left out."""
         if self.method.min_originals is not None:
@@ -177,11 +212,14 @@ class Member:
 
     def missing(self, context: MethodContext) -> str | None:
         """Return why it cannot be made, as the end of a sentence about it; None if it can."""
-        if len(context.originals) < self.min_originals:
-            return f"needs {self.min_originals} checkpoints"
+        least = self.min_originals
+        if len(context.originals) < least:
+            return f"needs {least} checkpoints"
         for need, (is_missing, reason) in _MISSING.items():
-            if need in self.method.needs and is_missing(context):
+            if need in self.needs and is_missing(context):
                 return reason
+        if self.method.counts_each_run and min(map(len, context.trajectories)) < least:
+            return f"needs {least} checkpoints of each run"
         return None
 
     def sample(self, context: MethodContext, draws: Draws) -> Samples:
@@ -194,9 +232,53 @@ class Member:
 
         Returns:
             The networks.
+
+        Raises:
+            NotFiniteError: validation data choose the strength, and no strength gives networks
+                that compute numbers.
         """
         assert self.method.sample is not None
-        return self.method.sample(context, draws, self.strength)
+        if context.adapters is not None and self.method.works_on_products:
+            return self._of_products(context, draws)
+        if not self.is_chosen:
+            return self.method.sample(context, draws, self.strength)
+        strength = self._choose(context, draws)
+        samples = self.method.sample(context, draws, strength)
+        tried = ", ".join(map(str, self.method.strengths.chosen))
+        facts = {f"{self.name} is at": f"{strength}, of {tried}, by validation score"}
+        return replace(samples, facts={**samples.facts, **facts}, data_used=self.data_used)
+
+    def _of_products(self, context: MethodContext, draws: Draws) -> Samples:
+        """Make networks from the products of low-rank factors, and factor what comes out."""
+        adapters, products = context.adapters, context.of_products
+        assert adapters is not None
+        made = self.sample(products, draws)
+        raw = products.normalization.invert(made.vectors) if made.raw is None else made.raw
+        factored, kept = adapters.factored(raw)
+        ranks = sorted({pair.rank for pair in adapters.pairs})
+        facts = {
+            "Adapters": f"{len(adapters.pairs)} products of factors, of rank "
+            f"{', '.join(map(str, ranks))} again; {100 * kept:.1f}% or more of each is kept"
+        }
+        return replace(
+            made,
+            vectors=context.normalization.apply(factored),
+            raw=factored,
+            facts={**made.facts, **facts},
+        )
+
+    def _choose(self, context: MethodContext, draws: Draws) -> Strength:
+        """Return the strength with the best validation score, mean of a few other networks."""
+        assert self.method.sample is not None and context.validate is not None
+        scores: dict[Strength, float] = {}
+        for strength in self.method.strengths.chosen:
+            few = draws.for_purpose("choice", NUM_CHOOSING)
+            tried = self.method.sample(context, few, strength).vectors
+            with suppress(NotFiniteError):
+                scores[strength] = float(context.validate(tried).double().mean())
+        if not scores:
+            raise NotFiniteError(f"{self.name}: no strength gives networks that compute numbers")
+        return max(scores, key=scores.__getitem__)
 
 
 def rounded(strength: float) -> float:

@@ -1,4 +1,4 @@
-"""The originals as points in their own affine space, and new vectors as combinations of them.
+"""The originals as points in their own affine space.
 
 N vectors span N - 1 dimensions. Distributions that use their full covariance are fitted and drawn
 there, and cost N x P time but no P x P matrix.
@@ -21,7 +21,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.neighbors import KernelDensity
 from torch import Tensor
 
-from paramdiff.memmap import centered_products, column_blocks
+from paramdiff.memmap import centered_products
 
 EXPLAINED_VARIANCE = 0.8
 ORIGINALS_PER_COMPONENT = 10
@@ -147,28 +147,6 @@ class ClusteredGaussians(DensityMixin, BaseEstimator):
         """The mean log-likelihood of points ``[N, L]``."""
         logs = np.stack([gaussian.logpdf(points).reshape(-1) for gaussian in self.gaussians_])
         return float(logsumexp(logs, axis=0, b=self.shares_[:, None]).mean())
-
-
-def combined(originals: Tensor, weights: Tensor) -> Tensor:
-    """Affine combinations of originals, in blocks of columns.
-
-    Args:
-        originals: ``[N, P]``, possibly mapped.
-        weights: ``[M, N]``; each row sums to 1.
-
-    Returns:
-        ``[M, P]`` of float32.
-    """
-    vectors, exact = torch.empty(len(weights), originals.shape[1]), weights.double()
-    for columns in column_blocks(originals):
-        vectors[:, columns] = (exact @ originals[:, columns].double()).float()
-    return vectors
-
-
-def deviations(draws: Tensor) -> Tensor:
-    """Turn normal numbers ``[M, N]`` into weights of originals: draws with their covariance."""
-    centered = draws - draws.mean(1, keepdim=True)
-    return centered / (draws.shape[1] - 1) ** 0.5
 
 
 def _folds(num: int) -> KFold:

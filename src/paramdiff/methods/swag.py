@@ -5,6 +5,7 @@ from torch import Tensor
 
 from paramdiff.memmap import column_blocks
 from paramdiff.methods.draws import Draws
+from paramdiff.methods.gaussians import SCALES
 from paramdiff.methods.method import Method, Strengths, Style
 from paramdiff.methods.method_context import MethodContext, Samples
 
@@ -58,7 +59,7 @@ SWAG = Method(
     reference="Maddox et al. 2019 (arXiv 1902.02476), equation 1",
     style=Style(BLUE, "s"),
     sample=sample_swag,
-    strengths=Strengths((0.5, 1.0), (0.01, 5.0)),
+    strengths=Strengths((0.5, 1.0), (0.01, 5.0), SCALES),
     min_originals=2,
     finish="batchnorm",
 )
@@ -72,7 +73,7 @@ MULTISWAG = Method(
     reference="MultiSWAG: Wilson and Izmailov 2020 (arXiv 2002.08791)",
     style=Style(BLUE, "D"),
     sample=sample_multiswag,
-    strengths=Strengths((0.5, 1.0, 1.5), (0.01, 5.0)),
+    strengths=Strengths((0.5, 1.0, 1.5), (0.01, 5.0), SCALES),
     needs=frozenset({"trajectories"}),
     finish="batchnorm",
 )
