@@ -177,5 +177,5 @@ def test_an_image_of_another_size(root):
 def test_a_damaged_image(root):
     image = read_coco(settings_of("coco_detection", root), outlines=False).test[0]
     image.path.write_bytes(image.path.read_bytes()[:200])
-    with pytest.raises(UserError, match=f"{image.path}: expected an image, found a damaged file"):
+    with pytest.raises(UserError, match=f"{image.path}: this image is damaged"):
         image.read()

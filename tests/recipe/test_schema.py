@@ -364,7 +364,7 @@ def test_a_conditional_recipe_resolves(tmp_path):
             "diffusion.conditions: 'scores' is unknown of checkpoints that are trained; the "
             "nearest is 'score'",
         ),
-        (["diffusion.conditions=[step, step]"], "conditions.expected different conditions"),
+        (["diffusion.conditions=[step, step]"], "diffusion.conditions: these must differ"),
         (["diffusion.conditions=[run]"], "num_runs of at least 3"),
         (["diffusion.condition_dropout=0"], "condition_dropout: input should be greater than 0"),
         ([CONDITIONAL, "generation.condition.step=3"], "(score), found 'step'"),

@@ -104,7 +104,10 @@ def explain(error: Any, root: type[Settings]) -> str:
         return f"{path}.kind: unknown kind {kind!r}; {suggestion(kind, known)}"
     if error["type"] == "value_error":
         message = error["msg"].removeprefix("Value error, ")
-        return f"{path}.{message}" if path else message
+        if not path:
+            return message
+        # a check of several fields begins with the one to mend
+        return f"{path}.{message}" if re.match(r"[\w.]+: ", message) else f"{path}: {message}"
     return f"{path}: {error['msg'].lower()}, found {error['input']!r}"
 
 
