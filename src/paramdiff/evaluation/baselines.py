@@ -1,8 +1,7 @@
 """Baselines and controls of an evaluation: which there are, and their networks.
 
-Their order decides the streams of the bootstrap. Recorded numbers rely on it: methods without a
-matched strength first, those of a single network (``FIRST``) ahead; then those that are matched,
-those that disturb single originals (``LAST``) at the end.
+Their order is that of the registry: methods without a matched strength first, then those that are
+matched. It decides the streams of the bootstrap.
 """
 
 from collections.abc import Mapping
@@ -28,8 +27,6 @@ from paramdiff.parameters.adapters import AdapterProducts
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import StageProgress
 
-FIRST = ("average@all", "greedy_soup")
-LAST = ("interpolation", "noise", "noise_absolute")
 NUM_REESTIMATED_PILOTS = 16
 """Networks of each strength that is looked at with re-estimated statistics, which cost a pass over
 training inputs each."""
@@ -228,14 +225,12 @@ def planned(context: MethodContext, pilots: Pilots) -> list[Matched]:
 
 def unmatched_members() -> list[Member]:
     """Return all members without a matched strength, in the order of evaluation."""
-    members = _members("baseline") + _members("control")
-    return sorted(members, key=lambda one: one.name not in FIRST)
+    return _members("baseline") + _members("control")
 
 
 def matched_methods() -> list[Method]:
     """Return all methods that are matched, in the order of evaluation."""
-    methods = [one for one in METHODS.values() if one.strengths.matched is not None]
-    return sorted(methods, key=lambda one: one.name in LAST)
+    return [one for one in METHODS.values() if one.strengths.matched is not None]
 
 
 def _members(role: Role) -> list[Member]:

@@ -26,14 +26,8 @@ from paramdiff.evaluation.calibration import (
     tempered,
 )
 from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
-from paramdiff.methods.data_matched import FINE_TUNED_ORIGINALS
 
 SIZES = (1, 2, 5, 10, 30)
-MEMBERS = (
-    *("generated", "original", "swag@1.0", "multiswag@1.0", "average@all"),
-    FINE_TUNED_ORIGINALS.name,
-)
-"""The groups whose ensembles are scored."""
 
 
 @dataclass(frozen=True)

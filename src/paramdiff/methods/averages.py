@@ -87,6 +87,7 @@ AVERAGE = Method(
     strengths=Strengths(("all", 2, 4, 8, 16, 64)),
     min_originals=None,
     finish="batchnorm",
+    parts={"ensembles": ("all",), "fine-tuning curves": ("all",), "recalibration": (16,)},
 )
 TOP = Method(
     "top",

@@ -54,6 +54,7 @@ UNTRAINED = Method(
     role="control",
     works_on_products=False,
     needs=frozenset({"network"}),
+    parts={"fine-tuning curves": (None,), "aligned distance": (None,)},
 )
 SHUFFLED = Method(
     "permuted",
@@ -75,4 +76,5 @@ PERMUTED_COPIES = Method(
     role="control",
     works_on_products=False,
     needs=frozenset({"symmetries"}),
+    parts={"aligned distance": (None,)},
 )

@@ -57,4 +57,5 @@ FINE_TUNED_ORIGINALS = Method(
     role="data-matched baseline",
     needs=frozenset({"training examples"}),
     works_on_products=False,
+    parts={"ensembles": (None,)},
 )

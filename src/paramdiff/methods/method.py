@@ -6,9 +6,9 @@ same normal numbers and scales them, so that the measurements of its networks ch
 the strength.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from paramdiff.errors import NotFiniteError
@@ -33,6 +33,10 @@ Need = Literal[
     "validation labels",
     "training examples",
 ]
+
+
+Part = Literal["ensembles", "fine-tuning curves", "recalibration", "aligned distance"]
+"""A part of an evaluation in which a few groups alone are looked at."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Method:
             number of originals that it needs.
         counts_each_run: whether every run must have so many.
         works_on_products: whether it sees the products of low-rank factors in their place.
+        parts: the strengths at which it takes part in what only a few groups do.
         data_used: the task data that it looks at beside the parameters.
         finish: its own last step, which re-estimates BatchNorm statistics; None for controls.
     """
@@ -110,6 +115,7 @@ class Method:
     min_originals: int | None = 1
     counts_each_run: bool = False
     works_on_products: bool = True
+    parts: Mapping[Part, tuple[Strength | None, ...]] = field(default_factory=dict, hash=False)
     data_used: DataUse = NO_DATA
     finish: Literal["batchnorm"] | None = None
 

@@ -15,7 +15,7 @@ from paramdiff.methods.from_base import MODEL_STOCK, TASK_ARITHMETIC, WISE_FT
 from paramdiff.methods.gaussians import GAUSSIAN, GAUSSIAN_FULL
 from paramdiff.methods.given import GENERATED, HELD_OUT, ORIGINAL, RECONSTRUCTED
 from paramdiff.methods.interpolation import INTERPOLATION, NEIGHBOR_INTERPOLATION
-from paramdiff.methods.method import VALIDATION, Member, Method, Strength
+from paramdiff.methods.method import VALIDATION, Member, Method, Part, Strength
 from paramdiff.methods.noise import NOISE, NOISE_ABSOLUTE
 from paramdiff.methods.single_checkpoints import BEST_CHECKPOINT, LAST_CHECKPOINT
 from paramdiff.methods.spherical import KARCHER_MEAN, SLERP
@@ -39,6 +39,15 @@ METHODS: dict[str, Method] = {
         *(UNTRAINED, SHUFFLED, PERMUTED_COPIES),
     )
 }
+
+
+def groups_in(part: Part) -> tuple[str, ...]:
+    """Name the groups that take part in what only a few do, in reading order."""
+    return tuple(
+        method.at(strength).name
+        for method in METHODS.values()
+        for strength in method.parts.get(part, ())
+    )
 
 
 def find_member(name: str) -> tuple[Member, bool]:
