@@ -98,7 +98,7 @@ def explain(error: Any, root: type[Settings]) -> str:
         valid = [name for kind in reached for name in kind.model_fields]
         return f"{path}: unknown key; {_nearest(str(error['loc'][-1]), valid, root)}"
     if error["type"] == "missing":
-        return f"{path}: expected a value, found none"
+        return f"{path}: this value is missing"
     if error["type"] == "union_tag_invalid":
         kind, known = error["ctx"]["tag"], re.findall(r"'([^']+)'", error["ctx"]["expected_tags"])
         return f"{path}.kind: unknown kind {kind!r}; {suggestion(kind, known)}"
