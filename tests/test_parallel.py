@@ -36,7 +36,7 @@ def test_where_ray_is_not_installed_the_message_says_what_to_install(monkeypatch
 def test_an_address_at_which_nothing_answers():
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    with pytest.raises(UserError, match=f"--ray {address}: expected a Ray cluster, found none"):
+    with pytest.raises(UserError, match=f"--ray {address}: there is no Ray cluster"):
         with connected(address, CPU):
             pass
 

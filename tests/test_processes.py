@@ -88,8 +88,8 @@ def test_one_process_goes_on_where_two_were_interrupted(seen, folder):
 @pytest.mark.parametrize(
     ("case", "told"),
     [
-        ("odd batch", "diffusion.training.batch_size: expected a multiple of the 2 processes"),
-        ("unshared work", "sweep: expected one process, found 2"),
+        ("odd batch", "diffusion.training.batch_size: 13 is not a multiple of the 2"),
+        ("unshared work", "sweep: this takes one process, not 2"),
     ],
 )
 def test_what_cannot_be_shared_is_refused(seen, case, told):

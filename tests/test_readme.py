@@ -57,6 +57,8 @@ def test_the_commands_for_ones_own_checkpoints_run(tmp_path, monkeypatch, tiny_r
     lines = FENCE.search(section)[2].splitlines()
     assert [line.split()[1] for line in lines] == [
         "inspect",
+        "compare",
+        "make",
         "fit",
         "compare",
         "generate",
@@ -74,3 +76,6 @@ def test_the_commands_for_ones_own_checkpoints_run(tmp_path, monkeypatch, tiny_r
     assert len(list((tmp_path / "runs" / "more").glob("*.safetensors"))) == 5
     assert len(list((tmp_path / "runs" / "judged" / "best").glob("*.safetensors"))) == 3
     assert (tmp_path / "runs" / "judged" / "report.html").is_file()
+    assert (tmp_path / "runs" / "compared" / "report.html").is_file()
+    assert len(list((tmp_path / "runs" / "compared" / "best").glob("*.safetensors"))) == 1
+    assert len(list((tmp_path / "runs" / "swag").glob("*.safetensors"))) == 5

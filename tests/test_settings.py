@@ -19,7 +19,7 @@ class Whole(Settings):
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        ({}, "f.json: parts: expected a value, found none"),
+        ({}, "f.json: parts: this value is missing"),
         ({"parts": [{"size": 1}], "more": 2}, "f.json: more: unknown key"),
         (
             {"parts": [{"size": 0}]},

@@ -47,7 +47,7 @@ class FanOut:
         there = ray.cluster_resources()
         self.num_workers = int(min(there.get(kind, 0) // num for kind, num in needed.items()))
         if not self.num_workers:
-            raise UserError(f"--ray: expected workers with a {max(needed)}, found none")
+            raise UserError(f"--ray: no worker has a {max(needed)}")
         self._options = {"num_gpus": needed.get("GPU", 0), "max_retries": RETRIES}
 
     def job(self, prepare: Prepare, *material: Any) -> "Job":
@@ -155,9 +155,7 @@ def connected(address: str | None, device: torch.device) -> Iterator[FanOut | No
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"--ray {address}: expected a Ray cluster, found none ({reason})"
-        ) from None
+        raise UserError(f"--ray {address}: there is no Ray cluster ({reason})") from None
     try:
         yield FanOut(device)
     finally:

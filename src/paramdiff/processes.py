@@ -79,7 +79,7 @@ def refuse_several(device: torch.device, work: str, why: str = SHARED) -> None:
     """
     processes = join(device)
     if processes.num_processes > 1:
-        raise UserError(f"{work}: expected one process, found {processes.num_processes}; {why}")
+        raise UserError(f"{work}: this takes one process, not {processes.num_processes}: {why}")
 
 
 def own_share(batch_size: int, device: torch.device, where: str) -> slice:
@@ -101,7 +101,6 @@ def own_share(batch_size: int, device: torch.device, where: str) -> slice:
     size, rest = divmod(batch_size, processes.num_processes)
     if rest:
         raise UserError(
-            f"{where}: expected a multiple of the {processes.num_processes} processes, "
-            f"found {batch_size}"
+            f"{where}: {batch_size} is not a multiple of the {processes.num_processes} processes"
         )
     return slice(processes.process_index * size, (processes.process_index + 1) * size)

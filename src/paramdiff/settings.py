@@ -74,7 +74,7 @@ def first_mistake(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return f"{field}unknown key"
     if error["type"] == "missing":
-        return f"{field}expected a value, found none"
+        return f"{field}this value is missing"
     if error["type"] == "value_error":
         return field + error["msg"].removeprefix("Value error, ")
     message = error["msg"][:1].lower() + error["msg"][1:]

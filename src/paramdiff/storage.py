@@ -111,9 +111,9 @@ def read_json(path: Path) -> Any:
     try:
         return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: expected a file, found none") from None
+        raise UserError(f"{path}: this file is missing") from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path}: expected JSON, found something else ({error})") from None
+        raise UserError(f"{path}: this is not JSON ({error})") from None
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -187,13 +187,13 @@ def read_tensors(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     if not path.is_file():
-        raise UserError(f"{path}: expected a safetensors file, found none")
+        raise UserError(f"{path}: this safetensors file is missing")
     try:
         tensors = load_file(path)
         order = _order(read_header(path))
     except SafetensorError as error:
         reason = ascii(str(error))  # may quote what the file holds
-        raise UserError(f"{path}: expected a safetensors file, found another: {reason}") from None
+        raise UserError(f"{path}: this is no safetensors file: {reason}") from None
     if set(order) != set(tensors) or len(order) != len(tensors):
         return tensors
     return {name: tensors[name] for name in order}

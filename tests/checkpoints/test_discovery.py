@@ -314,7 +314,7 @@ def touched(folder, *names):
         (["model.ckpt-10.index", "model.ckpt-10.data-00000-of-00001"], "TensorFlow"),
         (["saved_model.pb", "variables/variables.index"], "TensorFlow"),
         (["1000/_CHECKPOINT_METADATA"], "Orbax"),
-        (["events.out.tfevents.1"], "found none"),
+        (["events.out.tfevents.1"], "there are no checkpoint files"),
     ],
 )
 def test_other_forms_are_named_with_the_next_step(tmp_path, names, told):

@@ -133,7 +133,7 @@ def test_numpy_arrays_say_how_to_save_tensors(tmp_path):
         told = refusal(saved(tmp_path / "a.pt", content))
         assert "NumPy array" in told and "torch.as_tensor" in told
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}))
-    assert "found another pickle" in refusal(tmp_path / "a.pkl")
+    assert "a pickle, but not one of torch.save" in refusal(tmp_path / "a.pkl")
 
 
 @pytest.mark.parametrize("extra", [None, {"scale": torch.ones(1)}, b"abc"])

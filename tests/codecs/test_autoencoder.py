@@ -97,7 +97,7 @@ def test_channels_of_the_caller_are_left_alone():
 
 def test_latent_larger_than_the_vector_is_refused():
     AutoencoderCodec(length=64, latent_dim=64)
-    with pytest.raises(UserError, match=r"codec\.latent_dim: expected at most 64, .* found 65"):
+    with pytest.raises(UserError, match=r"codec\.latent_dim: 65 is more than .* 64"):
         AutoencoderCodec(length=64, latent_dim=65)
 
 

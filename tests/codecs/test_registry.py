@@ -208,7 +208,7 @@ def test_other_tensors_are_refused_by_name(codec, tmp_path, change, named):
 
 def test_another_class_is_refused_by_name(codec, tmp_path):
     codec.save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="expected a PCACodec, found a AutoencoderCodec"):
+    with pytest.raises(UserError, match="this is a AutoencoderCodec, not a PCACodec"):
         PCACodec.from_pretrained(tmp_path)
 
 

@@ -57,8 +57,8 @@ def test_a_safetensors_base_is_in_the_metadata(tiny_run, base, tmp_path):
     ("change", "told"),
     [
         ({"norm3.bias": None}, "'norm3.bias', which is generated, is missing; the nearest is"),
-        ({"norm3.bias": torch.ones(63)}, r"shape \[64\], found torch.float32 of shape \[63\]"),
-        ({"norm3.bias": torch.ones(64).long()}, "found torch.int64"),
+        ({"norm3.bias": torch.ones(63)}, r"shape \[64\], but is torch.float32 of shape \[63\]"),
+        ({"norm3.bias": torch.ones(64).long()}, "but is torch.int64"),
     ],
 )
 def test_a_base_that_does_not_fit_is_refused(tiny_run, base, tmp_path, change, told):

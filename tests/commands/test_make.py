@@ -136,7 +136,7 @@ def test_without_data_a_warning_says_what_becomes_of_batchnorm(checkpoints, tmp_
     ("method", "options", "words"),
     [
         ("averagge", {}, "the nearest is 'average'"),
-        ("generated", {}, "there is no such method"),
+        ("generated", {}, "paramdiff fit"),
         ("average@some", {}, "a whole number of checkpoints"),
         ("average@0", {}, "a whole number of checkpoints"),
         ("average@64", {}, "needs 64 checkpoints"),
@@ -172,3 +172,44 @@ def test_names_of_members_are_read_back():
             if member.strength is not None or method.strengths.fixed[0] is None:
                 assert find_member(member.name) == (member, False)
     assert find_member("swag@1.234567")[0].name == "swag@1.23"
+
+
+def adapter_states(num=8):
+    """Adapters whose factors are turned anew each time; their product moves a little."""
+    generator = torch.Generator().manual_seed(0)
+    first = torch.randn(2, 6, generator=generator)
+    second = torch.randn(5, 2, generator=generator)
+    for step in range(num):
+        turn = torch.linalg.qr(torch.randn(2, 2, generator=generator))[0]
+        moved = second + 0.01 * step
+        yield {
+            "base_model.model.q.lora_A.weight": turn.T @ first,
+            "base_model.model.q.lora_B.weight": moved @ turn,
+        }
+
+
+def product_of(state):
+    first, second = state.values()
+    return second @ first
+
+
+def test_adapters_are_averaged_as_their_products(tmp_path):
+    (tmp_path / "ck").mkdir()
+    given = list(adapter_states())
+    for step, state in enumerate(given):
+        torch.save(state, tmp_path / "ck" / f"step{step}.pt")
+    expected = torch.stack([product_of(state) for state in given]).mean(0)
+    made = make("average", tmp_path / "ck", tmp_path / "out")
+    (state,) = states(made.folder)
+    assert torch.allclose(product_of(state), expected, atol=1e-3)
+    assert state.keys() == given[0].keys() and "of rank 2 again" in made.facts["Adapters"]
+    plain = make("average", tmp_path / "ck", tmp_path / "plain", keep_factors=True)
+    (factors,) = states(plain.folder)
+    means = {name: torch.stack([one[name] for one in given]).mean(0) for name in factors}
+    assert all(torch.allclose(factors[name], means[name], atol=1e-6) for name in means)
+    assert (product_of(factors) - expected).norm() > 0.2 * expected.norm()
+    for method in ("swag@0.5", "interpolation", "gaussian@0.25", "kde", "last@5", "ema@0.9"):
+        made = make(method, tmp_path / "ck", tmp_path / method, num_samples=2)
+        for state in states(made.folder):
+            away = (product_of(state) - expected).norm() / expected.norm()
+            assert away < 0.1, (method, away)

@@ -49,9 +49,9 @@ def test_they_survive_json(conditions):
     ("wanted", "told"),
     [
         ({"scores": 0.8}, "'scores': unknown; the nearest is 'score'"),
-        ({"score": "high"}, "score: expected a number, found 'high'"),
-        ({"score": "nan"}, "score: expected a number, found 'nan'"),
-        ({"run": "d"}, "run: expected one of a, b, c, found 'd'"),
+        ({"score": "high"}, "score: 'high' is not a number"),
+        ({"score": "nan"}, "score: 'nan' is not a number"),
+        ({"run": "d"}, "run: 'd' is not among a, b, c"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(conditions, wanted, told):
@@ -67,7 +67,7 @@ def test_without_conditions_nothing_can_be_asked_for():
 
 
 def test_what_all_checkpoints_share_is_no_condition():
-    with pytest.raises(UserError, match="step: expected checkpoints that differ in it, found 3"):
+    with pytest.raises(UserError, match="step: the checkpoints must differ in it, but it is 3"):
         Conditions.fit({"step": [3, 3]})
 
 

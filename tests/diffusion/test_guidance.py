@@ -95,11 +95,11 @@ def test_no_condition_is_the_unconditional_denoiser_and_scale_1_the_conditional(
 @pytest.mark.parametrize(
     ("score", "told"),
     [
-        (lambda clean, seeds: clean.sum(), r"shape \[4\], found \[\]"),
-        (lambda clean, seeds: clean, r"shape \[4\], found \[4, 16\]"),
-        (lambda clean, seeds: clean.sum(1).tolist(), r"shape \[4\], found list"),
-        (lambda clean, seeds: clean.detach().sum(1), "without a gradient"),
-        (lambda clean, seeds: torch.ones(4, requires_grad=True) * 2, "without a gradient"),
+        (lambda clean, seeds: clean.sum(), r"shape \[4\], not \[\]"),
+        (lambda clean, seeds: clean, r"shape \[4\], not \[4, 16\]"),
+        (lambda clean, seeds: clean.sum(1).tolist(), r"shape \[4\], not list"),
+        (lambda clean, seeds: clean.detach().sum(1), "have no gradient"),
+        (lambda clean, seeds: torch.ones(4, requires_grad=True) * 2, "have no gradient"),
         (lambda clean, seeds: clean.sum(1) + torch.tensor([0, 0, torch.nan, 0]), "seed 2 is nan"),
         (lambda clean, seeds: (clean.sum(1) * 0).sqrt(), "the gradient of the score of seed 0"),
     ],

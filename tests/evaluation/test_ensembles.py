@@ -18,6 +18,7 @@ from paramdiff.evaluation.ensembles import (
     Validation,
     chosen_members,
     compare_ensembles,
+    equivalent_size,
     form_ensembles,
     score_ensembles,
 )
@@ -261,3 +262,24 @@ def test_the_interval_of_the_area_is_that_of_drawing_both_kinds_of_inputs():
 def test_without_generated_networks_nothing_is_compared():
     groups = {"original": form_ensembles(networks(2), TRUTH)}
     assert compare_ensembles(groups, Bootstrap.over(NUM_TEST, seed=0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("nll", "size"),
+    [
+        (0.40, 1.0),
+        (0.30, 1.0),
+        (0.25, 1.5),
+        (0.20, 2.0),
+        (0.15, 3.5),
+        (0.10, 5.0),
+        (0.09, None),
+    ],
+)
+def test_an_ensemble_is_worth_so_many_originals(nll, size):
+    found = equivalent_size(nll, {1: 0.3, 2: 0.2, 5: 0.1})
+    assert found == (None if size is None else pytest.approx(size))
+
+
+def test_larger_ensembles_that_are_worse_count_as_what_came_before():
+    assert equivalent_size(0.2, {1: 0.3, 2: 0.2, 5: 0.25}) == pytest.approx(2.0)

@@ -108,10 +108,11 @@ def test_what_is_left_out_is_a_fact():
         "multiswag (needs several runs with several checkpoints each)"
     }
     unknown = context(several, runs=torch.arange(64) // 32, steps=None, base=None)
-    order, base = (METHODS[name].missing(unknown) for name in ("last", "wise_ft"))
     assert left_out(unknown, {})["Left out"] == ", ".join(
-        [f"{name} ({order})" for name in ("last", "ema", "power_ema", "decayed")]
-        + [f"{name} ({base})" for name in ("wise_ft", "task_arithmetic", "model_stock")]
+        f"{method.name} ({method.missing(unknown)})"
+        for need in ("order", "base")
+        for method in METHODS.values()
+        if need in method.needs
     )
     few = context(raw_originals(20), untrained=None, runs=torch.arange(20) // 10)
     assert left_out(few, {"kde": "broken"}) == {

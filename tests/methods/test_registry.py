@@ -13,8 +13,10 @@ from .contexts import MEMBERS, SIZE, built, context, raw_originals
 
 SINGLE = {"last", "ema", "power_ema", "decayed", "top", "greedy_soup", "karcher_mean"}
 SINGLE |= {"wise_ft", "task_arithmetic", "model_stock"}
+AS_THEY_ARE = {"last_checkpoint", "best_checkpoint"}
+SINGLE |= AS_THEY_ARE
 """Methods of one network for a run."""
-WITH_SOURCE = ("noise", "kde", "permuted")
+WITH_SOURCE = ("noise", "kde", "permuted", *AS_THEY_ARE)
 
 MATCHED = [one for one in METHODS.values() if one.strengths.matched is not None]
 UNMATCHED = [one for one in MEMBERS if one.strength is None or one.method not in MATCHED]
@@ -60,7 +62,8 @@ def test_the_generator_determines_the_result(member):
     one, same, other = (built(member, given, seed=seed) for seed in (3, 3, 4))
     assert torch.get_rng_state().equal(before)
     assert one.vectors.equal(same.vectors)
-    draws_nothing = is_single(member) and member.method.name != "top"  # which has equal scores
+    by_scores = {"top", "best_checkpoint"}  # which are equal here
+    draws_nothing = is_single(member) and member.method.name not in by_scores
     assert one.vectors.equal(other.vectors) == draws_nothing
 
 
@@ -100,7 +103,7 @@ def test_what_is_chosen_by_validation_score_is_marked_so():
     assert set(used.values()) == {DataUse("labels", "validation")}
     tuned = {f"{name}@validation" for name in ("swag", "gaussian", "gaussian_full")}
     tuned |= {f"{name}@validation" for name in ("wise_ft", "task_arithmetic")}
-    assert used.keys() == {"greedy_soup", "top@5", "top@10", *tuned}
+    assert used.keys() == {"best_checkpoint", "greedy_soup", "top@5", "top@10", *tuned}
     assert all("validation labels" in one.needs for one in MEMBERS if one.name in used)
 
 
@@ -108,7 +111,8 @@ CONTROLS = {"random", "permuted"}
 
 
 def test_methods_finish_with_new_statistics_and_controls_do_not():
-    assert {one.name for one in UNMATCHED if not one.method.finish} == CONTROLS
+    without = {one.name for one in UNMATCHED if not one.method.finish}
+    assert without == CONTROLS | AS_THEY_ARE
     assert all(method.finish for method in MATCHED)
     assert CONTROLS < {one.name for one in METHODS.values() if one.is_control}
 

@@ -185,7 +185,7 @@ def test_weights_must_fit_but_for_the_head():
     load_but_the_head("it", network, {**good, "0.bias": torch.ones(5)}, 9, 3)
     assert network[0].bias.eq(1).all() and not network[1].bias.eq(1).any()
     for wrong, found in [
-        ({**good, "0.bias": torch.ones(9)}, "expected shape (5,) for '0.bias', found (9,)"),
+        ({**good, "0.bias": torch.ones(9)}, "'0.bias' has shape (9,), but (5,) in the network"),
         ({**good, "2.bias": torch.ones(9)}, "no '2.bias' in the network"),
         ({k: v for k, v in good.items() if k != "0.bias"}, "no '0.bias' in the weights"),
     ]:
@@ -252,9 +252,9 @@ def test_a_users_function():
     ("function", "found"),
     [
         ("ten", "has 10 classes, but the data have 7"),
-        ("maps", "expected logits [examples, classes], found (2, 7, 8, 8)"),
+        ("maps", "return logits [examples, classes], but returns (2, 7, 8, 8)"),
         ("gray", "cannot take inputs of shape (2, 3, 8, 8)"),
-        ("nothing", "to return a torch module, found NoneType"),
+        ("nothing", "must return a torch module, not NoneType"),
         ("missing", "cannot be imported"),
     ],
 )

@@ -131,9 +131,9 @@ class FailsLater(Linear):
         ("three", "found three(a, b, c)"),
         ("swapped", "found swapped(shape, num_classes)"),
         ("partial_first", "found partial_first(shape)"),
-        ("number", "found int"),
+        ("number", "but is int"),
         ("fails", "failed: KeyError: 'weights' ("),
-        ("gives_none", "to return a torch module, found NoneType"),
+        ("gives_none", "must return a torch module, not NoneType"),
         ("FailsLater", "cannot take inputs of shape (2, 6): 'rows' ("),
     ],
 )

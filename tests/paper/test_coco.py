@@ -88,23 +88,21 @@ def test_images_are_read_as_they_are(root):
 @pytest.mark.parametrize("folder", [None, "none"])
 def test_without_a_folder(name, folder, tmp_path):
     message = refusal(settings_of(name, folder and tmp_path / folder))
-    assert message.startswith(
-        "task.root: COCO is not downloaded; expected a folder with train2017"
-    )
+    assert message.startswith("task.root: COCO is not downloaded; name a folder with train2017")
 
 
 @BOTH
 def test_a_missing_annotation_file(name, root):
     path, _ = annotations_of(root, "val2017")
     path.unlink()
-    assert refusal(settings_of(name, root)).startswith(f"{path}: expected the annotations")
+    assert refusal(settings_of(name, root)).startswith(f"{path}: these annotations")
 
 
 @BOTH
 def test_a_missing_image(name, root):
     path = root / "train2017" / "000000001003.jpg"
     path.unlink()
-    assert refusal(settings_of(name, root)).startswith(f"{path}: expected an image")
+    assert refusal(settings_of(name, root)).startswith(f"{path}: this image of")
 
 
 def drop_categories(content):
@@ -143,13 +141,13 @@ def no_height(content):
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (drop_categories, "categories: expected a value, found none"),
-        (drop_category_of_one, "annotations.3.category_id: expected a value, found none"),
+        (drop_categories, "categories: this value is missing"),
+        (drop_category_of_one, "annotations.3.category_id: this value is missing"),
         (unknown_category, "annotations.3.category_id: no category has the id 1234"),
         (unknown_image, "annotations.3.image_id: no image has the id 7"),
-        (short_box, "annotations.3.bbox.3: expected a value, found none"),
+        (short_box, "annotations.3.bbox.3: this value is missing"),
         (infinite_box, "annotations.3.bbox.2: input should be a finite number, found inf"),
-        (no_images, "images: expected at least one, found none"),
+        (no_images, "images: there is none"),
         (no_height, "images.2.height: input should be greater than 0, found 0"),
     ],
 )
@@ -170,12 +168,12 @@ def test_a_file_that_is_no_json(name, root):
 def test_an_image_of_another_size(root):
     image = read_coco(settings_of("coco_detection", root), outlines=False).test[0]
     Image.new("RGB", (32, 48)).save(image.path)
-    with pytest.raises(UserError, match=f"{image.path}: expected 64x48 pixels, .* found 32x48"):
+    with pytest.raises(UserError, match=f"{image.path}: .* say 64x48 pixels, but it has 32x48"):
         image.read()
 
 
 def test_a_damaged_image(root):
     image = read_coco(settings_of("coco_detection", root), outlines=False).test[0]
     image.path.write_bytes(image.path.read_bytes()[:200])
-    with pytest.raises(UserError, match=f"{image.path}: expected an image, found a damaged file"):
+    with pytest.raises(UserError, match=f"{image.path}: this image is damaged"):
         image.read()

@@ -32,9 +32,9 @@ def test_noise_has_the_shape_of_the_image(name, channels, size):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (dict(name="unet"), "task.network.name: expected 'unetN'"),
+        (dict(name="unet"), "task.network.name: 'unet' is not 'unetN'"),
         (dict(name="unet12"), "a multiple of 8"),
-        (dict(name="resnet20"), "found 'resnet20'"),
+        (dict(name="resnet20"), "'resnet20' is not 'unetN'"),
         (dict(name="unet8", size=28), "task.image_size: .* multiple of 8 pixels, found 28"),
         (dict(name="unet8", pretrained=True), "'unet8' has no published weights"),
         (dict(name="unet128", channels=1, pretrained=True), "images of 1 channels"),

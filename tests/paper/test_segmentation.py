@@ -78,7 +78,7 @@ def outlined(category, box):
 def test_categories_go_by_name():
     assert voc_labels(CATEGORIES) == LABELS
     assert voc_labels({3: "tv", 4: "airplane"}) == {3: 20, 4: 1}
-    with pytest.raises(UserError, match=r"expected categories among airplane, .*, found toaster"):
+    with pytest.raises(UserError, match=r"no category is among airplane, .*; there are toaster"):
         voc_labels({80: "toaster"})
 
 
@@ -217,5 +217,5 @@ def test_objects_without_an_outline(damage, settings, tmp_path):
 )
 def test_run_lengths_of_another_image(outline):
     found = OutlinedObject(image_id=1, category_id=1, bbox=(0, 0, 1, 1), segmentation=outline)
-    with pytest.raises(UserError, match="expected a mask of 48x64 pixels, found run lengths"):
+    with pytest.raises(UserError, match="a mask must have 48x64 pixels, but one has run lengths"):
         label_map(CocoImage("x.jpg", 48, 64, (found,)), LABELS)

@@ -60,8 +60,8 @@ def test_conditions_that_are_none_do_not_load(conditional, tmp_path):
     ("options", "told"),
     [
         ({"condition": {"scores": 0.8}}, "the nearest is 'score'"),
-        ({"condition": {"score": "good"}}, "expected a number"),
-        ({"condition": {"run": 7}}, "expected one of a, b"),
+        ({"condition": {"score": "good"}}, "is not a number"),
+        ({"condition": {"run": 7}}, "is not among a, b"),
         ({"guidance_scale": 2}, "guidance_scale: 2 has no effect without a condition"),
         ({"guidance_scale": 2, "condition": {}}, "guidance_scale: 2 has no effect"),
     ],

@@ -72,7 +72,7 @@ def test_an_energy_joins_a_condition(tmp_path):
 
 
 def test_an_energy_without_gradient_is_refused_and_without_a_denoiser_too(pipeline):
-    with pytest.raises(UserError, match="without a gradient"):
+    with pytest.raises(UserError, match="have no gradient"):
         pipeline(seeds=[0], energy=lambda vectors: score(vectors.detach()))
     bare = ParameterDiffusionPipeline(pipeline.parameter_space, pipeline.codec, None, None)
     with pytest.raises(UserError, match=r"energy: .* has no effect"):

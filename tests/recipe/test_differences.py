@@ -103,15 +103,15 @@ def test_a_base_may_lie_beside_the_ablation(tmp_path, monkeypatch):
         ),
         (
             {"factors": None},
-            "factors: expected the list of the fields that differ from quickstart, found None",
+            "factors: list the fields that differ from quickstart; None is no such list",
         ),
         (
             {"factors": "generation.temperature"},
-            "factors: expected the list of the fields that differ from quickstart, "
-            "found 'generation.temperature'",
+            "factors: list the fields that differ from quickstart; 'generation.temperature' is no "
+            "such list",
         ),
-        ({"extends": None}, "factors: expected beside extends only"),
-        ({"extends": 3}, "extends: expected the name of a recipe, found 3"),
+        ({"extends": None}, "factors: these belong beside extends only"),
+        ({"extends": 3}, "extends: 3 is not the name of a recipe"),
     ],
 )
 def test_factors_that_do_not_fit_are_refused(tmp_path, changes, told):

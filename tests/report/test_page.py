@@ -223,7 +223,7 @@ def test_unhappy_runs_have_a_page_too(evaluation, arrays, write_run: Run, happen
     [
         (
             lambda e: e["groups"]["generated"].pop("n"),
-            "groups.generated.n: expected a value, found none",
+            "groups.generated.n: this value is missing",
         ),
         (lambda e: e.update(schema=1), "schema 1 was written by an earlier version"),
         (lambda e: e.update(schema=2), "schema 2 was written by an earlier version"),

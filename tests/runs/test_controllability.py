@@ -129,7 +129,7 @@ def test_a_condition_that_no_checkpoint_differs_in_stops_before_training(tmp_pat
         device="cpu",
         overrides=["diffusion.conditions=[run]", "diffusion.training.num_steps=5"],
     )
-    with pytest.raises(UserError, match="run: expected checkpoints that differ in it, found '0'"):
+    with pytest.raises(UserError, match="run: the checkpoints must differ in it, but it is '0'"):
         make_networks(plan.recipe, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run" / "pipeline" / "codec").exists()
 

@@ -115,7 +115,7 @@ def test_without_a_root_the_cache_is_named(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("no_network")
 def test_a_root_must_exist(tmp_path):
     message = refusal("cifar10", tmp_path / "nowhere")
-    assert "expected a folder with CIFAR-10, found none" in message
+    assert "there is no folder with CIFAR-10" in message
     assert names_in(tmp_path) == []
 
 
@@ -140,7 +140,7 @@ def test_a_damaged_file_is_named_with_its_checksum(name, file, tmp_path, monkeyp
     path.write_bytes(content)
     message = refusal(name, tmp_path)
     assert message == (
-        f"{path}: damaged: expected md5 {good}, found {md5_of(path)}; remove it to have it "
+        f"{path}: damaged: its md5 is {md5_of(path)}, not {good}; remove it to have it "
         "downloaded again"
     )
     assert path.read_bytes() == content
@@ -173,7 +173,7 @@ def test_an_archive_in_the_folder_is_used_without_a_network(tmp_path, monkeypatc
 def test_a_damaged_archive_is_left_alone(tmp_path, monkeypatch):
     path = archive_of_cifar10(tmp_path, monkeypatch)
     path.write_bytes(path.read_bytes()[:-1])
-    assert refusal("cifar10", path.parent).startswith(f"{path}: damaged: expected md5 ")
+    assert refusal("cifar10", path.parent).startswith(f"{path}: damaged: its md5 is ")
     assert names_in(path.parent) == [path.name]
 
 

@@ -52,13 +52,11 @@ def test_a_validation_folder_selects(tmp_path):
 
 def test_what_is_wrong_with_a_folder(tmp_path):
     root = tmp_path / "mine"
-    assert refusal(root) == (
-        f"task.root: expected a folder with train/ and test/, found none at {root}"
-    )
+    assert refusal(root) == f"task.root: there is no folder with train/ and test/ at {root}"
     write_image_folder(root, ("train",))
-    assert f"{root / 'test'}: expected a sub-folder of images per class" in refusal(root)
+    assert f"{root / 'test'}: there must be a sub-folder of images per class" in refusal(root)
     write_image_folder(root, ("test",), num_classes=2)
-    assert "'class_2' in one of them only" in refusal(root)
+    assert "only one of them has 'class_2'" in refusal(root)
     write_image_folder(root, ("test",))
     shutil.rmtree(root / "test" / "class_1")
     (root / "test" / "class_1").mkdir()
@@ -76,7 +74,7 @@ def test_imagenet_is_a_folder_of_the_users(tmp_path, monkeypatch):
     message = refusal(None, name="imagenet1k")
     assert "cannot be downloaded" in message and "train/ and val/" in message
     write_image_folder(tmp_path, ("train", "val"))
-    assert "expected 1000 classes, found 3" in refusal(tmp_path, name="imagenet1k")
+    assert "there are 3 classes, not 1000" in refusal(tmp_path, name="imagenet1k")
     monkeypatch.setattr(image_folder, "NUM_IMAGENET_CLASSES", 3)
     task = build_task(settings(tmp_path, "imagenet1k"))
     assert (len(task.train), len(task.validation), len(task.test)) == (9, 3, 12)

@@ -145,12 +145,10 @@ def test_an_image_that_is_missing_or_damaged(tmp_path, monkeypatch):
     task = build_task(settings("pets", tmp_path))
     path = tmp_path / "oxford-iiit-pet" / "images" / "breed_07_test0.jpg"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(
-        UserError, match=r"breed_07_test0\.jpg: expected an image, found a damaged"
-    ):
+    with pytest.raises(UserError, match=r"breed_07_test0\.jpg: this image is damaged"):
         task.test.inputs[:]
     path.unlink()
-    with pytest.raises(UserError, match=r"breed_07_test0\.jpg: expected an image, found no file"):
+    with pytest.raises(UserError, match=r"breed_07_test0\.jpg: this image is missing"):
         build_task(settings("pets", tmp_path))
 
 

@@ -86,7 +86,7 @@ def unwrap(content: Any, state_dict_key: str | None = None) -> tuple[dict[Any, A
     wanted = state_dict_key
     for _ in range(MAX_DEPTH):
         if not isinstance(content, dict):
-            raise UserError(f"expected a state dict, found {_kind_of(content)}")
+            raise UserError(f"this is no state dict, but {_kind_of(content)}")
         # by subscript: the file may have set an attribute that shadows a method
         found, rest = _wanted(content, wanted)
         if not found:
@@ -107,7 +107,7 @@ def unwrap(content: Any, state_dict_key: str | None = None) -> tuple[dict[Any, A
         wanted = rest
         keys.append(found[0])
         content = content[found[0]]
-    raise UserError(f"expected a state dict, found mappings nested {MAX_DEPTH} or more deep")
+    raise UserError(f"this is no state dict, but mappings nested {MAX_DEPTH} or more deep")
 
 
 def _wanted(content: dict[Any, Any], wanted: str | None) -> tuple[list[str], str | None]:
@@ -159,9 +159,7 @@ def _refuse_without_tensors(content: dict[Any, Any]) -> None:
     is_text = all(type(key) is str and key.isprintable() for key in content)
     kinds = {type(content[key]) for key in content}
     if content and is_text and not any(issubclass(kind, (Tensor, Placeholder)) for kind in kinds):
-        raise UserError(
-            f"expected named tensors, found none under {', '.join(list(content)[:MAX_NAMED])}"
-        )
+        raise UserError(f"there are no named tensors under {', '.join(list(content)[:MAX_NAMED])}")
 
 
 def _kind_of(content: Any) -> str:

@@ -78,9 +78,10 @@ def discover(folder: Path) -> Discovery:
     found = _nearest(folder, MAX_DEPTH)
     if found.runs:
         return found if is_checkpoint(folder) else _with_deeper(folder, found)
-    found_instead = explain_folder(folder) or "none"
+    other = explain_folder(folder)
+    instead = "" if other is None else f", but {other}"
     suffixes = ", ".join(CHECKPOINT_SUFFIXES)
-    raise UserError(f"{folder}: expected checkpoint files ({suffixes}), found {found_instead}")
+    raise UserError(f"{folder}: there are no checkpoint files ({suffixes}){instead}")
 
 
 def describe_skipped(folder: Path, skipped: Iterable[tuple[Path, str]]) -> list[str]:
@@ -331,7 +332,7 @@ def _refuse_parts(folder: Path, names: Iterable[str]) -> None:
     for parts in kinds.values():
         if len(parts) > 1:
             raise UserError(
-                f"{folder}: expected whole checkpoints, found {', '.join(parts[:MAX_NAMED])}: "
+                f"{folder}: there are no whole checkpoints, but {', '.join(parts[:MAX_NAMED])}: "
                 f"{MODEL_PARALLEL}"
             )
 

@@ -148,7 +148,7 @@ def _variant(folder: Path) -> Shards:
         )
     if not found:
         known = ", ".join(WEIGHT_FILES)
-        raise UserError(f"{folder}: expected weight files ({known}), found none")
+        raise UserError(f"{folder}: there are no weight files ({known})")
     (name,) = found.values()
     return _shards(folder / name) if name.endswith(".json") else [(name, "", None)]
 

@@ -68,7 +68,7 @@ def read_file(
             warnings.simplefilter("ignore")  # about the file's content, which is checked below
             other = explain_file(path)
             if other is not None:
-                raise UserError(f"expected a checkpoint file, found {other}")
+                raise UserError(f"this is no checkpoint file, but {other}")
             is_safetensors = path.suffix.lower() == ".safetensors"
             read = _read_safetensors if is_safetensors else _read_torch
             content, container = unwrap(read(path), state_dict_key)
@@ -105,7 +105,7 @@ def _message(error: Exception, path: Path) -> str:
 
 def _explain_refused_name(name: str, path: Path) -> str:
     """Explain how to save the tensors alone from a trusted pickle that needs a class."""
-    found = f"expected only named tensors, found a pickle that needs {name}"
+    found = f"this pickle holds more than named tensors: it needs {name}"
     if is_optimizer_file(path.name):
         return f"{found}; its name says training state: pass the file with the weights instead"
     if name.startswith("torch.distributed."):
@@ -154,13 +154,13 @@ def _read_torch(path: Path) -> Any:
         content = _repacked(content)
     elif content.startswith(b"\x80") and not content.startswith(LEGACY_MAGIC):
         raise UserError(
-            "expected a file of torch.save, found another pickle; if you trust it, save its "
+            "this is a pickle, but not one of torch.save; if you trust it, save its "
             "tensors: torch.save({k: torch.as_tensor(v) for k, v in STATE.items()}, NEW)"
         )
     else:
         content = without_encode_calls(content)
     if INFLATING in content:
-        raise UserError("expected only named tensors, found a pickle that needs bytearray")
+        raise UserError("this pickle holds more than named tensors: it needs bytearray")
     with placeholder_globals():
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
@@ -172,9 +172,9 @@ def _repacked(content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(packed, "w") as target:
         entries = source.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise UserError("expected a zip of stored entries, found compressed ones")
+            raise UserError("the entries of this zip are compressed, not stored")
         if sum(entry.file_size for entry in entries) > len(content):
-            raise UserError("expected zip entries no larger than the file, found larger ones")
+            raise UserError("the entries of this zip are larger than the file")
         _refuse_names([entry.filename for entry in entries])
         # no CRCs were computed under torch.serialization.set_crc32_options(False)
         has_checksums = any(entry.CRC for entry in entries)
@@ -203,13 +203,15 @@ def _dense_tensors(content: dict[Any, Any], file_size: int) -> dict[str, Tensor]
     num_bytes = 0
     for name in content:
         if type(name) is not str:
-            raise UserError(f"expected strings as keys, found a key of type {type(name).__name__}")
+            raise UserError(f"keys must be strings, but one is of type {type(name).__name__}")
         if not name.isprintable():
-            raise UserError(f"expected printable names, found {name!a}")
+            raise UserError(f"names must be printable, but one is {name!a}")
         tensors[name] = _dense_tensor(name, content[name], file_size)
         num_bytes += tensors[name].nbytes
         if num_bytes > MAX_SHARING * file_size:
-            raise UserError(f"expected about {file_size} bytes, as the file, found {num_bytes}")
+            raise UserError(
+                f"the tensors take {num_bytes} bytes, many more than the file, {file_size}"
+            )
     _refuse_gathered_elsewhere(tensors)
     return tensors
 
@@ -233,25 +235,23 @@ def _refuse_gathered_elsewhere(tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         is_placeholder = name.endswith("weight") and tensor.shape == (0,)
         if is_placeholder or not any(one.numel() for one in tensors.values()):
-            raise UserError(f"expected values under {name!a}, found size 0, as in {ZERO_SHARDS}")
+            raise UserError(f"{name!a} has size 0, as in {ZERO_SHARDS}")
 
 
 def _dense_tensor(name: str, value: Any, file_size: int) -> Tensor:
     if type(value) not in (Tensor, torch.nn.Parameter):
-        raise UserError(f"expected a tensor under {name!a}, found {_kind_of(value)}")
+        raise UserError(f"{name!a} is no tensor, but {_kind_of(value)}")
     tensor = Tensor.detach(
         value
     )  # unbound: a file may have set an attribute that shadows the method
     strided = tensor.layout == torch.strided and not tensor.is_nested
     if not strided or tensor.is_quantized or tensor.device.type != "cpu":
         found = f"{tensor.layout}, {tensor.dtype}, device {tensor.device}"
-        raise UserError(f"expected a dense tensor under {name!a}, found {found}")
+        raise UserError(f"{name!a} is no dense tensor on the CPU: {found}")
     if tensor.is_floating_point() and tensor.dtype.itemsize == 1:
-        raise UserError(
-            f"expected 16 or more bits per number under {name!a}, found {tensor.dtype}"
-        )
+        raise UserError(f"{name!a} holds {tensor.dtype}, with fewer than 16 bits per number")
     stored = min(tensor.untyped_storage().nbytes(), file_size)
     if tensor.nbytes > stored:
         found = f"{tensor.nbytes} bytes that share {stored}"
-        raise UserError(f"expected memory of its own under {name!a}, found {found}")
+        raise UserError(f"{name!a} has no memory of its own: {found}")
     return tensor.clone(memory_format=torch.contiguous_format)

@@ -173,7 +173,7 @@ def _add(
         if not is_checkpoint(path):
             suffixes = ", ".join(CHECKPOINT_SUFFIXES)
             found_instead = explain_file(path) or "another file"
-            raise UserError(f"{path}: expected a checkpoint ({suffixes}), found {found_instead}")
+            raise UserError(f"{path}: this is no checkpoint ({suffixes}), but {found_instead}")
         into.places.append(_Place(path, LOOSE, is_named=is_named))
         return
     found = discover(path)

@@ -59,6 +59,13 @@ def make(
             "--keep-batchnorm", help="Do not re-estimate BatchNorm statistics on the data."
         ),
     ] = False,
+    keep_factors: Annotated[
+        bool,
+        typer.Option(
+            "--keep-factors",
+            help="Make the factors of low-rank adapters (LoRA) one by one, not their products.",
+        ),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Make networks from checkpoints: an average, a soup, SWAG or any other method."""
@@ -84,6 +91,7 @@ def make(
             score_validation=score_validation,
             standardize=standardize,
             keep_batchnorm=keep_batchnorm,
+            keep_factors=keep_factors,
             device=device,
             log=say,
             progress=progress,

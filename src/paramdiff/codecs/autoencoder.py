@@ -84,8 +84,7 @@ class AutoencoderCodec(Codec):
         super().__init__()
         if latent_dim > length:
             raise UserError(
-                f"codec.latent_dim: expected at most {length}, the padded vector's length, "
-                f"found {latent_dim}"
+                f"codec.latent_dim: {latent_dim} is more than the padded vector's length, {length}"
             )
         if length % 2 ** len(channels):
             raise UserError(

@@ -51,6 +51,7 @@ def make(
     score_validation: str | None = None,
     standardize: bool = False,
     keep_batchnorm: bool = False,
+    keep_factors: bool = False,
     device: str = "auto",
     log: Callable[[str], None] = ignore_progress,
     progress: StageProgress = ignore_progress,
@@ -80,6 +81,7 @@ def make(
         score_validation: see ``choose_task``.
         standardize: see ``choose_task``.
         keep_batchnorm: leave BatchNorm statistics as the method makes them.
+        keep_factors: make the factors of low-rank adapters, not their products.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         log: called with lines on what the originals score, before the work.
         progress: called with a stage's name, the steps done and the steps in all.
@@ -113,7 +115,9 @@ def make(
                 log(line)
         if align:
             zoo = _aligned(zoo, built, seed, progress)
-        maker = Maker(zoo, built, predictor, target, scratch, seed, progress)
+        maker = Maker(
+            zoo, built, predictor, target, scratch, seed, progress, keeps_factors=keep_factors
+        )
         return maker.write(out, method, num_samples, keeps_batchnorm=keep_batchnorm)
 
 
@@ -133,7 +137,7 @@ def _refuse_without_task(
             "--align: channels are matched by the network's structure; name it with --task, or "
             "--data and --network"
         )
-    if member.data_used.split == "validation":
+    if "validation labels" in member.needs:
         raise UserError(
             f"{method}: {phrase_of(member.name)} is chosen by validation scores; name the data "
             "with --task or --data, or a --score-fn"

@@ -20,6 +20,7 @@ from paramdiff.methods.method_context import MethodContext
 from paramdiff.methods.registry import find_member
 from paramdiff.model_cards.card import made_card
 from paramdiff.model_cards.provenance import Origin
+from paramdiff.parameters.adapters import AdapterProducts
 from paramdiff.parameters.normalization import fit_for_comparison
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.runs.alignment_stage import known_symmetries
@@ -66,6 +67,7 @@ class Maker:
         scratch: an existing folder for arrays larger than memory.
         seed: random seed of every method.
         progress: called with a stage's name, the steps done and the steps in all.
+        keeps_factors: let methods see the factors of low-rank adapters, not their products.
     """
 
     zoo: Zoo
@@ -75,6 +77,7 @@ class Maker:
     scratch: Path
     seed: int
     progress: StageProgress = ignore_progress
+    keeps_factors: bool = False
 
     def write(
         self, out: Path, method: str, num_samples: int, *, keeps_batchnorm: bool = False
@@ -132,7 +135,7 @@ class Maker:
 
     def _context(self, predictor: Predictor | None, member: Member) -> MethodContext:
         """Collect what the method makes networks from, and nothing that it does not need."""
-        zoo, task, needs = self.zoo, self.task, member.method.needs
+        zoo, task, needs = self.zoo, self.task, member.needs
         normalization = fit_for_comparison(zoo.originals, zoo.layout)
         size = zoo.layout.num_parameters
 
@@ -140,7 +143,7 @@ class Maker:
             assert predictor is not None
             return predictor.predict_validation(raw).values.float().mean(1)
 
-        chooses = predictor is not None and member.data_used.split == "validation"
+        chooses = predictor is not None and "validation labels" in needs
         untrained = None
         if "network" in needs and task is not None:
             untrained = untrained_vectors(task, zoo.layout)
@@ -160,6 +163,7 @@ class Maker:
             runs=zoo.runs,
             steps=zoo.steps,
             base=zoo.start,
+            adapters=None if self.keeps_factors else AdapterProducts.find(zoo.layout),
         )
 
     def _warn_of_statistics(self, member: Member) -> None:

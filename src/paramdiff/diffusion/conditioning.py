@@ -50,7 +50,7 @@ class NumberCondition(Settings):
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise UserError(f"condition {self.name}: expected a number, found {value!r}")
+            raise UserError(f"condition {self.name}: {value!r} is not a number")
         return number
 
 
@@ -74,9 +74,7 @@ class LabelCondition(Settings):
     def encode(self, value: Value) -> list[float]:
         """A label to what the denoiser reads; a ``UserError`` if the zoo has none such."""
         if str(value) not in self.labels:
-            raise UserError(
-                f"condition {self.name}: expected one of {self.words}, found {str(value)!r}"
-            )
+            raise UserError(f"condition {self.name}: {str(value)!r} is not among {self.words}")
         return [float(str(value) == label) for label in self.labels]
 
 
@@ -193,7 +191,7 @@ def _fitted(name: str, values: Sequence[Value]) -> NumberCondition | LabelCondit
     distinct = list(dict.fromkeys(values))
     if len(distinct) < 2:
         raise UserError(
-            f"diffusion.conditions: {name}: expected checkpoints that differ in it, found "
+            f"diffusion.conditions: {name}: the checkpoints must differ in it, but it is "
             f"{distinct[0]!r} for all of them"
         )
     if isinstance(values[0], str):

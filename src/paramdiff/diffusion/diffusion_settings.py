@@ -67,7 +67,7 @@ class DiffusionSettings(Settings):
     @classmethod
     def _conditions_differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(names)) < len(names):
-            raise ValueError(f"expected different conditions, found {list(names)}")
+            raise ValueError(f"these must differ, but are {list(names)}")
         return names
 
 
@@ -96,8 +96,8 @@ def check_num_inference_steps(
         num_inference_steps < 1 or num_timesteps % num_inference_steps
     ):
         raise UserError(
-            f"generation.num_inference_steps: expected a divisor of T = {num_timesteps}, "
-            f"found {num_inference_steps}"
+            f"generation.num_inference_steps: {num_inference_steps} is no divisor of T = "
+            f"{num_timesteps}"
         )
 
 

@@ -103,7 +103,7 @@ def _slopes(scores: object, clean: Tensor, seeds: Sequence[int]) -> Tensor:
     if not isinstance(scores, Tensor) or scores.shape != (len(seeds),):
         found = list(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise UserError(
-            f"energy: expected one score per network, a tensor of shape [{len(seeds)}], found "
+            f"energy: it must return one score per network, a tensor of shape [{len(seeds)}], not "
             f"{found}"
         )
     _check_finite(scores.detach(), "the score", seeds)
@@ -112,8 +112,7 @@ def _slopes(scores: object, clean: Tensor, seeds: Sequence[int]) -> Tensor:
         (slopes,) = torch.autograd.grad(scores.sum(), clean, allow_unused=True)
     if slopes is None:
         raise UserError(
-            "energy: expected scores that are differentiable in the parameters, found scores "
-            "without a gradient"
+            "energy: its scores must be differentiable in the parameters, but have no gradient"
         )
     _check_finite(slopes.sum(1), "the gradient of the score", seeds)
     return slopes

@@ -1,8 +1,7 @@
 """Baselines and controls of an evaluation: which there are, and their networks.
 
-Their order decides the streams of the bootstrap. Recorded numbers rely on it: methods without a
-matched strength first, those of a single network (``FIRST``) ahead; then those that are matched,
-those that disturb single originals (``LAST``) at the end.
+Their order is that of the registry: methods without a matched strength first, then those that are
+matched. It decides the streams of the bootstrap.
 """
 
 from collections.abc import Mapping
@@ -24,11 +23,10 @@ from paramdiff.methods.draws import Draws
 from paramdiff.methods.method import Member, Method, Role
 from paramdiff.methods.method_context import MethodContext
 from paramdiff.methods.registry import METHODS
+from paramdiff.parameters.adapters import AdapterProducts
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.progress import StageProgress
 
-FIRST = ("average@all", "greedy_soup")
-LAST = ("interpolation", "noise", "noise_absolute")
 NUM_REESTIMATED_PILOTS = 16
 """Networks of each strength that is looked at with re-estimated statistics, which cost a pass over
 training inputs each."""
@@ -161,6 +159,7 @@ def method_context(
         runs=inputs.runs,
         steps=inputs.steps,
         base=inputs.base,
+        adapters=AdapterProducts.find(inputs.layout),
         validate=None,
         data_budget=inputs.data_budget,
         data_matched=_training(inputs, normalization, predictor, seed, progress),
@@ -226,14 +225,12 @@ def planned(context: MethodContext, pilots: Pilots) -> list[Matched]:
 
 def unmatched_members() -> list[Member]:
     """Return all members without a matched strength, in the order of evaluation."""
-    members = _members("baseline") + _members("control")
-    return sorted(members, key=lambda one: one.name not in FIRST)
+    return _members("baseline") + _members("control")
 
 
 def matched_methods() -> list[Method]:
     """Return all methods that are matched, in the order of evaluation."""
-    methods = [one for one in METHODS.values() if one.strengths.matched is not None]
-    return sorted(methods, key=lambda one: one.name in LAST)
+    return [one for one in METHODS.values() if one.strengths.matched is not None]
 
 
 def _members(role: Role) -> list[Member]:

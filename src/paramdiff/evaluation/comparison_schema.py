@@ -99,6 +99,12 @@ class EnsembleScore(Settings):
     nll_calibrated: float | None = Field(None, description="NLL at that temperature")
     nll_calibrated_ci95: Pair | None = None
     ece_calibrated: float | None = Field(None, description="ECE at that temperature")
+    equivalent: float | None = Field(
+        None,
+        description="originals together that have this NLL, each ensemble at its own temperature "
+        "where there is one (Ashukha et al. 2020: the deep-ensemble equivalent, if originals are "
+        "independent runs); null beyond the largest ensemble of originals",
+    )
 
 
 class EnsembleComparison(Settings):

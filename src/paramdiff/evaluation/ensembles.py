@@ -10,6 +10,7 @@ scored as it is and at the temperature that validation data choose for it.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,14 +26,8 @@ from paramdiff.evaluation.calibration import (
     tempered,
 )
 from paramdiff.evaluation.comparison_schema import EnsembleComparison, EnsembleScore
-from paramdiff.methods.data_matched import FINE_TUNED_ORIGINALS
 
 SIZES = (1, 2, 5, 10, 30)
-MEMBERS = (
-    *("generated", "original", "swag@1.0", "multiswag@1.0", "average@all"),
-    FINE_TUNED_ORIGINALS.name,
-)
-"""The groups whose ensembles are scored."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +152,54 @@ def score_ensembles(
             EnsembleScore.model_validate({"members": members, "num_ensembles": num} | values)
         )
     return tuple(found)
+
+
+def with_equivalents(
+    scores: Mapping[str, tuple[EnsembleScore, ...]],
+) -> dict[str, tuple[EnsembleScore, ...]]:
+    """Add to every ensemble how many originals together are as good.
+
+    Args:
+        scores: of every group, ``original`` among them.
+
+    Returns:
+        The same with ``equivalent``.
+    """
+    if "original" not in scores:
+        return dict(scores)
+    reference = {one.members: _best_nll(one) for one in scores["original"]}
+    return {
+        name: tuple(
+            one.model_copy(update={"equivalent": equivalent_size(_best_nll(one), reference)})
+            for one in group
+        )
+        for name, group in scores.items()
+    }
+
+
+def equivalent_size(nll: float, reference: Mapping[int, float]) -> float | None:
+    """Compute how many networks together have a negative log-likelihood.
+
+    Between measured sizes it is interpolated linearly (Ashukha et al. 2020, section 4.3).
+
+    Args:
+        nll: of the ensemble in question.
+        reference: members to NLL of the ensembles that it is measured by.
+
+    Returns:
+        At least 1; None if it is lower than that of the largest.
+    """
+    sizes: list[int] = []
+    for size in sorted(reference):  # those that are better than all smaller ones
+        if not sizes or reference[size] < reference[sizes[-1]]:
+            sizes.append(size)
+    if nll < reference[sizes[-1]]:
+        return None
+    return float(np.interp(-nll, [-reference[size] for size in sizes], sizes))
+
+
+def _best_nll(score: EnsembleScore) -> float:
+    return score.nll if score.nll_calibrated is None else score.nll_calibrated
 
 
 def compare_ensembles(

@@ -15,13 +15,13 @@ from paramdiff.evaluation.best_of_n import best_of_n
 from paramdiff.evaluation.comparison import compare, needed_to_decide
 from paramdiff.evaluation.comparison_schema import BestOfN, Comparison
 from paramdiff.evaluation.ensembles import (
-    MEMBERS,
     Ensembles,
     Validation,
     chosen_members,
     compare_ensembles,
     form_ensembles,
     score_ensembles,
+    with_equivalents,
 )
 from paramdiff.evaluation.evaluate_groups import EvaluatedGroups, evaluate_groups
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
@@ -49,6 +49,7 @@ from paramdiff.evaluation.verdict import find
 from paramdiff.evaluation.verdict_text import write_verdict
 from paramdiff.evaluation.warnings import Errors, find_warnings
 from paramdiff.methods.group_names import is_finished, label_of, method_of, phrase_of
+from paramdiff.methods.registry import groups_in
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.random import seeded_generator
 from paramdiff.subsampling import evenly_spaced
@@ -129,10 +130,12 @@ def evaluate(
         comparisons=tuple(comparisons),
         frontier=frontiers,
         best_of_n=best,
-        ensembles={
-            name: score_ensembles(group, measured.bootstrap, stream)
-            for stream, (name, group) in enumerate(ensembles.items())
-        },
+        ensembles=with_equivalents(
+            {
+                name: score_ensembles(group, measured.bootstrap, stream)
+                for stream, (name, group) in enumerate(ensembles.items())
+            }
+        ),
         ensemble_comparisons=compare_ensembles(ensembles, measured.bootstrap),
         ood=predictor.out_of_distribution,
         recalibration=recalibration(evaluated, predictor)
@@ -257,7 +260,11 @@ def _ensembles(
     found: dict[str, Ensembles] = {}
     if predictor.probabilities is None or predictor.test_truth is None:
         return found
-    names = MEMBERS if evaluated.race is None else ("original", *evaluated.race.finalists)
+    names = (
+        groups_in("ensembles")
+        if evaluated.race is None
+        else ("original", *evaluated.race.finalists)
+    )
     for name in names:
         if name in evaluated.kept:
             raw = evaluated.kept[name].raw

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from paramdiff.evaluation.baselines import Baselines, left_out, method_context, validated_by
 from paramdiff.evaluation.bootstrap import Bootstrap
-from paramdiff.evaluation.ensembles import MEMBERS
 from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.group_evaluator import CountedPredictor, GroupEvaluator
 from paramdiff.evaluation.group_schema import Standing
@@ -21,15 +20,10 @@ from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.evaluation.sample_groups import SampleGroup, given_groups
 from paramdiff.evaluation.trajectory import Trajectory, trajectory_of
 from paramdiff.methods.method_context import MethodContext
+from paramdiff.methods.registry import groups_in
 from paramdiff.parameters.normalization import Normalization, fit_for_comparison
 from paramdiff.progress import StageProgress
 
-KEPT = MEMBERS
-"""Groups whose vectors are used again."""
-RECALIBRATED = ("average@16", "gaussian@1.0")
-"""Those that are used besides if networks get new BatchNorm statistics."""
-FINETUNED_GROUPS = ("original", "held_out", "generated", "average@all", "random")
-"""Groups of which a few networks may be trained further."""
 NETWORKS_SCORED = 45
 """For each generated network, about: baselines on validation and test data."""
 STRENGTHS_PILOTED = 110
@@ -114,8 +108,12 @@ def evaluate_groups(
             partial(progress, "evaluating"),
             3 * len(original.raw) + _expected(inputs, settings),
         ),
-        (*KEPT, *inputs.samples, *(RECALIBRATED if settings.recalibrate_batchnorm else ())),
-        FINETUNED_GROUPS if settings.finetuning_curves else (),
+        (
+            *groups_in("ensembles"),
+            *inputs.samples,
+            *(groups_in("recalibration") if settings.recalibrate_batchnorm else ()),
+        ),
+        groups_in("fine-tuning curves") if settings.finetuning_curves else (),
     )
     groups.add(original)
     for group in given:

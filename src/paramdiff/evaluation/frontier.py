@@ -13,7 +13,8 @@ Similarities on a small validation split are noisy: what turns out to be far mor
 data was not matched, and does not compete.
 
 Baselines need the originals alone, and at most unlabeled inputs on which BatchNorm statistics are
-re-estimated. A greedy soup, which needs labels, competes with the best of N instead.
+re-estimated. What validation labels choose is left out here; a greedy soup competes with the best
+of N instead.
 """
 
 from collections.abc import Callable, Container, Mapping, Sequence

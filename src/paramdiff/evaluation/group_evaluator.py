@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError, UserError
-from paramdiff.evaluation.metrics.aligned_distance import MEASURED, AlignedSpace
+from paramdiff.evaluation.metrics.aligned_distance import AlignedSpace
 from paramdiff.evaluation.metrics.base import GroupMeasurements
 from paramdiff.evaluation.predictor import Predictions, Predictor, ValidationPredictions
 from paramdiff.evaluation.reference_set import ReferenceSet
 from paramdiff.evaluation.sample_groups import SampleGroup
 from paramdiff.memmap import free_pages, row_blocks
+from paramdiff.methods.registry import groups_in
 from paramdiff.progress import Progress
 from paramdiff.subsampling import evenly_spaced
 
@@ -108,7 +109,7 @@ class GroupEvaluator:
         predictions = self.predictor.predict(group)
         free_pages(group.raw)
         parameters = self.references.measure(group.vectors, group.source)
-        if self.aligned is not None and group.name in MEASURED:
+        if self.aligned is not None and group.name in groups_in("aligned distance"):
             excluded = group.source if group.name == "original" else None
             nearest = self.aligned.nearest(group.vectors, excluded)
             parameters = replace(parameters, aligned=nearest)

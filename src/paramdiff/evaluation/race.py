@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from paramdiff.errors import NotFiniteError
-from paramdiff.evaluation.baselines import CHOSEN_ON_TEST, made, unmatched_members
+from paramdiff.evaluation.baselines import CHOSEN_ON_TEST, made
 from paramdiff.evaluation.calibration import (
     best_temperature,
     negative_log_likelihood,
@@ -234,15 +234,13 @@ def members(context: MethodContext, finish: Finish) -> list[Member]:
     Returns:
         The members.
     """
-    unmatched = [one for one in unmatched_members() if one.method.applies(context)]
-    matched = [
-        method.at(strength)
+    roles = ("baseline", "control")
+    every = [
+        member
         for method in METHODS.values()
-        if method.strengths.matched is not None
-        for strength in method.strengths.fixed
-        if strength is not None
+        if method.role in roles and method.applies(context)
+        for member in method.members
     ]
-    every = {one.name: one for one in (*unmatched, *matched)}.values()
     return [
         one
         for one in every

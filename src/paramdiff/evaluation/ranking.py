@@ -6,6 +6,8 @@ with what needs nothing made: the last checkpoint, or the originals themselves.
 
 from collections.abc import Callable, Mapping, Sequence
 
+from scipy.stats import median_abs_deviation
+
 from paramdiff.evaluation.bootstrap import Bootstrap
 from paramdiff.evaluation.comparison import compare
 from paramdiff.evaluation.ensembles import Ensembles, compare_pair
@@ -15,13 +17,14 @@ from paramdiff.evaluation.outcome import Outcome, outcome
 from paramdiff.evaluation.race import NUM_RACED, Race, Runner, varied
 from paramdiff.evaluation.ranking_schema import Answer, Candidate, Ranking
 from paramdiff.evaluation.score_info import ScoreInfo
+from paramdiff.methods.single_checkpoints import LAST_CHECKPOINT
 
-LAST, ORIGINAL = "last@1", "original"
+LAST, ORIGINAL = LAST_CHECKPOINT.name, "original"
 MORE_VARIED = 0.01
 """Similarity or dispersion by which networks have to differ from the originals to count as more
 varied."""
 TYPICAL_DIFFERENCE = 2.0
-"""Standard deviations of the originals' scores from which a difference of two single numbers
+"""Typical deviations of the originals' scores from which a difference of two single numbers
 counts."""
 
 
@@ -188,7 +191,8 @@ class _Judge:
     def _without_interval(self, difference: float) -> dict[str, object]:
         """Judge two single numbers by how much the originals' scores differ among themselves."""
         scores = self._measured.scores(ORIGINAL)
-        typical = float(scores.std()) if len(scores) > 1 else 0.0
+        # robust, as the first checkpoints of a run may be far off
+        typical = float(median_abs_deviation(scores.numpy(), scale="normal"))
         decided: Outcome = "undecided"
         if abs(difference) > TYPICAL_DIFFERENCE * typical:
             decided = "better" if difference > 0 else "worse"

@@ -32,8 +32,8 @@ class Answer(Settings):
     )
     typical: float | None = Field(
         None,
-        description="standard deviation of the originals' scores, beside a difference without an "
-        "interval",
+        description="median absolute deviation of the originals' scores, scaled to a standard "
+        "deviation; beside a difference without an interval",
     )
     outcome: Literal["better", "worse", "equivalent", "undecided"] = Field(
         description="of the winner beside the reference"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.outcome import RELATIONS
-from paramdiff.evaluation.ranking import ORIGINAL
+from paramdiff.evaluation.ranking import LAST, ORIGINAL
 from paramdiff.evaluation.ranking_schema import Answer, Ranking
 from paramdiff.evaluation.schema import Verdict
 from paramdiff.evaluation.score_info import ScoreInfo
@@ -41,13 +41,13 @@ class _Writer:
             "as an ensemble": ranking.ensemble,
         }
         won = [
-            f"{short_phrase_of(one.winner)} {use}"
+            f"{self._phrase(one.winner, is_short=True)} {use}"
             for use, one in uses.items()
             if one is not None and one.outcome == "better"
         ]
-        reference = phrase_of(ranking.single.reference)
+        reference = self._phrase(ranking.single.reference)
         if won:
-            found = f"Worth making: {'; '.join(won)}"
+            found = f"Worth having: {'; '.join(won)}"
             if ranking.single.outcome != "better":
                 found += f". As one network, nothing is shown to be better than {reference}"
             return f"{found}."
@@ -69,13 +69,13 @@ class _Writer:
         if answer.winner == answer.reference:
             return (
                 f"One network: {self._chosen(answer)}, none of {len(answer.candidates)} scores "
-                f"higher than {phrase_of(answer.reference)}, which has {level} on {self._data}."
+                f"higher than {self._phrase(answer.reference)}, which has {level} on {self._data}."
             )
         own = self._score.text(self._groups[answer.winner].score.mean)
         return (
-            f"One network: {self._chosen(answer)}, {phrase_of(answer.winner)} comes first of "
+            f"One network: {self._chosen(answer)}, {self._phrase(answer.winner)} comes first of "
             f"{len(answer.candidates)}. With {own} on {self._data} it is "
-            f"{RELATIONS[answer.outcome]} {phrase_of(answer.reference)} with {level} "
+            f"{RELATIONS[answer.outcome]} {self._phrase(answer.reference)} with {level} "
             f"({self._difference(answer)})."
         )
 
@@ -91,7 +91,7 @@ class _Writer:
         low, high = (f"{100 * bound:+.2f}" for bound in pair.accuracy_ci95)
         return (
             f"Used together, {answer.members} at a time: {self._chosen(answer)}, "
-            f"{phrase_of(answer.winner)} come first. On {self._data} they are "
+            f"{self._phrase(answer.winner)} come first. On {self._data} they are "
             f"{RELATIONS[answer.outcome]} as many originals: {nll:+.4f} nats "
             f"[{interval[0]:+.4f} to {interval[1]:+.4f}] in log-likelihood loss, "
             f"{100 * pair.accuracy:+.2f} points [{low} to {high}] in accuracy."
@@ -100,8 +100,8 @@ class _Writer:
     def _diverse(self, answer: Answer) -> str:
         if answer.winner == ORIGINAL:
             return (
-                f"Many networks: no method makes networks as good as the originals on average "
-                f"and more varied ({self._chosen(answer)})."
+                f"Many networks: no method that matches the originals' mean {self._chosen_on()} "
+                "makes more varied ones."
             )
         if answer.similarity is not None:
             own, other = answer.similarity
@@ -113,13 +113,23 @@ class _Writer:
             varied = "how varied they are cannot be measured"
         level = self._score.text(self._groups[answer.winner].score.mean)
         return (
-            f"Many networks: the most varied that are as good as the originals are "
-            f"{phrase_of(answer.winner)} with {level} on {self._data}, "
-            f"{RELATIONS[answer.outcome]} the originals ({self._difference(answer)}); {varied}."
+            f"Many networks: the most varied of those that match the originals' mean "
+            f"{self._chosen_on()} are {self._phrase(answer.winner)}. With {level} on {self._data} "
+            f"they are {RELATIONS[answer.outcome]} the originals ({self._difference(answer)}); "
+            f"{varied}."
         )
+
+    def _phrase(self, name: str, *, is_short: bool = False) -> str:
+        """The phrase of a group; of several runs there are several last checkpoints."""
+        if name == LAST and self._groups[name].n > 1:
+            return "the last checkpoints of the runs"
+        return short_phrase_of(name) if is_short else phrase_of(name)
 
     def _chosen(self, answer: Answer) -> str:
         return f"by {answer.chosen_by}"
+
+    def _chosen_on(self) -> str:
+        return "on the same examples" if self._score.selects_on_test else "on validation data"
 
     def _difference(self, answer: Answer) -> str:
         score = self._score
@@ -129,4 +139,5 @@ class _Writer:
             low, high = (score.difference(bound) for bound in answer.ci95)
             return f"{words}, 95% interval {low} to {high}"
         typical = score.deviation(answer.typical or 0.0)
-        return f"{words}; no interval, as each has one number; originals differ by ±{typical}"
+        beside = f"originals typically differ by {typical}"
+        return f"{words}; no interval, as each has one number; {beside}"

@@ -35,7 +35,7 @@ def sample_greedy_soup(context: MethodContext, draws: Draws, strength: None) -> 
     """
     score, validate = context.validation_score, context.validate
     assert score is not None and validate is not None
-    order = _best_first(score, draws)
+    order = best_first(score, draws)
     total = context.raw[order[0]].double()
     members, best = 1, float(score[order[0]])
     for row in order[1:]:
@@ -50,13 +50,21 @@ def sample_greedy_soup(context: MethodContext, draws: Draws, strength: None) -> 
 def sample_top(context: MethodContext, draws: Draws, members: int) -> Samples:
     """Average the ``members`` originals with the best validation scores."""
     assert context.validation_score is not None
-    best = _best_first(context.validation_score, draws)[: int(members)]
+    best = best_first(context.validation_score, draws)[: int(members)]
     shares = torch.zeros(1, len(context.raw)).index_fill_(1, best, 1 / len(best))
     return of_raw(context, combined(context.raw, shares))
 
 
-def _best_first(score: Tensor, draws: Draws) -> Tensor:
-    """Order originals ``[N]`` by their score, those of equal score at random."""
+def best_first(score: Tensor, draws: Draws) -> Tensor:
+    """Order originals by their validation score.
+
+    Args:
+        score: ``[N]``.
+        draws: of the group; those of equal score are in random order.
+
+    Returns:
+        Rows ``[N]``, the best first.
+    """
     shuffled = torch.randperm(len(score), generator=draws.of_group("equal scores"))
     return shuffled[score[shuffled].argsort(descending=True, stable=True)]
 
@@ -79,6 +87,7 @@ AVERAGE = Method(
     strengths=Strengths(("all", 2, 4, 8, 16, 64)),
     min_originals=None,
     finish="batchnorm",
+    parts={"ensembles": ("all",), "fine-tuning curves": ("all",), "recalibration": (16,)},
 )
 TOP = Method(
     "top",

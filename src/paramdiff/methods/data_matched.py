@@ -45,6 +45,7 @@ FINE_TUNED_AVERAGE = Method(
     sample=sample_fine_tuned_average,
     role="data-matched baseline",
     needs=frozenset({"training examples"}),
+    works_on_products=False,
 )
 FINE_TUNED_ORIGINALS = Method(
     "fine_tuned_originals",
@@ -55,4 +56,6 @@ FINE_TUNED_ORIGINALS = Method(
     sample=sample_fine_tuned_originals,
     role="data-matched baseline",
     needs=frozenset({"training examples"}),
+    works_on_products=False,
+    parts={"ensembles": (None,)},
 )

@@ -45,6 +45,7 @@ GAUSSIAN = Method(
     sample=sample_gaussian,
     strengths=Strengths((0.25, 0.5, 0.75, 1.0, 1.25, 1.5), (0.01, 3.0), SCALES),
     finish="batchnorm",
+    parts={"recalibration": (1.0,)},
 )
 GAUSSIAN_FULL = Method(
     "gaussian_full",

@@ -8,6 +8,7 @@ ORIGINAL = Method(
     phrase="the originals",
     style=Style("#1b2430"),
     role="evaluated",
+    parts={"ensembles": (None,), "fine-tuning curves": (None,), "aligned distance": (None,)},
 )
 HELD_OUT = Method(
     "held_out",
@@ -15,6 +16,7 @@ HELD_OUT = Method(
     phrase="the held-out checkpoints",
     style=Style("#0072b2", "s"),
     role="evaluated",
+    parts={"fine-tuning curves": (None,), "aligned distance": (None,)},
 )
 GENERATED = Method(
     "generated",
@@ -22,6 +24,7 @@ GENERATED = Method(
     phrase="the generated networks",
     style=Style("#d55e00", "D"),
     role="evaluated",
+    parts={"ensembles": (None,), "fine-tuning curves": (None,), "aligned distance": (None,)},
 )
 RECONSTRUCTED = Method(
     "reconstructed",
@@ -30,4 +33,5 @@ RECONSTRUCTED = Method(
     phrase="the codec's reconstructions",
     style=Style(GRAY, "X"),
     role="evaluated",
+    parts={"aligned distance": (None,)},
 )

@@ -6,9 +6,9 @@ same normal numbers and scales them, so that the measurements of its networks ch
 the strength.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from paramdiff.errors import NotFiniteError
@@ -33,6 +33,10 @@ Need = Literal[
     "validation labels",
     "training examples",
 ]
+
+
+Part = Literal["ensembles", "fine-tuning curves", "recalibration", "aligned distance"]
+"""A part of an evaluation in which a few groups alone are looked at."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Method:
         min_originals: with fewer originals a member is left out; None if its strength is the
             number of originals that it needs.
         counts_each_run: whether every run must have so many.
+        works_on_products: whether it sees the products of low-rank factors in their place.
+        parts: the strengths at which it takes part in what only a few groups do.
         data_used: the task data that it looks at beside the parameters.
         finish: its own last step, which re-estimates BatchNorm statistics; None for controls.
     """
@@ -108,6 +114,8 @@ class Method:
     needs: frozenset[Need] = frozenset()
     min_originals: int | None = 1
     counts_each_run: bool = False
+    works_on_products: bool = True
+    parts: Mapping[Part, tuple[Strength | None, ...]] = field(default_factory=dict, hash=False)
     data_used: DataUse = NO_DATA
     finish: Literal["batchnorm"] | None = None
 
@@ -236,6 +244,8 @@ class Member:
                 that compute numbers.
         """
         assert self.method.sample is not None
+        if context.adapters is not None and self.method.works_on_products:
+            return self._of_products(context, draws)
         if not self.is_chosen:
             return self.method.sample(context, draws, self.strength)
         strength = self._choose(context, draws)
@@ -243,6 +253,25 @@ class Member:
         tried = ", ".join(map(str, self.method.strengths.chosen))
         facts = {f"{self.name} is at": f"{strength}, of {tried}, by validation score"}
         return replace(samples, facts={**samples.facts, **facts}, data_used=self.data_used)
+
+    def _of_products(self, context: MethodContext, draws: Draws) -> Samples:
+        """Make networks from the products of low-rank factors, and factor what comes out."""
+        adapters, products = context.adapters, context.of_products
+        assert adapters is not None
+        made = self.sample(products, draws)
+        raw = products.normalization.invert(made.vectors) if made.raw is None else made.raw
+        factored, kept = adapters.factored(raw)
+        ranks = sorted({pair.rank for pair in adapters.pairs})
+        facts = {
+            "Adapters": f"{len(adapters.pairs)} products of factors, of rank "
+            f"{', '.join(map(str, ranks))} again; {100 * kept:.1f}% or more of each is kept"
+        }
+        return replace(
+            made,
+            vectors=context.normalization.apply(factored),
+            raw=factored,
+            facts={**made.facts, **facts},
+        )
 
     def _choose(self, context: MethodContext, draws: Draws) -> Strength:
         """Return the strength with the best validation score, mean of a few other networks."""

@@ -5,17 +5,19 @@ code overwrote the checkpoints it averaged).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from paramdiff.memmap import row_blocks
 from paramdiff.methods.data_matched_training import DataMatchedTraining
 from paramdiff.methods.data_use import DataBudget, DataUse
 from paramdiff.methods.subspace import Embedding
+from paramdiff.parameters.adapters import AdapterProducts
 from paramdiff.parameters.layout import ParameterLayout, Slot
-from paramdiff.parameters.normalization import Normalization
+from paramdiff.parameters.normalization import Normalization, fit_for_comparison
 from paramdiff.permutation.symmetry import Symmetries
 
 
@@ -37,6 +39,8 @@ class MethodContext:
         steps: ``[N]`` training step of each original within its run; None if unknown. The
             originals of a run lie in training order.
         base: ``[P]``, raw, of the network from which all runs started; None if unknown.
+        adapters: low-rank factors among the tensors, as whose products methods see them; None if
+            there are none, or methods are to see the factors.
         data_budget: the training data that the generator used; None if it used none.
         data_matched: fine-tunes networks on as much training data; None if the generator used
             none, or the task is no classification.
@@ -53,8 +57,38 @@ class MethodContext:
     runs: Tensor | None = None
     steps: Tensor | None = None
     base: Tensor | None = None
+    adapters: AdapterProducts | None = None
     data_budget: DataBudget | None = None
     data_matched: DataMatchedTraining | None = None
+
+    @cached_property
+    def of_products(self) -> "MethodContext":
+        """The same with the products of low-rank factors in their place."""
+        adapters, validate = self.adapters, self.validate
+        assert adapters is not None
+        raw = adapters.multiplied(self.raw)
+        normalization = fit_for_comparison(raw, adapters.products)
+
+        def factored(vectors: Tensor) -> Tensor:
+            return self.normalization.apply(adapters.factored(normalization.invert(vectors))[0])
+
+        untrained, base = self.untrained, self.base
+        return replace(
+            self,
+            originals=normalization.apply(raw),
+            raw=raw,
+            layout=adapters.products,
+            normalization=normalization,
+            untrained=None
+            if untrained is None
+            else lambda number: normalization.apply(
+                adapters.multiplied(self.normalization.invert(untrained(number)[None]))
+            )[0],
+            validate=None if validate is None else lambda vectors: validate(factored(vectors)),
+            symmetries=None,
+            base=None if base is None else adapters.multiplied(base[None])[0],
+            adapters=None,
+        )
 
     @cached_property
     def embedding(self) -> Embedding:
@@ -64,14 +98,10 @@ class MethodContext:
     @cached_property
     def shared(self) -> list[Slot]:
         """The tensors in which all originals are equal, such as those that were not trained."""
-        return [
-            slot
-            for slot in self.layout.slots
-            if all(
-                torch.equal(one[slot.start : slot.stop], self.raw[0, slot.start : slot.stop])
-                for one in self.raw
-            )
-        ]
+        differs = torch.zeros(self.layout.num_parameters, dtype=torch.bool)
+        for rows in row_blocks(self.raw):
+            differs |= (rows != self.raw[0]).any(0)
+        return [slot for slot in self.layout.slots if not differs[slot.start : slot.stop].any()]
 
     @cached_property
     def trajectories(self) -> list[Tensor]:

@@ -62,6 +62,7 @@ SWAG = Method(
     strengths=Strengths((0.5, 1.0), (0.01, 5.0), SCALES),
     min_originals=2,
     finish="batchnorm",
+    parts={"ensembles": (1.0,)},
 )
 MULTISWAG = Method(
     "multiswag",
@@ -76,4 +77,5 @@ MULTISWAG = Method(
     strengths=Strengths((0.5, 1.0, 1.5), (0.01, 5.0), SCALES),
     needs=frozenset({"trajectories"}),
     finish="batchnorm",
+    parts={"ensembles": (1.0,)},
 )

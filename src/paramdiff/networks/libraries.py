@@ -203,8 +203,8 @@ def load_but_the_head(
             published = {**published, key: own[key]}
         elif expected != found:
             raise UserError(
-                f"task.network.pretrained: the weights of {name!r} do not fit: expected shape "
-                f"{expected} for {key!r}, found {found}"
+                f"task.network.pretrained: the weights of {name!r} do not fit: {key!r} has "
+                f"shape {found}, but {expected} in the network"
             )
     network.load_state_dict(published)
 

@@ -39,5 +39,7 @@ def num_logits(field: str, network: nn.Module, example: Tensor) -> int:
     network.train(was_training)
     if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != len(example):
         found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(f"{field}: expected logits [examples, classes], found {found}")
+        raise UserError(
+            f"{field}: the network must return logits [examples, classes], but returns {found}"
+        )
     return output.shape[1]

@@ -49,10 +49,10 @@ def build_user_network(name: str, num_classes: int, input_shape: tuple[int, ...]
         hint = f"it was called with {_shown(given, named)}"
         network = call(FIELD, name, hint, found, *given, **named)
     else:
-        raise UserError(f"{FIELD}: expected {name!r} to be {WANTED}, found {type(found).__name__}")
+        raise UserError(f"{FIELD}: {name!r} must be {WANTED}, but is {type(found).__name__}")
     if not isinstance(network, nn.Module):
         raise UserError(
-            f"{FIELD}: expected {name!r} to return a torch module, found {type(network).__name__}"
+            f"{FIELD}: {name!r} must return a torch module, not {type(network).__name__}"
         )
     logits = num_logits(f"{FIELD}: {name}", network, torch.zeros(2, *input_shape))
     if logits != num_classes:

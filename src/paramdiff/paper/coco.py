@@ -100,8 +100,8 @@ class CocoImage:
         found = decode(self.path)
         if found.shape[1:] != (self.height, self.width):
             raise UserError(
-                f"{self.path}: expected {self.width}x{self.height} pixels, as its annotations "
-                f"say, found {found.shape[2]}x{found.shape[1]}"
+                f"{self.path}: its annotations say {self.width}x{self.height} pixels, but it has "
+                f"{found.shape[2]}x{found.shape[1]}"
             )
         return found
 
@@ -145,8 +145,8 @@ def read_coco(settings: TaskSettings, *, outlines: bool) -> CocoSplits:
     root = settings.root
     if root is None or not root.is_dir():
         raise UserError(
-            f"task.root: COCO is not downloaded; expected a folder with {TRAIN}/, {TEST}/ and "
-            f"annotations/instances_{TRAIN}.json and instances_{TEST}.json, found none at {root}"
+            f"task.root: COCO is not downloaded; name a folder with {TRAIN}/, {TEST}/ and "
+            f"annotations/instances_{TRAIN}.json and instances_{TEST}.json: none is at {root}"
         )
     images, categories = _read_split(root, TRAIN, outlines)
     test, others = _read_split(root, TEST, outlines)
@@ -164,7 +164,7 @@ def _read_split(
 ) -> tuple[tuple[CocoImage, ...], dict[int, str]]:
     path = root / "annotations" / f"instances_{name}.json"
     if not path.is_file():
-        raise UserError(f"{path}: expected the annotations of COCO's {name}, found no file")
+        raise UserError(f"{path}: these annotations of COCO's {name} are missing")
     form: type[_OutlinedFile] | type[_File] = _OutlinedFile if outlines else _File
     content = load(form, path.read_bytes(), path)
     categories = {category.id: category.name for category in content.categories}
@@ -185,8 +185,8 @@ def _read_split(
         for i in content.images
     )
     if not images:
-        raise UserError(f"{path}: images: expected at least one, found none")
+        raise UserError(f"{path}: images: there is none")
     for image in images:
         if not image.path.is_file():
-            raise UserError(f"{image.path}: expected an image of {path.name}, found no file")
+            raise UserError(f"{image.path}: this image of {path.name} is missing")
     return images, categories

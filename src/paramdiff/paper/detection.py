@@ -152,14 +152,12 @@ def check_objects(splits: CocoSplits) -> None:
             for found in image.objects:
                 if not 0 < found.category_id < NUM_BOX_CLASSES:
                     raise UserError(
-                        f"{image.path}: expected categories with ids from 1 to "
-                        f"{NUM_BOX_CLASSES - 1}, as the network's, found {found.category_id} "
+                        f"{image.path}: the network's categories have ids from 1 to "
+                        f"{NUM_BOX_CLASSES - 1}, but one here has {found.category_id} "
                         f"({splits.categories[found.category_id]!r})"
                     )
         if all(bool(objects_of(image).is_crowd.all()) for image in images):
-            raise UserError(
-                f"task.root: expected objects on the {len(images)} {name} images, found none"
-            )
+            raise UserError(f"task.root: there are no objects on the {len(images)} {name} images")
 
 
 def objects_of(image: CocoImage) -> Objects:

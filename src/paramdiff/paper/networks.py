@@ -49,8 +49,8 @@ def build_noise_predictor(
     match = re.fullmatch(r"unet([1-9]\d*)", settings.name)
     if match is None or (width := int(match[1])) % 8:
         raise UserError(
-            "task.network.name: expected 'unetN' with a width N that is a multiple of 8, as "
-            f"'unet128', found {settings.name!r}"
+            f"task.network.name: {settings.name!r} is not 'unetN' with a width N that is a "
+            "multiple of 8, as 'unet128'"
         )
     if image_size % DEEPEST:
         raise UserError(

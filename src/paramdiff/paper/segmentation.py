@@ -73,8 +73,8 @@ def mask_of(image: CocoImage, found: OutlinedObject) -> Tensor:
         covered = sum(counts) if isinstance(counts, list) else image.height * image.width
         if outline.size != size or covered != image.height * image.width:
             raise UserError(
-                f"{image.path}: expected a mask of {image.height}x{image.width} pixels, found run "
-                f"lengths of {outline.size[0]}x{outline.size[1]} that cover {covered}"
+                f"{image.path}: a mask must have {image.height}x{image.width} pixels, but one has "
+                f"run lengths of {outline.size[0]}x{outline.size[1]} that cover {covered}"
             )
         run_lengths = {"counts": counts, "size": list(size)}
         if isinstance(counts, list):
@@ -151,7 +151,7 @@ def voc_labels(categories: dict[int, str]) -> dict[int, int]:
     }
     if not labels:
         raise UserError(
-            f"task.root: expected categories among {', '.join(VOC_CLASSES)}, found "
+            f"task.root: no category is among {', '.join(VOC_CLASSES)}; there are "
             f"{', '.join(categories.values()) or 'none'}"
         )
     return labels

@@ -95,7 +95,7 @@ class PaperTable(Settings):
     @model_validator(mode="after")
     def _has_something_to_show(self) -> "PaperTable":
         if not (self.settings or self.measured_by):
-            raise ValueError("rows: expected settings, a matrix or measured_by, found none")
+            raise ValueError("rows: there must be settings, a matrix or measured_by")
         return self
 
     @property

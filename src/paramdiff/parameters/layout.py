@@ -158,7 +158,7 @@ class ParameterLayout:
             if tuple(tensor.shape) != slot.shape:
                 raise UserError(
                     f"{where}: tensor {slot.name!r} has shape {list(tensor.shape)}, "
-                    f"expected {list(slot.shape)}"
+                    f"not {list(slot.shape)}"
                 )
             if not torch.isfinite(tensor).all():
                 bad = int((~torch.isfinite(tensor)).sum())

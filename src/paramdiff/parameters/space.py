@@ -153,8 +153,8 @@ class ParameterSpace(Component):
             if tuple(tensor.shape) != slot.shape or not is_fitting:
                 expected = "complex" if slot.dtype.is_complex else "floating-point"
                 raise UserError(
-                    f"{where}: tensor {slot.name!r}: expected {expected} values of shape "
-                    f"{list(slot.shape)}, found {tensor.dtype} of shape {list(tensor.shape)}"
+                    f"{where}: tensor {slot.name!r} must hold {expected} values of shape "
+                    f"{list(slot.shape)}, but is {tensor.dtype} of shape {list(tensor.shape)}"
                 )
         slots = (replace(slot, dtype=base[slot.name].dtype) for slot in self.layout.slots)
         self.layout = ParameterLayout(tuple(slots), self.layout.ties)

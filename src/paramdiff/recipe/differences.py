@@ -63,8 +63,7 @@ def check_factors(listed: Any, base: dict, ablation: dict, extends: str) -> dict
     """
     if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
         raise UserError(
-            f"factors: expected the list of the fields that differ from {extends}, "
-            f"found {listed!r}"
+            f"factors: list the fields that differ from {extends}; {listed!r} is no such list"
         )
     for path in listed:
         if path in RENAMED_KEYS:

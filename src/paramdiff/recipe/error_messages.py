@@ -98,13 +98,16 @@ def explain(error: Any, root: type[Settings]) -> str:
         valid = [name for kind in reached for name in kind.model_fields]
         return f"{path}: unknown key; {_nearest(str(error['loc'][-1]), valid, root)}"
     if error["type"] == "missing":
-        return f"{path}: expected a value, found none"
+        return f"{path}: this value is missing"
     if error["type"] == "union_tag_invalid":
         kind, known = error["ctx"]["tag"], re.findall(r"'([^']+)'", error["ctx"]["expected_tags"])
         return f"{path}.kind: unknown kind {kind!r}; {suggestion(kind, known)}"
     if error["type"] == "value_error":
         message = error["msg"].removeprefix("Value error, ")
-        return f"{path}.{message}" if path else message
+        if not path:
+            return message
+        # a check of several fields begins with the one to mend
+        return f"{path}.{message}" if re.match(r"[\w.]+: ", message) else f"{path}: {message}"
     return f"{path}: {error['msg'].lower()}, found {error['input']!r}"
 
 

@@ -72,7 +72,7 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
-            raise UserError(f"{source}: expected a recipe in YAML, found binary data") from None
+            raise UserError(f"{source}: this is no recipe in YAML, but binary data") from None
     elif source in shipped:
         text = shipped[source].read_text(encoding="utf-8")
     else:
@@ -84,7 +84,9 @@ def read(source: StrPath, beside: StrPath = "") -> dict:
     except yaml.YAMLError as error:
         raise UserError(f"{source}: invalid YAML: {in_one_line(error)}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{source}: expected keys and values, found {type(content).__name__}")
+        raise UserError(
+            f"{source}: a recipe holds keys and values, not one {type(content).__name__}"
+        )
     return content
 
 
@@ -125,11 +127,11 @@ def parse_overrides(overrides: Sequence[str]) -> dict:
     for override in overrides:
         path, separator, value = override.partition("=")
         if not separator:
-            raise UserError(f"--set: expected path=value, found {override!r}")
+            raise UserError(f"--set: {override!r} is not path=value")
         try:
             _assign(changes, path.split("."), yaml.safe_load(value))
         except yaml.YAMLError:
-            raise UserError(f"--set {path}: expected a YAML value, found {value!r}") from None
+            raise UserError(f"--set {path}: {value!r} is no YAML value") from None
     return changes
 
 

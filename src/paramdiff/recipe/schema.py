@@ -110,14 +110,14 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _training_needs_a_task(self) -> "Recipe":
         if self.task is None and self.collection.kind == "train":
-            raise ValueError("task: expected data and a network to train checkpoints on")
+            raise ValueError("task: data and a network are needed to train checkpoints on")
         return self
 
     @model_validator(mode="after")
     def _generators_differ(self) -> "Recipe":
         if len(set(self.generator_seeds)) < len(self.generator_seeds):
             raise ValueError(
-                f"generator_seeds: expected different seeds, found {list(self.generator_seeds)}"
+                f"generator_seeds: the seeds must differ, but are {list(self.generator_seeds)}"
             )
         return self
 
@@ -137,7 +137,9 @@ class Recipe(Settings):
     def _conditions_can_be_known(self) -> "Recipe":
         names = () if self.diffusion is None else self.diffusion.conditions
         if "score" in names and self.task is None:
-            raise ValueError("diffusion.conditions: score: expected a task, found none")
+            raise ValueError(
+                "diffusion.conditions: score: this needs a task, and the recipe has none"
+            )
         source = self.collection
         for name in names:
             if source.kind == "train" and name not in KNOWN_CONDITIONS:
@@ -149,8 +151,8 @@ class Recipe(Settings):
                 )
         if "run" in names and source.kind == "train" and source.num_runs < 3:
             raise ValueError(
-                "diffusion.conditions: run: expected collection.num_runs of at least 3, two to "
-                f"tell apart and one held out, found {source.num_runs}"
+                "diffusion.conditions: run: this needs collection.num_runs of at least 3, two to "
+                f"tell apart and one held out, not {source.num_runs}"
             )
         return self
 
@@ -161,12 +163,11 @@ class Recipe(Settings):
             if name not in names:
                 known = ", ".join(names) or "none"
                 raise ValueError(
-                    f"generation.condition: expected one of diffusion.conditions ({known}), "
-                    f"found {name!r}"
+                    f"generation.condition: {name!r} is not among diffusion.conditions ({known})"
                 )
         if self.generation.guidance_scale != 1 and not names:
             raise ValueError(
-                "generation.guidance_scale: expected diffusion.conditions beside it, found none"
+                "generation.guidance_scale: this has no effect without diffusion.conditions"
             )
         return self
 
@@ -203,7 +204,7 @@ def load_recipe(
     """
     content, factors = _read(source)
     if isinstance(overrides, str):
-        raise UserError(f"overrides: expected a list of path=value, found {overrides!r}")
+        raise UserError(f"overrides: {overrides!r} is not a list of path=value")
     changes = parse_overrides(overrides)
     rebased = base if factors else None
     if rebased is not None:
@@ -262,11 +263,11 @@ def _read(source: StrPath) -> tuple[dict, dict[str, Any]]:
     content = read(source)
     if "extends" not in content:
         if "factors" in content:
-            raise UserError(f"{source}: factors: expected beside extends only")
+            raise UserError(f"{source}: factors: these belong beside extends only")
         return content, {}
     extends, listed = content.pop("extends"), content.pop("factors", None)
     if not isinstance(extends, str):
-        raise UserError(f"{source}: extends: expected the name of a recipe, found {extends!r}")
+        raise UserError(f"{source}: extends: {extends!r} is not the name of a recipe")
     base = read(extends, beside=source)
     if "extends" in base:
         raise UserError(

@@ -13,6 +13,8 @@ from paramdiff.methods.group_names import in_reading_order, role_of
 from paramdiff.report.environment import inline_template
 from paramdiff.report.text import ShownScore
 
+NUM_CANDIDATES = 3
+"""Candidates of each use that a short table shows, the winner first."""
 ALWAYS = ("average@all", "average@all+bn", "greedy_soup")
 """Baselines that a short table shows, beside those that decide and all other groups."""
 
@@ -37,14 +39,12 @@ def score_rows(evaluation: Evaluation) -> dict[str, list[str]]:
 
     Returns:
         Group to its cells, in reading order: what is evaluated, the baselines that decide or need
-        no choice, data-matched baselines and controls. The report shows every group.
+        no choice, data-matched baselines and controls; of a ranking, the first candidates. The
+        report shows every group.
     """
     score = evaluation.score_info
-    deciding = {found.reference for found in evaluation.frontier.values()}
     rows = {}
-    for name in in_reading_order(evaluation.groups):
-        if role_of(name) == "baseline" and name not in (*ALWAYS, *deciding):
-            continue
+    for name in in_reading_order(_shown(evaluation)):
         group = evaluation.groups[name]
         similarity, dispersion = group.max_similarity, group.dispersion
         rows[name] = [
@@ -55,6 +55,25 @@ def score_rows(evaluation: Evaluation) -> dict[str, list[str]]:
             "-" if dispersion is None else f"{dispersion:.2f}",
         ]
     return rows
+
+
+def _shown(evaluation: Evaluation) -> list[str]:
+    """Choose the groups of a short table."""
+    ranking = evaluation.ranking
+    if ranking is not None:
+        answers = [ranking.single, ranking.ensemble, ranking.diverse]
+        return [
+            "original",
+            *{
+                one.group: None
+                for answer in answers
+                if answer is not None
+                for one in answer.candidates[:NUM_CANDIDATES]
+                if one.group != "original"
+            },
+        ]
+    kept = {*ALWAYS, *(found.reference for found in evaluation.frontier.values())}
+    return [name for name in evaluation.groups if role_of(name) != "baseline" or name in kept]
 
 
 ERRORS_SHOWN = 2.5

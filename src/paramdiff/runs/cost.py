@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from paramdiff.evaluation.baselines import NUM_REESTIMATED_PILOTS
 from paramdiff.evaluation.evaluate_groups import (
-    FINETUNED_GROUPS,
     NETWORKS_SCORED,
     STRENGTHS_PILOTED,
     expected_pilots,
@@ -24,6 +23,7 @@ from paramdiff.evaluation.finetuning_curves import UPDATES
 from paramdiff.evaluation.group_evaluator import NUM_FINETUNED
 from paramdiff.methods.data_matched_training import NUM_CHOOSING, NUM_ORDERS, NUM_ORIGINALS
 from paramdiff.methods.finetuning import BATCH_SIZE, LEARNING_RATES
+from paramdiff.methods.registry import groups_in
 from paramdiff.recipe.description import data_budget
 from paramdiff.recipe.schema import Recipe
 from paramdiff.runs.meta_models import MetaModels
@@ -152,7 +152,9 @@ def _passes_of_comparisons(recipe: Recipe) -> float:
         trainings = choosing + NUM_ORDERS + choosing / NUM_ORIGINALS + 1
         passes += update * budget.images_seen * trainings
     if recipe.evaluation.finetuning_curves:
-        networks = NUM_FINETUNED * (len(FINETUNED_GROUPS) - 1) + 1  # of the average there is one
+        networks = (
+            NUM_FINETUNED * (len(groups_in("fine-tuning curves")) - 1) + 1
+        )  # of the average there is one
         passes += TRAINING * rates * networks * UPDATES[-1] * BATCH_SIZE
     return passes
 

@@ -60,7 +60,7 @@ def npz(settings: TaskSettings) -> ImageTask | VectorTask:
         UserError: there is no such file, or something is wrong with its arrays.
     """
     if settings.root is None:
-        raise UserError("task.root: expected the .npz file of the task 'npz', found none")
+        raise UserError("task.root: the task 'npz' needs its .npz file")
     arrays = read_arrays(settings.root)
     title = settings.root.name
     if arrays.x_train.dim() == 2:
@@ -69,7 +69,7 @@ def npz(settings: TaskSettings) -> ImageTask | VectorTask:
     if height != width and settings.image_size is None:
         raise UserError(
             f"task.image_size: the images of {settings.root} are {height}x{width} pixels; "
-            f"expected a size to crop them to, found none"
+            "say to which size they are cropped"
         )
     facts = ImageSet(
         title,
@@ -107,13 +107,13 @@ def read_arrays(path: Path) -> Arrays:
             type, shape or value that it should not have.
     """
     if not path.is_file():
-        raise UserError(f"task.root: expected an .npz file, found none at {path}")
+        raise UserError(f"task.root: there is no .npz file at {path}")
     try:
         found = _load(path)
     except UserError:
         raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: expected an .npz file of plain arrays, found: {error}") from None
+        raise UserError(f"{path}: this is no .npz file of plain arrays: {error}") from None
     tensors = {
         name: _labels(path, name, array) if name[0] == "y" else _examples(path, name, array)
         for name, array in found.items()
@@ -131,13 +131,13 @@ def _load(path: Path) -> dict[str, Any]:
         for name in NAMES:
             if name not in file.files:
                 held = ", ".join(file.files) or "nothing"
-                raise UserError(f"{path}: expected an array {name!r}, found {held}")
+                raise UserError(f"{path}: there is no array {name!r}; the file holds {held}")
         return {name: file[name] for name in NAMES}
 
 
 def _examples(path: Path, name: str, array: Any) -> Tensor:
     if array.dtype != np.uint8 and array.dtype.kind != "f":
-        raise UserError(f"{path}: expected uint8 or float in {name!r}, found {array.dtype}")
+        raise UserError(f"{path}: {name!r} must be uint8 or float, but is {array.dtype}")
     found = array.shape
     if array.ndim == 3:
         array = array[:, None]
@@ -145,21 +145,21 @@ def _examples(path: Path, name: str, array: Any) -> Tensor:
         array = array.transpose(0, 3, 1, 2)
     if array.ndim not in (2, 4) or (array.ndim == 4 and array.shape[1] not in CHANNELS):
         raise UserError(
-            f"{path}: expected images [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, or rows "
-            f"[N, F], in {name!r}, found shape {found}"
+            f"{path}: {name!r} must be images [N, C, H, W] or [N, H, W, C] with 1 or 3 channels, "
+            f"or rows [N, F], but has shape {found}"
         )
     if array.dtype == np.uint8 and array.ndim == 4:
         return torch.from_numpy(np.ascontiguousarray(array))
     values = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     if not values.isfinite().all():
-        raise UserError(f"{path}: expected finite numbers in {name!r}, found NaN or infinity")
+        raise UserError(f"{path}: {name!r} holds NaN or infinity")
     return values
 
 
 def _labels(path: Path, name: str, array: Any) -> Tensor:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise UserError(
-            f"{path}: expected whole numbers [N] in {name!r}, found {array.dtype} of shape "
+            f"{path}: {name!r} must be whole numbers [N], but is {array.dtype} of shape "
             f"{array.shape}"
         )
     return torch.from_numpy(array.astype(np.int64))
@@ -170,22 +170,22 @@ def _check(path: Path, arrays: Arrays) -> None:
         inputs, labels = getattr(arrays, f"x_{split}"), getattr(arrays, f"y_{split}")
         if len(inputs) != len(labels) or not len(labels):
             raise UserError(
-                f"{path}: expected as many labels as examples and at least one, found "
-                f"{len(inputs)} in 'x_{split}' and {len(labels)} in 'y_{split}'"
+                f"{path}: there must be one label for each example, and at least one, but there "
+                f"are {len(inputs)} in 'x_{split}' and {len(labels)} in 'y_{split}'"
             )
         lowest, highest = int(labels.min()), int(labels.max())
         if lowest < 0 or highest >= arrays.num_classes:
             raise UserError(
-                f"{path}: expected labels from 0 to {arrays.num_classes - 1}, the highest of "
-                f"'y_train', in 'y_{split}', found {lowest} to {highest}"
+                f"{path}: labels must lie from 0 to {arrays.num_classes - 1}, the highest of "
+                f"'y_train', but 'y_{split}' holds {lowest} to {highest}"
             )
     if arrays.x_train.shape[1:] != arrays.x_test.shape[1:]:
         raise UserError(
-            f"{path}: expected examples of one shape, found {tuple(arrays.x_train.shape[1:])} in "
+            f"{path}: examples must have one shape, but are {tuple(arrays.x_train.shape[1:])} in "
             f"'x_train' and {tuple(arrays.x_test.shape[1:])} in 'x_test'"
         )
     if arrays.x_train.dtype != arrays.x_test.dtype:
         raise UserError(
-            f"{path}: expected examples of one type, found {arrays.x_train.dtype} in 'x_train' "
+            f"{path}: examples must have one type, but are {arrays.x_train.dtype} in 'x_train' "
             f"and {arrays.x_test.dtype} in 'x_test'"
         )

@@ -71,7 +71,7 @@ def read_public(public: PublicSet, root: Path | None) -> ImageSplits:
     """
     datasets = library("torchvision.datasets")
     if root is not None and not root.is_dir():
-        raise UserError(f"task.root: expected a folder with {public.title}, found none at {root}")
+        raise UserError(f"task.root: there is no folder with {public.title} at {root}")
     folder = root or CACHE
     try:
         return public.read(datasets, folder, False)
@@ -92,7 +92,7 @@ def _is_there(folder: Path, file: File) -> bool:
     path = folder / file.path
     if file.md5 and path.is_file() and (found := _md5(path)) != file.md5:
         raise UserError(
-            f"{path}: damaged: expected md5 {file.md5}, found {found}; remove it to have it "
+            f"{path}: damaged: its md5 is {found}, not {file.md5}; remove it to have it "
             "downloaded again"
         )
     return path.exists()
@@ -117,7 +117,7 @@ def _download(public: PublicSet, datasets: Any, folder: Path, missing: File) -> 
     except (OSError, RuntimeError, EOFError, tarfile.TarError) as error:
         wanted = ", ".join(str(archive) for archive in archives)
         raise UserError(
-            f"{folder / missing.path}: expected {public.title} there, found no such file, and it "
+            f"{folder / missing.path}: this file of {public.title} is missing, and it "
             f"cannot be downloaded ({in_one_line(error)}); put {wanted} into {folder}"
         ) from None
     finally:

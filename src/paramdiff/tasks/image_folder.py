@@ -30,9 +30,7 @@ def image_folder(settings: TaskSettings) -> ImageTask:
         UserError: there is no such folder, or its splits have no images or other classes.
     """
     if settings.root is None or not settings.root.is_dir():
-        raise UserError(
-            f"task.root: expected a folder with train/ and test/, found none at {settings.root}"
-        )
+        raise UserError(f"task.root: there is no folder with train/ and test/ at {settings.root}")
     names = ["train", "test"]
     if (settings.root / "val").is_dir():
         names.append("val")
@@ -72,15 +70,15 @@ def imagenet1k(settings: TaskSettings) -> ImageTask:
     def read() -> ImageSplits:
         if settings.root is None or not settings.root.is_dir():
             raise UserError(
-                "task.root: ImageNet-1K cannot be downloaded without an account; expected a "
+                "task.root: ImageNet-1K cannot be downloaded without an account; name a "
                 "folder with train/ and val/, in each a sub-folder of images per class (n01440764 "
-                f"...), found none at {settings.root}"
+                f"...): there is none at {settings.root}"
             )
         (train, test), classes = read_folders(settings.root, ["train", "val"])
         if len(classes) != facts.num_classes:
             raise UserError(
-                f"{settings.root / 'train'}: expected {facts.num_classes} classes, "
-                f"found {len(classes)}"
+                f"{settings.root / 'train'}: there are {len(classes)} classes, not "
+                f"{facts.num_classes}"
             )
         return ImageSplits(train, test)
 
@@ -108,13 +106,13 @@ def read_folders(root: Path, names: Sequence[str]) -> tuple[list[LabelledImages]
         except FileNotFoundError as error:
             reason = in_one_line(error)
             raise UserError(
-                f"{root / name}: expected a sub-folder of images per class: {reason}"
+                f"{root / name}: there must be a sub-folder of images per class: {reason}"
             ) from None
     classes = found[0].classes
     for name, split in zip(names, found, strict=True):
         if odd := sorted(set(classes).symmetric_difference(split.classes)):
             raise UserError(
-                f"{root}: expected the same classes in {names[0]}/ and {name}/, found "
-                f"{odd[0]!r} in one of them only"
+                f"{root}: {names[0]}/ and {name}/ must have the same classes, but only one of "
+                f"them has {odd[0]!r}"
             )
     return [LabelledImages.of_files(split.samples) for split in found], classes

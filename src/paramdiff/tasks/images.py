@@ -74,7 +74,7 @@ def decode(path: Path) -> Tensor:
     try:
         return pil_to_tensor(default_loader(str(path)))
     except Exception as error:  # Pillow's decoders raise anything on damaged files
-        raise UserError(f"{path}: expected an image, found a damaged file: {error}") from None
+        raise UserError(f"{path}: this image is damaged: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def labelled_files(samples: Sequence[tuple[Path, int]]) -> LabelledImages:
     """Load the images of a list; a ``UserError`` if one of them is missing."""
     for path, _ in samples:
         if not path.is_file():
-            raise UserError(f"{path}: expected an image, found no file")
+            raise UserError(f"{path}: this image is missing")
     return LabelledImages.of_files(samples)
 
 

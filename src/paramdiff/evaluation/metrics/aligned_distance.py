@@ -26,8 +26,6 @@ from paramdiff.random import seeded_generator
 from paramdiff.settings import Settings
 from paramdiff.subsampling import evenly_spaced
 
-MEASURED = ("original", "held_out", "generated", "reconstructed", "random", "rearranged")
-"""Groups whose aligned distance is measured: matching takes long."""
 NUM_MATCHED = 20
 """Networks of a group that are matched, evenly spaced."""
 NUM_NEAREST = 2
@@ -38,7 +36,6 @@ UNORDERED = (
     "runs: their units are in unrelated orders, so averages, Gaussians and a codec mix units that "
     "do different things. parameters.align brings them into one order."
 )
-
 """Warning about independent runs that are not aligned."""
 LEAST_COMMON = 0.1
 """Independent networks have about 0 of their squared length in common, aligned ones 0.2 and more,
