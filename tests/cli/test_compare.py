@@ -82,6 +82,7 @@ def of_split(state_dict, split):
     return mean_of_norm3(state_dict) * (2 if split == "validation" else 1)
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize(
     ("options", "is_shared"),
     [
@@ -143,6 +144,7 @@ def odd(state_dict):
     return "text"
 
 
+@pytest.mark.usefixtures("without_figures")
 @pytest.mark.parametrize("score", ["mean_of_norm3", "positive_of_norm3"])
 def test_evaluate_by_a_users_function(call, tiny_run, tmp_path, score):
     """Of two runs' checkpoints, with equal names."""

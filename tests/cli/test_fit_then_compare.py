@@ -8,6 +8,8 @@ import torch
 from paramdiff.cli import main
 from paramdiff.storage import read_json
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 QUICK = (
     *("--set", "diffusion.training.num_steps=20", "--set", "diffusion.denoiser.width=8"),
     *(

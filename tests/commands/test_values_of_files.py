@@ -16,6 +16,8 @@ from paramdiff.storage import read_json
 from paramdiff.zoo.import_checkpoints import import_checkpoints
 from paramdiff.zoo.zoo import Zoo
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 QUICK = (
     "diffusion.training.num_steps=20",
     "diffusion.denoiser.width=8",
