@@ -132,7 +132,7 @@ def test_what_can_be_refused_at_once_is(refused, tiny_run, tmp_path):
     for verb in (("compare", parts, "--originals", parts), ("fit", parts)):
         new, there = ("--out", tmp_path / "new"), ("--out", tmp_path / "there")
         assert "--device: " in refused(*verb, *new, *given, "--device", "gpu")
-        assert "found" in refused(*verb, *there, *given)
+        assert "this exists already" in refused(*verb, *there, *given)
         assert "nothing.*" in refused(*verb, *new, *given, "--select", "nothing.*")
 
 
