@@ -129,10 +129,13 @@ def test_what_can_be_refused_at_once_is(refused, tiny_run, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()
     parts = tiny_run / "generated"
-    for verb in (("compare", parts, "--originals", parts), ("fit", parts)):
+    for verb, told in (
+        (("compare", parts, "--originals", parts), "there: this exists already"),
+        (("fit", parts), "there: the folder is neither empty nor a run"),
+    ):
         new, there = ("--out", tmp_path / "new"), ("--out", tmp_path / "there")
         assert "--device: " in refused(*verb, *new, *given, "--device", "gpu")
-        assert "found" in refused(*verb, *there, *given)
+        assert told in refused(*verb, *there, *given)
         assert "nothing.*" in refused(*verb, *new, *given, "--select", "nothing.*")
 
 
