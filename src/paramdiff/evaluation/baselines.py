@@ -63,7 +63,7 @@ class Baselines:
         self.context = method_context(
             inputs, normalization, predictor, groups, settings.seed, progress
         )
-        originals = self.context.originals
+        originals = groups.kept["original"].vectors
         self._validation = Validation(
             predict=partial(groups.predictor.predict_validation, predictor),
             originals_wrong=predictor.predict_validation(groups.kept["original"].raw).wrong,
@@ -145,9 +145,11 @@ def method_context(
     Returns:
         The context.
     """
-    untrained = inputs.untrained
+    untrained, adapters = inputs.untrained, AdapterProducts.find(inputs.layout)
     context = MethodContext(
-        originals=groups.kept["original"].vectors,
+        originals=groups.kept["original"].vectors
+        if adapters is None
+        else normalization.apply(inputs.originals.float()),
         raw=inputs.originals,
         layout=inputs.layout,
         normalization=normalization,
@@ -159,7 +161,7 @@ def method_context(
         runs=inputs.runs,
         steps=inputs.steps,
         base=inputs.base,
-        adapters=AdapterProducts.find(inputs.layout),
+        adapters=adapters,
         validate=None,
         data_budget=inputs.data_budget,
         data_matched=_training(inputs, normalization, predictor, seed, progress),
@@ -266,7 +268,8 @@ def made(matched: Matched, context: MethodContext, num: int, seed: int) -> Sampl
         for slot in context.shared:  # to the bit; disturbing them would be no method's idea
             place = slice(slot.start, slot.stop)
             raw[:, place] = context.raw[0, place]
-            samples.vectors[:, place] = context.originals[0, place]
+            if context.adapters is None:
+                samples.vectors[:, place] = context.originals[0, place]
     used = samples.data_used or member.data_used
     uses_inputs = matched.finish is not None and used.kind == "none"
     return SampleGroup(

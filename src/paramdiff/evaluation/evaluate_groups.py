@@ -17,7 +17,7 @@ from paramdiff.evaluation.metrics.base import GroupMetrics
 from paramdiff.evaluation.predictor import Predictor
 from paramdiff.evaluation.race import NUM_RACED, Race, Starter
 from paramdiff.evaluation.reference_set import ReferenceSet
-from paramdiff.evaluation.sample_groups import SampleGroup, given_groups
+from paramdiff.evaluation.sample_groups import SampleGroup, given_groups, product_context
 from paramdiff.evaluation.trajectory import Trajectory, trajectory_of
 from paramdiff.methods.method_context import MethodContext
 from paramdiff.methods.registry import groups_in
@@ -87,13 +87,14 @@ def evaluate_groups(
     """
     seed = settings.seed
     normalization = fit_for_comparison(inputs.originals, inputs.layout)
+    products = product_context(inputs, normalization)
     given = given_groups(inputs, normalization)
     original = next(given)
     trajectory = trajectory_of(original.vectors, seed, inputs.runs)
     is_single = inputs.num_runs == 1 and (trajectory is None or trajectory.is_found)
     references = ReferenceSet(
         original.vectors,
-        inputs.layout,
+        inputs.layout if products is None else products.layout,
         tests_copying=not is_single,
         scratch=inputs.scratch,
     )

@@ -104,7 +104,7 @@ class Race:
     ) -> None:
         self._groups, self._starters, self._given = groups, starters, given
         self._seed, self._num_networks, self._is_full = seed, num_networks, is_full
-        self._variance = total_variance(starters[0].context.originals)
+        self._variance = total_variance(groups.kept["original"].vectors)
         self._originals_wrong: Tensor | None = None
         self.originals = self._measured(groups.kept["original"], starters[0])
         self.runners: dict[str, Runner] = {}

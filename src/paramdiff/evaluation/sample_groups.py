@@ -11,6 +11,8 @@ from paramdiff.evaluation.inputs import EvaluationInputs
 from paramdiff.memmap import map_rows
 from paramdiff.methods.data_use import NO_DATA, DataUse, data_used
 from paramdiff.methods.group_names import FINISHED
+from paramdiff.methods.method_context import MethodContext, ProductContext
+from paramdiff.parameters.adapters import AdapterProducts
 from paramdiff.parameters.normalization import Normalization
 from paramdiff.subsampling import evenly_spaced
 
@@ -46,8 +48,11 @@ class SampleGroup:
 def given_groups(inputs: EvaluationInputs, normalization: Normalization) -> Iterator[SampleGroup]:
     """Yield the groups that an evaluation is given; ``original`` first."""
     scratch, size = inputs.scratch, inputs.layout.num_parameters
+    products = product_context(inputs, normalization)
 
     def group(name: str, raw: Tensor, data: DataUse = NO_DATA) -> SampleGroup:
+        if products is not None:
+            return SampleGroup(name, raw, products.vectors_of(raw, scratch), data_used=data)
         vectors = map_rows(raw, lambda rows: normalization.apply(rows.float()), size, scratch)
         return SampleGroup(name, raw, vectors, data_used=data)
 
@@ -64,6 +69,22 @@ def given_groups(inputs: EvaluationInputs, normalization: Normalization) -> Iter
         decode = inputs.latents.decode
         decoded = map_rows(inputs.original_latents, decode, size, scratch)
         yield group("reconstructed", decoded, used)
+
+
+def product_context(
+    inputs: EvaluationInputs, normalization: Normalization
+) -> ProductContext | None:
+    """Return the space in which low-rank adapters are measured; None without adapters."""
+    adapters = AdapterProducts.find(inputs.layout)
+    if adapters is None:
+        return None
+    return MethodContext(
+        originals=inputs.originals,
+        raw=inputs.originals,
+        layout=inputs.layout,
+        normalization=normalization,
+        adapters=adapters,
+    ).of_products
 
 
 def reestimated(group: SampleGroup, num: int) -> SampleGroup:

@@ -52,7 +52,6 @@ UNTRAINED = Method(
     style=Style(GRAY, "x"),
     sample=sample_untrained,
     role="control",
-    works_on_products=False,
     needs=frozenset({"network"}),
     parts={"fine-tuning curves": (None,), "aligned distance": (None,)},
 )
@@ -63,7 +62,6 @@ SHUFFLED = Method(
     style=Style(GRAY, "d"),
     sample=sample_shuffled,
     role="control",
-    works_on_products=False,
 )
 PERMUTED_COPIES = Method(
     "rearranged",
@@ -74,7 +72,6 @@ PERMUTED_COPIES = Method(
     style=Style(GRAY, "h"),
     sample=sample_permuted_copies,
     role="control",
-    works_on_products=False,
     needs=frozenset({"symmetries"}),
     parts={"aligned distance": (None,)},
 )

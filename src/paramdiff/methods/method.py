@@ -244,8 +244,8 @@ class Member:
                 that compute numbers.
         """
         assert self.method.sample is not None
-        if context.adapters is not None and self.method.works_on_products:
-            return self._of_products(context, draws)
+        if context.adapters is not None:
+            return self._with_adapters(context, draws)
         if not self.is_chosen:
             return self.method.sample(context, draws, self.strength)
         strength = self._choose(context, draws)
@@ -254,10 +254,17 @@ class Member:
         facts = {f"{self.name} is at": f"{strength}, of {tried}, by validation score"}
         return replace(samples, facts={**samples.facts, **facts}, data_used=self.data_used)
 
-    def _of_products(self, context: MethodContext, draws: Draws) -> Samples:
-        """Make networks from the products of low-rank factors, and factor what comes out."""
+    def _with_adapters(self, context: MethodContext, draws: Draws) -> Samples:
+        """Make networks from the products of low-rank factors, and factor what comes out.
+
+        Their vectors are those of products, as factors can be turned at will.
+        """
         adapters, products = context.adapters, context.of_products
         assert adapters is not None
+        if not self.method.works_on_products:
+            found = self.sample(replace(context, adapters=None), draws)
+            raw = context.normalization.invert(found.vectors) if found.raw is None else found.raw
+            return replace(found, raw=raw, vectors=products.vectors_of(raw))
         made = self.sample(products, draws)
         raw = products.normalization.invert(made.vectors) if made.raw is None else made.raw
         factored, kept = adapters.factored(raw)
@@ -268,7 +275,7 @@ class Member:
         }
         return replace(
             made,
-            vectors=context.normalization.apply(factored),
+            vectors=products.vectors_of(factored),
             raw=factored,
             facts={**made.facts, **facts},
         )

@@ -5,13 +5,14 @@ code overwrote the checkpoints it averaged).
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from paramdiff.memmap import row_blocks
+from paramdiff.memmap import map_rows, row_blocks
 from paramdiff.methods.data_matched_training import DataMatchedTraining
 from paramdiff.methods.data_use import DataBudget, DataUse
 from paramdiff.methods.subspace import Embedding
@@ -62,7 +63,7 @@ class MethodContext:
     data_matched: DataMatchedTraining | None = None
 
     @cached_property
-    def of_products(self) -> "MethodContext":
+    def of_products(self) -> "ProductContext":
         """The same with the products of low-rank factors in their place."""
         adapters, validate = self.adapters, self.validate
         assert adapters is not None
@@ -73,8 +74,13 @@ class MethodContext:
             return self.normalization.apply(adapters.factored(normalization.invert(vectors))[0])
 
         untrained, base = self.untrained, self.base
-        return replace(
-            self,
+        return ProductContext(
+            factors=adapters,
+            data_budget=self.data_budget,
+            data_matched=self.data_matched,
+            runs=self.runs,
+            steps=self.steps,
+            validation_score=self.validation_score,
             originals=normalization.apply(raw),
             raw=raw,
             layout=adapters.products,
@@ -85,9 +91,7 @@ class MethodContext:
                 adapters.multiplied(self.normalization.invert(untrained(number)[None]))
             )[0],
             validate=None if validate is None else lambda vectors: validate(factored(vectors)),
-            symmetries=None,
             base=None if base is None else adapters.multiplied(base[None])[0],
-            adapters=None,
         )
 
     @cached_property
@@ -122,6 +126,23 @@ class MethodContext:
         return steps is not None and all(
             len(rows) > 1 and bool(steps[rows].diff().gt(0).all()) for rows in self.trajectories
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductContext(MethodContext):
+    """A context whose vectors hold the products of low-rank factors.
+
+    Attributes:
+        factors: multiplies and factors.
+    """
+
+    factors: AdapterProducts
+
+    def vectors_of(self, raw: Tensor, scratch: Path | None = None) -> Tensor:
+        """Multiply raw vectors ``[M, P]`` of factors, and normalize; ``[M, Q]``."""
+        products = self.factors.multiplied(raw, scratch)
+        size = self.layout.num_parameters
+        return map_rows(products, self.normalization.apply, size, scratch)
 
 
 @dataclass(frozen=True)
