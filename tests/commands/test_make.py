@@ -145,6 +145,12 @@ def test_without_data_a_warning_says_what_becomes_of_batchnorm(checkpoints, tmp_
         ("greedy_soup@3", {}, "it has no strength"),
         ("random+bn", {"score_fn": SCORE}, "only +bn may follow"),
         ("average+x", {}, "only +bn may follow"),
+        ("ema@1.5", {}, "between 0 and 0.9999"),
+        ("power_ema@0", {}, "between 0.001 and 0.28"),
+        ("slerp@7", {}, "between 0 and 1"),
+        ("wise_ft", {}, "--base-checkpoint"),
+        ("run_average", {}, "average takes one run"),
+        ("random", {}, "--task"),
         ("average+bn", {}, "name the data"),
         ("greedy_soup", {}, "name the data"),
         ("multiswag", {}, "needs several runs"),
@@ -213,3 +219,26 @@ def test_adapters_are_averaged_as_their_products(tmp_path):
         for state in states(made.folder):
             away = (product_of(state) - expected).norm() / expected.norm()
             assert away < 0.1, (method, away)
+
+
+def test_independent_runs_are_warned_of_and_every_run_has_its_network(tmp_path):
+    for run in range(3):
+        (tmp_path / "ck" / f"run{run}").mkdir(parents=True)
+        start = torch.randn(40, 40, generator=torch.Generator().manual_seed(run))
+        for step in range(4):
+            torch.save(
+                {"w": start + 0.01 * step}, tmp_path / "ck" / f"run{run}" / f"step{step}.pt"
+            )
+    with pytest.warns(UserWarning, match="--align"):
+        make("average", tmp_path / "ck", tmp_path / "average")
+    with pytest.warns(UserWarning, match="--align"):
+        made = make("last_checkpoint", tmp_path / "ck", tmp_path / "last", num_samples=1)
+    assert made.num_networks == 3
+
+
+def test_the_folder_of_a_comparison_stands_for_its_checkpoints(checkpoints, tmp_path):
+    from paramdiff.commands.compare import compare
+
+    compare(checkpoints, tmp_path / "out", score_fn=SCORE, num_compared=2, write_best=True)
+    made = make("average", tmp_path / "out", tmp_path / "average")
+    assert made.facts["Checkpoints"] == "12 checkpoints of one run"

@@ -135,3 +135,29 @@ def test_options_that_have_no_meaning_are_refused(folder, tmp_path, options, wor
     with pytest.raises(UserError, match=words):
         compare(folder, tmp_path / "out", score_fn=SCORE, **options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_last_step_is_no_part_of_a_methods_lead(tiny_run, tmp_path):
+    """Where statistics are re-estimated, what lies there has them re-estimated, too."""
+    from paramdiff.recipe.schema import load_recipe
+    from paramdiff.tasks.registry import build_task
+
+    recipe = load_recipe(tiny_run / "recipe.yaml")
+    state = build_task(recipe.task).build_network().state_dict()
+    folder = tmp_path / "ck"
+    folder.mkdir()
+    generator = torch.Generator().manual_seed(0)
+    for step in range(6):
+        moved = {
+            name: one + 0.01 * torch.randn(one.shape, generator=generator)
+            if one.is_floating_point() and "running" not in name
+            else one
+            for name, one in state.items()
+        }
+        moved |= {name: one + 9 for name, one in moved.items() if "running_mean" in name}
+        torch.save(moved, folder / f"step{step}.pt")
+    evaluation = compare(folder, tmp_path / "out", task="digits", num_compared=4, device="cpu")
+    assert {"original+bn", "last_checkpoint+bn"} <= evaluation.groups.keys()
+    for answer in (evaluation.ranking.single, evaluation.ranking.ensemble):
+        assert answer.winner.endswith("+bn") == answer.reference.endswith("+bn")

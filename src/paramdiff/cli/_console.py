@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from paramdiff.evaluation.schema import Evaluation
 
 
-console = Console(quiet=os.environ.get("RANK", "0") != "0")
+console = Console(quiet=os.environ.get("RANK", "0") != "0", emoji=False)
 """Quiet in all but the main process of a launch, which names each so in the environment."""
-errors = Console(stderr=True)
+errors = Console(stderr=True, emoji=False)
 
 
 def say(line: str) -> None:

@@ -23,7 +23,7 @@ from paramdiff.model_cards.provenance import Origin
 from paramdiff.parameters.adapters import AdapterProducts
 from paramdiff.parameters.normalization import fit_for_comparison
 from paramdiff.progress import StageProgress, ignore_progress
-from paramdiff.runs.alignment_stage import known_symmetries
+from paramdiff.runs.alignment_stage import is_unordered, known_symmetries
 from paramdiff.runs.generated_folder import write_networks
 from paramdiff.runs.predictors import (
     StatisticsOf,
@@ -35,6 +35,16 @@ from paramdiff.tasks.base import Task
 from paramdiff.zoo.learned_from import LearnedFrom
 from paramdiff.zoo.zoo import Zoo
 
+UNORDERED = (
+    "the checkpoints are of independent runs, whose channels have no common order: what mixes "
+    "runs fails; --align, with --task or --data and --network, brings them into one order"
+)
+HINTS = {
+    "needs the network that training started from": ": name it with --base-checkpoint",
+    "needs the network": ": name it with --task, or --data and --network",
+    "needs validation data": ": name them with --task, --data or --score-fn",
+    "needs several runs with several checkpoints each": "; average takes one run",
+}
 STATISTICS = (".running_mean", ".running_var")
 
 
@@ -98,7 +108,15 @@ class Maker:
         """
         member, wants_finish = find_member(method)
         statistics, predictor = None, self.predictor
-        if member.method.finish == "batchnorm" and not keeps_batchnorm and self.task is not None:
+        if wants_finish and keeps_batchnorm:
+            raise UserError(f"{method}: +bn and --keep-batchnorm contradict each other")
+        finishes = wants_finish or (
+            # what is taken as it is has statistics that fit
+            member.method.finish is not None
+            and member.method.works_on_products
+            and not keeps_batchnorm
+        )
+        if finishes and self.task is not None:
             statistics = statistics_estimator(
                 self.task, self.zoo, self.device, always=wants_finish
             )
@@ -106,10 +124,22 @@ class Maker:
             predictor = predictor.reestimated
         if self.task is None:
             self._warn_of_statistics(member)
+        if is_unordered(self.zoo):
+            warnings.warn(UNORDERED, stacklevel=3)
+        if (
+            predictor is not None
+            and predictor.selects_on_test
+            and "validation labels" in member.needs
+        ):
+            warnings.warn(
+                f"{method} is chosen by the only scores there are; its own on the same data looks "
+                "better than it is",
+                stacklevel=3,
+            )
         context = self._context(predictor, member)
         missing = member.missing(context)
         if missing is not None:
-            raise UserError(f"{method} {missing}")
+            raise UserError(f"{method} {missing}{HINTS.get(missing, '')}")
         self.progress("making networks", 0, num_samples)
         finish: Finish = None if statistics is None else "batchnorm"
         group = made(Matched(member, None, finish=finish), context, num_samples, self.seed)

@@ -48,6 +48,12 @@ def originals_in(source: str, say: Callable[[str], None]) -> str:
         UserError: the run has no zoo yet.
     """
     run = _run_of(source)
+    compared = Path(source) / "zoo"
+    if run is None and (Path(source) / EVALUATION_FILE).is_file():
+        if not (compared / INDEX_FILE).is_file():
+            raise UserError(f"{source}: this is a comparison; name the checkpoints themselves")
+        say(f"Originals: {compared}")
+        return str(compared)
     if run is None:
         return source
     zoos = [run.artifact(name) for name in ("aligned", "zoo")]

@@ -13,7 +13,8 @@ from paramdiff.evaluation.ranking_schema import Answer, Ranking
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.methods.group_names import is_finished, method_of
 
-USES = ("single", "ensemble", "diverse")
+USES = {"single": "best", "ensemble": "together", "diverse": "varied"}
+"""Every use, and the folder that its command writes."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class MakeCommand:
     settings: EvaluationSettings
     given: Container[str]
 
-    def of(self, name: str, *, is_single: bool, has_statistics: bool) -> str | None:
+    def of(self, name: str, out: str, *, is_single: bool, has_statistics: bool) -> str | None:
         """Write the command that makes a group; None if its networks lie there already."""
         if name in self.given or method_of(name).sample is None:
             return None
@@ -48,7 +49,7 @@ class MakeCommand:
         if has_statistics and not is_finished(name) and method_of(name).finish:
             words.append("--keep-batchnorm")
         words += ["--seed", str(self.settings.seed)] if self.settings.seed else []
-        return shlex.join([*words, "--out", "best"])
+        return shlex.join([*words, "--out", out])
 
 
 def with_commands(evaluation: Evaluation, command: MakeCommand) -> Evaluation:
@@ -65,17 +66,18 @@ def with_commands(evaluation: Evaluation, command: MakeCommand) -> Evaluation:
     assert ranking is not None
     has_statistics = any(is_finished(name) for name in groups)
 
-    def completed(answer: Answer | None) -> Answer | None:
+    def completed(answer: Answer | None, out: str) -> Answer | None:
         if answer is None:
             return None
         line = command.of(
             answer.winner,
+            out,
             is_single=groups[answer.winner].n == 1,
             has_statistics=has_statistics,
         )
         return answer.model_copy(update={"command": line})
 
-    update = {name: completed(getattr(ranking, name)) for name in USES}
+    update = {name: completed(getattr(ranking, name), out) for name, out in USES.items()}
     return evaluation.model_copy(update={"ranking": ranking.model_copy(update=update)})
 
 

@@ -259,6 +259,8 @@ def made(matched: Matched, context: MethodContext, num: int, seed: int) -> Sampl
         The group.
     """
     member = matched.member
+    if member.method.counts_each_run:  # one network for each, whatever was asked for
+        num = max(num, len(context.trajectories))
     samples = member.sample(context, Draws(num, seed, member.name))
     raw = samples.raw
     if raw is None:

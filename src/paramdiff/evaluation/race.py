@@ -25,7 +25,7 @@ from paramdiff.evaluation.group_schema import Standing
 from paramdiff.evaluation.matched_strengths import Finish, Matched, Validation
 from paramdiff.evaluation.metrics.diversity import total_variance
 from paramdiff.evaluation.predictor import Predictor, ValidationPredictions
-from paramdiff.evaluation.sample_groups import SampleGroup
+from paramdiff.evaluation.sample_groups import SampleGroup, reestimated
 from paramdiff.methods.group_names import method_of
 from paramdiff.methods.method import Member
 from paramdiff.methods.method_context import MethodContext
@@ -116,6 +116,8 @@ class Race:
             group = self._groups.kept[name]
             own = Matched(Member(method_of(name)), None)
             self.runners[name] = self._measured(group, self._starters[0], own)
+        for starter in self._starters[1:]:
+            self._start_originals(starter)
         for starter in self._starters:
             for member in members(starter.context, starter.finish):
                 self._start(member, starter)
@@ -123,7 +125,7 @@ class Race:
         self._groups.used_again = (*self._groups.used_again, *self.finalists)
         starters = {one.finish: one for one in self._starters}
         for runner in self.runners.values():
-            if runner.name in self._given:
+            if runner.name in self._groups.scored:  # given, or the originals
                 continue
             count = self._num_networks if runner.name in self.finalists else NUM_RACED
             context = starters[runner.matched.finish].context
@@ -131,6 +133,15 @@ class Race:
             self._groups.try_to_add(runner.name, make)
         scored = self._groups.scored
         return {one.name: one.matched for one in self.runners.values() if one.name in scored}
+
+    def _start_originals(self, starter: Starter) -> None:
+        """Let the originals take part after a last step: its value alone is no method's."""
+        group = reestimated(self._groups.kept["original"], self._num_networks)
+        self._groups.used_again = (*self._groups.used_again, group.name)
+        self._groups.try_to_add(group.name, lambda: group)
+        if group.name in self._groups.scored:
+            own = Matched(_ORIGINALS.member, None, finish=starter.finish)
+            self.runners[group.name] = self._measured(group, starter, own)
 
     def _start(self, member: Member, starter: Starter) -> None:
         """Let a method make a few networks; one whose networks compute no numbers drops out."""
@@ -201,6 +212,10 @@ class Race:
             one.name for one in several if one.name in self._given
         }
         return tuple(name for name in self.runners if name in names)
+
+    @property
+    def _finished_originals(self) -> list[str]:
+        return [name for name in self.runners if name.startswith("original")]
 
     @property
     def tolerance(self) -> float:

@@ -17,12 +17,15 @@ from paramdiff.evaluation.outcome import Outcome, outcome
 from paramdiff.evaluation.race import NUM_RACED, Race, Runner, varied
 from paramdiff.evaluation.ranking_schema import Answer, Candidate, Ranking
 from paramdiff.evaluation.score_info import ScoreInfo
+from paramdiff.methods.group_names import FINISHED, is_finished
 from paramdiff.methods.single_checkpoints import LAST_CHECKPOINT
 
 LAST, ORIGINAL = LAST_CHECKPOINT.name, "original"
 MORE_VARIED = 0.01
 """Similarity or dispersion by which networks have to differ from the originals to count as more
 varied."""
+FEWEST_NETWORKS = 6
+"""Networks of either group from which their draw gives an interval, if examples give none."""
 TYPICAL_DIFFERENCE = 2.0
 """Typical deviations of the originals' scores from which a difference of two single numbers
 counts."""
@@ -81,6 +84,7 @@ class _Judge:
         ordered = self._in_order(single, lambda one: -one.standing.score)
         reference = LAST if LAST in self._groups else ORIGINAL
         winner = ordered[0].name if ordered else reference
+        reference = self._alike(reference, winner)
         return self._answer(
             winner,
             reference,
@@ -98,18 +102,21 @@ class _Judge:
             return None
         ordered = self._in_order([own, *runners], lambda one: one.ensemble or 0.0)
         winner = ordered[0].name
-        both = [set(self._ensembles[name].parts) for name in (winner, ORIGINAL)]
+        reference = self._alike(ORIGINAL, winner)
+        if reference not in self._ensembles:
+            reference = ORIGINAL
+        both = [set(self._ensembles[name].parts) for name in (winner, reference)]
         members = max(size for size in set.intersection(*both) if size <= NUM_RACED)
         found = self._answer(
             winner,
-            ORIGINAL,
+            reference,
             f"negative log-likelihood {self._split} of {NUM_RACED} together",
             ordered,
             lambda one: one.ensemble or 0.0,
         )
-        if winner == ORIGINAL:
+        if winner == reference:
             return found.model_copy(update={"members": members})
-        pair = compare_pair(self._ensembles, winner, ORIGINAL, members, self._bootstrap)
+        pair = compare_pair(self._ensembles, winner, reference, members, self._bootstrap)
         interval = pair.nll_calibrated_ci95 or pair.nll_ci95
         decided: Outcome = "undecided"
         if interval[1] < 0:
@@ -130,17 +137,18 @@ class _Judge:
         best = ordered[0]
         is_more = best.name != ORIGINAL and varied(best) < varied(own) - MORE_VARIED
         winner = best.name if is_more else ORIGINAL
+        reference = self._alike(ORIGINAL, winner)
         measure = f"similarity within {self._split}"
         if own.standing.pairwise_similarity is None:
             measure = "dispersion"
         found = self._answer(
             winner,
-            ORIGINAL,
+            reference,
             measure,
             ordered,
             lambda one: abs(varied(one)),
         )
-        groups = self._groups[winner], self._groups[ORIGINAL]
+        groups = self._groups[winner], self._groups[reference]
         within = [one.pairwise_similarity for one in groups]
         spread = [one.dispersion for one in groups]
         return found.model_copy(
@@ -153,6 +161,11 @@ class _Judge:
     @property
     def _bootstrap(self) -> Bootstrap:
         return self._measured.bootstrap
+
+    def _alike(self, reference: str, winner: str) -> str:
+        """Return the reference after the winner's last step, which is then no part of its lead."""
+        finished = reference + FINISHED
+        return finished if is_finished(winner) and finished in self._groups else reference
 
     def _in_order(self, runners: Sequence[Runner], key: Callable[[Runner], float]) -> list[Runner]:
         """Sort, the best first; of equals the one that needs nothing made comes first."""
@@ -179,7 +192,7 @@ class _Judge:
         level = self._groups[ORIGINAL].score.mean
         found["difference"] = difference.difference
         both = (self._groups[name].n for name in (winner, reference))
-        if self._score.is_per_example or max(both) > 1:
+        if self._score.is_per_example or min(both) >= FEWEST_NETWORKS:
             found |= {
                 "ci95": difference.ci95,
                 "outcome": outcome(difference, self._score, level),

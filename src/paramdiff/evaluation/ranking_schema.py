@@ -28,7 +28,7 @@ class Answer(Settings):
         "they are the same group",
     )
     ci95: Pair | None = Field(
-        None, description="of the difference; null if one number is all that each of the two has"
+        None, description="of the difference; null if a few numbers are all that the two have"
     )
     typical: float | None = Field(
         None,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.outcome import RELATIONS
-from paramdiff.evaluation.ranking import LAST, ORIGINAL
+from paramdiff.evaluation.ranking import LAST
 from paramdiff.evaluation.ranking_schema import Answer, Ranking
 from paramdiff.evaluation.schema import Verdict
 from paramdiff.evaluation.score_info import ScoreInfo
@@ -98,7 +98,7 @@ class _Writer:
         )
 
     def _diverse(self, answer: Answer) -> str:
-        if answer.winner == ORIGINAL:
+        if answer.winner == answer.reference:
             return (
                 f"Many networks: no method that matches the originals' mean {self._chosen_on()} "
                 "makes more varied ones."
@@ -123,6 +123,8 @@ class _Writer:
         """The phrase of a group; of several runs there are several last checkpoints."""
         if name == LAST and self._groups[name].n > 1:
             return "the last checkpoints of the runs"
+        if name == "original+bn":
+            return "the originals with re-estimated BatchNorm statistics"
         return short_phrase_of(name) if is_short else phrase_of(name)
 
     def _chosen(self, answer: Answer) -> str:
@@ -140,4 +142,4 @@ class _Writer:
             return f"{words}, 95% interval {low} to {high}"
         typical = score.deviation(answer.typical or 0.0)
         beside = f"originals typically differ by {typical}"
-        return f"{words}; no interval, as each has one number; {beside}"
+        return f"{words}; no interval, as one score per network gives none; {beside}"

@@ -59,7 +59,9 @@ WISE_FT = Method(
     reference="WiSE-FT: Wortsman et al. 2022 (arXiv 2109.01903)",
     style=Style(SKY, "<"),
     sample=sample_wise_ft,
-    strengths=Strengths((0.5,), chosen=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)),
+    strengths=Strengths(
+        (0.5,), chosen=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), bounds=(0.0, 1.0)
+    ),
     needs=frozenset({"base"}),
     finish="batchnorm",
 )

@@ -47,7 +47,7 @@ INTERPOLATION = Method(
     "(arXiv 1912.05671)",
     style=Style(GREEN, "<"),
     sample=sample_interpolations,
-    strengths=Strengths((None, 0.25), (0.01, 0.5)),
+    strengths=Strengths((None, 0.25), (0.01, 0.5), bounds=(0.0, 1.0)),
     min_originals=2,
     finish="batchnorm",
 )

@@ -63,6 +63,7 @@ class Strengths:
         fixed: those of every evaluation; None is the method without a strength.
         matched: the smallest and the largest strength of the search for those at which its
             networks are as similar or as dispersed as the generated ones; None if there is none.
+        bounds: the least and the greatest strength that has a meaning; None if any number has.
         chosen: those from which the member ``@validation`` chooses by validation score; it does
             not exist if there are none.
     """
@@ -70,6 +71,7 @@ class Strengths:
     fixed: tuple[Strength | None, ...] = (None,)
     matched: tuple[float, float] | None = None
     chosen: tuple[Strength, ...] = ()
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

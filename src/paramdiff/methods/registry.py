@@ -108,4 +108,9 @@ def _parsed(method: Method, text: str) -> Strength:
         raise UserError(
             f"{method.name}@{text}: after the @ stands {words}, as in {examples or method.name}"
         )
+    bounds = method.strengths.bounds
+    if bounds is not None and not bounds[0] <= value <= bounds[1]:
+        raise UserError(
+            f"{method.name}@{text}: the strength lies between {bounds[0]:g} and {bounds[1]:g}"
+        )
     return value

@@ -40,6 +40,8 @@ LAST_CHECKPOINT = Method(
     sample=sample_last_checkpoint,
     needs=frozenset({"order"}),
     min_originals=2,
+    counts_each_run=True,
+    finish="batchnorm",
     works_on_products=False,
 )
 BEST_CHECKPOINT = Method(
@@ -52,4 +54,5 @@ BEST_CHECKPOINT = Method(
     needs=frozenset({"validation labels"}),
     works_on_products=False,
     data_used=DataUse("labels", "validation"),
+    finish="batchnorm",
 )

@@ -43,7 +43,7 @@ SLERP = Method(
     reference="Shoemake 1985, of each tensor",
     style=Style(GREEN, "h"),
     sample=sample_slerp,
-    strengths=Strengths((0.5,)),
+    strengths=Strengths((0.5,), bounds=(0.0, 1.0)),
     min_originals=2,
     finish="batchnorm",
 )

@@ -83,6 +83,7 @@ RUN_AVERAGE = Method(
     sample=sample_run_averages,
     needs=frozenset({"trajectories"}),
     finish="batchnorm",
+    counts_each_run=True,
 )
 LAST = Method(
     "last",
@@ -110,7 +111,7 @@ EMA = Method(
     "torch.optim.swa_utils.get_ema_multi_avg_fn",
     style=Style(GREEN, "D"),
     sample=sample_ema,
-    strengths=Strengths((0.8, 0.9, 0.95)),
+    strengths=Strengths((0.8, 0.9, 0.95), bounds=(0.0, 0.9999)),
     needs=frozenset({"order"}),
     min_originals=2,
     counts_each_run=True,
@@ -127,7 +128,7 @@ POWER_EMA = Method(
     "the relative width is the paper's sigma_rel",
     style=Style(GREEN, "d"),
     sample=sample_power_ema,
-    strengths=Strengths((0.05, 0.1, 0.2)),
+    strengths=Strengths((0.05, 0.1, 0.2), bounds=(0.001, 0.28)),
     needs=frozenset({"order"}),
     min_originals=2,
     counts_each_run=True,

@@ -46,7 +46,8 @@ class Origin:
     def description(self) -> str:
         """One-line summary of their number and runs."""
         runs = "one run" if self.num_runs == 1 else f"{self.num_runs} runs"
-        text = f"{len(self.hashes)} checkpoints of {runs}"
+        num = len(self.hashes)
+        text = f"{num} checkpoint{'' if num == 1 else 's'} of {runs}"
         return f"{text}, and {self.num_held_out} held out" if self.num_held_out else text
 
 

@@ -9,7 +9,8 @@ from paramdiff.evaluation.group_schema import Group
 from paramdiff.evaluation.metrics.base import Section, Table
 from paramdiff.evaluation.metrics.registry import METRICS, columns_of
 from paramdiff.evaluation.schema import Evaluation
-from paramdiff.methods.group_names import in_reading_order, role_of
+from paramdiff.methods.group_names import in_reading_order, method_of, role_of
+from paramdiff.methods.registry import METHODS
 from paramdiff.report.environment import inline_template
 from paramdiff.report.text import ShownScore
 
@@ -64,12 +65,13 @@ def _shown(evaluation: Evaluation) -> list[str]:
         answers = [ranking.single, ranking.ensemble, ranking.diverse]
         return [
             "original",
+            *(name for name in evaluation.groups if method_of(name).name not in METHODS),
             *{
                 one.group: None
                 for answer in answers
                 if answer is not None
                 for one in answer.candidates[:NUM_CANDIDATES]
-                if one.group != "original"
+                if one.group != "original" and method_of(one.group).name in METHODS
             },
         ]
     kept = {*ALWAYS, *(found.reference for found in evaluation.frontier.values())}

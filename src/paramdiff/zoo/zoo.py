@@ -179,7 +179,8 @@ class Zoo:
         """Training step of each original within its run, ``[N]``; None if one is not known."""
         steps = [one.step for one in self.index.checkpoints if not one.held_out]
         known = [step for step in steps if step is not None]
-        return torch.tensor(known, dtype=torch.long) if len(known) == len(steps) else None
+        is_known = len(known) == len(steps) == len(self.originals)
+        return torch.tensor(known, dtype=torch.long) if is_known else None
 
     @property
     def start(self) -> Tensor | None:
