@@ -2,8 +2,8 @@
 
 Who has no generated networks asks which method is worth making at all. Every method at its fixed
 strengths makes a few networks, which validation data judge; those that are in front for one of
-three uses (see ``ranking``) are made anew in full number and scored on test data. The others are
-scored on test data with the few.
+three uses (see ``ranking``) make more, up to the full number. All are scored on test data with
+what they have made.
 """
 
 from collections.abc import Sequence
@@ -209,13 +209,11 @@ class Race:
             )[:NUM_FINALISTS],
         ]
         names = {one.name for one in front} | {
-            one.name for one in several if one.name in self._given
+            one.name
+            for one in several
+            if one.name in self._given or one.matched.member == _ORIGINALS.member
         }
         return tuple(name for name in self.runners if name in names)
-
-    @property
-    def _finished_originals(self) -> list[str]:
-        return [name for name in self.runners if name.startswith("original")]
 
     @property
     def tolerance(self) -> float:
