@@ -108,7 +108,8 @@ def evaluate(
         score,
         hold_out=inputs.hold_out,
         num_runs=inputs.num_runs,
-        single_trajectory=evaluated.is_single_trajectory,
+        # of what is only ranked nobody claims that it is new
+        single_trajectory=evaluated.is_single_trajectory and inputs.generated is not None,
         errors=_errors(evaluated, predictor),
         is_deterministic=predictor.is_deterministic,
         is_unordered=(inputs.symmetries is not None or inputs.has_all_matrices)

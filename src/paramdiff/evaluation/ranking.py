@@ -110,7 +110,7 @@ class _Judge:
         found = self._answer(
             winner,
             reference,
-            f"negative log-likelihood {self._split} of {NUM_RACED} together",
+            f"negative log-likelihood {self._split}",
             ordered,
             lambda one: one.ensemble or 0.0,
         )

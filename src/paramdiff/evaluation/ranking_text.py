@@ -8,7 +8,7 @@ from paramdiff.evaluation.ranking import LAST
 from paramdiff.evaluation.ranking_schema import Answer, Ranking
 from paramdiff.evaluation.schema import Verdict
 from paramdiff.evaluation.score_info import ScoreInfo
-from paramdiff.methods.group_names import phrase_of, short_phrase_of
+from paramdiff.methods.group_names import is_finished, method_of, phrase_of, short_phrase_of
 
 
 def write_ranking(ranking: Ranking, groups: Mapping[str, Group], score: ScoreInfo) -> Verdict:
@@ -68,13 +68,14 @@ class _Writer:
         level = self._score.text(self._groups[answer.reference].score.mean)
         if answer.winner == answer.reference:
             return (
-                f"One network: {self._chosen(answer)}, none of {len(answer.candidates)} scores "
-                f"higher than {self._phrase(answer.reference)}, which has {level} on {self._data}."
+                f"One network: of {len(answer.candidates)} candidates, "
+                f"{self._phrase(answer.reference)} has the best {answer.chosen_by}. On "
+                f"{self._data} it has {level}."
             )
         own = self._score.text(self._groups[answer.winner].score.mean)
         return (
-            f"One network: {self._chosen(answer)}, {self._phrase(answer.winner)} comes first of "
-            f"{len(answer.candidates)}. With {own} on {self._data} it is "
+            f"One network: of {len(answer.candidates)} candidates, {self._phrase(answer.winner)} "
+            f"has the best {answer.chosen_by}. With {own} on {self._data} it is "
             f"{RELATIONS[answer.outcome]} {self._phrase(answer.reference)} with {level} "
             f"({self._difference(answer)})."
         )
@@ -83,18 +84,18 @@ class _Writer:
         pair = answer.ensembles
         if pair is None:
             return (
-                f"Used together: {self._chosen(answer)}, nothing is better than "
-                f"{answer.members} of the originals."
+                f"Used together: {answer.members} of the originals have the lowest "
+                f"{answer.chosen_by}."
             )
         nll = pair.nll if pair.nll_calibrated is None else pair.nll_calibrated
         interval = pair.nll_calibrated_ci95 or pair.nll_ci95
         low, high = (f"{100 * bound:+.2f}" for bound in pair.accuracy_ci95)
         return (
-            f"Used together, {answer.members} at a time: {self._chosen(answer)}, "
-            f"{self._phrase(answer.winner)} come first. On {self._data} they are "
-            f"{RELATIONS[answer.outcome]} as many originals: {nll:+.4f} nats "
-            f"[{interval[0]:+.4f} to {interval[1]:+.4f}] in log-likelihood loss, "
-            f"{100 * pair.accuracy:+.2f} points [{low} to {high}] in accuracy."
+            f"Used together: {self._phrase(answer.winner)} have the lowest {answer.chosen_by}. "
+            f"On {self._data}, ensembles of {answer.members} are {RELATIONS[answer.outcome]} "
+            f"as many originals in log-likelihood: {nll:+.4f} nats "
+            f"[{interval[0]:+.4f} to {interval[1]:+.4f}], and {100 * pair.accuracy:+.2f} points "
+            f"[{low} to {high}] in accuracy."
         )
 
     def _diverse(self, answer: Answer) -> str:
@@ -108,7 +109,7 @@ class _Writer:
             varied = f"their errors overlap by {own:.2f}, those of originals by {other:.2f}"
         elif answer.dispersion is not None:
             own, other = answer.dispersion
-            varied = f"their dispersion is {own:.2f}, that of the originals {other:.2f}"
+            varied = f"their parameters are dispersed {own / other:.2f} times as widely"
         else:
             varied = "how varied they are cannot be measured"
         level = self._score.text(self._groups[answer.winner].score.mean)
@@ -121,14 +122,10 @@ class _Writer:
 
     def _phrase(self, name: str, *, is_short: bool = False) -> str:
         """The phrase of a group; of several runs there are several last checkpoints."""
-        if name == LAST and self._groups[name].n > 1:
-            return "the last checkpoints of the runs"
-        if name == "original+bn":
-            return "the originals with re-estimated BatchNorm statistics"
+        if method_of(name).name == LAST and self._groups[name].n > 1:
+            bn = " with re-estimated BatchNorm statistics" if is_finished(name) else ""
+            return f"the last checkpoints of the runs{bn}"
         return short_phrase_of(name) if is_short else phrase_of(name)
-
-    def _chosen(self, answer: Answer) -> str:
-        return f"by {answer.chosen_by}"
 
     def _chosen_on(self) -> str:
         return "on the same examples" if self._score.selects_on_test else "on validation data"
