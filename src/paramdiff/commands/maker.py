@@ -122,8 +122,6 @@ class Maker:
             )
         if statistics is not None and predictor is not None:
             predictor = predictor.reestimated
-        if self.task is None:
-            self._warn_of_statistics(member)
         if is_unordered(self.zoo):
             warnings.warn(UNORDERED, stacklevel=3)
         if (
@@ -140,6 +138,8 @@ class Maker:
         missing = member.missing(context)
         if missing is not None:
             raise UserError(f"{method} {missing}{HINTS.get(missing, '')}")
+        if self.task is None:
+            self._warn_of_statistics(member, context)
         self.progress("making networks", 0, num_samples)
         finish: Finish = None if statistics is None else "batchnorm"
         group = made(Matched(member, None, finish=finish), context, num_samples, self.seed)
@@ -196,9 +196,14 @@ class Maker:
             adapters=None if self.keeps_factors else AdapterProducts.find(zoo.layout),
         )
 
-    def _warn_of_statistics(self, member: Member) -> None:
+    def _warn_of_statistics(self, member: Member, context: MethodContext) -> None:
         """Say that running statistics are those of other weights, if nothing fits them anew."""
-        names = [name for name in self.zoo.layout.names if name.endswith(STATISTICS)]
+        shared = {slot.name for slot in context.shared}
+        names = [
+            name
+            for name in self.zoo.layout.names
+            if name.endswith(STATISTICS) and name not in shared
+        ]
         if names and member.method.finish == "batchnorm":
             warnings.warn(
                 f"{first_names(names)}: BatchNorm statistics are made like any other tensor, and "
