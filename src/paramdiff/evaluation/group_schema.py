@@ -1,7 +1,7 @@
 """Groups in ``evaluation.json``: the networks of one method, with their metrics by name."""
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -120,7 +120,9 @@ class Group(Settings):
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    is_record = isinstance(kind, type) and issubclass(kind, BaseModel)
+    # in Python 3.10 tuple[float, ...] is a type, too, of which no subclass can be asked
+    is_class = isinstance(kind, type) and get_origin(kind) is None
+    is_record = is_class and issubclass(kind, BaseModel)
     return TypeAdapter(kind, config=None if is_record else ConfigDict(allow_inf_nan=False))
 
 
