@@ -62,7 +62,7 @@ def test_commands_are_functions_that_say_what_they_take():
         assert signature.return_annotation is not inspect.Signature.empty, name
         for parameter in signature.parameters.values():
             assert parameter.annotation is not inspect.Parameter.empty, (name, parameter.name)
-            assert f"        {parameter.name}: " in function.__doc__, (name, parameter.name)
+            assert f"    {parameter.name}: " in inspect.getdoc(function), (name, parameter.name)
         positional = [
             one for one in signature.parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD
         ]
