@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_origin
 
 import paramdiff
 
@@ -111,7 +112,9 @@ def shown(parameter):
 def named(annotation):
     if isinstance(annotation, str):
         return annotation
-    if inspect.isclass(annotation) and annotation.__module__ != "types":
+    # in Python 3.10 Sequence[str] is a class, too
+    is_plain = inspect.isclass(annotation) and get_origin(annotation) is None
+    if is_plain and annotation.__module__ != "types":
         return annotation.__name__
     text = str(annotation).replace("str | os.PathLike[str]", "StrPath").replace("typing.", "")
     return re.sub(r"\b(?:\w+\.)+(\w+)", r"\1", text)
