@@ -85,6 +85,11 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def copy(path: Path, target: Path) -> None:
+    """Copy a file or a folder to a path that does not exist yet."""
+    (shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with written_aside(path) as aside:

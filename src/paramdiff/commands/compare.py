@@ -1,7 +1,6 @@
 """Compare what methods make of checkpoints, and networks that were generated from them."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,11 +38,9 @@ from paramdiff.runs.predictors import build_predictor
 from paramdiff.runs.ray_jobs import distributed
 from paramdiff.runs.run_cards import add_scores
 from paramdiff.runs.stage_log import peak_memory
-from paramdiff.storage import StrPath, path_or_none, write_json, written_aside
+from paramdiff.storage import StrPath, copy, path_or_none, write_json, written_aside
 from paramdiff.tasks.task_settings import TaskSettings
-from paramdiff.zoo.learned_from import (
-    learned_from,
-)
+from paramdiff.zoo.learned_from import learned_from
 
 
 def compare(
@@ -275,7 +272,6 @@ def _copy_best(
     for row in best:
         place = paths[row].relative_to(shared)
         (folder / place).parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if paths[row].is_dir() else shutil.copyfile
         copy(paths[row], folder / place)
         scores[place.as_posix()] = float(validation[row])
     write_json(folder / "validation.json", scores)

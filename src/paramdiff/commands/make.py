@@ -22,9 +22,7 @@ from paramdiff.methods.registry import find_member
 from paramdiff.permutation.align import align as align_channels
 from paramdiff.progress import StageProgress, ignore_progress
 from paramdiff.runs.alignment_stage import symmetries_of
-from paramdiff.runs.predictors import (
-    build_predictor,
-)
+from paramdiff.runs.predictors import build_predictor
 from paramdiff.storage import PARTIAL, StrPath, path_or_none
 from paramdiff.tasks.base import Task
 from paramdiff.tasks.task_settings import TaskSettings

@@ -1,7 +1,6 @@
 """The winners of a ranking: the commands that make them, and the best network itself."""
 
 import shlex
-import shutil
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from paramdiff.evaluation.evaluation_settings import EvaluationSettings
 from paramdiff.evaluation.ranking_schema import Answer, Ranking
 from paramdiff.evaluation.schema import Evaluation
 from paramdiff.methods.group_names import is_finished, method_of
+from paramdiff.storage import copy
 
 USES = {"single": "best", "ensemble": "together", "diverse": "varied"}
 """Every use, and the folder that its command writes."""
@@ -96,7 +96,6 @@ def write_winner(
     if winner in given:
         (stored,) = given[winner].listed
         folder.mkdir()
-        copy = shutil.copytree if stored.path.is_dir() else shutil.copyfile
         copy(stored.path, folder / stored.path.name)
         return
     maker.write(folder, winner, 1, keeps_batchnorm=not is_finished(winner))
