@@ -88,7 +88,7 @@ def evaluate_groups(
     seed = settings.seed
     normalization = fit_for_comparison(inputs.originals, inputs.layout)
     products = product_context(inputs, normalization)
-    given = given_groups(inputs, normalization)
+    given = given_groups(inputs, normalization, products)
     original = next(given)
     trajectory = trajectory_of(original.vectors, seed, inputs.runs)
     is_single = inputs.num_runs == 1 and (trajectory is None or trajectory.is_found)

@@ -45,10 +45,22 @@ class SampleGroup:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def given_groups(inputs: EvaluationInputs, normalization: Normalization) -> Iterator[SampleGroup]:
-    """Yield the groups that an evaluation is given; ``original`` first."""
+def given_groups(
+    inputs: EvaluationInputs,
+    normalization: Normalization,
+    products: ProductContext | None = None,
+) -> Iterator[SampleGroup]:
+    """Yield the groups that an evaluation is given; ``original`` first.
+
+    Args:
+        inputs: their networks.
+        normalization: of the space in which they are measured.
+        products: that space if there are low-rank adapters, see ``product_context``.
+
+    Yields:
+        The groups.
+    """
     scratch, size = inputs.scratch, inputs.layout.num_parameters
-    products = product_context(inputs, normalization)
 
     def group(name: str, raw: Tensor, data: DataUse = NO_DATA) -> SampleGroup:
         if products is not None:
